@@ -1,0 +1,118 @@
+"""The run record: a folder with `run.json`, `samples.csv` and the two columns of connections.
+
+Written as the run goes: `run.json` is replaced as a whole at each stage, a sample is one line written at once. After
+SIGKILL, or a full disk, it reads back to the last whole sample. Fields and units: docs/run-record.md.
+"""
+
+import csv
+import io
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from analysis.samples import FIELDS, Sample
+from flyweight.errors import FloodtestError, Refused
+
+FORMAT = 1
+"""Version of the record; a reader refuses a newer one."""
+
+RUN_FILE = "run.json"
+SAMPLES_FILE = "samples.csv"
+
+
+class RecordError(FloodtestError):
+    """A folder that is no run record, or one that can't be read."""
+
+
+class RecordWriter:
+    """Writes one run record into a folder of its own."""
+
+    def __init__(self, parent: Path, name: str) -> None:
+        self.folder = _create(parent, name)
+        self._samples = open(self.folder / SAMPLES_FILE, "xb", buffering=0)  # noqa: SIM115 (closed by `close`)
+        self._samples.write((",".join(FIELDS) + "\n").encode())
+
+    def write_run(self, run: dict[str, Any]) -> None:
+        """Replace run.json as a whole."""
+        temporary = self.folder / f".{RUN_FILE}"
+        temporary.write_text(json.dumps({"format": FORMAT, **run}, indent=2) + "\n")
+        os.replace(temporary, self.folder / RUN_FILE)
+
+    def write_sample(self, sample: Sample) -> None:
+        """Append one line, in one write."""
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(
+            "" if value is None else value for value in msgspec.structs.astuple(sample)
+        )
+        self._samples.write(line.getvalue().encode())
+
+    def close(self) -> None:
+        self._samples.close()
+
+
+def _create(parent: Path, name: str) -> Path:
+    """Make the folder `name`, or `name-2` and so on where it exists already."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1, 1000):
+            folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+    except OSError as error:
+        raise Refused(f"Can't write the run record to {parent}: {error.strerror}. Choose another --out.") from error
+    raise Refused(f"There are too many runs called {name} in {parent}. Choose another --out.")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run record that was read: `run` is run.json, `samples` its rows in order of time."""
+
+    folder: Path
+    run: dict[str, Any]
+    samples: list[Sample]
+
+    def column(self, field: str) -> npt.NDArray[np.float64]:
+        """Return a numeric field of all samples (its unit as in the file); NaN for what was not read."""
+        values = [getattr(sample, field) for sample in self.samples]
+        return np.array([np.nan if value is None else value for value in values], np.float64)
+
+    def states(self) -> npt.NDArray[np.uint8]:
+        """Return what became of each connection (user 1 first); the numbers are those of docs/run-record.md."""
+        return np.fromfile(self.folder / "states.u8", np.uint8)
+
+    def ports(self) -> npt.NDArray[np.uint16]:
+        """Return the source port each user really had (user 1 first); 0 for none."""
+        return np.fromfile(self.folder / "ports.u16", np.dtype("<u2")).astype(np.uint16)
+
+
+def load(folder: str | Path) -> Record:
+    """Read a run record; a last line that was cut off is left out. RecordError says what is wrong with a folder."""
+    folder = Path(folder)
+    try:
+        run = json.loads((folder / RUN_FILE).read_text())
+        lines = (folder / SAMPLES_FILE).read_text().split("\n")
+    except FileNotFoundError as error:
+        raise RecordError(f"{folder} is no run record: it has no {Path(error.filename).name}.") from error
+    except (OSError, ValueError) as error:
+        raise RecordError(f"The run record {folder} can't be read: {error}.") from error
+    if not isinstance(run, dict) or run.get("format", 0) > FORMAT:
+        raise RecordError(f"The run record {folder} is of a newer format than {FORMAT}: use a newer floodtest.")
+    rows = list(csv.DictReader(lines[:-1]))  # what follows the last line end was cut off
+    return Record(folder, run, [_sample(row, folder) for row in rows])
+
+
+def _sample(row: dict[str, str], folder: Path) -> Sample:
+    known = {name: row[name] or None for name in FIELDS if row.get(name) is not None}
+    try:
+        return msgspec.convert(known, Sample, strict=False)
+    except msgspec.ValidationError as error:
+        raise RecordError(f"A sample of the run record {folder} can't be read: {error}.") from error

@@ -1,0 +1,49 @@
+"""One row of `samples.csv`: what a run looked like at one time. The fields are described in docs/run-record.md."""
+
+import msgspec
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of samples; None is what could not be read on this machine, or what this run has not got."""
+
+    time: float
+    stage: str
+    not_reached: int
+    in_flight: int
+    open: int
+    failed: int
+    closed_early: int
+    chunks: int
+    bytes: int
+    missing: int
+    repeated: int
+    server_private: int | None
+    client_private: int
+    server_cpu: float | None
+    client_cpu: float
+    mem_available: int
+    slab: int
+    kernel_stack: int
+    page_tables: int
+    percpu: int
+    sockets: int
+    tcp_inuse: int
+    tcp_time_wait: int
+    tcp_queued: int
+    slab_tcp: int | None = None
+    slab_sock_inode: int | None = None
+    slab_filp: int | None = None
+    slab_dentry: int | None = None
+    slab_epoll: int | None = None
+    server_open: int | None = None
+    server_logins: int | None = None
+    server_rejected: int | None = None
+    server_slow: int | None = None
+
+    @property
+    def kernel(self) -> int:
+        """Bytes the kernel keeps for sockets, files and processes."""
+        return self.slab + self.kernel_stack + self.page_tables + self.percpu
+
+
+FIELDS = Sample.__struct_fields__

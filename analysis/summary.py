@@ -1,0 +1,134 @@
+"""The summary of a run: the numbers that `--json` prints, that run.json keeps and that a person is shown. Pure."""
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from analysis.samples import Sample
+
+Outcome = Literal["ok", "shortfall", "refused", "interrupted"]
+
+
+class Connections(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the planned connections: planned = opened + failed + not_reached; opened counts closed_early."""
+
+    planned: int
+    opened: int
+    peak_open: int
+    closed_early: int
+    not_reached: int
+    failed: dict[str, int]
+    closed_by: dict[str, int]
+    replaced_ports: int
+
+
+class Ramp(msgspec.Struct, frozen=True):
+    """How long opening took, in seconds from the first connection to the last that was settled."""
+
+    seconds: float
+    per_second: float
+
+
+class Workers(msgspec.Struct, frozen=True):
+    """Worker processes at each end (server None: not ours), and the file limit of each."""
+
+    client: int
+    server: int | None
+    files_limit: int
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes a connection, at the end of the hold; None where it could not be measured."""
+
+    server_user_bytes_per_connection: float | None
+    client_user_bytes_per_connection: float | None
+    kernel_bytes_per_connection: float | None
+    kernel_source: str
+    server_marginal_bytes_per_connection: float | None
+    client_marginal_bytes_per_connection: float | None
+    available_bytes_per_connection: float | None
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """One message to every connection: `sent` (None: not our server), `received`, seconds from first to last."""
+
+    number: int
+    sent: int | None
+    received: int
+    seconds: float
+    per_second: float | None
+
+
+class Cpu(msgspec.Struct, frozen=True):
+    """Share of one core that each end used while it held connections and sent no ticks; None: not measured."""
+
+    server_idle_share: float | None
+    client_idle_share: float | None
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it; the keys of `--json`."""
+
+    format: int
+    run: str
+    outcome: Outcome
+    reasons: list[str]
+    connections: Connections
+    ramp: Ramp
+    workers: Workers
+    memory: Memory
+    cpu: Cpu
+    ticks: list[Tick]
+    chunks: int
+    bytes: int
+    missing: int
+    repeated: int
+
+
+def per_connection(value: float | None, connections: int) -> float | None:
+    return None if value is None or connections <= 0 else round(value / connections, 1)
+
+
+def memory_of(samples: list[Sample], kernel_source: str) -> Memory:
+    """Compare the last sample before the ramp with the last of the hold."""
+    before = [sample for sample in samples if sample.stage == "start"]
+    held = [sample for sample in samples if sample.stage == "hold"] or [s for s in samples if s.stage == "ramp"]
+    if not before or not held:
+        return Memory(
+            server_user_bytes_per_connection=None,
+            client_user_bytes_per_connection=None,
+            kernel_bytes_per_connection=None,
+            kernel_source=kernel_source,
+            server_marginal_bytes_per_connection=None,
+            client_marginal_bytes_per_connection=None,
+            available_bytes_per_connection=None,
+        )
+    first, last = before[-1], max(held, key=lambda sample: (sample.open, sample.time))
+    ramp = [sample for sample in samples if sample.stage == "ramp" and sample.open > last.open / 4] + [last]
+    return Memory(
+        server_user_bytes_per_connection=per_connection(last.server_private, last.open),
+        client_user_bytes_per_connection=per_connection(last.client_private, last.open),
+        kernel_bytes_per_connection=per_connection(last.kernel - first.kernel, last.open),
+        kernel_source=kernel_source,
+        server_marginal_bytes_per_connection=_slope(ramp, "server_private"),
+        client_marginal_bytes_per_connection=_slope(ramp, "client_private"),
+        available_bytes_per_connection=per_connection(first.mem_available - last.mem_available, last.open),
+    )
+
+
+def _slope(samples: list[Sample], field: str) -> float | None:
+    points = [(s.open, getattr(s, field)) for s in samples if getattr(s, field) is not None]
+    if len(points) < 4:
+        return None
+    opened, size = np.array(points, np.float64).T
+    return round(float(np.polyfit(opened, size, 1)[0]), 1)
+
+
+def idle_share(samples: list[Sample], field: str) -> float | None:
+    """Return the share of a core used between the first and the last sample of a hold without ticks."""
+    held = [sample for sample in samples if sample.stage == "hold" and getattr(sample, field) is not None]
+    if len(held) < 2 or held[-1].time <= held[0].time or held[-1].chunks != held[0].chunks:
+        return None
+    used: float = getattr(held[-1], field) - getattr(held[0], field)
+    return round(used / (held[-1].time - held[0].time), 4)

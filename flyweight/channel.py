@@ -1,0 +1,47 @@
+"""Messages between a parent and one worker: whole ones, over a SOCK_SEQPACKET pair, as msgspec structs.
+
+The socket keeps message boundaries, so there is no framing; end of file says that the other side is gone, however it
+went. Both sides name the union of the structs they expect; anything else is a fault of ours and raises.
+"""
+
+import socket
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import trio
+
+M = TypeVar("M")
+MAX_MESSAGE = 1 << 17
+"""Bytes: below the kernel's default bound for one message (net.core.wmem_default, 212,992)."""
+
+
+class Message(msgspec.Struct, tag=True, frozen=True):
+    """Base of all messages; the class's name travels with it."""
+
+
+class Channel(Generic[M]):
+    """One end of a pair: sends any `Message`, receives those of `kind`."""
+
+    def __init__(self, sock: socket.socket, kind: Any) -> None:
+        self._socket = trio.socket.from_stdlib_socket(sock)
+        self._decoder = msgspec.msgpack.Decoder(kind)
+
+    async def send(self, message: Message) -> bool:
+        """Send; False if the other side is gone (which the receiver of this end hears as well)."""
+        try:
+            await self._socket.send(msgspec.msgpack.encode(message))
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    async def receive(self) -> M | None:
+        """Return the next message, or None when the other side is gone, or this one was closed."""
+        try:
+            data = await self._socket.recv(MAX_MESSAGE)
+        except (ConnectionResetError, trio.ClosedResourceError):
+            return None
+        message: M | None = self._decoder.decode(data) if data else None
+        return message
+
+    def close(self) -> None:
+        self._socket.close()

@@ -1,0 +1,70 @@
+"""HTTP/1.1 chunked framing (RFC 9112, section 7.1), without I/O.
+
+In: the bytes of a body so far. Out: the payloads of the chunks that are whole, and the bytes that are not whole yet;
+the caller keeps those and puts them before what it reads next. Nothing is kept here: a stream between two chunks costs
+nothing. Incomplete input is bounded by `MAX_CHUNK`; past it, and for malformed input, `ChunkError` is raised.
+"""
+
+import re
+from dataclasses import dataclass
+
+MAX_CHUNK = 1 << 20
+"""The largest chunk that is accepted, in bytes: sixteen of the largest messages we send ourselves."""
+
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
+_MAX_SIZE_LINE = 256
+
+
+class ChunkError(ValueError):
+    """The peer's framing is wrong, or a chunk is larger than `MAX_CHUNK`."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a body's bytes held."""
+
+    payloads: list[bytes]
+    rest: bytes
+    ended: bool
+    """The last chunk (size 0) was seen: the body is over, and `rest` is trailers and whatever follows."""
+
+
+def encode(payload: bytes) -> bytes:
+    """Return the payload as one chunk. An empty one is refused: it would end the body."""
+    if not payload:
+        raise ChunkError("an empty chunk would end the stream")
+    return b"%x\r\n%b\r\n" % (len(payload), payload)
+
+
+def decode(data: bytes, most: int | None = None) -> Decoded:
+    """Split `data` into whole chunks, `most` of them if given, and the rest."""
+    payloads: list[bytes] = []
+    position = 0
+    while position < len(data) and len(payloads) != most:
+        line = _SIZE_LINE.match(data, position)
+        if line is None:
+            _check_partial_size_line(data, position)
+            break
+        size = int(line[1], 16)
+        if size > MAX_CHUNK:
+            raise ChunkError(f"a chunk of {size} bytes, more than the {MAX_CHUNK} that are accepted")
+        start, end = line.end(), line.end() + size
+        if size == 0:
+            return Decoded(payloads, data[start:], ended=True)
+        terminator = data[end : end + 2]
+        if not b"\r\n".startswith(terminator):
+            raise ChunkError(f"a chunk of {size} bytes does not end where it says")
+        if len(terminator) < 2:
+            break
+        payloads.append(data[start:end])
+        position = end + 2
+    return Decoded(payloads, data[position:], ended=False)
+
+
+_PARTIAL_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,8}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\r\n]*)?\r?)?")
+
+
+def _check_partial_size_line(data: bytes, position: int) -> None:
+    """Raise ChunkError unless `data[position:]` may still grow into a size line."""
+    if len(data) - position > _MAX_SIZE_LINE or _PARTIAL_SIZE_LINE.fullmatch(data, position) is None:
+        raise ChunkError(f"no chunk size at {data[position : position + 20]!r}")

@@ -1,0 +1,60 @@
+"""The ledger: what a worker counts, in memory that its parent reads.
+
+One memfd holds one row for each worker of an end. A worker writes its own row, once a batch; the parent reads all rows
+whenever it likes. Nothing is sent, an idle worker never wakes up to report, and what was counted outlives the worker
+that counted it: after SIGKILL the row says what had happened until then.
+
+Fields are 64-bit integers, so that none is ever seen half-written; a reader may see a row between two fields.
+"""
+
+import mmap
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+TICKS = 256
+"""How many ticks a row remembers; the row of tick k is k modulo this."""
+
+CODES = 600
+"""Failure codes are an errno (below 200), an HTTP status (200 to 599), or 0 for the end of the stream."""
+
+TICK = np.dtype([("number", "i8"), ("count", "i8"), ("first_ns", "i8"), ("last_ns", "i8")])
+"""One tick as this worker saw it: how many deliveries, and when (CLOCK_MONOTONIC) the first and the last of them."""
+
+
+class Ledger:
+    """A table of counters in shared memory: `rows` is a structured array with one row a worker."""
+
+    def __init__(self, layout: np.dtype[Any], workers: int, descriptor: int | None = None) -> None:
+        size = max(1, layout.itemsize * workers)
+        self.descriptor = os.memfd_create("ledger") if descriptor is None else descriptor
+        if descriptor is None:
+            os.truncate(self.descriptor, size)
+        self._memory = mmap.mmap(self.descriptor, size)
+        self.rows: npt.NDArray[Any] = np.ndarray((workers,), layout, buffer=self._memory)
+
+    def total(self, field: str) -> Any:
+        """Sum a field over all workers: a number, or an array of the field's shape."""
+        return self.rows[field].sum(axis=0)
+
+    def ticks(self) -> dict[int, tuple[int, float, float]]:
+        """Return for each remembered tick: deliveries by all workers, time of the first and of the last, in seconds."""
+        seen: dict[int, tuple[int, float, float]] = {}
+        table = self.rows["ticks"]
+        table = table[table["number"] > 0]
+        for number in np.unique(table["number"]).tolist():
+            rows = table[table["number"] == number]
+            first, last = int(rows["first_ns"].min()), int(rows["last_ns"].max())
+            seen[number] = int(rows["count"].sum()), first / 1e9, last / 1e9
+        return seen
+
+
+def count_tick(ticks: npt.NDArray[Any], number: int, deliveries: int, first_ns: int, last_ns: int) -> None:
+    """Add deliveries of tick `number` to a worker's tick table."""
+    row = ticks[number % TICKS]
+    if row["number"] != number:
+        row["count"], row["first_ns"], row["number"] = 0, first_ns, number
+    row["count"] += deliveries
+    row["last_ns"] = last_ns

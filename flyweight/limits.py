@@ -1,0 +1,78 @@
+"""What this machine allows a process: files, cores, memory, ports. Reads, and raises one soft limit; nothing else."""
+
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+
+FILES_RESERVE = 64
+"""Descriptors a worker keeps back for itself: its epolls, channel, wake-up pipe, listener and what Python opens."""
+
+
+def raise_files_limit() -> int:
+    """Raise this process's soft limit of open files to the hard one and return it; children inherit it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def cores() -> int:
+    """Return how many cores this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def workers_for(connections: int, files_limit: int, wanted: int | None = None) -> int:
+    """Return how many worker processes hold `connections`: as many as the file limit forces and the cores deserve.
+
+    A process of ours costs a few MiB, so a second core gets one only from 1,000 connections on. `wanted` asks for
+    more (or fewer, as far as the file limit allows).
+    """
+    forced = -(-connections // (files_limit - FILES_RESERVE))
+    deserved = min(cores(), -(-connections // 1000))
+    return max(1, forced, deserved if wanted is None else wanted)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Main memory as /proc/meminfo tells it, in bytes."""
+
+    total: int
+    available: int
+    slab: int
+    kernel_stack: int
+    page_tables: int
+    percpu: int
+
+    @property
+    def kernel(self) -> int:
+        """What the kernel keeps for sockets, files and processes: slab caches, stacks, page tables, per-CPU data."""
+        return self.slab + self.kernel_stack + self.page_tables + self.percpu
+
+
+def read_memory(proc: Path = PROC) -> Memory:
+    """Read /proc/meminfo (source: proc_meminfo(5); its "kB" are KiB). Fields an old kernel lacks read as 0."""
+    fields = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines())
+
+    def size(name: str) -> int:
+        return int(fields.get(name, "0 kB").split()[0]) * 1024
+
+    return Memory(
+        size("MemTotal"), size("MemAvailable"), size("Slab"), size("KernelStack"), size("PageTables"), size("Percpu")
+    )
+
+
+def reserved_ports(proc: Path = PROC) -> frozenset[int]:
+    """Return the ports that net.ipv4.ip_local_reserved_ports keeps for services ("8000,9000-9010")."""
+    ports: set[int] = set()
+    for item in (proc / "sys/net/ipv4/ip_local_reserved_ports").read_text().strip().split(","):
+        if item:
+            first, _, last = item.partition("-")
+            ports.update(range(int(first), int(last or first) + 1))
+    return frozenset(ports)
+
+
+def max_user_watches(proc: Path = PROC) -> int:
+    """Return how many descriptors one user may watch with epoll (fs.epoll.max_user_watches)."""
+    return int((proc / "sys/fs/epoll/max_user_watches").read_text())

@@ -1,0 +1,87 @@
+"""Options of the commands: parsed by the command line, but complained about all at once.
+
+A parser here returns an `Invalid` instead of raising, so that a person who mistyped three options is told of three.
+`check` turns the collected ones into one UsageError before anything starts.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flyweight.errors import UsageError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
+_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Invalid:
+    """A value that could not be read, and what was expected."""
+
+    text: str
+    expected: str
+
+
+def _parser(parse: Callable[[str], Any], expected: str) -> Callable[[Any], Any]:
+    def read(text: Any) -> Any:
+        if not isinstance(text, str):
+            return text  # a default
+        try:
+            return parse(text)
+        except ValueError:
+            return Invalid(text, expected)
+
+    read.__name__ = expected
+    return read
+
+
+def _duration(text: str) -> float:
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(text)
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _count(text: str) -> int:
+    number = int(text.replace(",", "").replace("_", ""))
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _rate(text: str) -> float:
+    number = float(text.removesuffix("/s"))
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(text)
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ValueError(text)
+    return number
+
+
+duration = _parser(_duration, "a duration such as 10, 10s, 500ms or 2m")
+count = _parser(_count, "a whole number from 1 on")
+rate = _parser(_rate, "a number a second such as 5000")
+port = _parser(_port, "a port from 0 to 65535")
+
+
+def problems(options: dict[str, Any]) -> list[str]:
+    """Return a sentence for each option whose value is Invalid; keys are Python names of the options."""
+    return [
+        f"--{name.replace('_', '-')} takes {value.expected}, not {value.text!r}."
+        for name, value in options.items()
+        if isinstance(value, Invalid)
+    ]
+
+
+def check(options: dict[str, Any]) -> None:
+    """Raise a UsageError that names every Invalid option."""
+    found = problems(options)
+    if found:
+        raise UsageError(*found)

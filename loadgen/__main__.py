@@ -1,0 +1,5 @@
+"""`python -m loadgen` is `floodtest`."""
+
+from loadgen.cli import main
+
+main()

@@ -1,0 +1,140 @@
+"""The accounts: what became of each connection, kept where the parent and the run record can read it.
+
+Two columns with one entry a user live in files of the run record, mapped by every worker: `states.u8` (a `State`) and
+`ports.u16` (the source port really bound, 0 for none). They are the only account of connections, so nothing can drift
+from it, and after SIGKILL of anything they say how far each connection got. Sums that are no connection's own (chunks,
+bytes, failures by name, ticks) are the worker's row of the ledger.
+"""
+
+import enum
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flyweight.ledger import CODES, TICK, TICKS, count_tick
+
+
+class State(enum.IntEnum):
+    """What became of a connection; planned = the sum over all of them, always."""
+
+    NOT_REACHED = 0
+    IN_FLIGHT = 1
+    OPEN = 2
+    FAILED = 3
+    CLOSED_EARLY = 4
+
+
+class Phase(enum.IntEnum):
+    """How far a connection had got when it ended; OPEN is for those that closed early."""
+
+    BIND = 0
+    CONNECT = 1
+    REQUEST = 2
+    RESPONSE = 3
+    OPEN = 4
+
+
+END_OF_STREAM = 0
+"""The failure code for an orderly end where none was due."""
+
+LEDGER = np.dtype(
+    [
+        ("started", "i8"),
+        ("settled", "i8"),
+        ("chunks", "i8"),
+        ("bytes", "i8"),
+        ("missing", "i8"),
+        ("repeated", "i8"),
+        ("failures", "i8", (len(Phase), CODES)),
+        ("ticks", TICK, (TICKS,)),
+    ]
+)
+
+
+def code_name(code: int) -> str:
+    """Name a failure code: `ECONNRESET`, `HTTP_404`, or `EOF` for an orderly end where none was due."""
+    if code == END_OF_STREAM:
+        return "EOF"
+    return errno.errorcode.get(code, f"E{code}") if code < 200 else f"HTTP_{code}"
+
+
+def named_failures(table: npt.NDArray[np.int64]) -> tuple[dict[str, int], dict[str, int]]:
+    """Turn a table of failures into {`NAME@phase`: n} for the failed and {`NAME`: n} for the closed early."""
+    failed: dict[str, int] = {}
+    closed: dict[str, int] = {}
+    for phase, code in zip(*(axis.tolist() for axis in np.nonzero(table)), strict=True):
+        if phase == Phase.OPEN:
+            closed[code_name(code)] = int(table[phase, code])
+        else:
+            failed[f"{code_name(code)}@{Phase(phase).name.lower()}"] = int(table[phase, code])
+    return failed, closed
+
+
+def create_columns(folder: Path, connections: int) -> None:
+    """Make the two column files, all zero, at their full (sparse) size."""
+    for name, width in (("states.u8", 1), ("ports.u16", 2)):
+        with open(folder / name, "xb") as file:
+            os.truncate(file.fileno(), connections * width)
+
+
+def map_columns(folder: Path, first_user: int, count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
+    """Map the entries of `count` users from `first_user` on of both files, for reading and writing."""
+    states = np.memmap(folder / "states.u8", np.uint8, "r+", first_user - 1, (count,))
+    ports = np.memmap(folder / "ports.u16", np.dtype("<u2"), "r+", 2 * (first_user - 1), (count,))
+    return states.view(np.ndarray), ports.view(np.ndarray)
+
+
+class Accounts:
+    """One worker's part of the accounts: the users from `first_user` on, and its row of the ledger."""
+
+    def __init__(self, folder: Path, first_user: int, count: int, row: npt.NDArray[Any]) -> None:
+        self.first_user = first_user
+        self._states, self._ports = map_columns(folder, first_user, count)
+        self._row = row
+        self._failures = row["failures"]
+        self._ticks = row["ticks"]
+
+    def started(self, first_user: int, count: int) -> None:
+        first = first_user - self.first_user
+        self._states[first : first + count] = State.IN_FLIGHT
+        self._row["started"] += count
+
+    def bound(self, users: npt.NDArray[np.int64], ports: Sequence[int]) -> None:
+        """Record the source ports that were really had."""
+        self._ports[users - self.first_user] = ports
+
+    def opened(self, users: npt.NDArray[np.integer[Any]]) -> None:
+        self._states[users - self.first_user] = State.OPEN
+        self._row["settled"] += len(users)
+
+    def failed(self, user: int, phase: Phase, code: int) -> None:
+        self._states[user - self.first_user] = State.FAILED
+        self._failures[phase, code] += 1
+        self._row["settled"] += 1
+
+    def closed_early(self, user: int, code: int) -> None:
+        self._states[user - self.first_user] = State.CLOSED_EARLY
+        self._failures[Phase.OPEN, code] += 1
+
+    def received(self, chunks: int, size: int) -> None:
+        """Count chunks, and bytes of the stream (their framing included)."""
+        self._row["chunks"] += chunks
+        self._row["bytes"] += size
+
+    def out_of_sequence(self, missing: int, repeated: int) -> None:
+        """Count messages that `#n` shows to be missing, or to have come before."""
+        self._row["missing"] += missing
+        self._row["repeated"] += repeated
+
+    def tick(self, number: int, deliveries: int, first_ns: int, last_ns: int) -> None:
+        count_tick(self._ticks, number, deliveries, first_ns, last_ns)
+
+
+def count_states(states: npt.NDArray[np.uint8]) -> dict[State, int]:
+    """Count the connections in each state: a few tens of microseconds for a million."""
+    return {state: int(np.count_nonzero(states == state)) for state in State}

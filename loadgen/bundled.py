@@ -1,0 +1,96 @@
+"""The bundled server, as a run sees it: a `comet serve` in processes of its own, spoken to over its control API.
+
+It is started with one end of a socket pair: on it the server says where it listens, and by its end it notices that the
+run is gone, in whatever way. Its errors go to `server.log` in the run's folder.
+"""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+
+from flyweight.errors import WorkerFault
+
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
+
+
+class BundledServer:
+    """A running `comet serve`."""
+
+    def __init__(self, process: trio.Process, port: int, control: httpx.AsyncClient) -> None:
+        self.process = process
+        self.address = ("127.0.0.1", port)
+        self._control = control
+
+    async def stats(self) -> dict[str, Any] | None:
+        """Return the figures of GET /stats; None when the server does not answer (it may have died)."""
+        try:
+            response = await self._control.get("/stats")
+            response.raise_for_status()
+        except httpx.HTTPError:
+            return None
+        figures: dict[str, Any] = response.json()
+        return figures
+
+    async def set_tick(self, seconds: float | None) -> bool:
+        """Send a message to every connection each `seconds`, or no longer; False when the server does not answer."""
+        try:
+            response = await self._control.put("/tick", json={"seconds": seconds})
+        except httpx.HTTPError:
+            return False
+        return response.is_success
+
+    @property
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+
+@asynccontextmanager
+async def bundled_server(max_users: int, log: Path) -> AsyncIterator[BundledServer]:
+    """Run `comet serve` on free ports of 127.0.0.1 as long as the block lasts; WorkerFault if it does not come up."""
+    ours, theirs = socket.socketpair()
+    with theirs, open(log, "wb") as errors:
+        arguments = ["--port", "0", "--control-port", "0", "--max-users", str(max_users)]
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-P", "-m", "server_under_test", "serve", *arguments, "--parent-fd", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,  # a Ctrl-C is for the run, which ends its server in order
+        )
+    lifeline = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+    try:
+        with trio.move_on_after(START_SECONDS):
+            line = await lifeline.receive_some()
+        if not line:
+            words = log.read_text().strip().splitlines()[-1:] or ["it said nothing"]
+            raise WorkerFault(f"The bundled server did not come up: {words[0]}. See {log}.")
+        where = json.loads(line)
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{where['control']}", timeout=30, trust_env=False
+        ) as api:
+            yield BundledServer(process, where["port"], api)
+    finally:
+        with trio.CancelScope(shield=True):
+            await _end(process)
+            await lifeline.aclose()
+
+
+async def _end(process: trio.Process) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    with trio.move_on_after(STOP_SECONDS):
+        await process.wait()
+        return
+    process.kill()
+    await process.wait()

@@ -1,0 +1,133 @@
+"""What came of a run: from the accounts, the samples and the server's figures to a summary. No clock, no process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis import FORMAT, Sample, Summary
+from analysis import summary as sums
+from analysis.summary import Connections, Outcome, Tick
+from flyweight.ledger import Ledger
+from loadgen.accounts import State, named_failures
+from loadgen.plan import Plan
+
+LOST = "LOST"
+"""How connections are said to have ended that ended with their worker."""
+
+KERNEL_SOURCE = "growth of Slab + KernelStack + PageTables + Percpu (/proc/meminfo) from before the ramp to the hold"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a conclusion is drawn from, at the end of the hold."""
+
+    plan: Plan
+    explicit_ports: bool
+    folder: str
+    counts: Mapping[State, int]
+    ledger: Ledger
+    lost: Mapping[State, int]
+    samples: list[Sample]
+    server: Mapping[str, Any] | None
+    server_ended: bool
+    ramp_seconds: float
+    workers: int
+    files_limit: int
+    interrupted: bool
+    reasons: list[str]
+    ports: npt.NDArray[np.uint16]
+
+
+def conclude(facts: Facts) -> Summary:
+    """Draw up the summary."""
+    connections = _connections(facts)
+    ticks = _ticks(facts)
+    reasons = _reasons(facts, connections, ticks)
+    fronts = None if facts.server is None else len(facts.server["pids"]["fronts"])
+    seconds = facts.ramp_seconds
+    return Summary(
+        format=FORMAT,
+        run=facts.folder,
+        outcome=_outcome(facts, reasons),
+        reasons=reasons,
+        connections=connections,
+        ramp=sums.Ramp(round(seconds, 3), round(connections.opened / seconds, 1) if seconds > 0 else 0.0),
+        workers=sums.Workers(facts.workers, fronts, facts.files_limit),
+        memory=sums.memory_of(facts.samples, KERNEL_SOURCE),
+        cpu=sums.Cpu(sums.idle_share(facts.samples, "server_cpu"), sums.idle_share(facts.samples, "client_cpu")),
+        ticks=ticks,
+        chunks=int(facts.ledger.total("chunks")),
+        bytes=int(facts.ledger.total("bytes")),
+        missing=int(facts.ledger.total("missing")),
+        repeated=int(facts.ledger.total("repeated")),
+    )
+
+
+def _outcome(facts: Facts, reasons: list[str]) -> Outcome:
+    if facts.interrupted:
+        return "interrupted"
+    return "shortfall" if reasons else "ok"
+
+
+def _connections(facts: Facts) -> Connections:
+    failed, closed_by = named_failures(facts.ledger.total("failures"))
+    if facts.lost.get(State.IN_FLIGHT):
+        failed[f"{LOST}@worker"] = facts.lost[State.IN_FLIGHT]
+    if facts.lost.get(State.OPEN):
+        closed_by[LOST] = facts.lost[State.OPEN]
+    opened = facts.counts[State.OPEN] + facts.counts[State.CLOSED_EARLY]
+    return Connections(
+        planned=facts.plan.connections,
+        opened=opened,
+        peak_open=max([facts.counts[State.OPEN], *(sample.open for sample in facts.samples)]),
+        closed_early=facts.counts[State.CLOSED_EARLY],
+        not_reached=facts.counts[State.NOT_REACHED] + facts.counts[State.IN_FLIGHT],
+        failed=failed,
+        closed_by=closed_by,
+        replaced_ports=_replaced_ports(facts) if facts.explicit_ports else 0,
+    )
+
+
+def _replaced_ports(facts: Facts) -> int:
+    offsets = np.arange(facts.plan.connections, dtype=np.uint32) % facts.plan.each
+    return int(np.count_nonzero((facts.ports != 0) & (facts.ports != offsets + facts.plan.first_port)))
+
+
+def _ticks(facts: Facts) -> list[Tick]:
+    sent = {tick["number"]: tick for tick in (facts.server or {}).get("ticks", [])}
+    received = facts.ledger.ticks()
+    ticks = []
+    for number in sorted(sent.keys() | received.keys()):
+        count, first, last = received.get(number, (0, 0.0, 0.0))
+        ours = sent.get(number)
+        # From the first write of the server to the last read of a client: one clock, CLOCK_MONOTONIC of this machine.
+        seconds = max(0.0, last - (ours["first"] if ours else first)) if count else 0.0
+        rate = round(count / seconds, 1) if seconds else None
+        ticks.append(Tick(number, ours["sent"] if ours else None, count, round(seconds, 4), rate))
+    return ticks
+
+
+def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[str]:
+    reasons = list(facts.reasons)
+    if facts.server_ended:
+        reasons.append("the bundled server ended by itself; its last words are in server.log of the record")
+    if connections.failed:
+        reasons.append(f"{sum(connections.failed.values()):,} connections failed: {_named(connections.failed)}")
+    if connections.closed_early:
+        reasons.append(f"{connections.closed_early:,} connections closed early: {_named(connections.closed_by)}")
+    if connections.not_reached:
+        reasons.append(f"{connections.not_reached:,} planned connections were not reached")
+    for tick in ticks:
+        if tick.sent is not None and tick.sent != tick.received:
+            reasons.append(f"tick {tick.number}: {tick.sent:,} messages were sent and {tick.received:,} received")
+    if facts.ledger.total("missing") or facts.ledger.total("repeated"):
+        missing, repeated = facts.ledger.total("missing"), facts.ledger.total("repeated")
+        reasons.append(f"message numbers show {missing:,} missing and {repeated:,} repeated messages")
+    return reasons
+
+
+def _named(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))

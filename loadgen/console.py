@@ -1,0 +1,192 @@
+"""What a person sees: progress while a run goes, and its summary at the end. Everything goes to stderr but the summary.
+
+On a terminal a live bar with rate and time left, and the figures below it; on a pipe one plain line an interval.
+"""
+
+import sys
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console as Terminal
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from analysis import Sample, Summary
+
+KIB = 1024
+
+HISTORY = (
+    ("2008, mochiweb", 38_000.0),
+    ("2008, libevent", 10_000.0),
+)
+"""Bytes a connection at a million, user and kernel, of the server end (its client took about as much again)."""
+
+
+def size(count: float | None) -> str:
+    """Write a number of bytes for a person."""
+    if count is None:
+        return "not measured"
+    for unit in ("B", "KiB", "MiB"):
+        if abs(count) < KIB * 10:
+            return f"{count:,.0f} {unit}"
+        count /= KIB
+    return f"{count:,.1f} GiB"
+
+
+class Console(Protocol):
+    """Who is told how a run goes."""
+
+    def say(self, text: str) -> None:
+        """Tell a person one line."""
+
+    def sample(self, sample: Sample, planned: int) -> None:
+        """Show a sample."""
+
+    def __enter__(self) -> "Console": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_console() -> Console:
+    """Return a live console on a terminal, a plain one elsewhere."""
+    return LiveConsole() if sys.stderr.isatty() else PlainConsole()
+
+
+class _Rate:
+    """The rate of opening between two samples, and the time left at that rate."""
+
+    def __init__(self) -> None:
+        self._last: Sample | None = None
+        self.per_second = 0.0
+
+    def update(self, sample: Sample) -> None:
+        if self._last is not None and sample.time > self._last.time:
+            self.per_second = (sample.open - self._last.open) / (sample.time - self._last.time)
+        self._last = sample
+
+    def left(self, sample: Sample, planned: int) -> str:
+        if sample.stage != "ramp" or self.per_second <= 0:
+            return ""
+        return f"{(planned - sample.open) / self.per_second:.0f} s left"
+
+
+def _figures(sample: Sample) -> str:
+    parts = [
+        f"failed {sample.failed:,}",
+        f"closed early {sample.closed_early:,}",
+        f"chunks {sample.chunks:,}",
+        f"received {size(sample.bytes)}",
+        f"server {size(sample.server_private)}",
+        f"client {size(sample.client_private)}",
+        f"kernel {size(sample.kernel)}",
+        f"available {size(sample.mem_available)}",
+    ]
+    return ", ".join(parts)
+
+
+class PlainConsole:
+    """One line a sample."""
+
+    def __init__(self) -> None:
+        self._rate = _Rate()
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def sample(self, sample: Sample, planned: int) -> None:
+        self._rate.update(sample)
+        left = self._rate.left(sample, planned)
+        rate = f"{self._rate.per_second:,.0f}/s" + (f", {left}" if left else "")
+        self.say(
+            f"{sample.time:6.1f} s {sample.stage:5} open {sample.open:,} of {planned:,} ({rate}), {_figures(sample)}"
+        )
+
+    def __enter__(self) -> "PlainConsole":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+class LiveConsole:
+    """A bar and the latest figures, redrawn in place."""
+
+    def __init__(self) -> None:
+        self._terminal = Terminal(stderr=True)
+        self._live = Live(console=self._terminal, refresh_per_second=4)
+        self._rate = _Rate()
+
+    def say(self, text: str) -> None:
+        self._live.console.print(Text(text))
+
+    def sample(self, sample: Sample, planned: int) -> None:
+        self._rate.update(sample)
+        table = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=planned, completed=sample.open, width=32)
+        rate = f"{self._rate.per_second:,.0f}/s" if sample.stage == "ramp" else ""
+        table.add_row(sample.stage, bar, f"{sample.open:,} of {planned:,} open", rate, self._rate.left(sample, planned))
+        outer = Table.grid()
+        outer.add_row(table)
+        outer.add_row(Text(_figures(sample), style="dim"))
+        self._live.update(outer)
+
+    def __enter__(self) -> "LiveConsole":
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+
+def _memory_lines(summary: Summary) -> list[str]:
+    memory, opened = summary.memory, summary.connections.peak_open
+    parts = [
+        ("server, user memory", memory.server_user_bytes_per_connection),
+        ("client, user memory", memory.client_user_bytes_per_connection),
+        ("kernel, both ends", memory.kernel_bytes_per_connection),
+    ]
+    lines = [
+        f"  {name:22} {_each(value):>14}   {size(None if value is None else value * opened):>12}"
+        for name, value in parts
+    ]
+    server = memory.server_user_bytes_per_connection
+    if server is not None and memory.kernel_bytes_per_connection is not None:
+        mine = server + memory.kernel_bytes_per_connection / 2
+        lines.append(f"  {'server, all of it':22} {_each(mine):>14}   {size(mine * opened):>12}")
+    lines += [f"  {name:22} {_each(value):>14}   {size(value * 1e6):>12} for a million" for name, value in HISTORY]
+    return lines
+
+
+def _each(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:,.0f} B each"
+
+
+def render(summary: Summary) -> str:
+    """Write the summary for a person."""
+    c, ramp, workers = summary.connections, summary.ramp, summary.workers
+    lines = [
+        f"{summary.outcome}: {c.peak_open:,} of {c.planned:,} connections were open at once",
+        *(f"  {reason}" for reason in summary.reasons),
+        "",
+        f"opened       {c.opened:,} in {ramp.seconds:,.1f} s, {ramp.per_second:,.0f} a second",
+        f"failed       {sum(c.failed.values()):,}",
+        f"closed early {c.closed_early:,}",
+        f"not reached  {c.not_reached:,}",
+        f"workers      {workers.client} client, {workers.server or 'no'} server, {workers.files_limit:,} files each",
+        f"received     {summary.chunks:,} chunks, {size(summary.bytes)}",
+    ]
+    if c.replaced_ports:
+        lines.append(f"ports        {c.replaced_ports:,} could not be had and were replaced by spares")
+    for tick in summary.ticks:
+        sent = "" if tick.sent is None else f" of {tick.sent:,}"
+        rate = "" if tick.per_second is None else f", {tick.per_second:,.0f} a second"
+        lines.append(f"tick {tick.number:<8}{tick.received:,}{sent} received in {tick.seconds:.2f} s{rate}")
+    return "\n".join([*lines, "", "memory a connection", *_memory_lines(summary), "", f"record: {summary.run}"])

@@ -1,0 +1,176 @@
+"""The crew: all client workers of a run, which share the ramp out among them and are closed together.
+
+Only as many workers ramp at a time as there are cores, in the order of the plan; each has an equal part of `in_flight`,
+less what the worker before it still has in flight, so that the bound holds in total. A worker that ends too early is
+noticed by the end of its channel; its open connections are counted as closed early and those in flight as failed, both
+under the name LOST.
+"""
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import trio
+
+from flyweight.errors import WorkerFault
+from flyweight.ledger import Ledger
+from flyweight.limits import cores
+from flyweight.workers import Worker, Workers, open_workers
+from loadgen import client
+from loadgen.accounts import State
+from loadgen.pacer import Pacer
+from loadgen.plan import Share
+
+
+@dataclass(eq=False)
+class Member:
+    """A worker and how far it has come."""
+
+    worker: Worker
+    share: Share
+    started: trio.Event = field(default_factory=trio.Event)
+    settled: trio.Event = field(default_factory=trio.Event)
+    closed: trio.Event = field(default_factory=trio.Event)
+    stragglers: int = 0
+
+
+class Crew:
+    """The client workers of a run."""
+
+    def __init__(
+        self, workers: Workers, ledger: Ledger, states: npt.NDArray[np.uint8], complain: Callable[[str], None]
+    ) -> None:
+        self._workers = workers
+        self._ledger = ledger
+        self._states = states
+        self._complain = complain
+        self._members: list[Member] = []
+        self._closing = False
+        self._halted = False
+        self.lost: Counter[State] = Counter()
+        """Connections that ended with their worker, by the state they were in."""
+
+    @property
+    def pids(self) -> list[int]:
+        return self._workers.pids
+
+    async def start(self, specification: Callable[[int, Share], client.Specification], shares: list[Share]) -> None:
+        """Fork a worker for each share; WorkerFault when one does not come up."""
+        for number, share in enumerate(shares):
+            encoded = msgspec.msgpack.encode(specification(number, share))
+            worker = await self._workers.start(encoded, client.FromWorker, [self._ledger.descriptor])
+            self._members.append(Member(worker, share))
+        for member in self._members:
+            if not isinstance(await member.worker.channel.receive(), client.Ready):
+                raise WorkerFault(f"Client worker {member.worker.number} ended before it was up.")
+
+    async def listen(self) -> None:
+        """Hear all workers until each has ended."""
+        async with trio.open_nursery() as tasks:
+            for member in self._members:
+                tasks.start_soon(self._listen_to, member)
+
+    async def _listen_to(self, member: Member) -> None:
+        while message := await member.worker.channel.receive():
+            match message:
+                case client.Started(in_flight=count):
+                    member.stragglers = count
+                    member.started.set()
+                case client.Settled():
+                    member.stragglers = 0
+                    member.settled.set()
+                case client.Closed():
+                    member.closed.set()
+        if not member.closed.is_set():
+            await self._lose(member)
+        for event in (member.started, member.settled, member.closed):
+            event.set()
+
+    async def _lose(self, member: Member) -> None:
+        with trio.move_on_after(1):
+            await member.worker.ended.wait()
+        first = member.share.first_user - 1
+        states = self._states[first : first + member.share.count]
+        lost = Counter({state: int(np.count_nonzero(states == state)) for state in (State.OPEN, State.IN_FLIGHT)})
+        states[states == State.OPEN] = State.CLOSED_EARLY
+        states[states == State.IN_FLIGHT] = State.FAILED
+        self.lost += lost
+        if not self._closing:
+            self._complain(
+                f"client worker {member.worker.number} (process {member.worker.pid}) ended by itself, "
+                f"{_cause(member.worker.exit_status)}; {lost.total():,} of its connections were lost"
+            )
+
+    async def ramp(self, start: float, rate: float | None, in_flight: int) -> None:
+        """Let the workers open their shares; return when every connection is open or has failed."""
+        pacer = Pacer(rate)
+        abreast = min(cores(), len(self._members), in_flight)
+        slots: list[Member | None] = [None] * abreast
+        for member in self._members:
+            slot = await self._free_slot(slots)
+            before = slots[slot]
+            slots[slot] = member
+            due = start + pacer.time_of(member.share.first_user)
+            await trio.sleep(max(0.0, due - time.monotonic()))
+            if self._halted:
+                break
+            allowance = max(1, in_flight // abreast - (before.stragglers if before else 0))
+            await member.worker.channel.send(client.Go(start, allowance))
+        else:
+            for member in self._members:
+                await member.settled.wait()
+            return
+        for occupant in slots:
+            if occupant is not None:
+                await occupant.settled.wait()
+
+    async def _free_slot(self, slots: list[Member | None]) -> int:
+        """Wait for the first slot whose worker has begun all its connections."""
+        send, receive = trio.open_memory_channel[int](len(slots))
+
+        async def watch(slot: int, member: Member | None) -> None:
+            if member is not None:
+                await member.started.wait()
+            send.send_nowait(slot)
+
+        async with trio.open_nursery() as tasks:
+            for slot, member in enumerate(slots):
+                tasks.start_soon(watch, slot, member)
+            first = await receive.receive()
+            tasks.cancel_scope.cancel()
+        return first
+
+    async def halt(self) -> None:
+        """Begin no more connections."""
+        self._halted = True
+        for member in self._members:
+            await member.worker.channel.send(client.Halt())
+
+    async def close(self, within: float) -> None:
+        """Close all connections, for so many seconds at the most; what then is open ends with its process."""
+        self._closing = True
+        for member in self._members:
+            await member.worker.channel.send(client.Close())
+        with trio.move_on_after(within):
+            for member in self._members:
+                await member.closed.wait()
+
+
+def _cause(status: int | None) -> str:
+    if status is None:
+        return "for a reason that is not known"
+    return f"by signal {-status}" if status < 0 else f"with status {status}"
+
+
+@asynccontextmanager
+async def open_crew(
+    ledger: Ledger, states: npt.NDArray[np.uint8], complain: Callable[[str], None]
+) -> AsyncIterator[Crew]:
+    """A crew without workers yet, whose workers end with the block."""
+    async with open_workers("loadgen.client") as workers:
+        yield Crew(workers, ledger, states, complain)

@@ -1,0 +1,108 @@
+"""The plan: which user connects from which source pair, and which worker opens it. Pure; no socket, no clock.
+
+Users are numbered from 1 and placed address by address, as in 2008: address k holds users (k-1)*each+1 to k*each, the
+user's offset added to the first port. The ports of an address that no user has are its spares.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+from flyweight.errors import UsageError
+
+LAST_PORT = 65535
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive users on one address."""
+
+    address: str
+    first_user: int
+    count: int
+    first_port: int
+    first_spare: int
+
+    @property
+    def spares(self) -> range:
+        """All spare ports of the address. Other pieces of it share them: whoever binds one first has it."""
+        return range(self.first_spare, LAST_PORT + 1)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The consecutive users that one worker opens."""
+
+    first_user: int
+    count: int
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`connections` users on at most `ips` addresses of `each` users."""
+
+    ips: int
+    each: int
+    base_ip: str
+    first_port: int
+    connections: int
+
+    def __post_init__(self) -> None:
+        problems = self._problems()
+        if problems:
+            raise UsageError(*problems)
+
+    def _problems(self) -> list[str]:
+        problems = [
+            f"{option} must be at least 1, not {value}."
+            for option, value in [("--ips", self.ips), ("--each", self.each), ("--connections", self.connections)]
+            if value < 1
+        ]
+        if not 1 <= self.first_port <= LAST_PORT:
+            problems.append(f"--first-port must be from 1 to {LAST_PORT}, not {self.first_port}.")
+        elif self.each > LAST_PORT + 1 - self.first_port:
+            room = LAST_PORT + 1 - self.first_port
+            problems.append(f"--each {self.each} does not fit: from port {self.first_port} on there are {room} ports.")
+        if self.ips >= 1 and self.each >= 1 and self.connections > self.ips * self.each:
+            problems.append(
+                f"--connections {self.connections} is more than --ips {self.ips} x --each {self.each} = "
+                f"{self.ips * self.each}; ask for more addresses."
+            )
+        try:
+            ipaddress.ip_address(self.base_ip) + max(self.ips - 1, 0)
+        except ValueError:
+            problems.append(
+                f"--base-ip must be an IPv4 or IPv6 address with {self.ips} above it, not {self.base_ip!r}."
+            )
+        return problems
+
+    @cached_property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses that have users, in order."""
+        base = ipaddress.ip_address(self.base_ip)
+        return tuple(str(base + k) for k in range(-(-self.connections // self.each)))
+
+    def pair(self, user: int) -> tuple[str, int]:
+        """Return the source pair planned for a user (from 1)."""
+        address, offset = divmod(user - 1, self.each)
+        return self.addresses[address], self.first_port + offset
+
+    def shares(self, workers: int) -> list[Share]:
+        """Cut the users into `workers` consecutive shares whose sizes differ by at most one."""
+        cuts = [self.connections * k // workers for k in range(workers + 1)]
+        return [self._share(first + 1, end - first) for first, end in pairwise(cuts)]
+
+    def _share(self, first_user: int, count: int) -> Share:
+        pieces = []
+        user, end = first_user, first_user + count
+        while user < end:
+            address = (user - 1) // self.each
+            next_address = (address + 1) * self.each + 1
+            size = min(end, next_address) - user
+            users_here = min(self.each, self.connections - address * self.each)
+            first_spare = self.first_port + users_here
+            pieces.append(Piece(self.addresses[address], user, size, self.pair(user)[1], first_spare))
+            user += size
+        return Share(first_user, count, tuple(pieces))

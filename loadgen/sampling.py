@@ -1,0 +1,80 @@
+"""Sampling: one row of the run record from everything that can be read about a run, within a budget of time."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.samples import Sample
+from flyweight.ledger import Ledger
+from flyweight.limits import read_memory
+from flyweight.memory import ProcessMeter
+from flyweight.sockets import read_slabs, read_sockets
+from loadgen.accounts import State, count_states
+
+
+class Sampler:
+    """Reads samples; `server_pids` is None where the server is not known to be on this machine."""
+
+    def __init__(
+        self,
+        states: npt.NDArray[np.uint8],
+        ledger: Ledger,
+        client_pids: Callable[[], list[int]],
+        server_pids: Callable[[], list[int]] | None,
+    ) -> None:
+        self._states = states
+        self._ledger = ledger
+        self._client_pids = client_pids
+        self._server_pids = server_pids
+        self._client = ProcessMeter()
+        self._server = ProcessMeter()
+        self._began = time.monotonic()
+
+    def read(self, stage: str, server: dict[str, Any] | None, everything: bool = False) -> Sample:
+        """Read a sample; `everything` reads each process's memory and CPU, not only what fits into the budget."""
+        self._client.read(self._client_pids(), everything)
+        if self._server_pids is not None:
+            self._server.read(self._server_pids(), everything)
+        counts = count_states(self._states)
+        memory, sockets = read_memory(), read_sockets()
+        of_server = (
+            {}
+            if server is None
+            else {
+                "server_open": server["connections"],
+                "server_logins": server["logins"],
+                "server_rejected": sum(server["rejected"].values()),
+                "server_slow": server["slow"],
+            }
+        )
+        return Sample(
+            time=round(time.monotonic() - self._began, 3),
+            stage=stage,
+            not_reached=counts[State.NOT_REACHED],
+            in_flight=counts[State.IN_FLIGHT],
+            open=counts[State.OPEN],
+            failed=counts[State.FAILED],
+            closed_early=counts[State.CLOSED_EARLY],
+            chunks=int(self._ledger.total("chunks")),
+            bytes=int(self._ledger.total("bytes")),
+            missing=int(self._ledger.total("missing")),
+            repeated=int(self._ledger.total("repeated")),
+            server_private=None if self._server_pids is None else self._server.private,
+            client_private=self._client.private,
+            server_cpu=None if self._server_pids is None else round(self._server.cpu, 2),
+            client_cpu=round(self._client.cpu, 2),
+            mem_available=memory.available,
+            slab=memory.slab,
+            kernel_stack=memory.kernel_stack,
+            page_tables=memory.page_tables,
+            percpu=memory.percpu,
+            sockets=sockets.used,
+            tcp_inuse=sockets.tcp_inuse,
+            tcp_time_wait=sockets.tcp_time_wait,
+            tcp_queued=sockets.queued,
+            **(read_slabs() or {}),
+            **of_server,
+        )

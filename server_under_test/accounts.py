@@ -1,0 +1,24 @@
+"""What a front counts: its row of the ledger, read by the parent for `GET /stats`."""
+
+from typing import Any
+
+import numpy as np
+
+from flyweight.ledger import TICK, TICKS
+
+FRONT_LEDGER: np.dtype[Any] = np.dtype(
+    [
+        ("open", "i8"),
+        ("logins", "i8"),
+        ("bytes", "i8"),
+        ("dropped", "i8"),
+        ("slow", "i8"),
+        ("excess", "i8"),
+        ("accept_errors", "i8"),
+        ("rejected", "i8", (600,)),
+        ("ticks", TICK, (TICKS,)),
+    ]
+)
+"""open: streams open now · logins: streams ever opened · bytes: written · dropped: bytes read and dropped after a
+request · slow: disconnected because they did not read · excess: disconnected because they kept sending · rejected:
+refusals by HTTP status."""

@@ -1,0 +1,70 @@
+"""`comet`: the command line. Parses, calls one function, prints."""
+
+import json
+import os
+from typing import Annotated, Any
+
+import trio
+import typer
+
+from flyweight import options as opt
+from flyweight.command import run_command
+from server_under_test.limits import Limits
+from server_under_test.server import Options, Server, serve
+
+_DEFAULTS = Limits()
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.callback()
+def comet() -> None:
+    """An HTTP comet server that holds a million connections."""
+
+
+@app.command("serve")
+def serve_command(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[Any, typer.Option(parser=opt.port, metavar="PORT", help="0: any free one.")] = 8000,
+    max_users: Annotated[Any, typer.Option(parser=opt.count, metavar="N", help="Ids above this get 503.")] = 1_100_000,
+    workers: Annotated[
+        Any, typer.Option(parser=opt.count, metavar="N", help="Fronts. Default: as the file limit asks for max-users.")
+    ] = None,
+    tick: Annotated[
+        Any, typer.Option(parser=opt.duration, metavar="SECONDS", help="Send every connection a message this often.")
+    ] = None,
+    control_host: Annotated[str, typer.Option(help="Address of the control API.")] = "127.0.0.1",
+    control_port: Annotated[Any, typer.Option(parser=opt.port, metavar="PORT", help="0: any free one.")] = 8001,
+    limit_head_size: Annotated[
+        Any, typer.Option(parser=opt.count, metavar="BYTES", help="Longest request head; past it 431.")
+    ] = _DEFAULTS.head_size,
+    limit_head_time: Annotated[
+        Any, typer.Option(parser=opt.duration, metavar="SECONDS", help="Time for a request head; past it 408.")
+    ] = _DEFAULTS.head_seconds,
+    limit_pending: Annotated[
+        Any, typer.Option(parser=opt.count, metavar="BYTES", help="Kept for a client that does not read.")
+    ] = _DEFAULTS.pending,
+    limit_excess: Annotated[
+        Any, typer.Option(parser=opt.count, metavar="BYTES", help="Dropped from a client that keeps sending.")
+    ] = _DEFAULTS.excess,
+    parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Serve GET /test/<id>: a stream that welcomes the id and never ends. Stop with Ctrl-C or SIGTERM."""
+    given = dict(locals())
+    opt.check(given)
+    limits = Limits(limit_head_size, limit_head_time, limit_pending, limit_excess)
+    settings = Options(host, port, max_users, workers, tick, control_host, control_port, limits)
+
+    def announce(server: Server, control: int) -> None:
+        if parent_fd is None:
+            print(f"comet serves http://{host}:{server.address[1]}/test/<id> with {len(server.workers.all)} fronts;")
+            print(f"figures: http://{control_host}:{control}/stats", flush=True)
+        else:
+            os.write(parent_fd, json.dumps({"port": server.address[1], "control": control}).encode() + b"\n")
+
+    trio.run(serve, settings, parent_fd, announce)
+
+
+def main() -> None:
+    """Run `comet`; turn errors into exit codes."""
+    run_command("comet", app)

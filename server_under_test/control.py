@@ -1,0 +1,102 @@
+"""The control API of `comet serve`: health, figures, the ticker. Starlette on hypercorn's trio worker.
+
+Bound to loopback unless told otherwise: it tells process ids and lets anyone who reaches it send ticks.
+"""
+
+import os
+import socket
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import hypercorn.trio
+import msgspec
+import numpy as np
+import trio
+from hypercorn.config import Config
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from flyweight.limits import read_memory
+from flyweight.memory import ProcessMeter
+
+if TYPE_CHECKING:
+    from server_under_test.server import Server
+
+MAX_BODY = 4096
+
+
+class TickOrder(msgspec.Struct, frozen=True):
+    """The body of PUT /tick."""
+
+    seconds: float | None
+
+
+def stats(server: "Server", meter: ProcessMeter) -> dict[str, Any]:
+    """Return the figures of GET /stats (documented in docs/comet.md)."""
+    rejected = server.ledger.total("rejected")
+    meter.read(server.pids)
+    memory = read_memory()
+    counts = {name: int(server.ledger.total(name)) for name in ("open", "logins", "bytes", "dropped", "slow", "excess")}
+    return {
+        "connections": counts.pop("open"),
+        **counts,
+        "accept_errors": int(server.ledger.total("accept_errors")),
+        "rejected": {str(code): int(rejected[code]) for code in np.flatnonzero(rejected).tolist()},
+        "pids": {"parent": server.pids[0], "nursery": server.pids[1], "fronts": server.pids[2:]},
+        "fronts": [worker.exit_status for worker in server.workers.all],
+        "memory": {"private": meter.private, "available": memory.available, "total": memory.total},
+        "tick_seconds": server.tick_seconds,
+        "ticking": server.ticking,
+        "ticks_skipped": server.ticks_skipped,
+        "ticks": [
+            {"number": number, "planned": server.ticks_planned[number], "sent": sent, "first": first, "last": last}
+            for number, (sent, first, last) in server.ledger.ticks().items()
+        ],
+    }
+
+
+def application(server: "Server") -> Starlette:
+    """Return the control API of a server as an ASGI application."""
+    meter = ProcessMeter()
+
+    async def healthz(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def get_stats(request: Request) -> Response:
+        return JSONResponse(stats(server, meter))
+
+    async def put_tick(request: Request) -> Response:
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_BODY:
+                return PlainTextResponse("The body is too large.\n", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        try:
+            order = msgspec.json.decode(body, type=TickOrder)
+        except msgspec.DecodeError as error:
+            return PlainTextResponse(
+                f'Send {{"seconds": 2.5}} or {{"seconds": null}}: {error}\n', HTTPStatus.BAD_REQUEST
+            )
+        if order.seconds is not None and not 0.001 <= order.seconds <= 86400:
+            return PlainTextResponse("seconds must be from 0.001 to 86400.\n", HTTPStatus.BAD_REQUEST)
+        server.set_tick(order.seconds)
+        return JSONResponse({"seconds": order.seconds})
+
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/stats", get_stats),
+            Route("/tick", put_tick, methods=["PUT"]),
+        ]
+    )
+
+
+async def serve(server: "Server", sock: socket.socket) -> None:
+    """Serve the control API on a listening socket until cancelled."""
+    config = Config()
+    config.bind = [f"fd://{os.dup(sock.fileno())}"]  # a copy, since hypercorn closes it
+    config.accesslog = None
+    config.errorlog = None
+    await hypercorn.trio.serve(application(server), config, shutdown_trigger=trio.sleep_forever)  # type: ignore[arg-type]

@@ -1,0 +1,16 @@
+"""Bounds on what one connection may cost the server."""
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Bounds of one connection; past each of them there is an answer, a counter and an end."""
+
+    head_size: int = 8192
+    """Bytes of a request's head; past it 431."""
+    head_seconds: float = 10.0
+    """Seconds from accept to the end of the head; past it 408."""
+    pending: int = 1 << 18
+    """Bytes kept for a client that does not read; past it disconnected, counted as slow."""
+    excess: int = 1 << 16
+    """Bytes read and dropped after a request; past it disconnected, counted as excess."""

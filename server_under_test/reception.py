@@ -1,0 +1,200 @@
+"""Reception: from the listener to an open stream, or to a refusal.
+
+Accepts by the batch; the request is usually there already (TCP_DEFER_ACCEPT), so that reading, answering and handing
+over to the streams is one sweep each. Heads that come in pieces and clients that are being refused wait in dicts, each
+until a deadline. A refused client may read its answer before the connection is closed (a close with unread bytes would
+reset the answer away). In: a listener to watch or not. Out: logins; refusals are counted by status.
+"""
+
+import errno
+import os
+import socket
+import time
+from http import HTTPStatus
+from itertools import repeat
+from typing import Any
+
+import numpy.typing as npt
+
+from flyweight import chunks
+from flyweight.readiness import LEVEL, READ, Readiness
+from flyweight.sweep import drain, sweep
+from server_under_test import answers
+from server_under_test.limits import Limits
+from server_under_test.requests import Asked, Refuse, Requests
+from server_under_test.streams import READ_SIZE, Streams
+
+ACCEPTS = 64
+"""Connections accepted in one go."""
+
+LINGER = 2.0
+"""Seconds in which a refused client may read its answer."""
+
+PAUSE = 0.1
+"""Seconds without accepting after the kernel could not give a descriptor."""
+
+Socket = socket.SocketType
+
+_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Reception:
+    """The way in to one front's streams."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        readiness: Readiness,
+        streams: Streams,
+        requests: Requests,
+        limits: Limits,
+        row: npt.NDArray[Any],
+    ) -> None:
+        self._listener = listener
+        self._readiness = readiness
+        self._streams = streams
+        self._requests = requests
+        self._limits = limits
+        self._row = row
+        self._watching = False
+        self._paused_until = 0.0
+        self._heads: dict[int, bytes] = {}
+        self.deadlines: dict[int, float] = {}
+        """When each descriptor that is not a stream is given up; those of heads and of refusals."""
+
+    @property
+    def watching(self) -> bool:
+        return self._watching
+
+    def watch(self, on: bool) -> None:
+        """Begin or stop to watch the listener, which all fronts share."""
+        if on and not self._watching:
+            self._readiness.register(self._listener.fileno(), LEVEL)
+        elif self._watching and not on:
+            self._readiness.unregister(self._listener.fileno())
+        self._watching = on
+
+    def accept(self) -> bool:
+        """Accept what is waiting, up to a batch; False when nothing was."""
+        if time.monotonic() < self._paused_until:
+            return False
+        accepted, error = drain(Socket._accept, self._listener, ACCEPTS)  # type: ignore[attr-defined]
+        if error in _OUT_OF_DESCRIPTORS:
+            self._row["accept_errors"] += 1
+            self._paused_until = time.monotonic() + PAUSE
+        if accepted:
+            self._receive([fd for fd, _ in accepted])
+        return bool(accepted)
+
+    def _receive(self, fds: list[int]) -> None:
+        sweep(os.set_blocking, fds, repeat(False))
+        read, failed = sweep(os.read, fds, repeat(READ_SIZE))
+        _, unwatched = sweep(self._readiness.register, fds, repeat(READ))
+        around = answers.around_id()
+        logins: list[int] = []
+        users: list[int] = []
+        first_bytes: list[bytes] = []
+        for index, (fd, data) in enumerate(zip(fds, read, strict=True)):
+            user = self._requests.common(data) if data and not unwatched else 0
+            if user:
+                digits = b"%d" % user
+                before, after = around[len(digits)]
+                logins.append(fd)
+                users.append(user)
+                first_bytes.append(before + digits + after)
+            elif index in unwatched or data == b"" or failed.get(index, errno.EAGAIN) != errno.EAGAIN:
+                os.close(fd)
+            else:
+                self.deadlines[fd] = time.monotonic() + self._limits.head_seconds
+                self._heads[fd] = b""
+                self._read_head(fd, data or b"")
+        if logins:
+            self._streams.login(logins, users, first_bytes)
+
+    def handle(self, fd: int) -> None:
+        """Read what came for a descriptor in `deadlines`."""
+        while fd in self.deadlines:
+            try:
+                data = os.read(fd, READ_SIZE)
+            except OSError as error:
+                if error.errno != errno.EAGAIN:
+                    self._close(fd)
+                return
+            if not data:
+                self._close(fd)
+            elif fd in self._heads:
+                self._read_head(fd, data)
+
+    def _read_head(self, fd: int, data: bytes) -> None:
+        """Take the next bytes of a head; log in, refuse, or wait for more."""
+        head = self._heads[fd] = self._heads[fd] + data
+        if not head:
+            return
+        try:
+            asked = self._requests.parse(head)
+        except Refuse as refusal:
+            self._refuse(fd, refusal)
+            return
+        if asked is None:
+            return
+        if asked.head_only:
+            self._finish(fd, answers.stream_head(chunked=True, close=True))
+            return
+        del self._heads[fd], self.deadlines[fd]
+        self._login(fd, asked)
+
+    def _login(self, fd: int, asked: Asked) -> None:
+        welcome = answers.WELCOME % (b"%d" % asked.user)
+        first_bytes = answers.stream_head(chunked=not asked.http_1_0)
+        if asked.http_1_0:
+            self._streams.login_unchunked(fd, asked.user, first_bytes + welcome)
+        else:
+            self._streams.login([fd], [asked.user], [first_bytes + chunks.encode(welcome)])
+        if asked.extra:
+            self._streams.drop(fd, asked.extra)
+        # More may be unread behind the same edge; the streams look for it.
+        self._streams.handle([(fd, 0)])
+
+    def _refuse(self, fd: int, refusal: Refuse) -> None:
+        self._row["rejected"][refusal.status] += 1
+        self._finish(fd, answers.refusal(refusal.status, refusal.text, refusal.head_only))
+
+    def _finish(self, fd: int, answer: bytes) -> None:
+        """Write the last answer of a connection, say that it is the last, and let the client close."""
+        self._heads.pop(fd, None)
+        self.deadlines.pop(fd)
+        self.deadlines[fd] = time.monotonic() + LINGER
+        _, failed = sweep(os.write, [fd], [answer])
+        sock = socket.socket(fileno=fd)
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            failed[0] = errno.ENOTCONN
+        finally:
+            sock.detach()
+        if failed:
+            self._close(fd)
+
+    def expire(self, now: float) -> None:
+        """Answer 408 to heads that took too long; close what was refused long enough ago."""
+        for fd in [fd for fd, deadline in self.deadlines.items() if deadline <= now]:
+            if fd in self._heads:
+                text = f"No whole request head within {self._limits.head_seconds:g} seconds."
+                self._refuse(fd, Refuse(HTTPStatus.REQUEST_TIMEOUT, text))
+            else:
+                self._close(fd)
+
+    def next_deadline(self) -> float:
+        """When `expire` has something to do, by time.monotonic()."""
+        return min(self.deadlines.values(), default=float("inf"))
+
+    def _close(self, fd: int) -> None:
+        self._heads.pop(fd, None)
+        del self.deadlines[fd]
+        os.close(fd)
+
+    def close(self) -> None:
+        """Close whatever is not a stream."""
+        self.watch(False)
+        for fd in list(self.deadlines):
+            self._close(fd)

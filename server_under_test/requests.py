@@ -1,0 +1,85 @@
+"""What a request asks for: a stream for a user, or a refusal. Pure.
+
+In: the bytes read so far. Out: an `Asked`, None for "need more", or `Refuse` raised. The common request differs from
+the one before it in nothing but the id, so what surrounded the id of a plain request is remembered (`Tails`).
+"""
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from flyweight import http
+from server_under_test.answers import HINT, OUT_OF_NUMBERS
+
+MAX_TAILS = 64
+"""Kinds of clients that are remembered; the others are parsed in full each time."""
+
+PREFIX = b"GET /test/"
+MAX_DIGITS = 9
+
+_PATH = re.compile(r"/test(?:/(?P<id>[^/?#]*)/?)?(?:\?.*)?")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A valid request for the stream of `user`."""
+
+    user: int
+    head_only: bool
+    http_1_0: bool
+    extra: int
+    """Bytes that came after the head."""
+
+
+class Refuse(Exception):
+    """A request that gets an answer of status `status` and nothing else."""
+
+    def __init__(self, status: HTTPStatus, text: str, head_only: bool = False) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.head_only = head_only
+
+
+class Requests:
+    """Reads requests; remembers what common ones look like."""
+
+    def __init__(self, max_users: int, max_head: int) -> None:
+        self._max_users = max_users
+        self._max_head = max_head
+        self._tails: set[bytes] = set()
+
+    def common(self, data: bytes) -> int:
+        """Return the user of a plain, whole and valid GET that is like one seen before; 0 for all others."""
+        end = data.find(b" ", len(PREFIX), len(PREFIX) + MAX_DIGITS + 1)
+        digits = data[len(PREFIX) : end]
+        if end > 0 and data[end:] in self._tails and digits.isdigit() and data.startswith(PREFIX):
+            user = int(digits)
+            return user if user <= self._max_users else 0
+        return 0
+
+    def parse(self, data: bytes) -> Asked | None:
+        """Read a request in full."""
+        try:
+            parsed = http.parse_request(data, self._max_head)
+        except http.HeadError as error:
+            raise Refuse(error.status, f"Not a request: {error}.") from error
+        if parsed is None:
+            return None
+        request, rest = parsed
+        head_only = request.method == "HEAD"
+        if request.method not in ("GET", "HEAD"):
+            raise Refuse(HTTPStatus.NOT_IMPLEMENTED, "Only GET and HEAD are served here.")
+        path = _PATH.fullmatch(request.path)
+        digits = (path["id"] if path else None) or ""
+        if not (digits.isascii() and digits.isdigit() and int(digits[:20]) > 0):
+            raise Refuse(HTTPStatus.NOT_FOUND, HINT, head_only)
+        if len(digits.lstrip("0")) > MAX_DIGITS or int(digits) > self._max_users:
+            raise Refuse(HTTPStatus.SERVICE_UNAVAILABLE, OUT_OF_NUMBERS, head_only)
+        if not rest and not head_only and not request.http_1_0:
+            self._remember(data)
+        return Asked(int(digits), head_only, request.http_1_0, len(rest))
+
+    def _remember(self, data: bytes) -> None:
+        if len(self._tails) < MAX_TAILS and data.startswith(PREFIX):
+            self._tails.add(data[data.index(b" ", len(PREFIX)) :])

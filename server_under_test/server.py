@@ -1,0 +1,209 @@
+"""`comet serve`: one listener, as many fronts as the file limit asks for, and the parent that directs them.
+
+The fronts share the listener, but only as many watch it at a time as there are cores: a listener that all of them
+watched would wake all of them for every connection. A front that is full says so, and the next one takes its place.
+The parent writes nothing to connections; it hands on turns, sends ticks, and adds up the fronts' ledger for the
+control API. It ends in order on SIGTERM, on SIGINT, or when the process that started it is gone.
+"""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+import trio
+
+from flyweight.errors import Refused, WorkerFault
+from flyweight.ledger import Ledger
+from flyweight.limits import cores, raise_files_limit, workers_for
+from flyweight.workers import Worker, Workers, open_workers
+from server_under_test import front
+from server_under_test.accounts import FRONT_LEDGER
+from server_under_test.limits import Limits
+
+BACKLOG = 65535
+"""Asked for; the kernel takes at most net.core.somaxconn."""
+
+DEFER_SECONDS = 5
+"""How long the kernel waits for a request before it wakes a front for a silent client (TCP_DEFER_ACCEPT)."""
+
+STOP_SECONDS = 30.0
+
+TICK_SECONDS = 60.0
+"""The longest wait for one front to write a tick before the next front has its turn."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `comet serve` was asked for."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    max_users: int = 1_100_000
+    workers: int | None = None
+    tick: float | None = None
+    control_host: str = "127.0.0.1"
+    control_port: int = 8001
+    limits: Limits = field(default_factory=Limits)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind and listen; Refused when the address can't be had."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        raise Refused(f"Can't listen on {host}:{port}: {error.strerror}. Choose another --host or port.") from error
+    return sock
+
+
+class Server:
+    """A running server: its fronts, its ticker, its counts."""
+
+    def __init__(self, options: Options, listener: socket.socket, workers: Workers, ledger: Ledger) -> None:
+        self.options = options
+        self.ledger = ledger
+        self.address: tuple[str, int] = listener.getsockname()[:2]
+        self.workers = workers
+        self.tick_seconds = options.tick
+        self.tick_changed = trio.Event()
+        self.ticks_planned: dict[int, float] = {}
+        self.ticks_skipped = 0
+        self._listener = listener
+        self._with_room: list[Worker] = []
+        self._watching: list[Worker] = []
+        self._ticked: dict[Worker, trio.Event] = {}
+        self.ticking = False
+
+    async def start_fronts(self, count: int, tasks: trio.Nursery) -> None:
+        """Fork the fronts and let the first of them accept."""
+        for number in range(count):
+            spec = front.FrontSpecification(number, count, self.options.max_users, self.options.limits)
+            descriptors = [self.ledger.descriptor, self._listener.fileno()]
+            worker = await self.workers.start(msgspec.msgpack.encode(spec), front.FromFront, descriptors)
+            if not isinstance(await worker.channel.receive(), front.Ready):
+                raise WorkerFault("A front ended before it was up; see above for its reason.")
+            self._with_room.append(worker)
+            tasks.start_soon(self._listen_to, worker)
+            await self._hand_on()
+
+    async def _listen_to(self, worker: Worker) -> None:
+        """Hear a front until it ends; its place at the listener goes to the next."""
+        while message := await worker.channel.receive():
+            match message:
+                case front.Ticked():
+                    self._ticked[worker].set()
+                case front.Room():
+                    self._with_room.append(worker)
+                case front.Full() if worker in self._watching:
+                    self._watching.remove(worker)
+            await self._hand_on()
+        self._ticked.setdefault(worker, trio.Event()).set()
+        self._watching = [other for other in self._watching if other is not worker]
+        self._with_room = [other for other in self._with_room if other is not worker]
+        await self._hand_on()
+
+    async def _hand_on(self) -> None:
+        """Keep as many fronts accepting as there are cores, while any has room."""
+        while self._with_room and len(self._watching) < cores():
+            worker = self._with_room.pop(0)
+            self._watching.append(worker)
+            await worker.channel.send(front.Accept(True))
+
+    def set_tick(self, seconds: float | None) -> None:
+        """Send a message to every connection each `seconds` from now on; None: no longer."""
+        self.tick_seconds = seconds
+        self.tick_changed.set()
+
+    async def tick_on(self) -> None:
+        """Send ticks by the clock. One that falls due while the one before is still being written is skipped."""
+        async with trio.open_nursery() as tasks:
+            while True:
+                self.tick_changed = trio.Event()
+                due = time.monotonic()
+                while self.tick_seconds is not None and not self.tick_changed.is_set():
+                    with trio.move_on_after(max(0.0, due - time.monotonic())):
+                        await self.tick_changed.wait()
+                        break
+                    if self.ticking:
+                        self.ticks_skipped += 1
+                    else:
+                        self.ticking = True
+                        tasks.start_soon(self._send_tick, len(self.ticks_planned) + 1, due)
+                    due += self.tick_seconds
+                await self.tick_changed.wait()
+
+    async def _send_tick(self, number: int, due: float) -> None:
+        """Have all fronts write tick `number`, as many at a time as there are cores.
+
+        All at once is a tenth slower with a million connections: each front gets less of a core in one piece.
+        """
+        self.ticks_planned[number] = due
+        waiting = list(reversed(self.workers.all))
+
+        async def send_in_turn() -> None:
+            while waiting:
+                worker = waiting.pop()
+                self._ticked[worker] = trio.Event()
+                if await worker.channel.send(front.Tick(number)):
+                    with trio.move_on_after(TICK_SECONDS):
+                        await self._ticked[worker].wait()
+
+        async with trio.open_nursery() as tasks:
+            for _ in range(cores()):
+                tasks.start_soon(send_in_turn)
+        self.ticking = False
+
+    @property
+    def pids(self) -> list[int]:
+        """All processes of this server."""
+        return [os.getpid(), *self.workers.pids]
+
+    async def stop(self) -> None:
+        """Close all connections in order."""
+        for worker in self.workers.all:
+            await worker.channel.send(front.Stop())
+        with trio.move_on_after(STOP_SECONDS):
+            for worker in self.workers.all:
+                await worker.ended.wait()
+
+
+async def serve(options: Options, parent: int | None, announce: Callable[[Server, int], None]) -> None:
+    """Serve until told to stop; `announce` is called with the server and its control port once it accepts.
+
+    `parent`, if given, is a descriptor: when its other end is closed, the server ends.
+    """
+    from server_under_test import control  # brings a web framework: only the parent needs it, no front
+
+    files_limit = raise_files_limit()
+    count = workers_for(options.max_users, files_limit, options.workers)
+    with listen(options.host, options.port) as listener, listen(options.control_host, options.control_port) as api:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_SECONDS)
+        async with open_workers("server_under_test.front") as workers, trio.open_nursery() as tasks:
+            server = Server(options, listener, workers, Ledger(FRONT_LEDGER, count))
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                if parent is not None:
+                    tasks.start_soon(_end_with, parent, tasks.cancel_scope)
+                await server.start_fronts(count, tasks)
+                tasks.start_soon(server.tick_on)
+                tasks.start_soon(control.serve, server, api)
+                announce(server, api.getsockname()[1])
+                async for _ in signals:
+                    break
+            listener.close()
+            await server.stop()
+            tasks.cancel_scope.cancel()
+
+
+async def _end_with(parent: int, scope: trio.CancelScope) -> None:
+    """End everything when the other end of a socket or pipe is closed."""
+    await trio.lowlevel.wait_readable(parent)
+    scope.cancel()

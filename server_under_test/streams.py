@@ -1,0 +1,157 @@
+"""Open streams of one front: two columns by descriptor, and what is written to them.
+
+Per stream: its user and its last `#n`, 8 bytes; what is rare (bytes not written yet, HTTP/1.0 streams, clients that
+sending) lives in dicts that are empty when all is well. In: descriptors, registered and non-blocking. A
+stream ends when its client goes, does not read, or keeps sending; each end is counted in the ledger.
+"""
+
+import errno
+import os
+import time
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flyweight import chunks
+from flyweight.ledger import count_tick
+from flyweight.readiness import PLAIN
+from flyweight.sweep import sweep, without
+from server_under_test import answers
+from server_under_test.outbox import Outbox
+
+READ_SIZE = 448
+MORE = 1 << 16
+
+
+class Streams:
+    """The streams of one front, by descriptor."""
+
+    def __init__(self, outbox: Outbox, row: npt.NDArray[Any], files_limit: int, max_excess: int) -> None:
+        self._outbox = outbox
+        self._row = row
+        self._max_excess = max_excess
+        self._users = np.zeros(files_limit, np.uint32)  # 0 where no stream is open
+        self._user_of = self._users.data
+        self._numbers = np.zeros(files_limit, np.uint32)
+        self._unchunked: set[int] = set()
+        self._excess: dict[int, int] = {}
+        self.open = 0
+
+    def login(self, fds: list[int], users: list[int], first_bytes: list[bytes]) -> None:
+        """Take over descriptors and write the first bytes of their answers."""
+        self._users[fds] = users
+        self._numbers[fds] = 0
+        self.open += len(fds)
+        self._row["logins"] += len(fds)
+        self._leave(self._outbox.write(fds, first_bytes))
+
+    def login_unchunked(self, fd: int, user: int, first_bytes: bytes) -> None:
+        """The same for a client of HTTP/1.0, whose stream has no framing."""
+        self._unchunked.add(fd)
+        self.login([fd], [user], [first_bytes])
+
+    def descriptors(self) -> npt.NDArray[np.intp]:
+        """Return the descriptors of all streams that are open now."""
+        return np.flatnonzero(self._users)
+
+    def handle(self, events: list[tuple[int, int]]) -> None:
+        """Read and drop what clients send, notice who has gone, and write on where there is room again."""
+        fds = [fd for fd, event in events if event == PLAIN]
+        read, failed = sweep(os.read, fds, repeat(READ_SIZE))
+        gone = [fds[index] for index, error in failed.items() if error != errno.EAGAIN]
+        if failed:
+            fds, read = without(failed, fds, read)
+        for fd, data in zip(fds, read, strict=True):
+            if not data or self.drop(fd, len(data)) or (len(data) == READ_SIZE and not self._drain(fd)):
+                gone.append(fd)
+        odd = [fd for fd, event in events if event != PLAIN]
+        gone += [fd for fd in odd if not self._drain(fd)]
+        self._leave(gone)
+        self._leave(self._outbox.flush(odd))
+
+    def _drain(self, fd: int) -> bool:
+        """Read and drop until nothing is left; False when the stream is over."""
+        while True:
+            try:
+                data = os.read(fd, MORE)
+            except OSError as error:
+                return error.errno == errno.EAGAIN
+            if not data or self.drop(fd, len(data)):
+                return False
+
+    def drop(self, fd: int, size: int) -> bool:
+        """Count what a client sent after its request; True when that was too much."""
+        self._row["dropped"] += size
+        self._excess[fd] = self._excess.get(fd, 0) + size
+        if self._excess[fd] <= self._max_excess:
+            return False
+        self._row["excess"] += 1
+        return True
+
+    def send(self, fds: npt.NDArray[np.intp], text: bytes) -> int:
+        """Send a message to those of the descriptors that have a stream; return how many of them were sent it."""
+        fds = fds[self._users[fds] != 0]
+        self._numbers[fds] += 1
+        numbers = self._numbers[fds]
+        for number in sorted(set(numbers.tolist())):
+            members = fds[numbers == number].tolist()
+            payload = answers.message(number, text)
+            data = [chunks.encode(payload)] * len(members)
+            if self._unchunked:
+                data = [payload if fd in self._unchunked else chunk for fd, chunk in zip(members, data, strict=True)]
+            self._leave(self._outbox.write(members, data))
+        return len(fds)
+
+    def _leave(self, fds: list[int]) -> None:
+        """Close streams that are over, or were never wanted."""
+        if fds:
+            self._users[fds] = 0
+            self.open -= len(fds)
+            for fd in fds:
+                self._outbox.forget(fd)
+                self._unchunked.discard(fd)
+                self._excess.pop(fd, None)
+            sweep(os.close, fds)
+
+    def close(self, most: int) -> int:
+        """Close up to `most` streams and return how many there were."""
+        fds = self.descriptors()[:most].tolist()
+        self._leave(fds)
+        return len(fds)
+
+    def publish_counts(self) -> None:
+        """Bring the ledger up to date."""
+        self._row["open"] = self.open
+        self._row["bytes"] = self._outbox.written
+        self._row["slow"] = self._outbox.slow
+
+
+class TickSender:
+    """Sends one tick at a time to every stream, a slice a turn."""
+
+    def __init__(self, streams: Streams, row: npt.NDArray[Any]) -> None:
+        self._streams = streams
+        self._row = row
+        self._number = 0
+        self._left: npt.NDArray[np.intp] = np.zeros(0, np.intp)
+
+    @property
+    def under_way(self) -> bool:
+        return self._number > 0
+
+    def begin(self, number: int) -> None:
+        """Begin tick `number`; the parent sends the next one only when this is done."""
+        self._number = number
+        self._left = self._streams.descriptors()
+
+    def send_some(self, most: int) -> bool:
+        """Send the tick to the next `most` streams; False when those were the last."""
+        now, self._left = self._left[:most], self._left[most:]
+        began = time.monotonic_ns()
+        sent = self._streams.send(now, b"tick %d" % self._number)
+        count_tick(self._row["ticks"], self._number, sent, began, time.monotonic_ns())
+        if not len(self._left):
+            self._number = 0
+        return self.under_way
