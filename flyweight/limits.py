@@ -1,8 +1,11 @@
 """What this machine allows a process: files, cores, memory, ports. Reads, and raises one soft limit; nothing else."""
 
+import ctypes
 import os
 import resource
+import threading
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -18,6 +21,39 @@ def raise_files_limit() -> int:
     return hard
 
 
+def unshare_files() -> None:
+    """Give the calling thread a table of files of its own, a copy of what it shared; OSError where that is forbidden.
+
+    The limit of open files counts for each table. Source: unshare(2), CLONE_FILES; it needs no privilege, but some
+    containers forbid the call as a whole.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_FILES) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+_CLONE_FILES = 0x400
+
+
+@cache
+def can_unshare_files() -> bool:
+    """Return whether a thread may have files of its own; tried once, in a thread that ends with its copy."""
+    allowed: list[bool] = []
+
+    def attempt() -> None:
+        try:
+            unshare_files()
+        except OSError:
+            return
+        allowed.append(True)
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    return bool(allowed)
+
+
 def cores() -> int:
     """Return how many cores this process may run on."""
     return len(os.sched_getaffinity(0))
@@ -26,7 +62,7 @@ def cores() -> int:
 def workers_for(connections: int, files_limit: int, wanted: int | None = None) -> int:
     """Return how many worker processes hold `connections`: as many as the file limit forces and the cores deserve.
 
-    A process of ours costs a few MiB, so a second core gets one only from 1,000 connections on. `wanted` asks for
+    A worker costs memory, so a second core gets one only from 1,000 connections on. `wanted` asks for
     more (or fewer, as far as the file limit allows).
     """
     forced = -(-connections // (files_limit - FILES_RESERVE))

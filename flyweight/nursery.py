@@ -1,11 +1,17 @@
-"""The process that workers are forked from: `python -m flyweight.nursery FD MODULE`.
+"""The process that workers come from: `python -m flyweight.nursery FD MODULE`.
 
-It imports MODULE (`PACKAGE.NAME`, with a `worker_main`) and calls `PACKAGE.rehearsal.rehearse()` once, then it forks a worker for each request on the SEQPACKET socket FD, so that workers share the
-pages of the interpreter and its modules: a few MiB private each instead of 40, and milliseconds to start instead of
-half a second. It is a program of its own because a process that runs trio, or threads, can't be forked safely, and not
-multiprocessing's forkserver because that imports the command's own main module again in every worker.
+It imports MODULE once and then forks a process for each request on the SEQPACKET socket FD, so that processes share the
+pages of the interpreter and its modules, and start in milliseconds. It is a program of its own because a process that
+runs trio, or threads, can't be forked safely, and not multiprocessing's forkserver because that imports the command's
+own main module again in every worker.
 
-In: one packet a worker, its specification, with the descriptors it shall have (the first is its channel).
+A process may be several workers: each is a thread with a trio run of its own and, since unshare(CLONE_FILES), with a
+table of files of its own, so that the limit of open files counts for each of them. At 20,000 files a million
+connections need 56 workers an end; as processes they cost 5 MB of private memory each, as threads 0.2 (measured:
+docs/benchmarks.md). The rules of that: a descriptor means something in its own thread only, and whatever closes one
+must run there.
+
+In: one packet a process, a msgpack list of specifications, with a channel for each and then the descriptors all share.
 Out: "+PID" when forked, "-PID STATUS" when one has ended (STATUS as in subprocess: negative is a signal).
 When the parent goes, so do this process and all its workers: nothing outlives a killed command.
 """
@@ -17,15 +23,21 @@ import select
 import signal
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-MAX_SPECIFICATION = 1 << 17
-MAX_DESCRIPTORS = 8
+import msgspec
+
+from flyweight.limits import unshare_files
+
+MAX_PACKET = 1 << 17
+MAX_DESCRIPTORS = 253
+"""SCM_MAX_FD: what the kernel passes with one packet."""
 
 WorkerMain = Callable[[bytes, socket.socket, list[int]], None]
-"""What MODULE's `worker_main` is: called with the specification, the channel, and the other descriptors."""
+"""What MODULE's `worker_main` is: called with a specification, the worker's channel, and the shared descriptors."""
 
 
 class _Nursery:
@@ -37,7 +49,7 @@ class _Nursery:
         self._poll.register(control, select.POLLIN)
 
     def serve(self) -> None:
-        """Fork workers on request until the parent is gone."""
+        """Fork processes on request until the parent is gone."""
         while True:
             for descriptor, _ in self._poll.poll():
                 if descriptor in self._children:
@@ -46,12 +58,12 @@ class _Nursery:
                     return
 
     def _fork_one(self) -> bool:
-        specification, descriptors, _, _ = socket.recv_fds(self._control, MAX_SPECIFICATION, MAX_DESCRIPTORS)
-        if not specification:
+        packet, descriptors, _, _ = socket.recv_fds(self._control, MAX_PACKET, MAX_DESCRIPTORS)
+        if not packet:
             return False
         pid = os.fork()
         if pid == 0:
-            self._become_worker(specification, descriptors)
+            self._become_workers(msgspec.msgpack.decode(packet, type=list[bytes]), descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         pidfd = os.pidfd_open(pid)
@@ -60,7 +72,7 @@ class _Nursery:
         self._control.send(b"+%d" % pid)
         return True
 
-    def _become_worker(self, specification: bytes, descriptors: list[int]) -> NoReturn:
+    def _become_workers(self, specifications: list[bytes], descriptors: list[int]) -> NoReturn:
         status = 1
         try:
             for pidfd in self._children:
@@ -68,8 +80,8 @@ class _Nursery:
             self._control.close()
             # Woken peers then don't preempt the writer in mid-batch, so they find batches: a quarter more deliveries.
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-            self._main(specification, socket.socket(fileno=descriptors[0]), descriptors[1:])
-            status = 0
+            count = len(specifications)
+            status = _run_workers(self._main, specifications, descriptors[:count], descriptors[count:])
         except BaseException:
             # The last frame of this process: whatever it was, say it where a developer looks, and end.
             traceback.print_exc()
@@ -89,12 +101,43 @@ class _Nursery:
             os.kill(pid, signal.SIGKILL)
 
 
+def _run_workers(main: WorkerMain, specifications: list[bytes], channels: list[int], shared: list[int]) -> int:
+    """Be one worker, or a thread for each of several; return the process's exit status."""
+    if len(specifications) == 1:
+        main(specifications[0], socket.socket(fileno=channels[0]), shared)
+        return 0
+    failed: list[int] = []
+    all_have_tables = threading.Barrier(len(specifications) + 1)
+
+    def be_worker(index: int) -> None:
+        try:
+            unshare_files()
+            all_have_tables.wait()
+            for channel in channels:
+                if channel != channels[index]:
+                    os.close(channel)
+            main(specifications[index], socket.socket(fileno=channels[index]), shared)
+        except BaseException:
+            # The last frame of this thread. Its end closes its files, its channel with them, which the parent hears.
+            traceback.print_exc()
+            failed.append(index)
+            all_have_tables.abort()
+
+    threads = [threading.Thread(target=be_worker, args=(index,)) for index in range(len(specifications))]
+    for thread in threads:
+        thread.start()
+    all_have_tables.wait()
+    for descriptor in (*channels, *shared):
+        os.close(descriptor)
+    for thread in threads:
+        thread.join()
+    return 1 if failed else 0
+
+
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the command, which tells us what it means
-    package = sys.argv[2].rpartition(".")[0]
     module = importlib.import_module(sys.argv[2])
-    importlib.import_module(f"{package}.rehearsal").rehearse()
     gc.collect()
     gc.freeze()  # what is imported by now stays out of every worker's collections, and so its pages stay shared
     gc.set_threshold(20_000, 20, 100)  # a poll brings a thousand tuples at once; nothing here makes cycles by the event

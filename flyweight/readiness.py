@@ -10,6 +10,7 @@ until there is something to poll, a deadline has passed, or `wake()` was called.
 """
 
 import select
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -30,6 +31,28 @@ BATCH = 1024
 
 TURN = 0.005
 """Seconds of work after which a worker lets trio look at everything else."""
+
+
+class _Turnstile:
+    """One worker of a process works at a time, the others queue.
+
+    Threads that all make system calls would hand Python's lock to each other at every call; here they do it by the
+    turn. The second lock makes it fair: whoever comes back has to queue behind who is waiting.
+    """
+
+    def __init__(self) -> None:
+        self._queue = threading.Lock()
+        self._turn = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._queue:
+            self._turn.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._turn.release()
+
+
+_TURNSTILE = _Turnstile()
 
 
 class Readiness:
@@ -69,15 +92,16 @@ class Readiness:
 
         When a turn found nothing to do, wait until the descriptors, `wake` or `deadline()` ask for the next one.
         """
-        until = time.monotonic() + TURN
         while not done():
-            if not turn():
-                await self.wait(deadline())
-            elif time.monotonic() >= until:
+            with _TURNSTILE:
+                until = time.monotonic() + TURN
+                while worked := turn():
+                    if time.monotonic() >= until or done():
+                        break
+            if worked:
                 await trio.lowlevel.checkpoint()
             else:
-                continue
-            until = time.monotonic() + TURN
+                await self.wait(deadline())
 
     def __enter__(self) -> "Readiness":
         return self

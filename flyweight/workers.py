@@ -1,8 +1,9 @@
-"""Worker processes: started in one call, spoken to over channels, gone when the block ends.
+"""Workers: started in one call, spoken to over channels, gone when the block ends.
 
-`async with open_workers("loadgen.client", ...) as workers` runs a nursery process (see `flyweight.nursery`) and forks
-from it on demand. Leaving the block, in whatever way, closes the channels, gives workers `GRACE` seconds to end by
-themselves and then kills what is left. A worker that ends too early is told to its owner by `Worker.ended`.
+`async with open_workers("loadgen.client") as workers` runs a nursery process (see `flyweight.nursery`), which workers
+come from: in as many processes as there are cores where the kernel lets a thread have its own files, in a process each
+where it does not (some containers). Leaving the block, in whatever way, closes the channels, gives workers `GRACE`
+seconds to end by themselves and then kills what is left. A worker that ends too early is told by its channel's end.
 """
 
 import os
@@ -15,78 +16,115 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import msgspec
 import trio
 
 from flyweight.channel import Channel
 from flyweight.errors import WorkerFault
+from flyweight.limits import can_unshare_files, cores
 
 GRACE = 3.0
 """Seconds a worker has to end by itself."""
 
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""numpy must not start threads in a process that forks."""
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+"""numpy must not start threads in a process that forks; the C library need not keep a heap for each of our threads, of
+which one works at a time."""
 
 
-class Worker:
-    """One worker process: its number (its row in the ledger), process id and channel."""
+class _Process:
+    """A process of workers."""
 
-    def __init__(self, number: int, channel: Channel[Any]) -> None:
-        self.number = number
-        self.channel = channel
+    def __init__(self) -> None:
         self.pid = 0
         self.exit_status: int | None = None
+        self.forked = trio.Event()
         self.ended = trio.Event()
 
 
-class Workers:
-    """The workers of one end, in the order in which they were started."""
+class Worker:
+    """One worker: its number (its row in the ledger), its channel, its process."""
 
-    def __init__(self, control: socket.socket, process: trio.Process) -> None:
-        self._control = trio.socket.from_stdlib_socket(control)
+    def __init__(self, number: int, channel: Channel[Any], process: _Process) -> None:
+        self.number = number
+        self.channel = channel
         self._process = process
-        self._forked: list[Worker] = []
-        self._by_pid: dict[int, Worker] = {}
-        self._changed = trio.Event()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """The exit status of its process (negative: a signal), None while that runs."""
+        return self._process.exit_status
+
+    @property
+    def ended(self) -> trio.Event:
+        """Set when its process has ended."""
+        return self._process.ended
+
+
+class Workers:
+    """The workers of one end, by number."""
+
+    def __init__(self, control: socket.socket, nursery: trio.Process) -> None:
+        self._control = trio.socket.from_stdlib_socket(control)
+        self._nursery = nursery
+        self._processes: list[_Process] = []
         self.all: list[Worker] = []
 
     @property
     def pids(self) -> list[int]:
-        """The process ids of the nursery process and of every worker that is alive."""
-        return [self._process.pid, *(w.pid for w in self.all if w.pid and not w.ended.is_set())]
+        """The process ids of the nursery and of every process of workers that is alive."""
+        return [self._nursery.pid, *(p.pid for p in self._processes if p.pid and not p.ended.is_set())]
 
-    async def start(self, specification: bytes, receives: Any, descriptors: Sequence[int] = ()) -> Worker:
-        """Fork one worker; return when it exists. `receives` is the union of messages it may send."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        worker = Worker(len(self.all), Channel(ours, receives))
-        self.all.append(worker)
-        self._forked.append(worker)
-        with theirs:
-            try:
-                rights = array("i", [theirs.fileno(), *descriptors])
-                await self._control.sendmsg([specification], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-            except OSError as error:
-                raise WorkerFault(f"the process that workers are forked from is gone ({error.strerror})") from error
-        while not worker.pid and not worker.ended.is_set():
-            await self._changed.wait()
-        return worker
+    async def start(self, specifications: Sequence[bytes], receives: Any, shared: Sequence[int]) -> None:
+        """Start a worker for each specification; return when their processes exist.
+
+        `receives` is the union of messages that workers send; `shared` are descriptors that each of them gets.
+        """
+        count = min(cores(), len(specifications)) if can_unshare_files() else len(specifications)
+        groups = [range(first, len(specifications), count) for first in range(count)]
+        workers: dict[int, Worker] = {}
+        for group in groups:
+            process = _Process()
+            self._processes.append(process)
+            channels = []
+            for number in group:
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                workers[number] = Worker(number, Channel(ours, receives), process)
+                channels.append(theirs)
+            packet = msgspec.msgpack.encode([specifications[number] for number in group])
+            await self._send(packet, [*(channel.fileno() for channel in channels), *shared])
+            for channel in channels:
+                channel.close()
+        self.all = [workers[number] for number in range(len(specifications))]
+        for process in self._processes:
+            await process.forked.wait()
+
+    async def _send(self, packet: bytes, descriptors: list[int]) -> None:
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))
+        try:
+            await self._control.sendmsg([packet], [rights])
+        except OSError as error:
+            raise WorkerFault(f"The process that workers come from is gone ({error.strerror}).") from error
 
     async def listen(self) -> None:
-        """Keep the books of who was forked and who has ended; ends when the nursery process does."""
+        """Keep the books of what was forked and what has ended; ends when the nursery does."""
+        forked = 0
         while line := await self._receive():
             if line.startswith(b"+"):
-                worker = self._forked.pop(0)
-                worker.pid = int(line)
-                self._by_pid[worker.pid] = worker
+                self._processes[forked].pid = int(line)
+                self._processes[forked].forked.set()
+                forked += 1
             else:
                 pid, status = map(int, line[1:].split())
-                worker = self._by_pid.pop(pid)
-                worker.exit_status = status
-                worker.ended.set()
-            self._changed.set()
-            self._changed = trio.Event()
-        for worker in self.all:
-            worker.ended.set()
-        self._changed.set()
+                process = next(p for p in self._processes if p.pid == pid)
+                process.exit_status = status
+                process.ended.set()
+        for process in self._processes:
+            process.forked.set()
+            process.ended.set()
 
     async def _receive(self) -> bytes:
         try:
@@ -95,35 +133,30 @@ class Workers:
             return b""
 
     async def close(self) -> None:
-        """Close the channels; wait for the workers to end; then let the nursery process end them."""
+        """Close the channels; wait for the workers to end; then have the nursery end what is left."""
         for worker in self.all:
             worker.channel.close()
         with trio.move_on_after(GRACE):
-            for worker in self.all:
-                await worker.ended.wait()
+            for process in self._processes:
+                await process.ended.wait()
         self._control.shutdown(socket.SHUT_WR)
         with trio.move_on_after(GRACE):
-            await self._process.wait()
-        self.kill()
-        await self._process.wait()
+            await self._nursery.wait()
+        self._kill()
+        await self._nursery.wait()
         self._control.close()
 
-    def kill(self) -> None:
-        """End everything at once."""
-        for worker in self.all:
-            if worker.pid and not worker.ended.is_set():
-                _kill(worker.pid)
-        self._process.kill()
-
-
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):  # it ended just now
-        os.kill(pid, signal.SIGKILL)
+    def _kill(self) -> None:
+        for process in self._processes:
+            if process.pid and not process.ended.is_set():
+                with suppress(ProcessLookupError):  # it ended just now
+                    os.kill(process.pid, signal.SIGKILL)
+        self._nursery.kill()
 
 
 @asynccontextmanager
 async def open_workers(module: str) -> AsyncIterator[Workers]:
-    """Run a nursery process for `module` (which has a `worker_main`) as long as the block lasts."""
+    """Run a nursery for `module` (which has a `worker_main`) as long as the block lasts."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = await trio.lowlevel.open_process(
@@ -132,7 +165,7 @@ async def open_workers(module: str) -> AsyncIterator[Workers]:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, **_ONE_THREAD},
+            env={**os.environ, **_ENVIRONMENT},
         )
     workers = Workers(ours, process)
     async with trio.open_nursery() as tasks:

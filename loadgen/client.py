@@ -39,7 +39,8 @@ class Specification(msgspec.Struct, frozen=True):
     request: tuple[str, str]
     """The request, before and after the user's id."""
     ports: Ports
-    reserved: frozenset[int]
+    reserved: list[tuple[int, int]]
+    """Ports that are not ours to bind: ranges, both ends included."""
     rate: float | None
     connect_timeout: float
     reset_at_end: bool
@@ -97,9 +98,8 @@ class Client:
         def request(user: int) -> bytes:
             return b"%b%d%b" % (before, user, after)
 
-        self._opener = Opener(
-            accounts, readiness, spec.target, spec.ports, spec.reserved, request, self._streams.unsent
-        )
+        reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
+        self._opener = Opener(accounts, readiness, spec.target, spec.ports, reserved, request, self._streams.unsent)
         self._reset_at_end = spec.reset_at_end
         self._begun = 0
         self._piece = 0

@@ -46,7 +46,7 @@ def conclude(facts: Facts) -> Summary:
     connections = _connections(facts)
     ticks = _ticks(facts)
     reasons = _reasons(facts, connections, ticks)
-    fronts = None if facts.server is None else len(facts.server["pids"]["fronts"])
+    fronts = None if facts.server is None else len(facts.server["fronts"])
     seconds = facts.ramp_seconds
     return Summary(
         format=FORMAT,

@@ -61,10 +61,9 @@ class Crew:
 
     async def start(self, specification: Callable[[int, Share], client.Specification], shares: list[Share]) -> None:
         """Fork a worker for each share; WorkerFault when one does not come up."""
-        for number, share in enumerate(shares):
-            encoded = msgspec.msgpack.encode(specification(number, share))
-            worker = await self._workers.start(encoded, client.FromWorker, [self._ledger.descriptor])
-            self._members.append(Member(worker, share))
+        encoded = [msgspec.msgpack.encode(specification(number, share)) for number, share in enumerate(shares)]
+        await self._workers.start(encoded, client.FromWorker, [self._ledger.descriptor])
+        self._members = [Member(worker, share) for worker, share in zip(self._workers.all, shares, strict=True)]
         for member in self._members:
             if not isinstance(await member.worker.channel.receive(), client.Ready):
                 raise WorkerFault(f"Client worker {member.worker.number} ended before it was up.")

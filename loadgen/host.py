@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -105,6 +106,17 @@ def local_port_range() -> tuple[int, int]:
 def ports_to_avoid(plan: Plan) -> frozenset[int]:
     """Return the ports that are not ours: reserved by the administrator, or kept for the host."""
     return reserved_ports() | kept_ports(plan, local_port_range())
+
+
+def as_ranges(ports: Iterable[int]) -> list[tuple[int, int]]:
+    """Write ports as ranges, both ends included."""
+    ranges: list[tuple[int, int]] = []
+    for port in sorted(ports):
+        if ranges and ranges[-1][1] == port - 1:
+            ranges[-1] = (ranges[-1][0], port)
+        else:
+            ranges.append((port, port))
+    return ranges
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from loadgen.accounts import LEDGER, State, count_states, create_columns, map_co
 from loadgen.bundled import BundledServer, bundled_server
 from loadgen.conclusion import Facts, conclude
 from loadgen.crew import Crew, open_crew
-from loadgen.host import Target, check_addresses, ports_to_avoid, request_around, reserve, resolve_target
+from loadgen.host import Target, as_ranges, check_addresses, ports_to_avoid, request_around, reserve, resolve_target
 from loadgen.opening import Ports
 from loadgen.plan import Plan, Share
 from loadgen.sampling import Sampler
@@ -104,20 +104,25 @@ class Run:
         self._states, self._ports = map_columns(self._record.folder, 1, self._plan.connections)
         self._enter("start")
         with closing(self._record):
-            async with trio.open_nursery() as tasks:
+            async with trio.open_nursery() as outside:
                 stages = trio.CancelScope()
-                await tasks.start(self._hear_signals, stages)
-                async with self._target(target) as reached, self._open_crew() as crew:
+                await outside.start(self._hear_signals, stages)
+                async with (
+                    self._target(target) as reached,
+                    self._open_crew() as crew,
+                    trio.open_nursery() as beside,
+                ):
                     with stages:
-                        await self._start(crew, reached, tasks)
-                        await self._ramp(crew, tasks)
+                        await self._start(crew, reached, beside)
+                        await self._ramp(crew, beside)
                         await self._hold()
                     with trio.CancelScope(shield=True):
                         summary = await self._close(crew)
-                tasks.cancel_scope.cancel()
+                    beside.cancel_scope.cancel()
+                outside.cancel_scope.cancel()
         return summary
 
-    # -- stages ------------------------------------------------------------------------------------------------------
+    # Stages.
 
     def _enter(self, stage: str) -> None:
         now = round(time.monotonic() - self._began, 3)
@@ -152,7 +157,7 @@ class Run:
                 target=target.address,
                 request=target.request,
                 ports=self._options.ports,
-                reserved=ports_to_avoid(self._plan),
+                reserved=as_ranges(ports_to_avoid(self._plan)),
                 rate=self._options.rate,
                 connect_timeout=self._options.connect_timeout,
                 reset_at_end=self._server is not None,
@@ -219,7 +224,7 @@ class Run:
         """Whether nothing is left to hold."""
         return not np.any(self._states == State.OPEN)
 
-    # -- beside the stages -------------------------------------------------------------------------------------------
+    # Beside the stages.
 
     async def _hear_signals(
         self, stages: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -269,7 +274,7 @@ class Run:
         root = self._options.server_pid
         return None if root is None else partial(_process_tree, root)
 
-    # -- what came of it ---------------------------------------------------------------------------------------------
+    # What came of it.
 
     def _write_run(self, summary: Summary | None) -> None:
         self._record.write_run(

@@ -84,11 +84,14 @@ class Server:
         self.ticking = False
 
     async def start_fronts(self, count: int, tasks: trio.Nursery) -> None:
-        """Fork the fronts and let the first of them accept."""
-        for number in range(count):
-            spec = front.FrontSpecification(number, count, self.options.max_users, self.options.limits)
-            descriptors = [self.ledger.descriptor, self._listener.fileno()]
-            worker = await self.workers.start(msgspec.msgpack.encode(spec), front.FromFront, descriptors)
+        """Start the fronts and let the first of them accept."""
+        options = self.options
+        specifications = [
+            msgspec.msgpack.encode(front.FrontSpecification(number, count, options.max_users, options.limits))
+            for number in range(count)
+        ]
+        await self.workers.start(specifications, front.FromFront, [self.ledger.descriptor, self._listener.fileno()])
+        for worker in self.workers.all:
             if not isinstance(await worker.channel.receive(), front.Ready):
                 raise WorkerFault("A front ended before it was up; see above for its reason.")
             self._with_room.append(worker)

@@ -1,8 +1,8 @@
 """Open streams of one front: two columns by descriptor, and what is written to them.
 
-Per stream: its user and its last `#n`, 8 bytes; what is rare (bytes not written yet, HTTP/1.0 streams, clients that
-sending) lives in dicts that are empty when all is well. In: descriptors, registered and non-blocking. A
-stream ends when its client goes, does not read, or keeps sending; each end is counted in the ledger.
+Per stream: its user and its last `#n`, 8 bytes; what is rare (bytes not written yet, HTTP/1.0, clients that keep
+sending) lives in dicts that are empty when all is well. In: descriptors, registered and non-blocking. A stream ends
+when its client goes, does not read, or keeps sending; each end is counted in the ledger.
 """
 
 import errno
