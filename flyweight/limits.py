@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from flyweight.errors import Refused
+
 PROC = Path("/proc")
 
-FILES_RESERVE = 64
-"""Descriptors a worker keeps back for itself: its epolls, channel, wake-up pipe, listener and what Python opens."""
+FILES_RESERVE = 128
+"""Descriptors a worker keeps back: a batch of accepts, epolls, its channel, the listener, and what Python opens."""
 
 
 def raise_files_limit() -> int:
@@ -63,8 +65,13 @@ def workers_for(connections: int, files_limit: int, wanted: int | None = None) -
     """Return how many worker processes hold `connections`: as many as the file limit forces and the cores deserve.
 
     A worker costs memory, so a second core gets one only from 1,000 connections on. `wanted` asks for
-    more (or fewer, as far as the file limit allows).
+    more (or fewer, as far as the file limit allows). Refused where the limit leaves no room at all.
     """
+    if files_limit < 2 * FILES_RESERVE:
+        raise Refused(
+            f"The hard limit of open files is {files_limit}; at least {2 * FILES_RESERVE} are needed. "
+            "Raise it: ulimit -Hn, limits.conf(5), or LimitNOFILE= of the service."
+        )
     forced = -(-connections // (files_limit - FILES_RESERVE))
     deserved = min(cores(), -(-connections // 1000))
     return max(1, forced, deserved if wanted is None else wanted)

@@ -19,7 +19,7 @@ from flyweight.readiness import Readiness
 from server_under_test.accounts import FRONT_LEDGER
 from server_under_test.limits import Limits
 from server_under_test.outbox import Outbox
-from server_under_test.reception import ACCEPTS, Reception
+from server_under_test.reception import Reception
 from server_under_test.requests import Requests
 from server_under_test.streams import Streams, TickSender
 
@@ -85,7 +85,7 @@ class Front:
         row = ledger.rows[spec.worker]
         self._readiness = readiness
         self._listener = listener.fileno()
-        self._capacity = files_limit - FILES_RESERVE - ACCEPTS
+        self._capacity = files_limit - FILES_RESERVE
         self._streams = Streams(Outbox(spec.limits.pending, readiness.modify), row, files_limit, spec.limits.excess)
         requests = Requests(spec.max_users, spec.limits.head_size)
         self._reception = Reception(listener, readiness, self._streams, requests, spec.limits, row)

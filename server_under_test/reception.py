@@ -25,7 +25,7 @@ from server_under_test.requests import Asked, Refuse, Requests
 from server_under_test.streams import READ_SIZE, Streams
 
 ACCEPTS = 64
-"""Connections accepted in one go."""
+"""Connections accepted in one go; `flyweight.limits.FILES_RESERVE` has room for them."""
 
 LINGER = 2.0
 """Seconds in which a refused client may read its answer."""

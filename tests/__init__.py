@@ -1,0 +1,1 @@
+"""Tests of floodtest; see CONTRIBUTING.md for how to run some of them."""

@@ -1,0 +1,162 @@
+"""What several tests share: running the commands as a person does, and servers that misbehave."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loadgen.accounts import State
+
+COMMANDS = {"floodtest": "loadgen", "comet": "server_under_test"}
+
+
+def command(name: str, *arguments: str) -> list[str]:
+    """Return the command line of one of our commands, of the checkout or wheel that is being tested."""
+    return [sys.executable, "-P", "-m", COMMANDS[name], *arguments]
+
+
+def run(name: str, *arguments: str, timeout: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run one of our commands to its end."""
+    return subprocess.run(command(name, *arguments), capture_output=True, text=True, timeout=timeout, **options)
+
+
+def flood(out: Path, *arguments: str, timeout: float = 60) -> tuple[int, dict[str, Any], str]:
+    """Run `floodtest run --json`; return its exit code, its summary ({} if none) and its stderr."""
+    done = run("floodtest", "run", "--json", "--out", str(out), *arguments, timeout=timeout)
+    return done.returncode, json.loads(done.stdout) if done.stdout.strip() else {}, done.stderr
+
+
+@contextmanager
+def started(out: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A `floodtest run --json` that is under way; killed with the block if it has not ended."""
+    process = subprocess.Popen(
+        command("floodtest", "run", "--json", "--out", str(out), *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def open_now(out: Path) -> int:
+    """Return how many connections of the only run in a folder are open."""
+    for states in out.glob("*/states.u8"):
+        return int(np.count_nonzero(np.fromfile(states, np.uint8) == State.OPEN))
+    return 0
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+    """Return the first true value of a condition about another process, which has no event to wait for."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds:g} s: {what}")
+
+
+class Comet:
+    """A `comet serve` of this test: where it listens, and its figures."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, control: int) -> None:
+        self.process = process
+        self.port = port
+        self.control = control
+        self.url = f"http://127.0.0.1:{port}/test/{{user}}"
+
+    def stats(self) -> dict[str, Any]:
+        import httpx
+
+        figures: dict[str, Any] = httpx.get(f"http://127.0.0.1:{self.control}/stats", trust_env=False).json()
+        return figures
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def stop(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+
+@contextmanager
+def comet(*arguments: str) -> Iterator[Comet]:
+    """A `comet serve` on free ports as long as the block lasts."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        fixed = ["--port", "0", "--control-port", "0", "--workers", "2", "--parent-fd", str(theirs.fileno())]
+        process = subprocess.Popen(command("comet", "serve", *fixed, *arguments), pass_fds=[theirs.fileno()], text=True)
+        theirs.close()
+        ours.settimeout(30)
+        where = json.loads(ours.recv(4096) or b"{}")
+        try:
+            yield Comet(process, where["port"], where["control"])
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.wait(20)
+
+
+Handler = Callable[[socket.socket], None]
+
+
+@contextmanager
+def scripted_server(handle: Handler) -> Iterator[str]:
+    """A server that calls `handle` in a thread for each connection it accepts; gives its target URL."""
+    held: list[socket.socket] = []
+
+    def accept(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return  # the test is over
+            held.append(connection)
+            threading.Thread(target=handle, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as listener:
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/test/{{user}}"
+        listener.shutdown(socket.SHUT_RDWR)
+    for connection in held:
+        connection.close()
+
+
+def user_of(request: bytes) -> bytes:
+    """Return the id that a request asks for."""
+    return request.split()[1].rpartition(b"/")[2]
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunk(text: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(text), text)
+
+
+def processes_of(pids: list[int]) -> list[int]:
+    """Return those of the process ids that still run."""
+    return [pid for pid in pids if os.path.exists(f"/proc/{pid}") and "Z" not in _state(pid)]
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"

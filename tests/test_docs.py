@@ -1,0 +1,53 @@
+"""What the documents promise is what the code has: fields, options, and the direction of imports."""
+
+import ast
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from analysis import Sample, Summary
+from tests.support import run
+
+ROOT = Path(__file__).parent.parent
+RECORD = (ROOT / "docs/run-record.md").read_text()
+
+
+def test_every_field_of_a_sample_is_described() -> None:
+    described = set(re.findall(r"`(\w+)`", RECORD.split("## samples.csv")[1].split("## The summary")[0]))
+    assert set(Sample.__struct_fields__) <= described
+
+
+def test_every_key_of_the_summary_is_described() -> None:
+    section = RECORD.split("## The summary")[1]
+    for field in msgspec.structs.fields(Summary):
+        assert f"`{field.name}" in section, field.name
+
+
+@pytest.mark.parametrize(
+    ("name", "subcommand", "page"), [("floodtest", "run", "docs/floodtest.md"), ("comet", "serve", "docs/comet.md")]
+)
+def test_every_option_is_described(name: str, subcommand: str, page: str) -> None:
+    options = set(re.findall(r"(--[a-z][a-z-]+)", run(name, subcommand, "--help").stdout))
+    assert len(options) > 10
+    text = (ROOT / page).read_text()
+    assert not {option for option in options if f"`{option}" not in text}
+
+
+FORBIDDEN = {
+    "flyweight": {"loadgen", "analysis", "server_under_test"},
+    "analysis": {"loadgen", "server_under_test"},
+    "server_under_test": {"loadgen", "analysis"},
+    "loadgen": {"server_under_test"},
+}
+
+
+@pytest.mark.parametrize("package", sorted(FORBIDDEN))
+def test_imports_point_down_only(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            above = FORBIDDEN[package] & {name.partition(".")[0] for name in names}
+            assert not above, f"{path} imports {above}"

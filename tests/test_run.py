@@ -1,0 +1,182 @@
+"""`floodtest run`, as a person types it: against the bundled server, with real processes and sockets."""
+
+import json
+import resource
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from analysis import load
+from loadgen.accounts import State
+from tests.support import comet, command, flood, open_now, processes_of, run, started, wait_until
+
+
+def only_record(folder: Path) -> Path:
+    (record,) = folder.iterdir()
+    return record
+
+
+def test_a_small_run_opens_holds_ticks_and_accounts_for_everything(tmp_path: Path) -> None:
+    code, summary, errors = flood(tmp_path, "--connections", "3000", "--hold", "1.2", "--tick", "0.5")
+    assert (code, summary["outcome"], summary["reasons"]) == (0, "ok", []), errors
+    connections = summary["connections"]
+    assert connections["planned"] == connections["opened"] == connections["peak_open"] == 3000
+    assert connections["failed"] == {}
+    assert connections["closed_early"] == connections["not_reached"] == 0
+    assert [(tick["sent"], tick["received"]) for tick in summary["ticks"]] == [(3000, 3000)] * 3
+    assert summary["chunks"] == 3000 * 4
+    assert summary["missing"] == summary["repeated"] == 0
+    record = load(summary["run"])
+    assert record.run["summary"] == summary
+    assert [stage["name"] for stage in record.run["stages"]] == ["start", "ramp", "hold", "close"]
+    assert np.all(record.states() == State.OPEN)
+    for sample in record.samples:
+        states = sample.not_reached + sample.in_flight + sample.open + sample.failed + sample.closed_early
+        assert states == 3000
+
+
+def test_the_pairs_in_the_record_are_the_pairs_the_kernel_saw(tmp_path: Path) -> None:
+    arguments = ["--connections", "200", "--each", "150", "--first-port", "5000", "--hold", "20"]
+    with comet("--max-users", "200") as server, started(tmp_path, "--target", server.url, *arguments) as process:
+        wait_until(lambda: server.stats()["connections"] == 200, "200 connections at the server")
+        seen = set()
+        for connection in psutil.net_connections("tcp4"):
+            ours, theirs = connection.laddr, connection.raddr
+            if ours and theirs and theirs.port == server.port and ours.ip != "127.0.0.1":
+                seen.add((ours.ip, ours.port))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    ports = load(only_record(tmp_path)).ports().tolist()
+    recorded = {(f"127.0.1.{1 + k // 150}", port) for k, port in enumerate(ports)}
+    assert len(recorded) == 200
+    assert recorded == seen
+    assert ports[:3] == [5000, 5001, 5002] or 5000 not in ports  # IP-major, as planned, but for ports in use
+
+
+def test_a_taken_and_a_reserved_port_are_replaced_by_spares(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        first = port - 2 if port < 65000 else port - 7
+        code, summary, errors = flood(
+            tmp_path, "--connections", "8", "--each", "8", "--first-port", str(first), "--hold", "0"
+        )
+    assert code == 0, errors
+    assert summary["connections"]["replaced_ports"] == 1
+    ports = load(summary["run"]).ports().tolist()
+    assert port not in ports
+    assert len(set(ports)) == 8
+
+
+def test_an_address_without_spares_fails_the_connection_by_name(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        first = taken.getsockname()[1]
+        each = 65536 - first
+        code, summary, _ = flood(
+            tmp_path, "--ips", "1", "--each", str(each), "--first-port", str(first), "--hold", "0", timeout=120
+        )
+    assert code == 4
+    assert summary["connections"]["failed"] == {"EADDRINUSE@bind": 1}
+    assert summary["connections"]["opened"] == each - 1
+
+
+def test_kernel_ports_bind_the_address_only(tmp_path: Path) -> None:
+    code, summary, errors = flood(
+        tmp_path, "--connections", "500", "--each", "250", "--ports", "kernel", "--hold", "0.1"
+    )
+    assert code == 0, errors
+    ports = load(summary["run"]).ports()
+    assert np.all(ports > 0)
+    assert all(len(np.unique(half)) == 250 for half in np.split(ports, 2))
+
+
+def test_a_rate_is_kept_by_the_clock(tmp_path: Path) -> None:
+    code, summary, _ = flood(tmp_path, "--connections", "1000", "--rate", "500", "--hold", "0")
+    assert code == 0
+    assert 1.9 < summary["ramp"]["seconds"] < 4
+
+
+def test_few_files_make_many_workers(tmp_path: Path) -> None:
+    process = subprocess.run(
+        command("floodtest", "run", "--json", "--out", str(tmp_path), "--connections", "1000", "--hold", "0.3"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)),
+    )
+    summary = json.loads(process.stdout)
+    assert (process.returncode, summary["connections"]["opened"]) == (0, 1000), process.stderr
+    assert summary["workers"]["files_limit"] == 256
+    assert summary["workers"]["client"] == 8
+
+
+def test_fifty_thousand(tmp_path: Path) -> None:
+    code, summary, errors = flood(tmp_path, "--connections", "50000", "--hold", "1.5", "--tick", "2", timeout=180)
+    assert code == 0, errors
+    assert summary["connections"]["peak_open"] == 50_000
+    assert [(tick["sent"], tick["received"]) for tick in summary["ticks"]] == [(50_000, 50_000)]
+    held = [sample for sample in load(summary["run"]).samples if sample.stage == "hold"]
+    # The instrument against a second source: both ends of each connection are sockets of this machine.
+    assert max(sample.tcp_inuse for sample in held) >= 100_000
+    assert max(sample.server_open or 0 for sample in held) == 50_000
+
+
+def test_ctrl_c_in_the_ramp_keeps_the_record_and_exits_130(tmp_path: Path) -> None:
+    with started(tmp_path, "--connections", "5000", "--rate", "500") as process:
+        wait_until(lambda: open_now(tmp_path), "a connection")
+        tree = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    summary = json.loads(output)
+    assert (process.returncode, summary["outcome"]) == (130, "interrupted")
+    connections = summary["connections"]
+    assert connections["opened"] + connections["not_reached"] == 5000
+    assert load(summary["run"]).run["summary"] == summary
+    wait_until(lambda: not processes_of(tree), "no process of the run is left")
+
+
+def test_ctrl_c_while_the_server_is_starting(tmp_path: Path) -> None:
+    with started(tmp_path, "--connections", "100") as process:
+        wait_until(lambda: list(tmp_path.glob("*/run.json")), "the record")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert json.loads(output)["connections"]["not_reached"] == 100
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    with started(tmp_path, "--connections", "100", "--hold", "60") as process:
+        wait_until(lambda: open_now(tmp_path) == 100, "100 connections")
+        tree = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+    wait_until(lambda: not processes_of(tree), "no process of the run is left", 5)
+
+
+def test_fit_says_how_many_and_why(tmp_path: Path) -> None:
+    code, _, errors = flood(tmp_path, "--connections", "100", "--fit", "--hold", "0")
+    assert code == 0
+    assert "This machine can hold 100 of the 100 planned connections" in errors
+
+
+def test_the_summary_for_a_person_goes_to_stdout(tmp_path: Path) -> None:
+    done = run("floodtest", "run", "--connections", "100", "--hold", "0", "--out", str(tmp_path))
+    assert done.returncode == 0
+    assert done.stdout.startswith("ok: 100 of 100 connections were open at once")
+    assert "2008, mochiweb" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["floodtest", "comet"])
+def test_help_is_complete(name: str) -> None:
+    shown = run(name, "run" if name == "floodtest" else "serve", "--help")
+    assert shown.returncode == 0
+    assert "--help" in shown.stdout
