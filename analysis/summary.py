@@ -45,6 +45,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     client_user_bytes_per_connection: float | None
     kernel_bytes_per_connection: float | None
     kernel_source: str
+    server_fixed_bytes: int | None
+    client_fixed_bytes: int | None
     server_marginal_bytes_per_connection: float | None
     client_marginal_bytes_per_connection: float | None
     available_bytes_per_connection: float | None
@@ -100,6 +102,8 @@ def memory_of(samples: list[Sample], kernel_source: str) -> Memory:
             client_user_bytes_per_connection=None,
             kernel_bytes_per_connection=None,
             kernel_source=kernel_source,
+            server_fixed_bytes=None,
+            client_fixed_bytes=None,
             server_marginal_bytes_per_connection=None,
             client_marginal_bytes_per_connection=None,
             available_bytes_per_connection=None,
@@ -111,6 +115,8 @@ def memory_of(samples: list[Sample], kernel_source: str) -> Memory:
         client_user_bytes_per_connection=per_connection(last.client_private, last.open),
         kernel_bytes_per_connection=per_connection(last.kernel - first.kernel, last.open),
         kernel_source=kernel_source,
+        server_fixed_bytes=first.server_private,
+        client_fixed_bytes=first.client_private,
         server_marginal_bytes_per_connection=_slope(ramp, "server_private"),
         client_marginal_bytes_per_connection=_slope(ramp, "client_private"),
         available_bytes_per_connection=per_connection(first.mem_available - last.mem_available, last.open),

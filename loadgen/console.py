@@ -29,7 +29,7 @@ def size(count: float | None) -> str:
     if count is None:
         return "not measured"
     for unit in ("B", "KiB", "MiB"):
-        if abs(count) < KIB * 10:
+        if abs(count) < KIB:
             return f"{count:,.0f} {unit}"
         count /= KIB
     return f"{count:,.1f} GiB"
@@ -98,6 +98,9 @@ class PlainConsole:
         print(text, file=sys.stderr, flush=True)
 
     def sample(self, sample: Sample, planned: int) -> None:
+        if sample.stage == "close":
+            self.say(f"{sample.time:6.1f} s close {sample.tcp_inuse:,} TCP sockets are left on this machine")
+            return
         self._rate.update(sample)
         left = self._rate.left(sample, planned)
         rate = f"{self._rate.per_second:,.0f}/s" + (f", {left}" if left else "")
@@ -126,6 +129,9 @@ class LiveConsole:
         self._live.console.print(Text(text))
 
     def sample(self, sample: Sample, planned: int) -> None:
+        if sample.stage == "close":
+            self._live.update(Text(f"closing: {sample.tcp_inuse:,} TCP sockets are left on this machine"))
+            return
         self._rate.update(sample)
         table = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=planned, completed=sample.open, width=32)
@@ -148,45 +154,44 @@ class LiveConsole:
 
 def _memory_lines(summary: Summary) -> list[str]:
     memory, opened = summary.memory, summary.connections.peak_open
-    parts = [
-        ("server, user memory", memory.server_user_bytes_per_connection),
-        ("client, user memory", memory.client_user_bytes_per_connection),
-        ("kernel, both ends", memory.kernel_bytes_per_connection),
+    server, kernel = memory.server_user_bytes_per_connection, memory.kernel_bytes_per_connection
+    rows = [
+        ("server, user memory", server, opened, memory.server_fixed_bytes),
+        ("client, user memory", memory.client_user_bytes_per_connection, opened, memory.client_fixed_bytes),
+        ("kernel, both ends", kernel, opened, None),
     ]
-    lines = [
-        f"  {name:22} {_each(value):>14}   {size(None if value is None else value * opened):>12}"
-        for name, value in parts
-    ]
-    server = memory.server_user_bytes_per_connection
-    if server is not None and memory.kernel_bytes_per_connection is not None:
-        mine = server + memory.kernel_bytes_per_connection / 2
-        lines.append(f"  {'server, all of it':22} {_each(mine):>14}   {size(mine * opened):>12}")
-    lines += [f"  {name:22} {_each(value):>14}   {size(value * 1e6):>12} for a million" for name, value in HISTORY]
-    return lines
+    if server is not None and kernel is not None:
+        rows.append(("server, all of it", server + kernel / 2, opened, None))
+    rows += [(name, value, 1_000_000, None) for name, value in HISTORY]
+    return [_memory_line(*row) for row in rows]
 
 
-def _each(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:,.0f} B each"
+def _memory_line(name: str, each: float | None, connections: int, fixed: int | None) -> str:
+    if each is None:
+        return f"  {name:20} not measured"
+    of_it = "" if fixed is None else f", {size(fixed)} of it before the first"
+    return f"  {name:20} {each:>8,.0f} B each {size(each * connections):>10} for {connections:,}{of_it}"
 
 
 def render(summary: Summary) -> str:
     """Write the summary for a person."""
     c, ramp, workers = summary.connections, summary.ramp, summary.workers
+    server = "the server is not ours" if workers.server is None else f"{workers.server} server"
     lines = [
         f"{summary.outcome}: {c.peak_open:,} of {c.planned:,} connections were open at once",
         *(f"  {reason}" for reason in summary.reasons),
         "",
-        f"opened       {c.opened:,} in {ramp.seconds:,.1f} s, {ramp.per_second:,.0f} a second",
-        f"failed       {sum(c.failed.values()):,}",
-        f"closed early {c.closed_early:,}",
-        f"not reached  {c.not_reached:,}",
-        f"workers      {workers.client} client, {workers.server or 'no'} server, {workers.files_limit:,} files each",
-        f"received     {summary.chunks:,} chunks, {size(summary.bytes)}",
+        f"opened        {c.opened:,} in {ramp.seconds:,.1f} s, {ramp.per_second:,.0f} a second",
+        f"failed        {sum(c.failed.values()):,}",
+        f"closed early  {c.closed_early:,}",
+        f"not reached   {c.not_reached:,}",
+        f"received      {summary.chunks:,} chunks, {size(summary.bytes)}",
+        f"workers       {workers.client} client, {server}; {workers.files_limit:,} files each",
     ]
     if c.replaced_ports:
-        lines.append(f"ports        {c.replaced_ports:,} could not be had and were replaced by spares")
+        lines.append(f"ports         {c.replaced_ports:,} were left to others and replaced by spares")
     for tick in summary.ticks:
         sent = "" if tick.sent is None else f" of {tick.sent:,}"
         rate = "" if tick.per_second is None else f", {tick.per_second:,.0f} a second"
-        lines.append(f"tick {tick.number:<8}{tick.received:,}{sent} received in {tick.seconds:.2f} s{rate}")
+        lines.append(f"tick {tick.number:<9}{tick.received:,}{sent} received in {tick.seconds:.2f} s{rate}")
     return "\n".join([*lines, "", "memory a connection", *_memory_lines(summary), "", f"record: {summary.run}"])
