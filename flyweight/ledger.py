@@ -17,10 +17,11 @@ import numpy.typing as npt
 TICKS = 256
 """How many ticks a row remembers; the row of tick k is k modulo this."""
 
-CODES = 600
-"""Failure codes are an errno (below 200), an HTTP status (200 to 599), or 0 for the end of the stream."""
+CODES = 1000
+"""Failure codes are an errno (below 200), an HTTP status (three digits), or 0 for the end of the stream."""
 
-TICK = np.dtype([("number", "i8"), ("count", "i8"), ("first_ns", "i8"), ("last_ns", "i8")])
+_TICK_FIELDS = ("number", "count", "first_ns", "last_ns")
+TICK = np.dtype([(field, "i8") for field in _TICK_FIELDS])
 """One tick as this worker saw it: how many deliveries, and when (CLOCK_MONOTONIC) the first and the last of them."""
 
 
@@ -34,6 +35,10 @@ class Ledger:
             os.truncate(self.descriptor, size)
         self._memory = mmap.mmap(self.descriptor, size)
         self.rows: npt.NDArray[Any] = np.ndarray((workers,), layout, buffer=self._memory)
+
+    def row(self, worker: int) -> npt.NDArray[Any]:
+        """Return a worker's own row, as an array of one."""
+        return self.rows[worker : worker + 1]
 
     def total(self, field: str) -> Any:
         """Sum a field over all workers: a number, or an array of the field's shape."""
@@ -51,10 +56,29 @@ class Ledger:
         return seen
 
 
-def count_tick(ticks: npt.NDArray[Any], number: int, deliveries: int, first_ns: int, last_ns: int) -> None:
-    """Add deliveries of tick `number` to a worker's tick table."""
-    row = ticks[number % TICKS]
-    if row["number"] != number:
-        row["count"], row["first_ns"], row["number"] = 0, first_ns, number
-    row["count"] += deliveries
-    row["last_ns"] = last_ns
+class Counter:
+    """One counter of a worker's row. numpy takes 1 µs to add to a field of a structured row, a memoryview 0.1."""
+
+    def __init__(self, row: npt.NDArray[Any], field: str) -> None:
+        self._cell = row[field].data
+
+    def add(self, number: int) -> None:
+        self._cell[0] += number
+
+    def set(self, number: int) -> None:
+        self._cell[0] = number
+
+
+class TickTable:
+    """The ticks of a worker's row."""
+
+    def __init__(self, row: npt.NDArray[Any]) -> None:
+        self._cells = row["ticks"][0].view("i8").data
+
+    def count(self, number: int, deliveries: int, first_ns: int, last_ns: int) -> None:
+        """Add deliveries of tick `number`."""
+        at = number % TICKS * len(_TICK_FIELDS)
+        if self._cells[at] != number:
+            self._cells[at + 1], self._cells[at + 2], self._cells[at] = 0, first_ns, number
+        self._cells[at + 1] += deliveries
+        self._cells[at + 3] = last_ns

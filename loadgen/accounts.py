@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flyweight.ledger import CODES, TICK, TICKS, count_tick
+from flyweight.ledger import CODES, TICK, TICKS, Counter, TickTable
 
 
 class State(enum.IntEnum):
@@ -95,14 +95,16 @@ class Accounts:
     def __init__(self, folder: Path, first_user: int, count: int, row: npt.NDArray[Any]) -> None:
         self.first_user = first_user
         self._states, self._ports = map_columns(folder, first_user, count)
-        self._row = row
-        self._failures = row["failures"]
-        self._ticks = row["ticks"]
+        self._started, self._settled = Counter(row, "started"), Counter(row, "settled")
+        self._chunks, self._bytes = Counter(row, "chunks"), Counter(row, "bytes")
+        self._missing, self._repeated = Counter(row, "missing"), Counter(row, "repeated")
+        self._failures = row["failures"][0]
+        self.ticks = TickTable(row)
 
     def started(self, first_user: int, count: int) -> None:
         first = first_user - self.first_user
         self._states[first : first + count] = State.IN_FLIGHT
-        self._row["started"] += count
+        self._started.add(count)
 
     def bound(self, users: npt.NDArray[np.int64], ports: Sequence[int]) -> None:
         """Record the source ports that were really had."""
@@ -110,12 +112,12 @@ class Accounts:
 
     def opened(self, users: npt.NDArray[np.integer[Any]]) -> None:
         self._states[users - self.first_user] = State.OPEN
-        self._row["settled"] += len(users)
+        self._settled.add(len(users))
 
     def failed(self, user: int, phase: Phase, code: int) -> None:
         self._states[user - self.first_user] = State.FAILED
         self._failures[phase, code] += 1
-        self._row["settled"] += 1
+        self._settled.add(1)
 
     def closed_early(self, user: int, code: int) -> None:
         self._states[user - self.first_user] = State.CLOSED_EARLY
@@ -123,16 +125,13 @@ class Accounts:
 
     def received(self, chunks: int, size: int) -> None:
         """Count chunks, and bytes of the stream (their framing included)."""
-        self._row["chunks"] += chunks
-        self._row["bytes"] += size
+        self._chunks.add(chunks)
+        self._bytes.add(size)
 
     def out_of_sequence(self, missing: int, repeated: int) -> None:
         """Count messages that `#n` shows to be missing, or to have come before."""
-        self._row["missing"] += missing
-        self._row["repeated"] += repeated
-
-    def tick(self, number: int, deliveries: int, first_ns: int, last_ns: int) -> None:
-        count_tick(self._ticks, number, deliveries, first_ns, last_ns)
+        self._missing.add(missing)
+        self._repeated.add(repeated)
 
 
 def count_states(states: npt.NDArray[np.uint8]) -> dict[State, int]:

@@ -173,7 +173,7 @@ class Client:
 
 async def run(spec: Specification, channel: Channel[ToWorker], ledger: Ledger, files_limit: int) -> None:
     """Be a client worker until told to close, or until the parent is gone."""
-    accounts = Accounts(Path(spec.folder), spec.share.first_user, spec.share.count, ledger.rows[spec.worker])
+    accounts = Accounts(Path(spec.folder), spec.share.first_user, spec.share.count, ledger.row(spec.worker))
     with Readiness() as readiness:
         client = Client(spec, readiness, accounts, files_limit)
         async with trio.open_nursery() as tasks:

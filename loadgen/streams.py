@@ -277,8 +277,9 @@ class Streams:
             self._partial.update(zip(fds, repeat(messages.rest), strict=False))
 
     def _check_sequence(self, messages: Messages, fds: list[int]) -> None:
-        if messages.consecutive and bool((self._numbers[fds] == messages.numbers[0] - 1).all()):
-            self._numbers[fds] = messages.numbers[-1]
+        members = np.array(fds)
+        if messages.consecutive and (self._numbers[members] == messages.numbers[0] - 1).all():
+            self._numbers[members] = messages.numbers[-1]
             return
         missing = repeated = 0
         for fd in fds:
@@ -322,7 +323,7 @@ class Streams:
 
     def _count_ticks(self, began_ns: int) -> None:
         for number, deliveries in self._tick_deliveries.items():
-            self._accounts.tick(number, deliveries, began_ns, time.monotonic_ns())
+            self._accounts.ticks.count(number, deliveries, began_ns, time.monotonic_ns())
         self._tick_deliveries.clear()
 
     def _end_all(self, fds: list[int], code: int) -> None:

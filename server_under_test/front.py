@@ -82,7 +82,7 @@ class Front:
     def __init__(
         self, spec: FrontSpecification, listener: socket.socket, readiness: Readiness, ledger: Ledger, files_limit: int
     ) -> None:
-        row = ledger.rows[spec.worker]
+        row = ledger.row(spec.worker)
         self._readiness = readiness
         self._listener = listener.fileno()
         self._capacity = files_limit - FILES_RESERVE

@@ -8,6 +8,7 @@ descriptors that are gone (they went away, or they were too slow); the caller lo
 import errno
 import os
 from collections.abc import Callable, Iterable
+from itertools import repeat
 
 from flyweight.readiness import READ, WRITE
 from flyweight.sweep import sweep, without
@@ -36,6 +37,18 @@ class Outbox:
         taken, failed = sweep(os.write, fds, data)
         if failed or taken != list(map(len, data)):
             self._settle(fds, data, taken, failed, gone)
+            taken = [count or 0 for count in taken]
+        self.written += sum(taken)
+        return gone
+
+    def write_to_all(self, fds: list[int], data: bytes) -> list[int]:
+        """Write the same bytes to each descriptor; return who is gone."""
+        if self._pending:
+            return self.write(fds, [data] * len(fds))
+        gone: list[int] = []
+        taken, failed = sweep(os.write, fds, repeat(data))
+        if failed or taken.count(len(data)) != len(taken):
+            self._settle(fds, [data] * len(fds), taken, failed, gone)
             taken = [count or 0 for count in taken]
         self.written += sum(taken)
         return gone

@@ -17,6 +17,7 @@ from typing import Any
 import numpy.typing as npt
 
 from flyweight import chunks
+from flyweight.ledger import Counter
 from flyweight.readiness import LEVEL, READ, Readiness
 from flyweight.sweep import drain, sweep
 from server_under_test import answers
@@ -55,7 +56,8 @@ class Reception:
         self._streams = streams
         self._requests = requests
         self._limits = limits
-        self._row = row
+        self._accept_errors = Counter(row, "accept_errors")
+        self._rejected = row["rejected"][0]
         self._watching = False
         self._paused_until = 0.0
         self._heads: dict[int, bytes] = {}
@@ -80,7 +82,7 @@ class Reception:
             return False
         accepted, error = drain(Socket._accept, self._listener, ACCEPTS)  # type: ignore[attr-defined]
         if error in _OUT_OF_DESCRIPTORS:
-            self._row["accept_errors"] += 1
+            self._accept_errors.add(1)
             self._paused_until = time.monotonic() + PAUSE
         if accepted:
             self._receive([fd for fd, _ in accepted])
@@ -156,7 +158,7 @@ class Reception:
         self._streams.handle([(fd, 0)])
 
     def _refuse(self, fd: int, refusal: Refuse) -> None:
-        self._row["rejected"][refusal.status] += 1
+        self._rejected[refusal.status] += 1
         self._finish(fd, answers.refusal(refusal.status, refusal.text, refusal.head_only))
 
     def _finish(self, fd: int, answer: bytes) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flyweight import chunks
-from flyweight.ledger import count_tick
+from flyweight.ledger import Counter, TickTable
 from flyweight.readiness import PLAIN
 from flyweight.sweep import sweep, without
 from server_under_test import answers
@@ -30,7 +30,8 @@ class Streams:
 
     def __init__(self, outbox: Outbox, row: npt.NDArray[Any], files_limit: int, max_excess: int) -> None:
         self._outbox = outbox
-        self._row = row
+        self._logins, self._dropped, self._cut_off = (Counter(row, name) for name in ("logins", "dropped", "excess"))
+        self._open, self._bytes, self._slow = (Counter(row, name) for name in ("open", "bytes", "slow"))
         self._max_excess = max_excess
         self._users = np.zeros(files_limit, np.uint32)  # 0 where no stream is open
         self._user_of = self._users.data
@@ -44,7 +45,7 @@ class Streams:
         self._users[fds] = users
         self._numbers[fds] = 0
         self.open += len(fds)
-        self._row["logins"] += len(fds)
+        self._logins.add(len(fds))
         self._leave(self._outbox.write(fds, first_bytes))
 
     def login_unchunked(self, fd: int, user: int, first_bytes: bytes) -> None:
@@ -83,26 +84,34 @@ class Streams:
 
     def drop(self, fd: int, size: int) -> bool:
         """Count what a client sent after its request; True when that was too much."""
-        self._row["dropped"] += size
+        self._dropped.add(size)
         self._excess[fd] = self._excess.get(fd, 0) + size
         if self._excess[fd] <= self._max_excess:
             return False
-        self._row["excess"] += 1
+        self._cut_off.add(1)
         return True
 
     def send(self, fds: npt.NDArray[np.intp], text: bytes) -> int:
         """Send a message to those of the descriptors that have a stream; return how many of them were sent it."""
         fds = fds[self._users[fds] != 0]
+        if not len(fds):
+            return 0
         self._numbers[fds] += 1
         numbers = self._numbers[fds]
-        for number in sorted(set(numbers.tolist())):
-            members = fds[numbers == number].tolist()
-            payload = answers.message(number, text)
-            data = [chunks.encode(payload)] * len(members)
-            if self._unchunked:
-                data = [payload if fd in self._unchunked else chunk for fd, chunk in zip(members, data, strict=True)]
-            self._leave(self._outbox.write(members, data))
+        if (numbers == numbers[0]).all():
+            self._send_numbered(fds.tolist(), int(numbers[0]), text)
+        else:
+            for number in sorted(set(numbers.tolist())):
+                self._send_numbered(fds[numbers == number].tolist(), number, text)
         return len(fds)
+
+    def _send_numbered(self, fds: list[int], number: int, text: bytes) -> None:
+        payload = answers.message(number, text)
+        chunk = chunks.encode(payload)
+        if self._unchunked:
+            self._leave(self._outbox.write(fds, [payload if fd in self._unchunked else chunk for fd in fds]))
+        else:
+            self._leave(self._outbox.write_to_all(fds, chunk))
 
     def _leave(self, fds: list[int]) -> None:
         """Close streams that are over, or were never wanted."""
@@ -123,9 +132,9 @@ class Streams:
 
     def publish_counts(self) -> None:
         """Bring the ledger up to date."""
-        self._row["open"] = self.open
-        self._row["bytes"] = self._outbox.written
-        self._row["slow"] = self._outbox.slow
+        self._open.set(self.open)
+        self._bytes.set(self._outbox.written)
+        self._slow.set(self._outbox.slow)
 
 
 class TickSender:
@@ -133,7 +142,7 @@ class TickSender:
 
     def __init__(self, streams: Streams, row: npt.NDArray[Any]) -> None:
         self._streams = streams
-        self._row = row
+        self._table = TickTable(row)
         self._number = 0
         self._left: npt.NDArray[np.intp] = np.zeros(0, np.intp)
 
@@ -151,7 +160,7 @@ class TickSender:
         now, self._left = self._left[:most], self._left[most:]
         began = time.monotonic_ns()
         sent = self._streams.send(now, b"tick %d" % self._number)
-        count_tick(self._row["ticks"], self._number, sent, began, time.monotonic_ns())
+        self._table.count(self._number, sent, began, time.monotonic_ns())
         if not len(self._left):
             self._number = 0
         return self.under_way
