@@ -55,21 +55,30 @@ def parse_target(url: str) -> tuple[str, int, str]:
     return host, port, path
 
 
-def resolve_target(url: str) -> Target:
-    """Look up a target; Refused when its name is not known."""
+def resolve_target(url: str, base_ip: str) -> Target:
+    """Look up a target, at an address of the same kind as the sources; Refused when it has none."""
     host, port, path = parse_target(url)
+    version = ipaddress.ip_address(base_ip).version
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
-        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4]
+        address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
     except OSError as error:
         raise Refused(
-            f"The target {host!r} can't be resolved: {error.strerror}. Check the name in --target."
+            f"The target {host!r} can't be resolved to an IPv{version} address, as the source addresses are: "
+            f"{error.strerror}. Check the name in --target."
         ) from error
     return Target((str(address[0]), port), request_around(path, urlsplit(url).netloc))
 
 
-def check_addresses(plan: Plan) -> None:
-    """Refuse a plan whose source addresses are not on this machine, and name them."""
+def check_addresses(plan: Plan, target: Target | None) -> None:
+    """Refuse a plan whose source addresses are not on this machine, or can't reach the target; name them."""
     here = {entry.address.partition("%")[0] for card in psutil.net_if_addrs().values() for entry in card}
+    if target is not None and not target.is_loopback and target.address[0] not in here:
+        if ipaddress.ip_address(plan.base_ip).is_loopback:
+            raise Refused(
+                f"The target {target.address[0]} can't be reached from {plan.base_ip}, which is for this machine only. "
+                "Name the first of your own addresses with --base-ip."
+            )
     missing = [a for a in plan.addresses if a not in here and not ipaddress.ip_address(a).is_loopback]
     if missing:
         named = ", ".join(missing[:20]) + (f" and {len(missing) - 20} more" if len(missing) > 20 else "")

@@ -96,8 +96,8 @@ class Run:
 
     async def execute(self) -> Summary:
         """Run, and return what came of it; Refused before anything was opened, WorkerFault when it could not start."""
-        target = None if self._options.target is None else resolve_target(self._options.target)
-        check_addresses(self._plan)
+        target = None if self._options.target is None else resolve_target(self._options.target, self._plan.base_ip)
+        check_addresses(self._plan, target)
         self._record = RecordWriter(self._options.out, time.strftime("%Y%m%d-%H%M%S"))
         self._console.say(f"The record of this run is {self._record.folder}.")
         create_columns(self._record.folder, self._plan.connections)

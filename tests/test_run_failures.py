@@ -158,6 +158,18 @@ def test_missing_addresses_are_named(tmp_path: Path) -> None:
     assert "192.0.2.7, 192.0.2.8" in errors
 
 
+def test_loopback_sources_do_not_reach_other_machines(tmp_path: Path) -> None:
+    code, _, errors = flood(tmp_path, "--target", "http://192.0.2.1/test/{user}", *FEW)
+    assert code == 3
+    assert "--base-ip" in errors
+
+
+def test_a_name_is_looked_up_for_the_kind_of_the_sources(tmp_path: Path) -> None:
+    with scripted_server(answer(welcome)) as target:
+        code, _, errors = flood(tmp_path, "--target", target.replace("127.0.0.1", "localhost"), *FEW)
+    assert code == 0, errors
+
+
 def test_nonsense_is_named_all_at_once() -> None:
     done = run(
         "floodtest", "run", "--ips", "0", "--each", "abc", "--hold", "soon", "--rate", "-1", "--ports", "mine",
