@@ -104,7 +104,9 @@ def load(folder: str | Path) -> Record:
         raise RecordError(f"{folder} is no run record: it has no {Path(error.filename).name}.") from error
     except (OSError, ValueError) as error:
         raise RecordError(f"The run record {folder} can't be read: {error}.") from error
-    if not isinstance(run, dict) or run.get("format", 0) > FORMAT:
+    if not isinstance(run, dict) or not isinstance(run.get("format"), int):
+        raise RecordError(f"{folder} is no run record: its {RUN_FILE} names no format.")
+    if run["format"] > FORMAT:
         raise RecordError(f"The run record {folder} is of a newer format than {FORMAT}: use a newer floodtest.")
     rows = list(csv.DictReader(lines[:-1]))  # what follows the last line end was cut off
     return Record(folder, run, [_sample(row, folder) for row in rows])

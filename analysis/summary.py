@@ -125,7 +125,7 @@ def memory_of(samples: list[Sample], kernel_source: str) -> Memory:
 
 def _slope(samples: list[Sample], field: str) -> float | None:
     points = [(s.open, getattr(s, field)) for s in samples if getattr(s, field) is not None]
-    if len(points) < 4:
+    if len({opened for opened, _ in points}) < 4:
         return None
     opened, size = np.array(points, np.float64).T
     return round(float(np.polyfit(opened, size, 1)[0]), 1)

@@ -16,7 +16,11 @@ _MAX_SIZE_LINE = 256
 
 
 class ChunkError(ValueError):
-    """The peer's framing is wrong, or a chunk is larger than `MAX_CHUNK`."""
+    """The peer's framing is wrong, or a chunk is larger than `MAX_CHUNK`; `payloads` came whole before that."""
+
+    def __init__(self, reason: str, payloads: list[bytes] | None = None) -> None:
+        super().__init__(reason)
+        self.payloads = payloads or []
 
 
 @dataclass(frozen=True)
@@ -43,17 +47,20 @@ def decode(data: bytes, most: int | None = None) -> Decoded:
     while position < len(data) and len(payloads) != most:
         line = _SIZE_LINE.match(data, position)
         if line is None:
-            _check_partial_size_line(data, position)
+            if not _may_become_size_line(data, position):
+                raise ChunkError(f"no chunk size at {data[position : position + 20]!r}", payloads)
             break
+        if line.end() - position > _MAX_SIZE_LINE:
+            raise ChunkError(f"a chunk's first line of more than {_MAX_SIZE_LINE} bytes", payloads)
         size = int(line[1], 16)
         if size > MAX_CHUNK:
-            raise ChunkError(f"a chunk of {size} bytes, more than the {MAX_CHUNK} that are accepted")
+            raise ChunkError(f"a chunk of {size} bytes, more than the {MAX_CHUNK} that are accepted", payloads)
         start, end = line.end(), line.end() + size
         if size == 0:
             return Decoded(payloads, data[start:], ended=True)
         terminator = data[end : end + 2]
         if not b"\r\n".startswith(terminator):
-            raise ChunkError(f"a chunk of {size} bytes does not end where it says")
+            raise ChunkError(f"a chunk of {size} bytes does not end where it says", payloads)
         if len(terminator) < 2:
             break
         payloads.append(data[start:end])
@@ -64,7 +71,6 @@ def decode(data: bytes, most: int | None = None) -> Decoded:
 _PARTIAL_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,8}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\r\n]*)?\r?)?")
 
 
-def _check_partial_size_line(data: bytes, position: int) -> None:
-    """Raise ChunkError unless `data[position:]` may still grow into a size line."""
-    if len(data) - position > _MAX_SIZE_LINE or _PARTIAL_SIZE_LINE.fullmatch(data, position) is None:
-        raise ChunkError(f"no chunk size at {data[position : position + 20]!r}")
+def _may_become_size_line(data: bytes, position: int) -> bool:
+    """Whether `data[position:]` is the beginning of a size line of an accepted length."""
+    return len(data) - position < _MAX_SIZE_LINE and _PARTIAL_SIZE_LINE.fullmatch(data, position) is not None

@@ -6,13 +6,18 @@ first verdict: what surrounds the number is remembered, and a head that differs 
 comparing bytes (about 0.3 µs instead of 60). The caches are bounded; whatever is not recognised goes to h11.
 """
 
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
 import h11
 
-END_OF_HEAD = b"\r\n\r\n"
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+"""The end of a head; bare LF as a line end is accepted (RFC 9112, section 2.2), as h11 does."""
+
 MAX_HEAD = 8192
+MAX_INFORMATIONAL = 100
+"""1xx answers before the real one."""
 
 
 class HeadError(ValueError):
@@ -42,9 +47,9 @@ class Response:
 
 def split_head(data: bytes, limit: int = MAX_HEAD) -> tuple[bytes, bytes] | None:
     """Return the head, its end included, and the bytes after it; None if it goes on. Over `limit` bytes: HeadError."""
-    end = data.find(END_OF_HEAD, 0, limit)
-    if end >= 0:
-        return data[: end + 4], data[end + 4 :]
+    blank = _BLANK_LINE.search(data, 0, limit)
+    if blank is not None:
+        return data[: blank.end()], data[blank.end() :]
     if len(data) >= limit:
         raise HeadError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a head of more than {limit} bytes")
     if data and not data[:1].isalpha():
@@ -72,14 +77,17 @@ def parse_response(data: bytes, method: str = "GET", limit: int = MAX_HEAD) -> t
     """
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=limit)
     connection.send(h11.Request(method=method, target="/", headers=[("Host", "target")]))
-    event: object = None
     rest = data
-    while not isinstance(event, h11.Response):
+    for _ in range(MAX_INFORMATIONAL + 1):
         parts = split_head(rest, limit)
         if parts is None:
             return None
         head, rest = parts
         event = _next_event(connection, head)
+        if isinstance(event, h11.Response):
+            break
+    else:
+        raise HeadError(HTTPStatus.BAD_GATEWAY, f"more than {MAX_INFORMATIONAL} informational answers")
     chunked = any(name == b"transfer-encoding" and value.lower() == b"chunked" for name, value in event.headers)
     return Response(event.status_code, chunked), rest
 

@@ -44,6 +44,13 @@ def _duration(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def _positive_duration(text: str) -> float:
+    seconds = _duration(text)
+    if seconds <= 0:
+        raise ValueError(text)
+    return seconds
+
+
 def _count(text: str) -> int:
     number = int(text.replace(",", "").replace("_", ""))
     if number < 1:
@@ -66,6 +73,7 @@ def _port(text: str) -> int:
 
 
 duration = _parser(_duration, "a duration such as 10, 10s, 500ms or 2m")
+positive_duration = _parser(_positive_duration, "a duration of more than 0, such as 10, 10s, 500ms or 2m")
 count = _parser(_count, "a whole number from 1 on")
 rate = _parser(_rate, "a number a second such as 5000")
 port = _parser(_port, "a port from 0 to 65535")

@@ -62,12 +62,13 @@ def resolve_target(url: str, base_ip: str) -> Target:
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
         address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no such name"
         raise Refused(
             f"The target {host!r} can't be resolved to an IPv{version} address, as the source addresses are: "
-            f"{error.strerror}. Check the name in --target."
+            f"{reason}. Check the name in --target."
         ) from error
-    return Target((str(address[0]), port), request_around(path, urlsplit(url).netloc))
+    return Target((str(address[0]), port), request_around(path, urlsplit(url).netloc.rpartition("@")[2]))
 
 
 def check_addresses(plan: Plan, target: Target | None) -> None:
@@ -102,7 +103,7 @@ def kept_ports(plan: Plan, port_range: tuple[int, int]) -> frozenset[int]:
     spares = 65536 - used.stop - max(0, last + 1 - max(first, used.stop))
     wanted = min(max(0, HOST_PORTS - free), max(0, spares // 2))
     inside = [port for port in range(first, last + 1) if port in used]
-    return frozenset(inside[len(inside) - wanted :])
+    return frozenset(inside[max(0, len(inside) - wanted) :])
 
 
 def local_port_range() -> tuple[int, int]:

@@ -19,7 +19,7 @@ class Pacer:
             return 0
         if self.rate is None:
             return connections
-        return min(connections, int(elapsed * self.rate) + 1)
+        return int(min(elapsed * self.rate + 1, connections))
 
     def time_of(self, connection: int) -> float:
         """Return the seconds from the start at which a connection (from 1) is due."""

@@ -13,6 +13,7 @@ import socket
 import struct
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
@@ -51,17 +52,24 @@ class Messages:
     rest: bytes
     """The beginning of a chunk that is not whole."""
     ended: bool
+    broken: bool
+    """What follows is no chunk."""
 
 
 @lru_cache(maxsize=64)
 def read_messages(data: bytes) -> Messages:
-    """Decode the chunks in `data` and the numbers in them; ChunkError as `chunks.decode`."""
-    decoded = chunks.decode(data)
+    """Decode the chunks in `data` and the numbers in them."""
+    broken = False
+    try:
+        decoded = chunks.decode(data)
+    except chunks.ChunkError as error:
+        decoded = chunks.Decoded(error.payloads, b"", ended=False)
+        broken = True
     found = [match for match in map(_NUMBERED.match, decoded.payloads) if match]
     numbers = tuple(int(match[1]) for match in found)
     consecutive = numbers == tuple(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
     ticks = tuple(int(match[2]) for match in found if match[2])
-    return Messages(len(decoded.payloads), numbers, consecutive, ticks, decoded.rest, decoded.ended)
+    return Messages(len(decoded.payloads), numbers, consecutive, ticks, decoded.rest, decoded.ended, broken)
 
 
 class NotOpened(Exception):
@@ -94,9 +102,13 @@ def after_welcome(data: bytes, user: bytes) -> bytes | None:
         raise NotOpened(END_OF_STREAM)
     if not decoded.payloads:
         return None
-    if not re.search(rb"(?<!\d)%b(?!\d)" % user, decoded.payloads[0]):
+    if not any(_whole_number(user, decoded.payloads[0])):
         raise NotOpened(errno.EBADMSG)
     return decoded.rest
+
+
+def _whole_number(user: bytes, text: bytes) -> Iterator[re.Match[bytes]]:
+    return re.finditer(rb"(?<!\d)%b(?!\d)" % user, text)
 
 
 def _by_bytes(fds: list[int], read: list[bytes]) -> dict[bytes, list[int]]:
@@ -204,8 +216,8 @@ class Streams:
                 other_read.append(data)
                 continue
             user = b"%d" % self._user_of[fd]
-            before, after = self._answers.get(len(user), (b"", b""))
-            if data == before + user + after:
+            known = self._answers.get(len(user))
+            if known and data == known[0] + user + known[1] and fd not in self._partial:
                 opened.append(fd)
                 size += len(data)
             else:
@@ -238,8 +250,8 @@ class Streams:
             self._partial[fd] = whole
         else:
             if not rest and len(whole) < READ_SIZE:
-                before, _, after = whole.rpartition(user)
-                self._answers[len(user)] = before, after
+                *_, last = _whole_number(user, whole)  # in the welcome: nothing comes behind it
+                self._answers[len(user)] = whole[: last.start()], whole[last.end() :]
             self._open([fd])
             self._accounts.received(1, len(whole) - len(rest))
             if rest:
@@ -260,19 +272,15 @@ class Streams:
             self._consume(data, fds)
 
     def _consume(self, data: bytes, fds: list[int]) -> None:
-        try:
-            messages = read_messages(data)
-        except chunks.ChunkError:
-            self._end_all(fds, errno.EPROTO)
-            return
+        messages = read_messages(data)
         if messages.count:
             self._accounts.received(messages.count * len(fds), 0)
         if messages.numbers:
             self._check_sequence(messages, fds)
         for number in messages.ticks:
             self._tick_deliveries[number] += len(fds)
-        if messages.ended:
-            self._end_all(fds, END_OF_STREAM)
+        if messages.broken or messages.ended:
+            self._end_all(fds, errno.EPROTO if messages.broken else END_OF_STREAM)
         elif messages.rest:
             self._partial.update(zip(fds, repeat(messages.rest), strict=False))
 
@@ -336,8 +344,14 @@ class Streams:
         if self.in_flight.pop(fd, None) is None:
             self._accounts.closed_early(user, code)
         else:
-            self._accounts.failed(user, Phase.CONNECT if fd in self.unsent else Phase.RESPONSE, code)
+            self._accounts.failed(user, self._phase(fd, code), code)
         self._partial.pop(fd, None)
         self.unsent.pop(fd, None)
         self._user_of[fd] = 0
         os.close(fd)
+
+    def _phase(self, fd: int, code: int) -> Phase:
+        """How far a connection in flight had got; a peer can only break what was connected."""
+        if fd not in self.unsent:
+            return Phase.RESPONSE
+        return Phase.REQUEST if code in (errno.EPIPE, errno.ECONNRESET, END_OF_STREAM) else Phase.CONNECT

@@ -31,7 +31,10 @@ def serve_command(
         Any, typer.Option(parser=opt.count, metavar="N", help="Fronts. Default: as the file limit asks for max-users.")
     ] = None,
     tick: Annotated[
-        Any, typer.Option(parser=opt.duration, metavar="SECONDS", help="Send every connection a message this often.")
+        Any,
+        typer.Option(
+            parser=opt.positive_duration, metavar="SECONDS", help="Send every connection a message this often."
+        ),
     ] = None,
     control_host: Annotated[str, typer.Option(help="Address of the control API.")] = "127.0.0.1",
     control_port: Annotated[Any, typer.Option(parser=opt.port, metavar="PORT", help="0: any free one.")] = 8001,
@@ -39,7 +42,7 @@ def serve_command(
         Any, typer.Option(parser=opt.count, metavar="BYTES", help="Longest request head; past it 431.")
     ] = _DEFAULTS.head_size,
     limit_head_time: Annotated[
-        Any, typer.Option(parser=opt.duration, metavar="SECONDS", help="Time for a request head; past it 408.")
+        Any, typer.Option(parser=opt.positive_duration, metavar="SECONDS", help="Time for a request head; past it 408.")
     ] = _DEFAULTS.head_seconds,
     limit_pending: Annotated[
         Any, typer.Option(parser=opt.count, metavar="BYTES", help="Kept for a client that does not read.")

@@ -61,6 +61,7 @@ class Reception:
         self._watching = False
         self._paused_until = 0.0
         self._heads: dict[int, bytes] = {}
+        self._refused: dict[int, int] = {}  # bytes dropped since the refusal
         self.deadlines: dict[int, float] = {}
         """When each descriptor that is not a stream is given up; those of heads and of refusals."""
 
@@ -126,6 +127,10 @@ class Reception:
                 self._close(fd)
             elif fd in self._heads:
                 self._read_head(fd, data)
+            else:
+                self._refused[fd] += len(data)
+                if self._refused[fd] > self._limits.excess:
+                    self._close(fd)
 
     def _read_head(self, fd: int, data: bytes) -> None:
         """Take the next bytes of a head; log in, refuse, or wait for more."""
@@ -152,10 +157,8 @@ class Reception:
             self._streams.login_unchunked(fd, asked.user, first_bytes + welcome)
         else:
             self._streams.login([fd], [asked.user], [first_bytes + chunks.encode(welcome)])
-        if asked.extra:
-            self._streams.drop(fd, asked.extra)
         # More may be unread behind the same edge; the streams look for it.
-        self._streams.handle([(fd, 0)])
+        self._streams.go_on(fd, asked.extra)
 
     def _refuse(self, fd: int, refusal: Refuse) -> None:
         self._rejected[refusal.status] += 1
@@ -164,7 +167,7 @@ class Reception:
     def _finish(self, fd: int, answer: bytes) -> None:
         """Write the last answer of a connection, say that it is the last, and let the client close."""
         self._heads.pop(fd, None)
-        self.deadlines.pop(fd)
+        self._refused[fd] = 0
         self.deadlines[fd] = time.monotonic() + LINGER
         _, failed = sweep(os.write, [fd], [answer])
         sock = socket.socket(fileno=fd)
@@ -192,6 +195,7 @@ class Reception:
 
     def _close(self, fd: int) -> None:
         self._heads.pop(fd, None)
+        self._refused.pop(fd, None)
         del self.deadlines[fd]
         os.close(fd)
 

@@ -51,6 +51,8 @@ class Requests:
 
     def common(self, data: bytes) -> int:
         """Return the user of a plain, whole and valid GET that is like one seen before; 0 for all others."""
+        if len(data) > self._max_head:
+            return 0
         end = data.find(b" ", len(PREFIX), len(PREFIX) + MAX_DIGITS + 1)
         digits = data[len(PREFIX) : end]
         if end > 0 and data[end:] in self._tails and digits.isdigit() and data.startswith(PREFIX):
@@ -71,10 +73,10 @@ class Requests:
         if request.method not in ("GET", "HEAD"):
             raise Refuse(HTTPStatus.NOT_IMPLEMENTED, "Only GET and HEAD are served here.")
         path = _PATH.fullmatch(request.path)
-        digits = (path["id"] if path else None) or ""
-        if not (digits.isascii() and digits.isdigit() and int(digits[:20]) > 0):
+        digits = ((path["id"] if path else None) or "").lstrip("0")
+        if not (digits.isascii() and digits.isdigit()):
             raise Refuse(HTTPStatus.NOT_FOUND, HINT, head_only)
-        if len(digits.lstrip("0")) > MAX_DIGITS or int(digits) > self._max_users:
+        if len(digits) > MAX_DIGITS or int(digits) > self._max_users:
             raise Refuse(HTTPStatus.SERVICE_UNAVAILABLE, OUT_OF_NUMBERS, head_only)
         if not rest and not head_only and not request.http_1_0:
             self._remember(data)

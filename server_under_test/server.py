@@ -60,8 +60,9 @@ def listen(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
         sock.listen(BACKLOG)
-    except OSError as error:
-        raise Refused(f"Can't listen on {host}:{port}: {error.strerror}. Choose another --host or port.") from error
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no such name"
+        raise Refused(f"Can't listen on {host}:{port}: {reason}. Choose another --host or port.") from error
     return sock
 
 
@@ -81,7 +82,8 @@ class Server:
         self._with_room: list[Worker] = []
         self._watching: list[Worker] = []
         self._ticked: dict[Worker, trio.Event] = {}
-        self.ticking = False
+        self.tick_done = trio.Event()
+        self.tick_done.set()
 
     async def start_fronts(self, count: int, tasks: trio.Nursery) -> None:
         """Start the fronts and let the first of them accept."""
@@ -109,6 +111,7 @@ class Server:
                 case front.Full() if worker in self._watching:
                     self._watching.remove(worker)
             await self._hand_on()
+        self.ledger.rows["open"][worker.number] = 0  # a front that was killed could not say so
         self._ticked.setdefault(worker, trio.Event()).set()
         self._watching = [other for other in self._watching if other is not worker]
         self._with_room = [other for other in self._with_room if other is not worker]
@@ -131,6 +134,7 @@ class Server:
         async with trio.open_nursery() as tasks:
             while True:
                 self.tick_changed = trio.Event()
+                await self.tick_done.wait()
                 due = time.monotonic()
                 while self.tick_seconds is not None and not self.tick_changed.is_set():
                     with trio.move_on_after(max(0.0, due - time.monotonic())):
@@ -139,7 +143,7 @@ class Server:
                     if self.ticking:
                         self.ticks_skipped += 1
                     else:
-                        self.ticking = True
+                        self.tick_done = trio.Event()
                         tasks.start_soon(self._send_tick, len(self.ticks_planned) + 1, due)
                     due += self.tick_seconds
                 await self.tick_changed.wait()
@@ -163,7 +167,12 @@ class Server:
         async with trio.open_nursery() as tasks:
             for _ in range(cores()):
                 tasks.start_soon(send_in_turn)
-        self.ticking = False
+        self.tick_done.set()
+
+    @property
+    def ticking(self) -> bool:
+        """Whether a tick is being written."""
+        return not self.tick_done.is_set()
 
     @property
     def pids(self) -> list[int]:

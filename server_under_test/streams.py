@@ -74,13 +74,23 @@ class Streams:
 
     def _drain(self, fd: int) -> bool:
         """Read and drop until nothing is left; False when the stream is over."""
-        while True:
+        while self._user_of[fd]:
             try:
                 data = os.read(fd, MORE)
             except OSError as error:
                 return error.errno == errno.EAGAIN
             if not data or self.drop(fd, len(data)):
                 return False
+        return True
+
+    def go_on(self, fd: int, extra: int) -> None:
+        """Take up a stream whose client had sent `extra` bytes after its request, and may have sent more."""
+        if not self._user_of[fd]:
+            return  # its client went before it was answered
+        if extra and self.drop(fd, extra):
+            self._leave([fd])
+        else:
+            self.handle([(fd, 0)])
 
     def drop(self, fd: int, size: int) -> bool:
         """Count what a client sent after its request; True when that was too much."""
@@ -114,7 +124,8 @@ class Streams:
             self._leave(self._outbox.write_to_all(fds, chunk))
 
     def _leave(self, fds: list[int]) -> None:
-        """Close streams that are over, or were never wanted."""
+        """Close streams that are over; one may be named twice, for two reasons."""
+        fds = [fd for fd in dict.fromkeys(fds) if self._user_of[fd]]
         if fds:
             self._users[fds] = 0
             self.open -= len(fds)

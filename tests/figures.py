@@ -1,0 +1,115 @@
+"""Samples and summaries of a run that went well, for tests that change one thing about them."""
+
+from typing import Any
+
+from analysis import Sample, Summary
+from analysis.summary import Connections, Cpu, Memory, Ramp, Workers
+
+MIB = 1 << 20
+EACH = 1000
+
+
+def sample(**changes: Any) -> Sample:
+    """A sample in the middle of a hold of 1,000 connections."""
+    figures: dict[str, Any] = {
+        "time": 12.5,
+        "stage": "hold",
+        "not_reached": 0,
+        "in_flight": 0,
+        "open": EACH,
+        "failed": 0,
+        "closed_early": 0,
+        "chunks": EACH,
+        "bytes": 152 * EACH,
+        "missing": 0,
+        "repeated": 0,
+        "server_private": 20 * MIB,
+        "client_private": 10 * MIB,
+        "server_cpu": 1.25,
+        "client_cpu": 0.75,
+        "mem_available": 2000 * MIB,
+        "slab": 110 * MIB,
+        "kernel_stack": 3 * MIB,
+        "page_tables": 4 * MIB,
+        "percpu": 5 * MIB,
+        "sockets": 2100,
+        "tcp_inuse": 2050,
+        "tcp_time_wait": 3,
+        "tcp_queued": 4096,
+    }
+    return Sample(**{**figures, **changes})
+
+
+def start(**changes: Any) -> Sample:
+    """The last sample before the ramp."""
+    before = {
+        "time": 0.5,
+        "stage": "start",
+        "not_reached": EACH,
+        "open": 0,
+        "chunks": 0,
+        "bytes": 0,
+        "server_private": 15 * MIB,
+        "client_private": 8 * MIB,
+        "mem_available": 2020 * MIB,
+        "slab": 100 * MIB,
+    }
+    return sample(**{**before, **changes})
+
+
+NOT_MEASURED = Memory(
+    server_user_bytes_per_connection=None,
+    client_user_bytes_per_connection=None,
+    kernel_bytes_per_connection=None,
+    kernel_source="/proc/meminfo",
+    server_fixed_bytes=None,
+    client_fixed_bytes=None,
+    server_marginal_bytes_per_connection=None,
+    client_marginal_bytes_per_connection=None,
+    available_bytes_per_connection=None,
+)
+
+
+def connections(**changes: Any) -> Connections:
+    figures: dict[str, Any] = {
+        "planned": 1_054_000,
+        "opened": 1_054_000,
+        "peak_open": 1_054_000,
+        "closed_early": 0,
+        "not_reached": 0,
+        "failed": {},
+        "closed_by": {},
+        "replaced_ports": 0,
+    }
+    return Connections(**{**figures, **changes})
+
+
+def summary(**changes: Any) -> Summary:
+    """The summary of a million opened and held."""
+    figures: dict[str, Any] = {
+        "format": 1,
+        "run": "runs/20250615-120000",
+        "outcome": "ok",
+        "reasons": [],
+        "connections": connections(),
+        "ramp": Ramp(37.4, 28_181.8),
+        "workers": Workers(54, 54, 20_000),
+        "memory": Memory(
+            server_user_bytes_per_connection=181.0,
+            client_user_bytes_per_connection=171.0,
+            kernel_bytes_per_connection=10_100.0,
+            kernel_source="/proc/meminfo",
+            server_fixed_bytes=160 * MIB,
+            client_fixed_bytes=150 * MIB,
+            server_marginal_bytes_per_connection=21.0,
+            client_marginal_bytes_per_connection=20.0,
+            available_bytes_per_connection=10_500.0,
+        ),
+        "cpu": Cpu(0.004, 0.003),
+        "ticks": [],
+        "chunks": 1_054_000,
+        "bytes": 160_208_000,
+        "missing": 0,
+        "repeated": 0,
+    }
+    return Summary(**{**figures, **changes})

@@ -1,0 +1,101 @@
+"""The server's streams on socket pairs: a test plays the clients and reads the ledger. No network, no clock."""
+
+import socket
+
+import trio
+
+from flyweight.ledger import Ledger
+from flyweight.readiness import READ, Readiness
+from server_under_test.accounts import FRONT_LEDGER
+from server_under_test.outbox import Outbox
+from server_under_test.streams import Streams, TickSender
+
+FILES = 4096
+PENDING = 10_000
+EXCESS = 1000
+SMALL = 2048
+"""A send buffer asked for, so that a client that does not read is behind after a few messages."""
+
+
+class ServerRig:
+    """Streams of one front and their clients, by user."""
+
+    def __init__(self) -> None:
+        self.readiness = Readiness()
+        self.outbox = Outbox(PENDING, self.readiness.modify)
+        self.ledger = Ledger(FRONT_LEDGER, 1)
+        self.streams = Streams(self.outbox, self.ledger.row(0), FILES, EXCESS)
+        self.ticks = TickSender(self.streams, self.ledger.row(0))
+        self.clients: dict[int, socket.socket] = {}
+        self.descriptors: dict[int, int] = {}
+
+    def accept(self, user: int, buffer: int | None = None) -> int:
+        """Make a connection that is not logged in yet."""
+        server, client = socket.socketpair()
+        server.setblocking(False)
+        client.setblocking(False)
+        if buffer is not None:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        self.clients[user], self.descriptors[user] = client, server.detach()
+        self.readiness.register(self.descriptors[user], READ)
+        return self.descriptors[user]
+
+    def login(self, user: int, buffer: int | None = None, first: bytes = b"") -> socket.socket:
+        """Log a user in whose first bytes are these; return the client's end."""
+        self.streams.login([self.accept(user, buffer)], [user], [first])
+        return self.clients[user]
+
+    def login_unchunked(self, user: int, first: bytes = b"") -> socket.socket:
+        """Log in a client of HTTP/1.0."""
+        self.streams.login_unchunked(self.accept(user), user, first)
+        return self.clients[user]
+
+    def turn(self) -> None:
+        """Handle what is ready, as a front does."""
+        events = self.readiness.poll()
+        if events:
+            self.streams.handle(events)
+        self.streams.publish_counts()
+
+    def send(self, text: bytes) -> int:
+        """Send a message to every stream."""
+        sent = self.streams.send(self.streams.descriptors(), text)
+        self.streams.publish_counts()
+        return sent
+
+    def read(self, user: int) -> bytes | None:
+        """Return all that has arrived for a user; None when that is nothing, but the end."""
+        data = b""
+        while True:
+            try:
+                piece = self.clients[user].recv(1 << 16)
+            except BlockingIOError:
+                return data
+            except ConnectionResetError:
+                return data or None
+            if not piece:
+                return data or None
+            data += piece
+
+    def read_to_the_end(self, user: int) -> bytes:
+        """Return all that a user gets, which makes room for more, until nothing comes any more."""
+        data = b""
+        while piece := self.read(user):
+            data += piece
+            self.turn()
+        return data
+
+    def figure(self, name: str) -> int:
+        self.streams.publish_counts()
+        return int(self.ledger.total(name))
+
+    def end(self) -> None:
+        """Close everything."""
+        self.streams.close(FILES)
+        for client in self.clients.values():
+            client.close()
+        trio.run(self._close_readiness)
+
+    async def _close_readiness(self) -> None:
+        with self.readiness:
+            pass

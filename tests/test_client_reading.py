@@ -1,0 +1,90 @@
+"""loadgen.streams: a lot to read, a lot to write, and closing, without holding up the others."""
+
+import pytest
+
+from flyweight.readiness import PLAIN
+from loadgen import streams
+from loadgen.accounts import State
+from loadgen.streams import READ_SIZE
+from tests.client_rig import ClientRig, message, welcome
+from tests.support import chunk
+
+
+@pytest.mark.parametrize("size", [READ_SIZE - 1, READ_SIZE, READ_SIZE + 1, 2 * READ_SIZE, 70_000])
+@pytest.mark.parametrize("ends", [False, True])
+def test_more_than_one_read_holds(size: int, ends: bool, rig: ClientRig) -> None:
+    (server,) = rig.open(1)
+    payload = size - len(b"%x\r\n\r\n" % size)
+    assert len(chunk(b"x" * payload)) == size
+    server.sendall(chunk(b"x" * payload))
+    if ends:
+        server.close()
+    rig.settle()
+    assert rig.received == (1, size)
+    assert rig.closed == ({"EOF": 1} if ends else {})
+    assert not rig.streams.has_unread
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_one_that_has_a_lot_to_say_lets_the_others_have_their_turn(
+    ends: bool, rig: ClientRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "READS", 2)
+    monkeypatch.setattr(streams, "MORE", 1000)
+    first, second = rig.open(1, 2)
+    data = b"".join(map(message, range(1, 401)))
+    first.sendall(data)
+    if ends:
+        first.close()
+    rig.turn()
+    assert 0 < rig.received[1] <= READ_SIZE + 2 * 1000 < len(data)
+    assert rig.streams.has_unread
+    second.sendall(message(1))
+    rig.turn()
+    assert rig.received[1] < len(data)
+    assert rig.out_of_sequence == (0, 0)
+    rig.settle()
+    assert (rig.received, rig.out_of_sequence) == ((401, len(data) + len(message(1))), (0, 0))
+    assert rig.closed == ({"EOF": 1} if ends else {})
+    assert rig.state(2) == State.OPEN
+
+
+# -- requests that wait, and closing ---------------------------------------------------------------------------------
+
+
+def test_a_request_waits_until_there_is_room_and_is_sent_in_order(rig: ClientRig) -> None:
+    request = bytes(range(256)) * 4000
+    server = rig.connect(1, unsent=request)
+    server.setblocking(False)
+    read = b""
+    while len(read) < len(request):
+        rig.turn()
+        read += server.recv(1 << 20)
+    assert read == request
+    assert not rig.streams.unsent
+    rig.feed(1, welcome(1))
+    assert rig.state(1) == State.OPEN
+    server.sendall(message(1))
+    assert rig.readiness.poll() == [(rig.descriptors[1], PLAIN)]
+
+
+def test_a_server_that_goes_before_the_whole_request_is_written_fails_it_at_request(rig: ClientRig) -> None:
+    server = rig.connect(1, unsent=b"x" * 5_000_000)
+    rig.turn()
+    assert 0 < len(rig.streams.unsent[rig.descriptors[1]]) < 5_000_000
+    server.close()
+    rig.settle()
+    assert [name.partition("@")[2] for name in rig.failed] == ["request"]
+    assert not rig.streams.unsent
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_closing_takes_so_many_at_a_time_and_leaves_the_accounts_alone(reset: bool, rig: ClientRig) -> None:
+    servers = rig.open(*range(1, 8))
+    servers.append(rig.connect(8))
+    before = rig.everything()
+    assert [rig.streams.close(5, reset) for _ in range(3)] == [5, 3, 0]
+    assert rig.everything() == before
+    for server in servers:
+        server.settimeout(0)
+        assert server.recv(1) == b""

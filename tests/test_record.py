@@ -1,0 +1,210 @@
+"""analysis.record: what is written is read, however much of it was written; what is no record is named as such."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis import FORMAT, RecordError, RecordWriter, Sample, load
+from analysis.samples import FIELDS
+from flyweight.errors import ExitCode, Refused
+from tests.figures import sample, start
+
+SAMPLES = [start(), sample(time=1.5, stage="ramp", open=400, slab_tcp=0), sample(server_private=None, server_cpu=None)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Write a whole record."""
+    writer = RecordWriter(tmp_path / "runs", "one")
+    writer.write_run({"command": "floodtest run", "summary": None})
+    for row in SAMPLES:
+        writer.write_sample(row)
+    writer.close()
+    return writer.folder
+
+
+def test_what_was_written_is_read(folder: Path) -> None:
+    record = load(folder)
+    assert record.folder == folder
+    assert record.run == {"format": FORMAT, "command": "floodtest run", "summary": None}
+    assert record.samples == SAMPLES
+
+
+def test_a_path_may_be_a_string(folder: Path) -> None:
+    assert load(str(folder)).samples == SAMPLES
+
+
+OPTIONAL = st.none() | st.integers(0, 2**62)
+
+
+@given(
+    time=st.floats(0, 1e9, allow_nan=False),
+    stage=st.sampled_from(["start", "ramp", "hold", "close"]),
+    figures=st.fixed_dictionaries({"server_private": OPTIONAL, "slab_tcp": OPTIONAL, "server_slow": OPTIONAL}),
+    cpu=st.none() | st.floats(0, 1e9, allow_nan=False),
+    count=st.integers(0, 2**62),
+)
+def test_a_sample_comes_back_to_the_last_digit(
+    time: float,
+    stage: str,
+    figures: dict[str, int | None],
+    cpu: float | None,
+    count: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    written = sample(time=time, stage=stage, server_cpu=cpu, bytes=count, **figures)
+    writer = RecordWriter(tmp_path_factory.mktemp("runs"), "one")
+    writer.write_run({})
+    writer.write_sample(written)
+    writer.close()
+    assert load(writer.folder).samples == [written]
+
+
+def test_what_was_not_read_is_an_empty_field_and_not_a_number(folder: Path) -> None:
+    record = load(folder)
+    assert record.column("time").tolist() == [0.5, 1.5, 12.5]
+    assert record.column("open").tolist() == [0, 400, 1000]
+    private = record.column("server_private")
+    assert private[:2].tolist() == [15 << 20, 20 << 20]
+    assert math.isnan(private[2])
+    slab = record.column("slab_tcp")
+    assert [math.isnan(value) for value in slab] == [True, False, True]
+    assert slab[1] == 0
+
+
+def test_the_run_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    writer = RecordWriter(tmp_path, "one")
+    for stage in ("start", "ramp"):
+        writer.write_run({"stages": [stage] * 100})
+        assert load(writer.folder).run["stages"] == [stage] * 100
+    writer.close()
+    assert sorted(path.name for path in writer.folder.iterdir()) == ["run.json", "samples.csv"]
+
+
+def test_every_sample_is_there_as_soon_as_it_is_written(tmp_path: Path) -> None:
+    writer = RecordWriter(tmp_path, "one")
+    writer.write_run({})
+    assert load(writer.folder).samples == []
+    for count, row in enumerate(SAMPLES, 1):
+        writer.write_sample(row)
+        assert load(writer.folder).samples == SAMPLES[:count]
+    writer.close()
+
+
+def test_a_record_that_was_cut_off_anywhere_reads_to_the_last_whole_sample(folder: Path) -> None:
+    samples = folder / "samples.csv"
+    data = samples.read_bytes()
+    for length in range(len(data)):
+        samples.write_bytes(data[:length])
+        whole = max(0, data[:length].count(b"\n") - 1)
+        assert load(folder).samples == SAMPLES[:whole]
+
+
+def test_columns_of_connections(folder: Path) -> None:
+    (folder / "states.u8").write_bytes(bytes([2, 2, 3, 0]))
+    (folder / "ports.u16").write_bytes(bytes([0, 4, 1, 4, 0xFF, 0xFF, 0, 0]))
+    record = load(folder)
+    assert record.states().tolist() == [2, 2, 3, 0]
+    assert record.ports().tolist() == [1024, 1025, 65_535, 0]
+    assert record.ports().dtype == np.uint16
+
+
+# -- other formats ---------------------------------------------------------------------------------------------------
+
+
+def test_a_newer_record_is_refused_with_a_remedy(folder: Path) -> None:
+    (folder / "run.json").write_text(json.dumps({"format": FORMAT + 1}))
+    with pytest.raises(RecordError, match="newer"):
+        load(folder)
+
+
+def test_fields_that_are_not_known_are_passed_over(folder: Path) -> None:
+    samples = folder / "samples.csv"
+    head, *rows = samples.read_text().splitlines()
+    samples.write_text("\n".join([f"novelty,{head}", *(f"17,{row}" for row in rows)]) + "\n")
+    assert load(folder).samples == SAMPLES
+
+
+def test_optional_fields_that_an_older_record_has_not_got_are_unknown(folder: Path) -> None:
+    samples = folder / "samples.csv"
+    kept = FIELDS.index("slab_tcp")
+    samples.write_text("".join(",".join(line.split(",")[:kept]) + "\n" for line in samples.read_text().splitlines()))
+    assert load(folder).samples[0] == SAMPLES[0]
+    assert load(folder).samples[1].slab_tcp is None
+
+
+# -- what is no record -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["run.json", "samples.csv"])
+def test_a_folder_without_its_files_is_no_record(missing: str, folder: Path) -> None:
+    (folder / missing).unlink()
+    with pytest.raises(RecordError, match=rf"is no run record: it has no {missing}"):
+        load(folder)
+
+
+def test_no_folder_is_no_record(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="is no run record"):
+        load(tmp_path / "nowhere")
+
+
+def test_a_file_is_no_record(folder: Path) -> None:
+    with pytest.raises(RecordError, match=r"run\.json"):
+        load(folder / "run.json")
+
+
+@pytest.mark.parametrize("text", ["", "{", "nonsense", "[]", "17", '"text"', '{"format": "x"}', '{"format": null}'])
+def test_a_run_that_makes_no_sense_is_named(text: str, folder: Path) -> None:
+    (folder / "run.json").write_text(text)
+    with pytest.raises(RecordError) as caught:
+        load(folder)
+    assert str(folder) in str(caught.value)
+    assert caught.value.exit_code == ExitCode.FAULT
+
+
+@pytest.mark.parametrize("row", ["", "1.0", "x" * 10, ",".join("x" * len(FIELDS)), ",".join([""] * len(FIELDS))])
+def test_a_whole_row_that_makes_no_sense_is_named(row: str, folder: Path) -> None:
+    with open(folder / "samples.csv", "a") as samples:
+        samples.write(row + "\n")
+    if not row:
+        assert load(folder).samples == SAMPLES
+        return
+    with pytest.raises(RecordError) as caught:
+        load(folder)
+    assert str(folder) in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_named(folder: Path) -> None:
+    with open(folder / "samples.csv", "ab") as samples:
+        samples.write(b"\xff\xfe\n")
+    with pytest.raises(RecordError):
+        load(folder)
+
+
+# -- folders ---------------------------------------------------------------------------------------------------------
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    writers = [RecordWriter(tmp_path / "a" / "b", "20250615-120000") for _ in range(3)]
+    names = ["20250615-120000", "20250615-120000-2", "20250615-120000-3"]
+    assert [writer.folder.name for writer in writers] == names
+    for writer in writers:
+        writer.close()
+
+
+@pytest.mark.parametrize("parent", ["file", "file/below"])
+def test_a_folder_that_cannot_be_made_is_refused_with_a_remedy(parent: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(Refused, match="--out") as caught:
+        RecordWriter(tmp_path / parent, "one")
+    assert str(tmp_path / parent) in str(caught.value)
+
+
+def test_kernel_memory_is_the_sum_of_its_kinds() -> None:
+    assert sample(slab=1, kernel_stack=20, page_tables=300, percpu=4000).kernel == 4321
+    assert Sample.__struct_fields__ == FIELDS

@@ -1,0 +1,249 @@
+"""server_under_test.requests: what each request is answered with, and what the short cut for common ones may accept."""
+
+from http import HTTPStatus
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from server_under_test.answers import HINT, OUT_OF_NUMBERS
+from server_under_test.requests import MAX_TAILS, Asked, Refuse, Requests
+
+MAX_USERS = 1_100_000
+MAX_HEAD = 8192
+
+
+def requests(max_users: int = MAX_USERS, max_head: int = MAX_HEAD) -> Requests:
+    return Requests(max_users, max_head)
+
+
+def head(target: str, method: str = "GET", version: str = "1.1", host: str = "a") -> bytes:
+    return f"{method} {target} HTTP/{version}\r\nHost: {host}\r\n\r\n".encode()
+
+
+def refused(data: bytes, reader: Requests | None = None) -> Refuse:
+    with pytest.raises(Refuse) as caught:
+        (reader or requests()).parse(data)
+    return caught.value
+
+
+@pytest.mark.parametrize("target", ["/test/123", "/test/123/", "/test/123?", "/test/123?a=b", "/test/123/?a=b/c?d"])
+def test_an_id_is_asked_for(target: str) -> None:
+    assert requests().parse(head(target)) == Asked(123, head_only=False, http_1_0=False, extra=0)
+
+
+def test_head_asks_for_the_head_only() -> None:
+    assert requests().parse(head("/test/1", "HEAD")) == Asked(1, head_only=True, http_1_0=False, extra=0)
+
+
+def test_http_1_0_is_noticed() -> None:
+    assert requests().parse(b"GET /test/1 HTTP/1.0\r\n\r\n") == Asked(1, head_only=False, http_1_0=True, extra=0)
+
+
+@pytest.mark.parametrize("extra", [b"x", b"GET /test/2 HTTP/1.1\r\n", b"\r\n"])
+def test_bytes_after_the_request_are_counted(extra: bytes) -> None:
+    assert requests().parse(head("/test/1") + extra) == Asked(1, False, False, extra=len(extra))
+
+
+def test_every_prefix_needs_more() -> None:
+    data = head("/test/123")
+    assert [requests().parse(data[:length]) for length in range(len(data))] == [None] * len(data)
+
+
+@pytest.mark.parametrize("zeros", [1, 10, 19, 20, 5000])
+def test_leading_zeros_say_nothing(zeros: int) -> None:
+    assert requests().parse(head("/test/" + "0" * zeros + "123")) == Asked(123, False, False, 0)
+
+
+NO_ID = [
+    "/test",
+    "/test/",
+    "/test?x",
+    "/test/?x",
+    "/test/0",
+    "/test/000",
+    "/test/-1",
+    "/test/+1",
+    "/test/1.5",
+    "/test/a",
+]
+NO_NUMBER = ["/test/1a", "/test/0x10", "/test/%31", "/test/1_0", "/test//1", "/test/1/2", "/test/1//", "/test/1#x", "*"]
+NO_PATH = ["/", "/other", "/test/1/other", "/TEST/1", "/tests/1", "/test1", "//test/1", "test/1", "/other/1", "/1"]
+
+
+@pytest.mark.parametrize("target", NO_ID + NO_NUMBER + NO_PATH)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_no_positive_id_is_404_with_a_hint(target: str, method: str) -> None:
+    refusal = refused(head(target, method))
+    assert (refusal.status, refusal.text, refusal.head_only) == (HTTPStatus.NOT_FOUND, HINT, method == "HEAD")
+    assert "/test/123" in refusal.text
+
+
+def test_the_last_id_is_served_and_the_next_is_not() -> None:
+    assert requests(1000).parse(head("/test/1000")) == Asked(1000, False, False, 0)
+    assert refused(head("/test/1001"), requests(1000)).status == HTTPStatus.SERVICE_UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    "digits", ["1100001", "999999999", "1000000000", "9" * 20, "9" * 21, "9" * 5000, "0" + "9" * 30]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_an_id_above_all_users_is_503_out_of_numbers(digits: str, method: str) -> None:
+    refusal = refused(head(f"/test/{digits}", method))
+    assert (refusal.status, refusal.text) == (HTTPStatus.SERVICE_UNAVAILABLE, OUT_OF_NUMBERS)
+    assert refusal.text == "We ran out of numbers"
+    assert refusal.head_only == (method == "HEAD")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "get", "PRI"])
+@pytest.mark.parametrize("target", ["/test/1", "/other"])
+def test_another_method_is_501(method: str, target: str) -> None:
+    assert refused(head(target, method)).status == HTTPStatus.NOT_IMPLEMENTED
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01",
+        b"\r\n",
+        b"GET /test/1\r\n\r\n",
+        b"GET /test/1 HTTP/1.1\r\n\r\n",
+        b"GET  /test/1 HTTP/1.1\r\n\r\n",
+        b"GET /test/1 HTTP/1.1\r\nHost\r\n\r\n",
+        b"GET /test/\xd9\xa1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_malformed_is_400_and_says_so(data: bytes) -> None:
+    refusal = refused(data)
+    assert refusal.status == HTTPStatus.BAD_REQUEST
+    assert refusal.text.startswith("Not a request: ")
+
+
+def test_an_oversized_head_is_431_whole_or_not() -> None:
+    data = head("/test/1", host="a" * 300)
+    assert requests(max_head=len(data)).parse(data) == Asked(1, False, False, 0)
+    assert refused(data, requests(max_head=len(data) - 1)).status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    assert refused(data[:200], requests(max_head=200)).status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
+def test_an_unknown_transfer_coding_is_501() -> None:
+    data = b"GET /test/1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n"
+    assert refused(data).status == HTTPStatus.NOT_IMPLEMENTED
+
+
+# -- the short cut ---------------------------------------------------------------------------------------------------
+
+
+def test_a_request_is_common_once_one_like_it_was_parsed() -> None:
+    reader = requests()
+    assert reader.common(head("/test/7")) == 0
+    reader.parse(head("/test/7"))
+    assert [reader.common(head(f"/test/{user}")) for user in (7, 8, 1_100_000)] == [7, 8, 1_100_000]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        head("/test/8", host="b"),
+        head("/test/8") + b"x",
+        head("/test/8")[:-1],
+        head("/test/8", "HEAD"),
+        head("/test/8", version="1.0"),
+        head("/best/8"),
+        head("/test/8/"),
+        head("/test/8?x"),
+        head("/test/"),
+        head("/test/0"),
+        head("/test/000"),
+        head("/test/-8"),
+        head("/test/8a"),
+        head("/test/8 9"),
+        head("/test/1100001"),
+        head("/test/1000000000"),
+        head("/test/" + "0" * 9 + "8"),
+        "GET /test/\u0668 HTTP/1.1\r\nHost: a\r\n\r\n".encode(),
+        b"GET /test/\xb2 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"",
+        b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"x" * 10 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_what_differs_in_more_than_the_id_is_not_common(data: bytes) -> None:
+    reader = requests()
+    reader.parse(head("/test/7"))
+    assert reader.common(data) == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [head("/test/7", "HEAD"), head("/test/7", version="1.0"), head("/test/7") + b"x"],
+)
+def test_rare_requests_teach_nothing(data: bytes) -> None:
+    reader = requests()
+    reader.parse(data)
+    assert reader.common(data) == 0
+    assert reader.common(data[: data.index(b"\r\n\r\n") + 4]) == 0
+
+
+def test_refused_requests_teach_nothing() -> None:
+    reader = requests()
+    for target in ("/test/0", "/test/1100001", "/other"):
+        refused(head(target), reader)
+    assert reader.common(head("/test/7")) == 0
+
+
+def test_only_so_many_kinds_of_clients_are_remembered() -> None:
+    reader = requests()
+    for number in range(MAX_TAILS + 1):
+        reader.parse(head("/test/7", host=f"h{number}"))
+    common = [reader.common(head("/test/7", host=f"h{number}")) for number in range(MAX_TAILS + 1)]
+    assert common == [7] * MAX_TAILS + [0]
+
+
+def test_the_short_cut_keeps_to_the_head_limit() -> None:
+    data = head("/test/7")
+    reader = requests(max_head=len(data))
+    reader.parse(data)
+    longer = head("/test/777")
+    assert refused(longer, reader).status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    assert reader.common(longer) == 0
+
+
+TARGETS = st.from_regex(r"/test/[0-9]{0,11}[a-z/?#% ]?[0-9]{0,2}", fullmatch=True)
+HEADS = st.builds(
+    lambda method, target, version, host, rest: (
+        f"{method} {target} HTTP/{version}\r\nHost: {host}\r\n\r\n{rest}".encode()
+    ),
+    st.sampled_from(["GET", "GET", "GET", "HEAD", "POST", "get"]),
+    TARGETS,
+    st.sampled_from(["1.1", "1.1", "1.0"]),
+    st.sampled_from(["a", "b", "a\r\nX: y", "a\r\nHost: b", ""]),
+    st.sampled_from(["", "", "x", "\r\n"]),
+)
+
+
+def answer(reader: Requests, data: bytes) -> Asked | None:
+    try:
+        return reader.parse(data)
+    except Refuse:
+        return None
+
+
+@given(seen=st.lists(HEADS, max_size=6), data=HEADS)
+@example(seen=[head("/test/7")], data=head("/test/0000008"))
+def test_common_says_yes_only_to_what_parse_accepts_for_the_same_user(seen: list[bytes], data: bytes) -> None:
+    reader = requests(1_000_000)
+    for earlier in [*seen, data]:
+        answer(reader, earlier)
+    user = reader.common(data)
+    assert user == 0 or answer(requests(1_000_000), data) == Asked(user, False, False, 0)
+
+
+@given(seen=st.lists(HEADS, max_size=6), data=HEADS, cut=st.integers(0, 60), extra=st.binary(max_size=3))
+def test_common_says_no_to_what_is_cut_or_goes_on(seen: list[bytes], data: bytes, cut: int, extra: bytes) -> None:
+    reader = requests(1_000_000)
+    for earlier in [*seen, data]:
+        answer(reader, earlier)
+    changed = data[: len(data) - cut] + extra
+    user = reader.common(changed)
+    assert user == 0 or answer(requests(1_000_000), changed) == Asked(user, False, False, 0)

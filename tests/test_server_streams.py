@@ -1,0 +1,284 @@
+"""server_under_test.streams: every client gets its own messages in order, and none holds up another."""
+
+import os
+
+import numpy as np
+import pytest
+
+from flyweight import chunks
+from server_under_test.answers import message
+from server_under_test.streams import READ_SIZE
+from tests.server_rig import EXCESS, PENDING, SMALL, ServerRig
+
+
+def sent(*numbers: int, text: bytes = b"hello") -> bytes:
+    """Messages of these numbers, as they travel."""
+    return b"".join(chunks.encode(message(number, text)) for number in numbers)
+
+
+# -- messages --------------------------------------------------------------------------------------------------------
+
+
+def test_a_login_writes_the_first_bytes_and_is_counted(front: ServerRig) -> None:
+    front.login(7, first=b"welcome")
+    front.login(8)
+    assert (front.read(7), front.read(8)) == (b"welcome", b"")
+    assert [front.figure(name) for name in ("open", "logins", "bytes")] == [2, 2, 7]
+    assert front.streams.descriptors().tolist() == sorted(front.descriptors.values())
+
+
+def test_each_connection_counts_its_own_messages(front: ServerRig) -> None:
+    front.login(1)
+    assert front.send(b"hello") == 1
+    front.login(2)
+    assert front.send(b"hello") == 2
+    front.login(3)
+    assert front.send(b"hello") == 3
+    assert [front.read(user) for user in (1, 2, 3)] == [sent(1, 2, 3), sent(1, 2), sent(1)]
+
+
+def test_a_message_goes_to_those_it_is_for(front: ServerRig) -> None:
+    for user in (1, 2, 3):
+        front.login(user)
+    assert front.streams.send(np.array([front.descriptors[1], front.descriptors[3]]), b"hello") == 2
+    assert [front.read(user) for user in (1, 2, 3)] == [sent(1), b"", sent(1)]
+
+
+def test_nobody_is_nobody(front: ServerRig) -> None:
+    assert front.send(b"hello") == 0
+    front.login(1)
+    gone = front.descriptors[1]
+    front.streams.close(10)
+    assert front.streams.send(np.array([gone]), b"hello") == 0
+
+
+def test_http_1_0_gets_messages_without_framing_next_to_others(front: ServerRig) -> None:
+    front.login(1)
+    front.login_unchunked(2, first=b"welcome")
+    front.login(3)
+    assert front.send(b"hello") == 3
+    assert [front.read(user) for user in (1, 2, 3)] == [sent(1), b"welcome" + message(1, b"hello"), sent(1)]
+
+
+def test_a_reused_descriptor_is_a_connection_of_its_own(front: ServerRig) -> None:
+    front.login_unchunked(1)
+    front.send(b"hello")
+    front.send(b"hello")
+    front.clients[1].sendall(b"x" * EXCESS)
+    front.turn()
+    front.clients[1].close()
+    front.turn()
+    front.login(2)
+    assert front.descriptors[2] == front.descriptors[1]
+    front.clients[2].sendall(b"x" * EXCESS)
+    front.turn()
+    front.send(b"hello")
+    assert front.read(2) == sent(1)
+    assert front.figure("excess") == 0
+
+
+def test_a_reused_descriptor_gets_nothing_that_was_kept_for_another(front: ServerRig) -> None:
+    front.login(1, SMALL)
+    while not front.outbox.has(front.descriptors[1]):
+        front.send(b"x" * 1000)
+    front.clients[1].close()
+    front.turn()
+    front.login(2)
+    assert front.descriptors[2] == front.descriptors[1]
+    assert not front.outbox.has(front.descriptors[2])
+    front.send(b"hello")
+    front.turn()
+    assert front.read(2) == sent(1)
+
+
+# -- clients that do not read ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["same numbers", "other numbers"])
+def test_who_does_not_read_is_cut_off_at_the_bound_and_the_others_get_everything(mixed: bool, front: ServerRig) -> None:
+    front.login(1, SMALL)
+    if mixed:
+        front.send(b"first")
+    front.login(2)
+    got, sizes = b"", []
+    while front.figure("open") == 2:
+        before = front.figure("bytes")
+        front.send(b"x" * 1000)
+        got += front.read(2) or b""
+        sizes.append(front.figure("bytes") - before)
+        front.turn()
+        assert len(sizes) < 100
+    assert got == sent(*range(1, len(sizes) + 1), text=b"x" * 1000)
+    assert [front.figure(name) for name in ("slow", "open", "logins")] == [1, 1, 2]
+    first = sent(1, text=b"first") if mixed else b""
+    whole = first + sent(*range(1 + mixed, len(sizes) + 1 + mixed), text=b"x" * 1000)
+    taken = front.read_to_the_end(1)
+    assert whole.startswith(taken)
+    last = len(sent(len(sizes) + mixed, text=b"x" * 1000))
+    assert PENDING - last < len(whole) - len(taken) - last <= PENDING
+    assert front.read(1) is None
+
+
+def test_who_reads_late_gets_everything_in_order(front: ServerRig) -> None:
+    front.login(1, SMALL)
+    fd = front.descriptors[1]
+    count = 0
+    while not front.outbox.has(fd):
+        front.send(b"x" * 1000)
+        count += 1
+    front.send(b"y" * 1000)
+    front.turn()
+    expected = sent(*range(1, count + 1), text=b"x" * 1000) + sent(count + 1, text=b"y" * 1000)
+    assert front.read_to_the_end(1) == expected
+    assert not front.outbox.has(fd)
+    assert [front.figure(name) for name in ("slow", "open", "bytes")] == [0, 1, len(expected)]
+    front.send(b"hello")
+    assert front.read(1) == sent(count + 2)
+    assert front.readiness.poll() == []
+
+
+def test_first_bytes_are_bounded_as_well(front: ServerRig) -> None:
+    front.login(1, SMALL, first=b"x" * (PENDING * 10))
+    assert [front.figure(name) for name in ("slow", "open", "logins")] == [1, 0, 1]
+
+
+# -- clients that send -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pieces", [[EXCESS], [1] * 20, [READ_SIZE, READ_SIZE], [READ_SIZE + 1]])
+def test_what_a_client_sends_is_dropped_and_counted(pieces: list[int], front: ServerRig) -> None:
+    front.login(1)
+    for piece in pieces:
+        front.clients[1].sendall(b"x" * piece)
+        front.turn()
+    assert [front.figure(name) for name in ("dropped", "excess", "open")] == [sum(pieces), 0, 1]
+    front.send(b"hello")
+    assert front.read(1) == sent(1)
+
+
+@pytest.mark.parametrize("pieces", [[EXCESS + 1], [EXCESS, 1], [READ_SIZE, READ_SIZE, READ_SIZE], [100_000]])
+def test_a_client_that_keeps_sending_is_cut_off_and_counted_once(pieces: list[int], front: ServerRig) -> None:
+    front.login(1)
+    front.login(2)
+    for piece in pieces:
+        front.clients[1].sendall(b"x" * piece)
+        front.turn()
+    assert [front.figure(name) for name in ("excess", "open", "slow")] == [1, 1, 0]
+    assert EXCESS < front.figure("dropped") <= sum(pieces)
+    assert front.read(1) is None
+    assert front.send(b"hello") == 1
+    assert front.read(2) == sent(1)
+
+
+@pytest.mark.parametrize(("extra", "unread"), [(0, 0), (EXCESS, 0), (1, EXCESS - 1), (0, EXCESS)])
+def test_what_came_behind_the_request_is_dropped_and_counted(extra: int, unread: int, front: ServerRig) -> None:
+    client = front.login(1)
+    client.sendall(b"x" * unread)
+    front.streams.go_on(front.descriptors[1], extra)
+    assert [front.figure(name) for name in ("dropped", "excess", "open")] == [EXCESS if extra or unread else 0, 0, 1]
+    front.send(b"hello")
+    assert front.read(1) == sent(1)
+
+
+@pytest.mark.parametrize(("extra", "unread"), [(EXCESS + 1, 0), (EXCESS + 1, 1), (1, EXCESS), (0, EXCESS + 1)])
+def test_too_much_behind_the_request_is_cut_off_and_counted_once(extra: int, unread: int, front: ServerRig) -> None:
+    client = front.login(1)
+    client.sendall(b"x" * unread)
+    front.streams.go_on(front.descriptors[1], extra)
+    front.turn()
+    assert [front.figure(name) for name in ("excess", "open")] == [1, 0]
+    assert front.read(1) is None
+
+
+def test_who_went_before_the_answer_is_not_taken_up(front: ServerRig) -> None:
+    fd = front.accept(1)
+    front.clients[1].close()
+    front.streams.login([fd], [1], [b"welcome"])
+    front.streams.go_on(fd, EXCESS + 1)
+    assert [front.figure(name) for name in ("excess", "dropped", "open")] == [0, 0, 0]
+
+
+# -- clients that go -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("last_words", [b"", b"x", b"x" * READ_SIZE, b"x" * 900])
+def test_a_client_that_goes_is_logged_out(last_words: bytes, front: ServerRig) -> None:
+    front.login(1)
+    front.login(2)
+    front.clients[1].sendall(last_words)
+    front.clients[1].close()
+    front.turn()
+    assert [front.figure(name) for name in ("open", "dropped", "excess")] == [1, len(last_words), 0]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(front.descriptors[1])
+
+
+def test_a_client_that_resets_is_logged_out(front: ServerRig) -> None:
+    front.login(1, first=b"never read")
+    front.clients[1].close()
+    front.turn()
+    assert front.figure("open") == 0
+
+
+def test_a_client_that_has_gone_is_noticed_by_writing_to_it(front: ServerRig) -> None:
+    front.login(1)
+    front.login(2)
+    front.clients[1].close()
+    front.send(b"hello")
+    assert front.figure("open") == 1
+    assert front.read(2) == sent(1)
+
+
+def test_a_client_that_goes_before_its_login(front: ServerRig) -> None:
+    fd = front.accept(1)
+    front.clients[1].close()
+    front.streams.login([fd], [1], [b"welcome"])
+    assert [front.figure(name) for name in ("logins", "open", "bytes")] == [1, 0, 0]
+
+
+def test_a_client_that_goes_with_messages_pending(front: ServerRig) -> None:
+    front.login(1, SMALL)
+    while not front.outbox.has(front.descriptors[1]):
+        front.send(b"x" * 1000)
+    front.clients[1].close()
+    front.turn()
+    assert [front.figure(name) for name in ("open", "slow")] == [0, 0]
+
+
+def test_closing_takes_so_many_at_a_time(front: ServerRig) -> None:
+    for user in range(1, 8):
+        front.login(user)
+    assert [front.streams.close(5) for _ in range(3)] == [5, 2, 0]
+    assert front.figure("open") == 0
+    assert [front.read(user) for user in range(1, 8)] == [None] * 7
+
+
+# -- ticks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_tick_goes_to_all_in_slices(front: ServerRig) -> None:
+    for user in range(1, 8):
+        front.login(user)
+    front.ticks.begin(3)
+    assert [front.ticks.send_some(3) for _ in range(3)] == [True, True, False]
+    assert [front.read(user) for user in range(1, 8)] == [sent(1, text=b"tick 3")] * 7
+    assert front.ledger.ticks()[3][0] == 7
+    assert not front.ticks.under_way
+
+
+def test_who_goes_during_a_tick_is_not_counted(front: ServerRig) -> None:
+    for user in range(1, 5):
+        front.login(user)
+    front.ticks.begin(1)
+    front.ticks.send_some(2)
+    front.clients[4].close()
+    front.turn()
+    assert not front.ticks.send_some(2)
+    assert front.ledger.ticks()[1][0] == 3
+
+
+def test_a_tick_for_nobody_is_over_at_once(front: ServerRig) -> None:
+    front.ticks.begin(1)
+    assert front.ticks.under_way
+    assert not front.ticks.send_some(10)
+    assert front.ledger.ticks()[1][0] == 0

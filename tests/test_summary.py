@@ -1,0 +1,123 @@
+"""analysis.summary: bytes a connection, and the share of a core that holding costs, from samples made by hand."""
+
+import pytest
+
+from analysis import Sample
+from analysis.summary import idle_share, memory_of, per_connection
+from tests.figures import EACH, MIB, NOT_MEASURED, sample, start
+
+
+@pytest.mark.parametrize(
+    ("value", "connections", "each"),
+    [(1000, 10, 100.0), (1000, 3, 333.3), (-500, 10, -50.0), (0, 10, 0.0), (None, 10, None), (1000, 0, None)],
+)
+def test_per_connection(value: float | None, connections: int, each: float | None) -> None:
+    assert per_connection(value, connections) == each
+
+
+def test_memory_a_connection_at_the_end_of_the_hold() -> None:
+    memory = memory_of([start(), sample()], "source")
+    assert memory.server_user_bytes_per_connection == round(20 * MIB / EACH, 1)
+    assert memory.client_user_bytes_per_connection == round(10 * MIB / EACH, 1)
+    assert memory.kernel_bytes_per_connection == round(10 * MIB / EACH, 1)
+    assert memory.available_bytes_per_connection == round(20 * MIB / EACH, 1)
+    assert (memory.server_fixed_bytes, memory.client_fixed_bytes) == (15 * MIB, 8 * MIB)
+    assert memory.kernel_source == "source"
+
+
+def test_the_fixed_cost_of_processes_counts_and_what_was_there_before_does_not() -> None:
+    bigger = memory_of([start(slab=500 * MIB, server_private=0), sample(slab=510 * MIB)], "")
+    assert bigger.kernel_bytes_per_connection == round(10 * MIB / EACH, 1)
+    assert bigger.server_user_bytes_per_connection == round(20 * MIB / EACH, 1)
+
+
+def test_the_last_sample_before_the_ramp_and_the_last_full_one_of_the_hold_count() -> None:
+    samples = [
+        start(time=0.1, slab=0),
+        start(time=0.2),
+        sample(time=1.0, stage="ramp", open=500, server_private=99 * MIB),
+        sample(time=2.0, server_private=50 * MIB),
+        sample(time=3.0),
+        sample(time=4.0, open=10, server_private=1 * MIB),
+        sample(time=5.0, stage="close", open=EACH, server_private=77 * MIB),
+    ]
+    memory = memory_of(samples, "")
+    assert memory.server_user_bytes_per_connection == round(20 * MIB / EACH, 1)
+    assert memory.kernel_bytes_per_connection == round(10 * MIB / EACH, 1)
+
+
+def test_a_run_without_a_hold_is_judged_by_its_ramp() -> None:
+    memory = memory_of([start(), sample(stage="ramp", open=500, server_private=10 * MIB)], "")
+    assert memory.server_user_bytes_per_connection == round(10 * MIB / 500, 1)
+
+
+@pytest.mark.parametrize("samples", [[], [start()], [sample()], [start(), sample(stage="close")]])
+def test_without_a_before_or_an_after_nothing_is_measured(samples: list[Sample]) -> None:
+    assert memory_of(samples, NOT_MEASURED.kernel_source) == NOT_MEASURED
+
+
+def test_without_open_connections_there_is_no_figure_for_each() -> None:
+    memory = memory_of([start(), sample(open=0)], "")
+    assert memory.server_user_bytes_per_connection is None
+    assert memory.kernel_bytes_per_connection is None
+
+
+def test_a_server_that_is_not_measured_says_nothing_of_the_client() -> None:
+    memory = memory_of([start(server_private=None), sample(server_private=None)], "")
+    assert memory.server_user_bytes_per_connection is None
+    assert memory.server_fixed_bytes is None
+    assert memory.client_user_bytes_per_connection == round(10 * MIB / EACH, 1)
+
+
+def test_the_marginal_cost_is_the_slope_of_the_upper_part_of_the_ramp() -> None:
+    ramp = [
+        sample(time=float(opened), stage="ramp", open=opened, server_private=MIB + 64 * opened, client_private=2 * MIB)
+        for opened in (300, 400, 500, 800)
+    ]
+    steep = [sample(time=1.0, stage="ramp", open=opened, server_private=0, client_private=0) for opened in (10, 250)]
+    held = sample(server_private=MIB + 64 * EACH, client_private=2 * MIB)
+    memory = memory_of([start(), *steep, *ramp, held], "")
+    assert memory.server_marginal_bytes_per_connection == pytest.approx(64, abs=0.1)
+    assert memory.client_marginal_bytes_per_connection == pytest.approx(0, abs=0.1)
+
+
+def test_a_slope_of_too_few_points_is_none() -> None:
+    ramp = [sample(stage="ramp", open=opened) for opened in (400, 600)]
+    assert memory_of([start(), *ramp, sample()], "").server_marginal_bytes_per_connection is None
+
+
+def test_a_ramp_that_stands_still_has_no_slope() -> None:
+    waiting = [sample(time=float(second), stage="ramp", open=EACH - 1) for second in range(1, 11)]
+    memory = memory_of([start(), *waiting, sample(open=EACH - 1)], "")
+    assert memory.server_marginal_bytes_per_connection is None
+    assert memory.client_marginal_bytes_per_connection is None
+
+
+def test_the_idle_share_is_the_time_used_in_the_hold() -> None:
+    samples = [
+        sample(time=1.0, stage="ramp", server_cpu=0.0),
+        sample(time=10.0, server_cpu=5.0, client_cpu=2.0),
+        sample(time=15.0, server_cpu=5.5, client_cpu=2.0),
+        sample(time=20.0, server_cpu=5.2, client_cpu=2.1),
+        sample(time=30.0, stage="close", server_cpu=9.0),
+    ]
+    assert idle_share(samples, "server_cpu") == 0.02
+    assert idle_share(samples, "client_cpu") == 0.01
+
+
+def test_a_hold_in_which_messages_came_is_not_idle() -> None:
+    assert idle_share([sample(time=1.0), sample(time=2.0, chunks=EACH + 1)], "server_cpu") is None
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [],
+        [sample()],
+        [sample(time=1.0), sample(time=1.0)],
+        [sample(time=1.0, server_cpu=None), sample(time=2.0, server_cpu=None)],
+        [sample(time=1.0, stage="ramp"), sample(time=2.0)],
+    ],
+)
+def test_an_idle_share_needs_two_samples_of_the_hold(samples: list[Sample]) -> None:
+    assert idle_share(samples, "server_cpu") is None
