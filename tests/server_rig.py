@@ -63,6 +63,14 @@ class ServerRig:
         self.streams.publish_counts()
         return sent
 
+    def fall_behind(self, user: int) -> int:
+        """Send messages until a user who does not read is behind; return how many."""
+        for count in range(1, 100):
+            self.send(b"x" * 1000)
+            if self.outbox.has(self.descriptors[user]):
+                return count
+        raise AssertionError("its buffer is never full")
+
     def read(self, user: int) -> bytes | None:
         """Return all that has arrived for a user; None when that is nothing, but the end."""
         data = b""
@@ -80,10 +88,13 @@ class ServerRig:
     def read_to_the_end(self, user: int) -> bytes:
         """Return all that a user gets, which makes room for more, until nothing comes any more."""
         data = b""
-        while piece := self.read(user):
+        for _ in range(1000):
+            piece = self.read(user)
+            if not piece:
+                return data
             data += piece
             self.turn()
-        return data
+        raise AssertionError("it never ends")
 
     def figure(self, name: str) -> int:
         self.streams.publish_counts()

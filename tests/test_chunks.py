@@ -123,8 +123,9 @@ def test_malformed_byte_by_byte(data: bytes) -> None:
 
 @pytest.mark.parametrize("data", MALFORMED)
 def test_malformed_after_a_good_chunk(data: bytes) -> None:
-    with pytest.raises(ChunkError):
+    with pytest.raises(ChunkError) as caught:
         decode(encode(b"good") + data)
+    assert caught.value.payloads == [b"good"]
 
 
 def test_most_stops_before_looking_further() -> None:
@@ -142,8 +143,9 @@ def test_the_largest_chunk_is_accepted() -> None:
 
 @pytest.mark.parametrize("size", [MAX_CHUNK + 1, 0xFFFFFFFF])
 def test_a_larger_chunk_is_refused_before_its_bytes_arrive(size: int) -> None:
-    with pytest.raises(ChunkError, match=str(size)):
-        decode(b"%x\r\n" % size)
+    with pytest.raises(ChunkError, match=str(size)) as caught:
+        decode(encode(b"good") + b"%x\r\n" % size)
+    assert caught.value.payloads == [b"good"]
 
 
 def test_an_endless_size_line_is_refused_within_a_bound() -> None:

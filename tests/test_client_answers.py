@@ -81,6 +81,18 @@ def test_an_answer_like_the_one_before_opens_by_comparison_alike(rigs: Rigs) -> 
     assert outcomes == [(State.OPEN, (2, len(welcome(6) + message(1))), {}, {})] * 3
 
 
+def test_an_answer_is_parsed_once_for_each_length_of_id(rig: ClientRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+
+    def parse(data: bytes, user: bytes) -> bytes | None:
+        parsed.append(user)
+        return after_welcome(data, user)
+
+    monkeypatch.setattr(streams, "after_welcome", parse)
+    rig.open(1, 2, 10, 3, 11, 200, 20, 201)
+    assert parsed == [b"1", b"10", b"200"]
+
+
 def test_many_welcomes_of_all_lengths_in_one_batch(rig: ClientRig) -> None:
     users = [*range(1, 20), *range(95, 105), *range(995, 1005)]
     rig.open(*users)
@@ -106,7 +118,7 @@ def test_a_head_of_bare_line_feeds_opens(rig: ClientRig) -> None:
 
 @pytest.mark.parametrize("text", [b"%d of 512: hello %d", b"user %d, not 1%d", b"%d, this is %d in 2025"])
 def test_a_welcome_that_names_more_numbers_opens_for_all(text: bytes, rig: ClientRig) -> None:
-    for user in (12, 13, 34, 12):
+    for user in (12, 13, 34, 56):
         rig.connect(user)
         rig.feed(user, HEAD + chunk(text % (user, user)), message(1))
         assert rig.state(user) == State.OPEN
@@ -195,6 +207,13 @@ def test_what_is_learnt_opens_nothing_that_parsing_would_not(rig: ClientRig) -> 
     rig.feed(34, HEAD + chunk(b"Welcome, user 12 of 534\n"))
     assert (rig.state(12), rig.state(34)) == (State.OPEN, State.FAILED)
     assert rig.failed == {"EBADMSG@response": 1}
+
+
+def test_a_learnt_answer_behind_other_bytes_opens_nothing(rig: ClientRig) -> None:
+    rig.open(34)
+    rig.connect(12)
+    rig.feed(12, b"HT", welcome(12))
+    assert rig.failed == {"EPROTO@response": 1}
 
 
 def test_endless_informational_answers_are_given_up_within_a_bound(rig: ClientRig) -> None:

@@ -209,14 +209,18 @@ def test_welcome_messages_and_end_behind_one_edge(rig: ClientRig) -> None:
     assert (rig.received, rig.out_of_sequence, rig.ticks) == ((4, len(data)), (1, 0), {9: 1})
 
 
-def test_messages_before_a_framing_error_count_however_they_are_split(rigs: Callable[[], ClientRig]) -> None:
+@pytest.mark.parametrize("broken", [b"nonsense\r\n", b"5\r\nhello!!", b"fffffff\r\n", b"5;%b\r\n" % (b"x" * 400)])
+def test_messages_before_a_framing_error_count_however_they_are_split(
+    broken: bytes, rigs: Callable[[], ClientRig]
+) -> None:
     outcomes = []
-    for pieces in ([message(1), b"nonsense\r\n"], [message(1) + b"nonsense\r\n"]):
+    for pieces in ([message(1), broken], [message(1) + broken]):
         rig = rigs()
         rig.open(1)
         rig.feed(1, *pieces)
         outcomes.append(rig.everything())
     assert outcomes[0] == outcomes[1]
+    assert (outcomes[0]["received"][0], outcomes[0]["closed"]) == (1, {"EPROTO": 1})
 
 
 PARTS = st.one_of(

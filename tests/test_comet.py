@@ -319,7 +319,11 @@ def test_after_a_kill_of_the_parent_nothing_is_left() -> None:
 
 def test_it_says_where_it_serves_and_ends_on_ctrl_c() -> None:
     serve = command("comet", "serve", *QUIET)
-    with subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        ExitStack() as end,
+    ):
+        end.callback(process.kill)
         assert process.stdout
         first, second = process.stdout.readline(), process.stdout.readline()
         assert re.fullmatch(r"comet serves http://127\.0\.0\.1:\d+/test/<id> with 1 fronts;\n", first)

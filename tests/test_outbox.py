@@ -17,7 +17,7 @@ def test_the_outbox_asks_for_room_only_while_something_is_pending(front: ServerR
     assert outbox.write([fd], [b"x" * 100_000]) == []
     assert (asked, outbox.has(fd)) == ([(fd, WRITE)], True)
     taken = 0
-    while outbox.has(fd):
+    for _ in range(1000):
         taken += len(front.read(1) or b"")
         assert outbox.flush([fd]) == []
     taken += len(front.read(1) or b"")

@@ -79,8 +79,7 @@ def test_a_reused_descriptor_is_a_connection_of_its_own(front: ServerRig) -> Non
 
 def test_a_reused_descriptor_gets_nothing_that_was_kept_for_another(front: ServerRig) -> None:
     front.login(1, SMALL)
-    while not front.outbox.has(front.descriptors[1]):
-        front.send(b"x" * 1000)
+    front.fall_behind(1)
     front.clients[1].close()
     front.turn()
     front.login(2)
@@ -122,10 +121,7 @@ def test_who_does_not_read_is_cut_off_at_the_bound_and_the_others_get_everything
 def test_who_reads_late_gets_everything_in_order(front: ServerRig) -> None:
     front.login(1, SMALL)
     fd = front.descriptors[1]
-    count = 0
-    while not front.outbox.has(fd):
-        front.send(b"x" * 1000)
-        count += 1
+    count = front.fall_behind(1)
     front.send(b"y" * 1000)
     front.turn()
     expected = sent(*range(1, count + 1), text=b"x" * 1000) + sent(count + 1, text=b"y" * 1000)
@@ -238,11 +234,29 @@ def test_a_client_that_goes_before_its_login(front: ServerRig) -> None:
 
 def test_a_client_that_goes_with_messages_pending(front: ServerRig) -> None:
     front.login(1, SMALL)
-    while not front.outbox.has(front.descriptors[1]):
-        front.send(b"x" * 1000)
+    front.fall_behind(1)
     front.clients[1].close()
     front.turn()
     assert [front.figure(name) for name in ("open", "slow")] == [0, 0]
+
+
+def test_a_descriptor_that_is_named_twice_is_closed_once(front: ServerRig) -> None:
+    front.login(1)
+    front.login(2)
+    front.clients[1].close()
+    ((fd, event),) = front.readiness.poll()
+    front.streams.handle([(fd, event), (fd, event)])
+    assert front.figure("open") == 1
+
+
+def test_a_descriptor_without_a_stream_is_left_alone(front: ServerRig) -> None:
+    fd = front.accept(1)
+    front.clients[1].sendall(b"a request")
+    front.clients[1].close()
+    front.streams.handle(front.readiness.poll())
+    assert os.read(fd, 100) == b"a request"
+    assert [front.figure(name) for name in ("open", "dropped")] == [0, 0]
+    os.close(fd)
 
 
 def test_closing_takes_so_many_at_a_time(front: ServerRig) -> None:
