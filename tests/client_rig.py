@@ -1,5 +1,6 @@
 """The client's streams on socket pairs: a test plays the server and reads the accounts. No network, no clock."""
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,7 @@ class ClientRig:
         self.streams.close(FILES, reset=False)
         for server in self.servers.values():
             server.close()
+        os.close(self.ledger.descriptor)
         trio.run(self._close_readiness)
 
     async def _close_readiness(self) -> None:

@@ -1,6 +1,7 @@
 """Settings and fixtures of all tests: hypothesis tries the same examples each time, and none is judged by the clock."""
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,18 +16,21 @@ settings.load_profile("floodtest")
 
 @pytest.fixture
 def rigs(tmp_path: Path) -> Iterator[Callable[[], ClientRig]]:
-    """Make as many rigs of a client as a test asks for."""
+    """Make as many rigs of a client as a test asks for, each of which ends when the next one is made."""
     made: list[ClientRig] = []
+    numbers = count()
 
     def make() -> ClientRig:
-        folder = tmp_path / str(len(made))
+        if made:
+            made.pop().end()
+        folder = tmp_path / str(next(numbers))
         folder.mkdir()
         made.append(ClientRig(folder))
         return made[-1]
 
     yield make
-    for rig in made:
-        rig.end()
+    if made:
+        made.pop().end()
 
 
 @pytest.fixture

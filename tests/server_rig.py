@@ -1,5 +1,6 @@
 """The server's streams on socket pairs: a test plays the clients and reads the ledger. No network, no clock."""
 
+import os
 import socket
 
 import trio
@@ -105,6 +106,7 @@ class ServerRig:
         self.streams.close(FILES)
         for client in self.clients.values():
             client.close()
+        os.close(self.ledger.descriptor)
         trio.run(self._close_readiness)
 
     async def _close_readiness(self) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ USERS = 10
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    return Ledger(LEDGER, 2)
+def ledger() -> Iterator[Ledger]:
+    made = Ledger(LEDGER, 2)
+    yield made
+    os.close(made.descriptor)
 
 
 @pytest.fixture
@@ -130,6 +133,7 @@ def test_planned_is_the_sum_over_all_states(tmp_path_factory: pytest.TempPathFac
     assert sum(failed.values()) == counts[State.FAILED]
     assert sum(closed.values()) == counts[State.CLOSED_EARLY]
     assert ledger.total("started") == USERS - counts[State.NOT_REACHED]
+    os.close(ledger.descriptor)
 
 
 # -- failures by name ------------------------------------------------------------------------------------------------
@@ -218,4 +222,6 @@ def test_a_worker_that_is_behind_does_not_lend_its_row_to_another_tick(ledger: L
 
 
 def test_a_ledger_for_no_workers_is_empty() -> None:
-    assert Ledger(LEDGER, 0).total("chunks") == 0
+    empty = Ledger(LEDGER, 0)
+    assert empty.total("chunks") == 0
+    os.close(empty.descriptor)
