@@ -27,7 +27,7 @@ def sweep(call: Callable[..., T], *columns: Iterable[Any]) -> tuple[list[T], dic
             results.extend(rows)
         except OSError as error:
             # `map` stays usable after a row has raised, and `extend` keeps what it had: go on with the next row.
-            failed[len(results)] = error.errno or errno.EIO
+            failed[len(results)] = _number(error)
             results.append(None)
         else:
             return results, failed
@@ -39,8 +39,13 @@ def drain(call: Callable[[Any], T], argument: Any, most: int) -> tuple[list[T], 
     try:
         results.extend(map(call, repeat(argument, most)))
     except OSError as error:
-        return results, error.errno or errno.EIO
+        return results, _number(error)
     return results, 0
+
+
+def _number(error: OSError) -> int:
+    """Return the errno; EIO for what has none, such as the negative codes of getaddrinfo."""
+    return error.errno if error.errno and error.errno > 0 else errno.EIO
 
 
 def without(indexes: Container[int], *columns: list[Any]) -> tuple[list[Any], ...]:

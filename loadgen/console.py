@@ -69,7 +69,7 @@ class _Rate:
         self._last = sample
 
     def left(self, sample: Sample, planned: int) -> str:
-        if sample.stage != "ramp" or self.per_second <= 0:
+        if sample.stage != "ramp" or self.per_second <= 0 or sample.open == planned:
             return ""
         return f"{(planned - sample.open) / self.per_second:.0f} s left"
 
@@ -103,10 +103,8 @@ class PlainConsole:
             return
         self._rate.update(sample)
         left = self._rate.left(sample, planned)
-        rate = f"{self._rate.per_second:,.0f}/s" + (f", {left}" if left else "")
-        self.say(
-            f"{sample.time:6.1f} s {sample.stage:5} open {sample.open:,} of {planned:,} ({rate}), {_figures(sample)}"
-        )
+        rate = f" ({self._rate.per_second:,.0f}/s{', ' if left else ''}{left})" if sample.stage == "ramp" else ""
+        self.say(f"{sample.time:6.1f} s {sample.stage:5} open {sample.open:,} of {planned:,}{rate}, {_figures(sample)}")
 
     def __enter__(self) -> "PlainConsole":
         return self
@@ -194,4 +192,7 @@ def render(summary: Summary) -> str:
         sent = "" if tick.sent is None else f" of {tick.sent:,}"
         rate = "" if tick.per_second is None else f", {tick.per_second:,.0f} a second"
         lines.append(f"tick {tick.number:<9}{tick.received:,}{sent} received in {tick.seconds:.2f} s{rate}")
+    if summary.cpu.server_idle_share is not None and summary.cpu.client_idle_share is not None:
+        server_share, client_share = summary.cpu.server_idle_share, summary.cpu.client_idle_share
+        lines.append(f"idle CPU      server {server_share:.1%}, client {client_share:.1%} of a core, while holding")
     return "\n".join([*lines, "", "memory a connection", *_memory_lines(summary), "", f"record: {summary.run}"])

@@ -51,7 +51,7 @@ def stats(server: "Server", meter: ProcessMeter) -> dict[str, Any]:
         "ticking": server.ticking,
         "ticks_skipped": server.ticks_skipped,
         "ticks": [
-            {"number": number, "planned": server.ticks_planned[number], "sent": sent, "first": first, "last": last}
+            {"number": number, "planned": server.ticks_planned.get(number), "sent": sent, "first": first, "last": last}
             for number, (sent, first, last) in server.ledger.ticks().items()
         ],
     }

@@ -145,7 +145,7 @@ class Reception:
         if asked is None:
             return
         if asked.head_only:
-            self._finish(fd, answers.stream_head(chunked=True, close=True))
+            self._finish(fd, answers.stream_head(chunked=not asked.http_1_0, close=True))
             return
         del self._heads[fd], self.deadlines[fd]
         self._login(fd, asked)

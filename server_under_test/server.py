@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from flyweight.errors import Refused, WorkerFault
-from flyweight.ledger import Ledger
+from flyweight.ledger import TICKS, Ledger
 from flyweight.limits import cores, raise_files_limit, workers_for
 from flyweight.workers import Worker, Workers, open_workers
 from server_under_test import front
@@ -31,6 +31,9 @@ DEFER_SECONDS = 5
 """How long the kernel waits for a request before it wakes a front for a silent client (TCP_DEFER_ACCEPT)."""
 
 STOP_SECONDS = 30.0
+
+MAX_FRONTS = 400
+"""More would not fit into the packets in which processes get their channels, nor into most machines."""
 
 TICK_SECONDS = 60.0
 """The longest wait for one front to write a tick before the next front has its turn."""
@@ -76,9 +79,12 @@ class Server:
         self.workers = workers
         self.tick_seconds = options.tick
         self.tick_changed = trio.Event()
-        self.ticks_planned: dict[int, float] = {}
+        self.ticks_planned: dict[int, float] = {}  # of the last TICKS
         self.ticks_skipped = 0
         self._listener = listener
+        self._last_tick = 0
+        self._stopping = False
+        self._gone = 0
         self._with_room: list[Worker] = []
         self._watching: list[Worker] = []
         self._ticked: dict[Worker, trio.Event] = {}
@@ -115,6 +121,9 @@ class Server:
         self._ticked.setdefault(worker, trio.Event()).set()
         self._watching = [other for other in self._watching if other is not worker]
         self._with_room = [other for other in self._with_room if other is not worker]
+        self._gone += 1
+        if self._gone == len(self.workers.all) and not self._stopping:
+            raise WorkerFault("All fronts have ended by themselves; their last words stand above.")
         await self._hand_on()
 
     async def _hand_on(self) -> None:
@@ -144,7 +153,8 @@ class Server:
                         self.ticks_skipped += 1
                     else:
                         self.tick_done = trio.Event()
-                        tasks.start_soon(self._send_tick, len(self.ticks_planned) + 1, due)
+                        self._last_tick += 1
+                        tasks.start_soon(self._send_tick, self._last_tick, due)
                     due += self.tick_seconds
                 await self.tick_changed.wait()
 
@@ -154,6 +164,7 @@ class Server:
         All at once is a tenth slower with a million connections: each front gets less of a core in one piece.
         """
         self.ticks_planned[number] = due
+        self.ticks_planned.pop(number - TICKS, None)
         waiting = list(reversed(self.workers.all))
 
         async def send_in_turn() -> None:
@@ -181,6 +192,7 @@ class Server:
 
     async def stop(self) -> None:
         """Close all connections in order."""
+        self._stopping = True
         for worker in self.workers.all:
             await worker.channel.send(front.Stop())
         with trio.move_on_after(STOP_SECONDS):
@@ -197,6 +209,11 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
 
     files_limit = raise_files_limit()
     count = workers_for(options.max_users, files_limit, options.workers)
+    if count > MAX_FRONTS:
+        raise Refused(
+            f"{options.max_users:,} users at {files_limit:,} open files take {count:,} fronts, more than {MAX_FRONTS}. "
+            "Ask for fewer --max-users or --workers, or raise the hard limit of open files."
+        )
     with listen(options.host, options.port) as listener, listen(options.control_host, options.control_port) as api:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_SECONDS)
         async with open_workers("server_under_test.front") as workers, trio.open_nursery() as tasks:

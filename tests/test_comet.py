@@ -1,5 +1,6 @@
 """`comet serve` as its clients and its operator see it: real processes, raw sockets, httpx."""
 
+import os
 import re
 import signal
 import subprocess
@@ -373,3 +374,16 @@ def test_every_figure_is_documented(server: Comet) -> None:
 def test_help() -> None:
     assert "serve" in run("comet", "--help").stdout
     assert "--max-users" in run("comet", "serve", "--help").stdout
+
+
+def test_more_fronts_than_a_machine_holds_are_refused() -> None:
+    done = run("comet", "serve", *QUIET[:-2], "--max-users", "999999999", "--workers", "1000000")
+    assert done.returncode == 3
+    assert "fronts" in done.stderr
+
+
+def test_a_server_without_fronts_ends_with_a_word() -> None:
+    with comet("--max-users", "10") as server:
+        for pid in server.stats()["pids"]["fronts"]:
+            os.kill(pid, signal.SIGKILL)
+        assert server.process.wait(20) == 1
