@@ -24,6 +24,8 @@ def run_command(name: str, app: Callable[[], None]) -> None:
     except (FloodtestError, BaseExceptionGroup) as error:
         ours = known_error(error)
         if ours is None:
+            if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt):
+                sys.exit(ExitCode.INTERRUPTED)
             raise
         for line in str(ours).splitlines():
             print(f"{name}: {line}", file=sys.stderr)

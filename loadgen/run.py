@@ -96,30 +96,30 @@ class Run:
 
     async def execute(self) -> Summary:
         """Run, and return what came of it; Refused before anything was opened, WorkerFault when it could not start."""
+        async with trio.open_nursery() as outside:
+            stages = trio.CancelScope()
+            await outside.start(self._hear_signals, stages)
+            summary = await self._execute(stages)
+            outside.cancel_scope.cancel()
+        return summary
+
+    async def _execute(self, stages: trio.CancelScope) -> Summary:
         target = None if self._options.target is None else resolve_target(self._options.target, self._plan.base_ip)
         check_addresses(self._plan, target)
         self._record = RecordWriter(self._options.out, time.strftime("%Y%m%d-%H%M%S"))
-        self._console.say(f"The record of this run is {self._record.folder}.")
-        create_columns(self._record.folder, self._plan.connections)
-        self._states, self._ports = map_columns(self._record.folder, 1, self._plan.connections)
-        self._enter("start")
         with closing(self._record):
-            async with trio.open_nursery() as outside:
-                stages = trio.CancelScope()
-                await outside.start(self._hear_signals, stages)
-                async with (
-                    self._target(target) as reached,
-                    self._open_crew() as crew,
-                    trio.open_nursery() as beside,
-                ):
-                    with stages:
-                        await self._start(crew, reached, beside)
-                        await self._ramp(crew, beside)
-                        await self._hold()
-                    with trio.CancelScope(shield=True):
-                        summary = await self._close(crew)
-                    beside.cancel_scope.cancel()
-                outside.cancel_scope.cancel()
+            self._console.say(f"The record of this run is {self._record.folder}.")
+            create_columns(self._record.folder, self._plan.connections)
+            self._states, self._ports = map_columns(self._record.folder, 1, self._plan.connections)
+            self._enter("start")
+            async with self._target(target) as reached, self._open_crew() as crew, trio.open_nursery() as beside:
+                with stages:
+                    await self._start(crew, reached, beside)
+                    await self._ramp(crew, beside)
+                    await self._hold()
+                with trio.CancelScope(shield=True):
+                    summary = await self._close(crew)
+                beside.cancel_scope.cancel()
         return summary
 
     # Stages.
