@@ -75,8 +75,8 @@ def settle() -> None:
     """Wait until the kernel has closed the sockets of the run before."""
     until = time.monotonic() + SETTLE_SECONDS
     while read_sockets().tcp_inuse > 1000 and time.monotonic() < until:
-        time.sleep(0.5)
-    time.sleep(1)
+        time.sleep(0.5)  # the kernel has no event for it
+    time.sleep(1)  # what it frees behind the sockets
 
 
 def compare(size: int, rounds: int, yardstick: Callable[[], Figures], floodtest: Callable[[], Figures]) -> None:

@@ -23,6 +23,10 @@ def raise_files_limit() -> int:
     return hard
 
 
+_CLONE_FILES = 0x400
+"""CLONE_FILES of linux/sched.h."""
+
+
 def unshare_files() -> None:
     """Give the calling thread a table of files of its own, a copy of what it shared; OSError where that is forbidden.
 
@@ -33,9 +37,6 @@ def unshare_files() -> None:
     if libc.unshare(_CLONE_FILES) != 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
-
-
-_CLONE_FILES = 0x400
 
 
 @cache

@@ -7,9 +7,8 @@ own main module again in every worker.
 
 A process may be several workers: each is a thread with a trio run of its own and, since unshare(CLONE_FILES), with a
 table of files of its own, so that the limit of open files counts for each of them. At 20,000 files a million
-connections need 56 workers an end; as processes they cost 5 MB of private memory each, as threads 0.2 (measured:
-docs/benchmarks.md). The rules of that: a descriptor means something in its own thread only, and whatever closes one
-must run there.
+connections need 54 workers an end, and as threads they take a quarter of the memory (docs/benchmarks.md). The rules of
+that: a descriptor means something in its own thread only, and whatever closes one must run there.
 
 In: one packet a process, a msgpack list of specifications, with a channel for each and then the descriptors all share.
 Out: "+PID" when forked, "-PID STATUS" when one has ended (STATUS as in subprocess: negative is a signal).

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -33,6 +33,7 @@ from loadgen import client
 from loadgen.accounts import LEDGER, State, count_states, create_columns, map_columns
 from loadgen.bundled import BundledServer, bundled_server
 from loadgen.conclusion import Facts, conclude
+from loadgen.console import Console
 from loadgen.crew import Crew, open_crew
 from loadgen.host import Target, as_ranges, check_addresses, ports_to_avoid, request_around, reserve, resolve_target
 from loadgen.opening import Ports
@@ -63,16 +64,6 @@ class RunOptions:
     interval: float = 1.0
     out: Path = Path("runs")
     server_pid: int | None = None
-
-
-class Console(Protocol):
-    """Who is told how a run goes."""
-
-    def say(self, text: str) -> None:
-        """Tell a person one line."""
-
-    def sample(self, sample: Sample, planned: int) -> None:
-        """Show a sample."""
 
 
 class Run:
