@@ -45,6 +45,11 @@ class Response:
     chunked: bool
 
 
+def numbered(before: bytes, after: bytes) -> bytes:
+    """Return a format that puts a number between the two: `map(numbered(a, b).__mod__, numbers)` makes a column."""
+    return b"%d".join(text.replace(b"%", b"%%") for text in (before, after))
+
+
 def split_head(data: bytes, limit: int = MAX_HEAD) -> tuple[bytes, bytes] | None:
     """Return the head, its end included, and the bytes after it; None if it goes on. Over `limit` bytes: HeadError."""
     blank = _BLANK_LINE.search(data, 0, limit)

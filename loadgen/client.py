@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from flyweight import http
 from flyweight.channel import Channel, Message
 from flyweight.ledger import Ledger
 from flyweight.limits import raise_files_limit
@@ -93,11 +94,7 @@ class Client:
         self._timeout = spec.connect_timeout
         self._readiness = readiness
         self._streams = Streams(accounts, readiness, files_limit)
-        before, after = (text.encode() for text in spec.request)
-
-        def request(user: int) -> bytes:
-            return b"%b%d%b" % (before, user, after)
-
+        request = http.numbered(*(text.encode() for text in spec.request)).__mod__
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
         self._opener = Opener(accounts, readiness, spec.target, spec.ports, reserved, request, self._streams.unsent)
         self._reset_at_end = spec.reset_at_end
@@ -130,6 +127,10 @@ class Client:
         if self.started.is_set() and not self._streams.in_flight:
             self.settled.set()
         return bool(events) or began or self._streams.has_unread
+
+    def rest(self) -> None:
+        """Bring the accounts up to date before a wait."""
+        self._streams.digest()
 
     def deadline(self) -> float:
         """When the next turn is due even if nothing comes in."""
@@ -179,7 +180,7 @@ async def run(spec: Specification, channel: Channel[ToWorker], ledger: Ledger, f
         async with trio.open_nursery() as tasks:
             tasks.start_soon(_obey, channel, client)
             tasks.start_soon(_report, channel, client)
-            await readiness.turns(client.turn, client.deadline, lambda: client.closing)
+            await readiness.turns(client.turn, client.deadline, lambda: client.closing, client.rest)
             tasks.cancel_scope.cancel()
         while client.close_some():
             await trio.lowlevel.checkpoint()

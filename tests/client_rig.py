@@ -75,6 +75,7 @@ class ClientRig:
         """Take turns until there is nothing left to read."""
         for _ in range(1000):
             if not self.turn():
+                self.streams.digest()
                 return
         raise AssertionError("it never comes to rest")
 

@@ -141,6 +141,30 @@ def test_one_that_breaks_off_costs_the_others_with_the_same_bytes_nothing(rig: C
     assert rig.ticks == {1: 19}
 
 
+def test_reads_of_one_digest_are_seen_in_their_order(rigs: Callable[[], ClientRig]) -> None:
+    """Two users get the same bytes in another order: what is grouped across users must not be reordered within one."""
+    pieces = [message(1), message(2)[:7], message(2)[7:] + message(3), message(3), LAST, message(4)]
+    expected = {1: pieces, 2: [pieces[1], pieces[2], pieces[0], *pieces[3:]]}
+    accounts = []
+    for at_once in (True, False):
+        rig = rigs()
+        rig.open(1, 2, 3)
+        for number in range(len(pieces)):
+            for user, sent in expected.items():
+                if rig.state(user) == State.OPEN:
+                    rig.servers[user].sendall(sent[number])
+            rig.servers[3].sendall(message(number + 1))
+            assert rig.turn()
+            if not at_once:
+                rig.streams.digest()
+        rig.settle()
+        accounts.append(rig.everything())
+    assert accounts[0]["out_of_sequence"] == (1, 3)  # user 1: 3 again; user 2: 2 without 1, 1 late, 3 again
+    assert accounts[0]["closed"] == {"EOF": 2}
+    assert accounts[0]["received"][0] == 14
+    assert accounts[0] == accounts[1]
+
+
 def test_a_tick_is_timed_from_the_first_to_the_last(rig: ClientRig) -> None:
     rig.open(1, 2)
     rig.feed(1, message(1, b"tick 1"))
