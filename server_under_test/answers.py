@@ -5,7 +5,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
-from flyweight import chunks
+from flyweight import chunks, http
 
 OUT_OF_NUMBERS = "We ran out of numbers"
 HINT = "Not found. Try /test/123 with an id of your own, from 1 on."
@@ -34,17 +34,19 @@ def stream_head(chunked: bool, close: bool = False) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _around_id(digits: int, second: int) -> tuple[bytes, bytes]:
+def _welcome(digits: int, second: int) -> bytes:
     user = b"0" * digits
-    whole = stream_head(chunked=True) + chunks.encode(WELCOME % user)
-    before, _, after = whole.rpartition(user)
-    return before, after
+    before, _, after = (stream_head(chunked=True) + chunks.encode(WELCOME % user)).rpartition(user)
+    return http.numbered(before, after)
 
 
-def around_id() -> list[tuple[bytes, bytes]]:
-    """By digits of a user's id: what stands before and after it in the whole answer of a chunked stream, just now."""
+def welcomes(users: list[int]) -> list[bytes]:
+    """The whole beginning of a chunked stream, for each user."""
     second = int(time.time())
-    return [(b"", b"")] + [_around_id(digits, second) for digits in range(1, 11)]
+    digits = len(str(min(users)))
+    if digits == len(str(max(users))):
+        return list(map(_welcome(digits, second).__mod__, users))
+    return [_welcome(len(str(user)), second) % user for user in users]
 
 
 def refusal(status: HTTPStatus, text: str, head_only: bool = False) -> bytes:

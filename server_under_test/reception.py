@@ -93,26 +93,23 @@ class Reception:
         sweep(os.set_blocking, fds, repeat(False))
         read, failed = sweep(os.read, fds, repeat(READ_SIZE))
         _, unwatched = sweep(self._readiness.register, fds, repeat(READ))
-        around = answers.around_id()
-        logins: list[int] = []
-        users: list[int] = []
-        first_bytes: list[bytes] = []
+        if not failed and not unwatched and self._welcome(fds, read):
+            return
         for index, (fd, data) in enumerate(zip(fds, read, strict=True)):
-            user = self._requests.common(data) if data and not unwatched else 0
-            if user:
-                digits = b"%d" % user
-                before, after = around[len(digits)]
-                logins.append(fd)
-                users.append(user)
-                first_bytes.append(before + digits + after)
-            elif index in unwatched or data == b"" or failed.get(index, errno.EAGAIN) != errno.EAGAIN:
+            if index in unwatched or data == b"" or failed.get(index, errno.EAGAIN) != errno.EAGAIN:
                 os.close(fd)
-            else:
+            elif not (data and self._welcome([fd], [data])):
                 self.deadlines[fd] = time.monotonic() + self._limits.head_seconds
                 self._heads[fd] = b""
                 self._read_head(fd, data or b"")
-        if logins:
-            self._streams.login(logins, users, first_bytes)
+
+    def _welcome(self, fds: list[int], read: list[bytes]) -> bool:
+        """Log in clients that sent what has been seen before; False when one of them did not."""
+        users = self._requests.common(read)
+        if users is None:
+            return False
+        self._streams.login(fds, users, answers.welcomes(users))
+        return True
 
     def handle(self, fd: int) -> None:
         """Read what came for a descriptor in `deadlines`."""

@@ -1,7 +1,7 @@
 """What a request asks for: a stream for a user, or a refusal. Pure.
 
 In: the bytes read so far. Out: an `Asked`, None for "need more", or `Refuse` raised. The common request differs from
-the one before it in nothing but the id, so what surrounded the id of a plain request is remembered (`Tails`).
+the one before it in nothing but the id, so what followed the id of a plain request is remembered.
 """
 
 import re
@@ -45,20 +45,23 @@ class Requests:
     """Reads requests; remembers what common ones look like."""
 
     def __init__(self, max_users: int, max_head: int) -> None:
-        self._max_users = max_users
+        self._max_users = min(max_users, 10**MAX_DIGITS - 1)
         self._max_head = max_head
         self._tails: set[bytes] = set()
 
-    def common(self, data: bytes) -> int:
-        """Return the user of a plain, whole and valid GET that is like one seen before; 0 for all others."""
-        if len(data) > self._max_head:
-            return 0
-        end = data.find(b" ", len(PREFIX), len(PREFIX) + MAX_DIGITS + 1)
-        digits = data[len(PREFIX) : end]
-        if end > 0 and data[end:] in self._tails and digits.isdigit() and data.startswith(PREFIX):
-            user = int(digits)
-            return user if user <= self._max_users else 0
-        return 0
+    def common(self, read: list[bytes]) -> list[int] | None:
+        """Return the users of plain, whole and valid GETs that are all like one seen before; None if one is not."""
+        tail = read[0][read[0].find(b" ", len(PREFIX)) :]
+        if tail not in self._tails:
+            return None
+        try:
+            users = [int(data[len(PREFIX) : -len(tail)]) for data in read]
+        except ValueError:
+            return None
+        # int() is generous: that nothing but the number differs is seen by putting it back in its place.
+        alike = read == list(map(http.numbered(PREFIX, tail).__mod__, users))
+        small = max(map(len, read)) <= self._max_head
+        return users if alike and small and min(users) > 0 and max(users) <= self._max_users else None
 
     def parse(self, data: bytes) -> Asked | None:
         """Read a request in full."""

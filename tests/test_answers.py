@@ -47,19 +47,20 @@ def whole(user: int) -> bytes:
 
 @pytest.mark.parametrize("digits", range(1, 11))
 @pytest.mark.parametrize("first", ["1", "9"])
-def test_around_the_id_stands_what_encoding_the_whole_answer_gives(digits: int, first: str) -> None:
-    for last in ("0", "1", "9"):
-        user = int((first + last * 9)[:digits])
-        before, after = answers.around_id()[digits]
-        assert before + b"%d" % user + after == whole(user)
+def test_welcomes_are_what_encoding_the_whole_answer_gives(digits: int, first: str) -> None:
+    users = [int((first + last * 9)[:digits]) for last in ("0", "1", "9")]
+    assert answers.welcomes(users) == list(map(whole, users))
 
 
-def test_around_the_id_follows_the_clock(clock: Clock) -> None:
-    earlier = answers.around_id()[3]
+def test_users_of_different_lengths_are_welcomed_together() -> None:
+    assert answers.welcomes([9, 10, 999, 1]) == list(map(whole, [9, 10, 999, 1]))
+
+
+def test_welcomes_follow_the_clock(clock: Clock) -> None:
+    earlier = answers.welcomes([123])
     clock.now += 1
-    before, after = answers.around_id()[3]
-    assert (before, after) != earlier
-    assert before + b"123" + after == whole(123)
+    assert answers.welcomes([123]) != earlier
+    assert answers.welcomes([123]) == [whole(123)]
 
 
 def test_a_stream_is_chunked_and_stays_open() -> None:

@@ -17,6 +17,12 @@ def requests(max_users: int = MAX_USERS, max_head: int = MAX_HEAD) -> Requests:
     return Requests(max_users, max_head)
 
 
+def common(reader: Requests, data: bytes) -> int:
+    """The user that the short cut finds in a single request; 0 for none."""
+    users = reader.common([data])
+    return users[0] if users else 0
+
+
 def head(target: str, method: str = "GET", version: str = "1.1", host: str = "a") -> bytes:
     return f"{method} {target} HTTP/{version}\r\nHost: {host}\r\n\r\n".encode()
 
@@ -136,9 +142,9 @@ def test_an_unknown_transfer_coding_is_501() -> None:
 
 def test_a_request_is_common_once_one_like_it_was_parsed() -> None:
     reader = requests()
-    assert reader.common(head("/test/7")) == 0
+    assert common(reader, head("/test/7")) == 0
     reader.parse(head("/test/7"))
-    assert [reader.common(head(f"/test/{user}")) for user in (7, 8, 1_100_000)] == [7, 8, 1_100_000]
+    assert [common(reader, head(f"/test/{user}")) for user in (7, 8, 1_100_000)] == [7, 8, 1_100_000]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +177,18 @@ def test_a_request_is_common_once_one_like_it_was_parsed() -> None:
 def test_what_differs_in_more_than_the_id_is_not_common(data: bytes) -> None:
     reader = requests()
     reader.parse(head("/test/7"))
-    assert reader.common(data) == 0
+    assert common(reader, data) == 0
+
+
+def test_common_requests_are_read_together_or_not_at_all() -> None:
+    reader = requests()
+    reader.parse(head("/test/7"))
+    alike = [head(f"/test/{user}") for user in (1, 22, 333)]
+    assert reader.common(alike) == [1, 22, 333]
+    assert reader.common([*alike, head("/test/4", host="b")]) is None
+    assert reader.common([head("/test/4", host="b"), *alike]) is None
+    assert reader.common([*alike, head("/test/1100001")]) is None
+    assert reader.common([*alike, head("/test/0")]) is None
 
 
 @pytest.mark.parametrize(
@@ -181,23 +198,23 @@ def test_what_differs_in_more_than_the_id_is_not_common(data: bytes) -> None:
 def test_rare_requests_teach_nothing(data: bytes) -> None:
     reader = requests()
     reader.parse(data)
-    assert reader.common(data) == 0
-    assert reader.common(data[: data.index(b"\r\n\r\n") + 4]) == 0
+    assert common(reader, data) == 0
+    assert common(reader, data[: data.index(b"\r\n\r\n") + 4]) == 0
 
 
 def test_refused_requests_teach_nothing() -> None:
     reader = requests()
     for target in ("/test/0", "/test/1100001", "/other"):
         refused(head(target), reader)
-    assert reader.common(head("/test/7")) == 0
+    assert common(reader, head("/test/7")) == 0
 
 
 def test_only_so_many_kinds_of_clients_are_remembered() -> None:
     reader = requests()
     for number in range(MAX_TAILS + 1):
         reader.parse(head("/test/7", host=f"h{number}"))
-    common = [reader.common(head("/test/7", host=f"h{number}")) for number in range(MAX_TAILS + 1)]
-    assert common == [7] * MAX_TAILS + [0]
+    found = [common(reader, head("/test/7", host=f"h{number}")) for number in range(MAX_TAILS + 1)]
+    assert found == [7] * MAX_TAILS + [0]
 
 
 def test_the_short_cut_keeps_to_the_head_limit() -> None:
@@ -206,7 +223,7 @@ def test_the_short_cut_keeps_to_the_head_limit() -> None:
     reader.parse(data)
     longer = head("/test/777")
     assert refused(longer, reader).status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-    assert reader.common(longer) == 0
+    assert common(reader, longer) == 0
 
 
 TARGETS = st.from_regex(r"/test/[0-9]{0,11}[a-z/?#% ]?[0-9]{0,2}", fullmatch=True)
@@ -235,7 +252,7 @@ def test_common_says_yes_only_to_what_parse_accepts_for_the_same_user(seen: list
     reader = requests(1_000_000)
     for earlier in [*seen, data]:
         answer(reader, earlier)
-    user = reader.common(data)
+    user = common(reader, data)
     assert user == 0 or answer(requests(1_000_000), data) == Asked(user, False, False, 0)
 
 
@@ -245,5 +262,5 @@ def test_common_says_no_to_what_is_cut_or_goes_on(seen: list[bytes], data: bytes
     for earlier in [*seen, data]:
         answer(reader, earlier)
     changed = data[: len(data) - cut] + extra
-    user = reader.common(changed)
+    user = common(reader, changed)
     assert user == 0 or answer(requests(1_000_000), changed) == Asked(user, False, False, 0)
