@@ -40,7 +40,7 @@ def cpu_seconds(pid: int, proc: Path = PROC) -> float | None:
 class ProcessMeter:
     """The private memory and the CPU time of a changing set of processes."""
 
-    def __init__(self, budget: float = 0.004) -> None:
+    def __init__(self, budget: float = 0.002) -> None:
         self._budget = budget
         self._private: dict[int, int] = {}
         self._read_at: dict[int, float] = {}

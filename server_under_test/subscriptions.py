@@ -1,0 +1,215 @@
+"""The subscription store: who subscribed to what, durable, on LMDB.
+
+A subject is a user's id or a name such as `photo:789`. One row a subject holds its subscribers as sorted uint32: a
+lookup is one search in mapped memory (2 µs), the pairs are a set by construction, and a bulk load is one sort and one
+append (15 million pairs in 2 s). Each call is one transaction, on disk when it returns: after a crash at any instant
+the store holds what it held before the call, or after it. Several processes may use a store; one writes at a time.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+import numpy.typing as npt
+
+from flyweight.errors import Refused
+from server_under_test.subjects import Subject, as_subject, as_user
+
+FORMAT = b"1"
+
+MAP_SIZE = 1 << 36
+"""Bytes a store may grow to; LMDB reserves addresses for it, neither memory nor disk."""
+
+Users = npt.NDArray[np.uint32]
+Pairs = npt.NDArray[np.uint32] | Iterable[tuple[int, Subject]]
+"""Subscriber and subject: an array of shape (n, 2) where all subjects are users, or tuples."""
+
+_META, _USERS, _NAMES = b"meta", b"users", b"names"
+
+
+class Store:
+    """An open store. Every method may raise Refused (the folder can't be read or written, or is full)."""
+
+    def __init__(self, folder: Path, create: bool = False) -> None:
+        """Open the store in a folder; Refused if there is none, unless `create` makes it."""
+        self._folder = folder
+        if not create and not (folder / "data.mdb").exists():
+            raise Refused(f"There is no subscription store in {folder}. Make one: comet load FRIENDS --db {folder}")
+        with self._explained():
+            if create:
+                folder.mkdir(parents=True, exist_ok=True)
+            self._env = lmdb.open(str(folder), map_size=MAP_SIZE, max_dbs=3)
+            try:
+                self._open(create)
+            except BaseException:
+                self._env.close()
+                raise
+
+    def _open(self, create: bool) -> None:
+        names = (_META, _USERS, _NAMES)
+        with self._env.begin() as txn:
+            found = [txn.get(name) is not None for name in names]
+            strange = txn.stat()["entries"] - sum(found)
+        if strange or not (all(found) or (create and not any(found))):
+            raise Refused(f"{self._folder} holds something else than a subscription store. Choose another --db.")
+        if not any(found):
+            # All of it in one transaction: a store is there whole or not at all.
+            with self._env.begin(write=True) as txn:
+                for name in names:
+                    self._env.open_db(name, txn=txn, integerkey=name == _USERS)
+                meta = self._env.open_db(_META, txn=txn)
+                txn.put(b"format", FORMAT, db=meta)
+                txn.put(b"pairs", b"0", db=meta)
+        self._meta, self._users, self._names = (
+            self._env.open_db(name, integerkey=name == _USERS, create=False) for name in names
+        )
+        with self._env.begin() as txn:
+            version = txn.get(b"format", b"?", db=self._meta)
+        if version != FORMAT:
+            raise Refused(
+                f"The subscription store {self._folder} has format {version.decode(errors='replace')}, and this comet "
+                f"reads {FORMAT.decode()}. Load it anew into another --db."
+            )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except lmdb.MapFullError as error:
+            reason = f"it is full, at {MAP_SIZE >> 30} GiB"
+            raise Refused(f"The subscription store {self._folder} can't be used: {reason}. It is as it was.") from error
+        except (lmdb.Error, OSError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error).rpartition(": ")[2]
+            raise Refused(f"The subscription store {self._folder} can't be used: {reason}. It is as it was.") from error
+
+    def add_subscriptions(self, pairs: Pairs) -> int:
+        """Add (subscriber, subject) pairs, durably, and return how many were new; BadSubject for a wrong one."""
+        return self._change(pairs, _union)
+
+    def remove_subscriptions(self, pairs: Pairs) -> int:
+        """Remove (subscriber, subject) pairs, durably, and return how many there were; BadSubject for a wrong one."""
+        return -self._change(pairs, _difference)
+
+    def _change(self, pairs: Pairs, combine: Callable[[Users, Users], Users]) -> int:
+        changes = _rows(pairs)
+        growth = 0
+        with self._explained(), self._env.begin(write=True, buffers=True) as txn:
+            if combine is _union and not txn.stat(self._users)["entries"]:
+                growth += self._append(txn, changes.users)
+                changes = _Rows(iter(()), changes.names)
+            for database, rows in ((self._users, changes.users), (self._names, changes.names)):
+                for key, users in rows:
+                    before = np.frombuffer(txn.get(key, b"", db=database), np.uint32)
+                    after = combine(before, users)
+                    growth += len(after) - len(before)
+                    if len(after):
+                        txn.put(key, after.data, db=database)
+                    else:
+                        txn.delete(key, db=database)
+            total = int(bytes(txn.get(b"pairs", b"", db=self._meta))) + growth
+            txn.put(b"pairs", b"%d" % total, db=self._meta)
+        return growth
+
+    def _append(self, txn: lmdb.Transaction, rows: Iterator[tuple[bytes, Users]]) -> int:
+        """Fill the empty table of users: the rows come in the order of their keys."""
+        size = 0
+
+        def items() -> Iterator[tuple[bytes, memoryview]]:
+            nonlocal size
+            for key, users in rows:
+                size += len(users)
+                yield key, users.data
+
+        txn.cursor(self._users).putmulti(items(), append=True)
+        return size
+
+    def subscribers(self, subject: Subject) -> Users:
+        """Return the users who subscribed to a subject, ascending; BadSubject for a wrong one."""
+        return self.lookup([as_subject(subject)])[0]
+
+    def lookup(self, subjects: Sequence[Subject]) -> tuple[Users, npt.NDArray[np.intp]]:
+        """Return the subscribers of all of them, one after another, and how many each has; one view of the store."""
+        with self._explained(), self._env.begin(buffers=True) as txn:
+            rows = [
+                txn.get(subject.to_bytes(4, "little"), b"", db=self._users)
+                if isinstance(subject, int)
+                else txn.get(subject.encode(), b"", db=self._names)
+                for subject in subjects
+            ]
+            joined = b"".join(rows)
+            counts = np.fromiter(map(len, rows), np.intp, len(rows)) // 4
+        return np.frombuffer(joined, np.uint32), counts
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many subjects have subscribers, and how many pairs there are."""
+        with self._explained(), self._env.begin() as txn:
+            subjects = sum(txn.stat(database)["entries"] for database in (self._users, self._names))
+            return subjects, int(txn.get(b"pairs", b"", db=self._meta))
+
+    def close(self) -> None:
+        """Close it; what was added is on disk already."""
+        self._env.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class _Rows:
+    """Rows of a change: key and sorted, distinct users; those of users in the order of their keys."""
+
+    def __init__(self, users: Iterator[tuple[bytes, Users]], names: Iterable[tuple[bytes, Users]]) -> None:
+        self.users = users
+        self.names = names
+
+
+def _rows(pairs: Pairs) -> _Rows:
+    if isinstance(pairs, np.ndarray):
+        if not pairs.all():
+            as_user(0)  # which says what a user is
+        return _Rows(_rows_of_users(pairs), ())
+    names: dict[str, set[int]] = {}
+    numbers: list[tuple[int, int]] = []
+    for subscriber, subject in pairs:
+        user, about = as_user(subscriber), as_subject(subject)
+        if isinstance(about, int):
+            numbers.append((user, about))
+        else:
+            names.setdefault(about, set()).add(user)
+    return _Rows(
+        _rows_of_users(np.array(numbers, np.uint32).reshape(-1, 2)),
+        [(name.encode(), np.array(sorted(users), np.uint32)) for name, users in names.items()],
+    )
+
+
+def _rows_of_users(pairs: npt.NDArray[np.uint32]) -> Iterator[tuple[bytes, Users]]:
+    if not len(pairs):
+        return
+    both = pairs[:, 1].astype(np.uint64) << np.uint64(32) | pairs[:, 0]
+    both.sort()
+    both = both[_first_of_equal(both)]
+    subjects, users = (both >> np.uint64(32)).astype("<u4"), both.astype(np.uint32)
+    cuts = np.flatnonzero(_first_of_equal(subjects))
+    keys = subjects[cuts].tobytes()
+    for at, (first, end) in enumerate(pairwise([*cuts.tolist(), len(users)])):
+        yield keys[4 * at : 4 * at + 4], users[first:end]
+
+
+def _first_of_equal(ascending: npt.NDArray[np.unsignedinteger[Any]]) -> npt.NDArray[np.bool_]:
+    return np.append(len(ascending) > 0, ascending[1:] != ascending[:-1])[: len(ascending)]
+
+
+def _union(before: Users, users: Users) -> Users:
+    both = np.concatenate([before, users])
+    both.sort()
+    return both[_first_of_equal(both)]
+
+
+def _difference(before: Users, users: Users) -> Users:
+    return before[~np.isin(before, users)]

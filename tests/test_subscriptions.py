@@ -1,0 +1,267 @@
+"""server_under_test.subscriptions: a durable set of pairs, whatever happens to the process that writes it."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flyweight.errors import Refused
+from server_under_test import subscriptions
+from server_under_test.subjects import MAX_USER, BadSubject, Subject, as_subject, as_user
+from server_under_test.subscriptions import Store
+
+Model = dict[Subject, set[int]]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the children touch no thread of ours
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "db", create=True) as store:
+        yield store
+
+
+def contents(store: Store, subjects: list[Subject]) -> Model:
+    return {subject: set(store.subscribers(subject).tolist()) for subject in subjects}
+
+
+# -- subjects --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "subject"),
+    [(1, 1), ("1", 1), ("0042", 42), (MAX_USER, MAX_USER), ("photo:789", "photo:789"), ("é" * 127, "é" * 127)],
+)
+def test_digits_are_a_user_and_all_else_is_a_name(given: object, subject: Subject) -> None:
+    assert as_subject(given) == subject
+
+
+@pytest.mark.parametrize("given", [0, -1, MAX_USER + 1, "0", "4294967296", "9" * 5000, "", "x" * 256, "é" * 128])
+def test_a_wrong_subject_is_named(given: object) -> None:
+    with pytest.raises(BadSubject, match="not "):
+        as_subject(given)
+
+
+@pytest.mark.parametrize("given", [None, True, 1.5, b"1", [], "\ud800"])
+def test_other_types_are_no_subjects(given: object) -> None:
+    with pytest.raises(BadSubject):
+        as_subject(given)
+
+
+@pytest.mark.parametrize("given", ["anna", "-1", "²", 0, True, ""])
+def test_a_subscriber_is_a_user(given: object) -> None:
+    with pytest.raises(BadSubject, match="whole number from 1"):
+        as_user(given)
+
+
+# -- contents --------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_a_set_and_ascending(store: Store) -> None:
+    assert store.add_subscriptions([(3, 7), (1, 7), (3, "7"), (2, "photo:7"), (2, "photo:7")]) == 3
+    assert store.add_subscriptions(np.array([[1, 7], [2, 7]], np.uint32)) == 1
+    assert store.subscribers(7).tolist() == [1, 2, 3]
+    assert store.subscribers("photo:7").tolist() == [2]
+    assert store.subscribers(8).tolist() == []
+    assert store.subscribers(7).dtype == np.uint32
+    assert store.counts() == (2, 4)
+
+
+def test_removing_leaves_no_empty_subject_behind(store: Store) -> None:
+    store.add_subscriptions([(1, 7), (2, 7), (1, "x")])
+    assert store.remove_subscriptions([(1, 7), (9, 7), (1, "x"), (1, "y")]) == 2
+    assert (store.subscribers(7).tolist(), store.counts()) == ([2], (1, 1))
+
+
+def test_many_subjects_in_one_view(store: Store) -> None:
+    store.add_subscriptions([(5, 1), (6, 1), (7, "x")])
+    users, counts = store.lookup([1, 2, "x", 1])
+    assert (users.tolist(), counts.tolist()) == ([5, 6, 7, 5, 6], [2, 0, 1, 2])
+    users, counts = store.lookup([])
+    assert (len(users), len(counts)) == (0, 0)
+
+
+def test_nothing_of_a_call_with_a_wrong_pair_is_kept(store: Store) -> None:
+    with pytest.raises(BadSubject):
+        store.add_subscriptions([(1, 7), (0, 7)])
+    with pytest.raises(BadSubject):
+        store.add_subscriptions(np.array([[1, 7], [1, 0]], np.uint32))
+    assert store.counts() == (0, 0)
+
+
+def test_it_is_there_when_opened_again(tmp_path: Path) -> None:
+    with Store(tmp_path, create=True) as store:
+        store.add_subscriptions([(1, 7), (2, "x")])
+    with Store(tmp_path) as store:
+        assert contents(store, [7, "x"]) == {7: {1}, "x": {2}}
+
+
+SUBJECTS: list[Subject] = [1, 2, MAX_USER, "a", "photo:789"]
+_pairs = st.lists(st.tuples(st.integers(1, 6), st.sampled_from(SUBJECTS)), max_size=12)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), _pairs), max_size=8))
+@settings(deadline=None, max_examples=60)
+def test_it_holds_what_a_plain_set_holds(
+    tmp_path_factory: pytest.TempPathFactory, calls: list[tuple[bool, bool, list[tuple[int, Subject]]]]
+) -> None:
+    model: set[tuple[int, Subject]] = set()
+    with Store(tmp_path_factory.mktemp("store"), create=True) as store:
+        for adding, as_array, pairs in calls:
+            if as_array:
+                pairs = [pair for pair in pairs if isinstance(pair[1], int)]
+            given = np.array(pairs, np.uint32).reshape(-1, 2) if as_array else pairs
+            before = len(model)
+            if adding:
+                model |= set(pairs)
+                assert store.add_subscriptions(given) == len(model) - before
+            else:
+                model -= set(pairs)
+                assert store.remove_subscriptions(given) == before - len(model)
+        assert store.counts() == (len({subject for _, subject in model}), len(model))
+        for subject in SUBJECTS:
+            assert store.subscribers(subject).tolist() == sorted(user for user, about in model if about == subject)
+
+
+# -- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+def test_a_store_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"no subscription store in .*comet load"):
+        Store(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "db").write_text("x")
+    with pytest.raises(Refused, match="File exists"):
+        Store(tmp_path / "db", create=True)
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    """In a child that is nobody: root may write everything."""
+    folder = tmp_path / "db"
+    Store(folder, create=True).close()
+    for path in (folder / "data.mdb", folder / "lock.mdb"):
+        path.chmod(0o444)
+    for path in (folder, *folder.parents):
+        if path.stat().st_uid == os.getuid() and path != Path("/"):
+            path.chmod(path.stat().st_mode | 0o111 | 0o444)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            if os.getuid() == 0:
+                os.setuid(65534)
+            Store(folder)
+        except Refused as error:
+            status = 0 if "Permission denied" in str(error) else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_store_of_another_format(tmp_path: Path) -> None:
+    Store(tmp_path, create=True).close()
+    with lmdb.open(str(tmp_path), max_dbs=3) as env, env.begin(write=True) as txn:
+        txn.put(b"format", b"2", db=env.open_db(b"meta", txn=txn))
+    with pytest.raises(Refused, match="has format 2, and this comet reads 1"):
+        Store(tmp_path)
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_database_of_somebody_else(create: bool, tmp_path: Path) -> None:
+    with lmdb.open(str(tmp_path)) as env, env.begin(write=True) as txn:
+        txn.put(b"their", b"data")
+    with pytest.raises(Refused, match="something else"):
+        Store(tmp_path, create)
+
+
+def test_a_file_of_rubbish(tmp_path: Path) -> None:
+    (tmp_path / "data.mdb").write_bytes(b"rubbish" * 10_000)
+    with pytest.raises(Refused, match="can't be used"):
+        Store(tmp_path)
+
+
+def test_a_full_store_keeps_what_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriptions, "MAP_SIZE", 1 << 20)
+    with Store(tmp_path, create=True) as store:
+        store.add_subscriptions([(1, 7)])
+        many = np.stack([np.arange(1, 1_000_001), np.arange(1, 1_000_001) % 1000 + 1], axis=1).astype(np.uint32)
+        with pytest.raises(Refused, match="it is full"):
+            store.add_subscriptions(many)
+        assert (store.counts(), store.subscribers(7).tolist()) == ((1, 1), [1])
+
+
+def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
+    """In a child whose files may not grow: the kernel answers as a full disk does, with an error and a short write."""
+    with Store(tmp_path, create=True) as store:
+        store.add_subscriptions([(1, 7)])
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = _fill(tmp_path)
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    with Store(tmp_path) as store:
+        assert (store.counts(), store.subscribers(7).tolist()) == ((1, 1), [1])
+
+
+def _fill(folder: Path) -> int:
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+    with Store(folder) as store:
+        try:
+            store.add_subscriptions(np.stack([np.arange(1, 100_001)] * 2, axis=1).astype(np.uint32))
+        except Refused:
+            return 0
+    return 2
+
+
+def test_killed_at_any_instant_it_holds_the_old_or_the_new(tmp_path: Path) -> None:
+    """Fifty children add and remove a batch in a loop, and are killed at instants drawn from a fixed seed."""
+    kept = {(user, 7) for user in range(1, 100)}
+    batch = np.array([(user, subject) for user in range(1, 400) for subject in (7, 8, 9)], np.uint32)
+    old = len(kept)
+    new = len(kept | set(map(tuple, batch.tolist())))
+    with Store(tmp_path, create=True) as store:
+        store.add_subscriptions(kept)
+    seen = set()
+    instants = random.Random(7)
+    for _ in range(50):
+        child = os.fork()
+        if child == 0:
+            _write_for_ever(tmp_path, batch, kept)
+        time.sleep(instants.uniform(0.002, 0.03))  # the instant is what is being tested
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with Store(tmp_path) as store:
+            subjects, pairs = store.counts()
+            sizes = [len(store.subscribers(subject)) for subject in (7, 8, 9)]
+            assert (subjects, pairs, sizes) in [(1, old, [99, 0, 0]), (3, new, [399, 399, 399])]
+            assert {(user, 7) for user in store.subscribers(7).tolist()} >= kept
+            seen.add(pairs)
+    assert seen == {old, new}, "the instants hit one side only: nothing was tested"
+
+
+def _write_for_ever(folder: Path, batch: np.ndarray, kept: set[tuple[int, int]]) -> None:
+    extra = [(user, subject) for user, subject in batch.tolist() if (user, subject) not in kept]
+    try:
+        store = Store(folder)
+        while True:
+            store.add_subscriptions(batch)
+            store.remove_subscriptions(extra)
+    finally:
+        os._exit(1)
