@@ -13,7 +13,7 @@ import subprocess
 import sys
 from array import array
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ import trio
 from flyweight.channel import Channel
 from flyweight.errors import WorkerFault
 from flyweight.limits import can_unshare_files, cores
+from flyweight.nursery import MAX_DESCRIPTORS, MAX_PACKET
 
 GRACE = 3.0
 """Seconds a worker has to end by itself."""
@@ -83,24 +84,27 @@ class Workers:
 
         `receives` is the union of messages that workers send; `shared` are descriptors that each of them gets.
         """
-        count = min(cores(), len(specifications)) if can_unshare_files() else len(specifications)
-        groups = [range(first, len(specifications), count) for first in range(count)]
-        workers: dict[int, Worker] = {}
-        for group in groups:
-            process = _Process()
-            self._processes.append(process)
-            channels = []
-            for number in group:
-                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                workers[number] = Worker(number, Channel(ours, receives), process)
-                channels.append(theirs)
-            packet = msgspec.msgpack.encode([specifications[number] for number in group])
-            await self._send(packet, [*(channel.fileno() for channel in channels), *shared])
-            for channel in channels:
-                channel.close()
-        self.all = [workers[number] for number in range(len(specifications))]
+        count = _processes_for(specifications, len(shared))
+        for first in range(count):
+            await self._fork(range(first, len(specifications), count), specifications, receives, shared)
+        self.all.sort(key=lambda worker: worker.number)
         for process in self._processes:
             await process.forked.wait()
+
+    async def _fork(
+        self, numbers: range, specifications: Sequence[bytes], receives: Any, shared: Sequence[int]
+    ) -> None:
+        """Ask for one process with these workers."""
+        process = _Process()
+        self._processes.append(process)
+        with ExitStack() as sent:
+            channels = []
+            for number in numbers:
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                channels.append(sent.enter_context(theirs).fileno())
+                self.all.append(Worker(number, Channel(ours, receives), process))
+            packet = msgspec.msgpack.encode([specifications[number] for number in numbers])
+            await self._send(packet, [*channels, *shared])
 
     async def _send(self, packet: bytes, descriptors: list[int]) -> None:
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))
@@ -152,6 +156,16 @@ class Workers:
                 with suppress(ProcessLookupError):  # it ended just now
                     os.kill(process.pid, signal.SIGKILL)
         self._nursery.kill()
+
+
+def _processes_for(specifications: Sequence[bytes], shared: int) -> int:
+    """Return how many processes the workers live in: as many as cores, or more where a packet can't carry its part."""
+    workers = len(specifications)
+    if not can_unshare_files():
+        return workers
+    header = 5  # bytes, of a msgpack list or string, at the most
+    most = min(MAX_DESCRIPTORS - shared, (MAX_PACKET - header) // (max(map(len, specifications)) + header))
+    return min(workers, max(cores(), -(-workers // most)))
 
 
 @asynccontextmanager

@@ -115,11 +115,11 @@ def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[
     if facts.server_ended:
         reasons.append("the bundled server ended by itself; its last words are in server.log of the record")
     if connections.failed:
-        reasons.append(f"{sum(connections.failed.values()):,} connections failed: {_named(connections.failed)}")
+        reasons.append(f"{_count(sum(connections.failed.values()))} failed: {_named(connections.failed)}")
     if connections.closed_early:
-        reasons.append(f"{connections.closed_early:,} connections closed early: {_named(connections.closed_by)}")
+        reasons.append(f"{_count(connections.closed_early)} closed early: {_named(connections.closed_by)}")
     if connections.not_reached:
-        reasons.append(f"{connections.not_reached:,} planned connections were not reached")
+        reasons.append(f"{_count(connections.not_reached, 'planned ')} not reached")
     for tick in ticks:
         if tick.sent is not None and tick.sent != tick.received:
             reasons.append(f"tick {tick.number}: {tick.sent:,} messages were sent and {tick.received:,} received")
@@ -127,6 +127,10 @@ def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[
         missing, repeated = facts.ledger.total("missing"), facts.ledger.total("repeated")
         reasons.append(f"message numbers show {missing:,} missing and {repeated:,} repeated messages")
     return reasons
+
+
+def _count(connections: int, kind: str = "") -> str:
+    return f"{connections:,} {kind}connection{'s' if connections != 1 else ''}"
 
 
 def _named(counts: Mapping[str, int]) -> str:

@@ -9,7 +9,15 @@ from urllib.parse import urlsplit
 import psutil
 
 from flyweight.errors import Refused, UsageError
-from flyweight.limits import Memory, max_user_watches, read_memory, reserved_ports
+from flyweight.limits import (
+    FILES_RESERVE,
+    MAX_WORKERS,
+    Memory,
+    max_user_watches,
+    raise_files_limit,
+    read_memory,
+    reserved_ports,
+)
 from loadgen.plan import Plan
 
 KERNEL_BYTES = 10_300
@@ -142,10 +150,11 @@ def reserve(memory: Memory) -> int:
     return max(memory.total // 20, 512 << 20)
 
 
-def fit(planned: int, memory: Memory | None = None, watches: int | None = None) -> Fit:
+def fit(planned: int, memory: Memory | None = None, watches: int | None = None, files_limit: int | None = None) -> Fit:
     """Return how many of the planned connections, both ends here, this machine can hold."""
     memory = memory or read_memory()
     watches = watches or max_user_watches()
+    files_limit = files_limit or raise_files_limit()
     room = max(0, memory.available - reserve(memory))
     bounds = [
         Fit(planned, "all that was asked for"),
@@ -155,5 +164,9 @@ def fit(planned: int, memory: Memory | None = None, watches: int | None = None) 
             f"connection takes about {(KERNEL_BYTES + USER_BYTES) / 1024:.1f} KiB with both its ends here",
         ),
         Fit(watches // 2 - 1000, f"fs.epoll.max_user_watches is {watches:,}, and a connection takes two"),
+        Fit(
+            MAX_WORKERS * max(0, files_limit - FILES_RESERVE),
+            f"the hard limit of open files is {files_limit:,}, and there are at most {MAX_WORKERS} workers an end",
+        ),
     ]
     return min(bounds, key=lambda bound: bound.connections)

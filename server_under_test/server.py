@@ -32,9 +32,6 @@ DEFER_SECONDS = 5
 
 STOP_SECONDS = 30.0
 
-MAX_FRONTS = 400
-"""More would not fit into the packets in which processes get their channels, nor into most machines."""
-
 TICK_SECONDS = 60.0
 """The longest wait for one front to write a tick before the next front has its turn."""
 
@@ -209,11 +206,6 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
 
     files_limit = raise_files_limit()
     count = workers_for(options.max_users, files_limit, options.workers)
-    if count > MAX_FRONTS:
-        raise Refused(
-            f"{options.max_users:,} users at {files_limit:,} open files take {count:,} fronts, more than {MAX_FRONTS}. "
-            "Ask for fewer --max-users or --workers, or raise the hard limit of open files."
-        )
     with listen(options.host, options.port) as listener, listen(options.control_host, options.control_port) as api:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_SECONDS)
         async with open_workers("server_under_test.front") as workers, trio.open_nursery() as tasks:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flyweight.errors import Refused, UsageError
-from flyweight.limits import Memory
+from flyweight.limits import FILES_RESERVE, MAX_WORKERS, Memory, workers_for
 from loadgen.host import (
     HOST_PORTS,
     KERNEL_BYTES,
@@ -259,6 +259,14 @@ def test_epoll_watches_bound_what_fits_and_are_named() -> None:
     found = fit(1_054_000, memory(24 * GIB, 22 * GIB), 400_000)
     assert found.connections == 199_000
     assert "max_user_watches is 400,000" in found.reason
+
+
+def test_the_file_limit_bounds_what_fits_and_is_named() -> None:
+    found = fit(1_054_000, memory(24 * GIB, 22 * GIB), 5_000_000, files_limit=1024)
+    assert found.connections == MAX_WORKERS * (1024 - FILES_RESERVE)
+    assert "1,024" in found.reason
+    assert workers_for(found.connections, 1024) == MAX_WORKERS
+    assert fit(10, files_limit=100).connections == 0
 
 
 def test_nothing_fits_when_no_memory_is_left() -> None:

@@ -10,7 +10,15 @@ import pytest
 
 from flyweight import limits, memory
 from flyweight.errors import ExitCode, Refused
-from flyweight.limits import FILES_RESERVE, Memory, max_user_watches, read_memory, reserved_ports, workers_for
+from flyweight.limits import (
+    FILES_RESERVE,
+    MAX_WORKERS,
+    Memory,
+    max_user_watches,
+    read_memory,
+    reserved_ports,
+    workers_for,
+)
 from flyweight.memory import ProcessMeter, cpu_seconds, private_bytes
 from flyweight.sockets import PAGE, Sockets, read_slabs, read_sockets
 
@@ -73,7 +81,7 @@ Proc = Callable[[str, str], Path]
 @pytest.mark.parametrize(
     ("connections", "files_limit", "workers"),
     [
-        (MILLION, 256, -(-MILLION // 128)),
+        (MAX_WORKERS * 128, 256, MAX_WORKERS),
         (MILLION, 20_000, 54),
         (MILLION, 1_100_000, 2),
         (3_000_000, 1_100_000, 3),
@@ -93,7 +101,7 @@ def test_as_many_workers_as_the_limit_forces_and_the_cores_deserve(
     assert workers_for(connections, files_limit) == workers
 
 
-@pytest.mark.parametrize("files_limit", [256, 20_000, 1_100_000])
+@pytest.mark.parametrize("files_limit", [8000, 20_000, 1_100_000])
 @pytest.mark.parametrize("connections", [1, 127, 128, 5000, MILLION, 3_000_000])
 def test_no_worker_has_more_connections_than_files(connections: int, files_limit: int) -> None:
     workers = workers_for(connections, files_limit)
@@ -109,6 +117,14 @@ def test_more_workers_may_be_asked_for_and_fewer_as_far_as_the_files_go() -> Non
     assert workers_for(100, 20_000, wanted=8) == 8
     assert workers_for(5000, 20_000, wanted=1) == 1
     assert workers_for(MILLION, 20_000, wanted=1) == 54
+
+
+def test_more_workers_than_a_machine_holds_are_refused_with_a_remedy() -> None:
+    assert workers_for(MAX_WORKERS * 128, 256) == MAX_WORKERS
+    with pytest.raises(Refused, match=r"take 401 workers.*ulimit"):
+        workers_for(MAX_WORKERS * 128 + 1, 256)
+    with pytest.raises(Refused):
+        workers_for(10, 256, wanted=MAX_WORKERS + 1)
 
 
 @pytest.mark.parametrize("files_limit", [0, 20, 128, 255])

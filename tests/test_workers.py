@@ -1,0 +1,134 @@
+"""flyweight.workers and nursery: workers come up where they should, end alone, and leave nobody behind."""
+
+import os
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
+import trio
+
+from flyweight import workers as workers_module
+from flyweight.errors import WorkerFault
+from flyweight.limits import cores
+from flyweight.workers import Worker, Workers, open_workers
+from tests.support import processes_of
+from tests.worker_rig import Do, Hello
+
+RIG = "tests.worker_rig"
+
+
+@pytest.fixture(autouse=True)
+def _rig_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+
+
+async def start(workers: Workers, count: int, size: int = 1) -> list[Hello]:
+    """Start workers with specifications of `size` bytes and return what they say of themselves."""
+    with tempfile.TemporaryFile() as shared:
+        specifications = [(b"%d" % number).ljust(size) for number in range(count)]
+        await workers.start(specifications, Hello, [shared.fileno()])
+        return [await hello(worker) for worker in workers.all]
+
+
+async def hello(worker: Worker) -> Hello:
+    with trio.fail_after(20):
+        said = await worker.channel.receive()
+    assert isinstance(said, Hello)
+    return said
+
+
+async def come_and_go(count: int, size: int = 1) -> list[Hello]:
+    """Start workers in a block of their own; return what they said."""
+    async with open_workers(RIG) as workers:
+        said = await start(workers, count, size)
+        pids = workers.pids
+        assert [worker.pid for worker in workers.all] == [one.pid for one in said]
+    assert processes_of(pids) == []
+    return said
+
+
+def test_threads_with_files_of_their_own_in_as_many_processes_as_cores() -> None:
+    said = trio.run(come_and_go, 6)
+    assert [int(one.specification) for one in said] == list(range(6))
+    assert all(one.inherited for one in said)
+    assert len({one.pid for one in said}) == min(6, cores())
+    assert len({one.open_files for one in said}) == 1  # each has its own channel, and nobody else's
+
+
+def test_a_process_for_each_where_threads_cannot_have_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "can_unshare_files", lambda: False)
+    said = trio.run(come_and_go, 6)
+    assert all(one.inherited for one in said)
+    assert len({one.pid for one in said}) == 6
+
+
+@pytest.mark.parametrize(("count", "size"), [(300, 1), (40, 60_000)])
+def test_more_workers_than_one_packet_can_carry(count: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """253 descriptors, or 128 KiB of specifications, are the most."""
+    monkeypatch.setattr(workers_module, "cores", lambda: 1)
+    said = trio.run(come_and_go, count, size)
+    assert [int(one.specification) for one in said] == list(range(count))
+    assert 1 < len({one.pid for one in said}) <= count // 2
+
+
+def test_a_worker_that_crashes_ends_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    async def main() -> None:
+        async with open_workers(RIG) as workers:
+            await start(workers, 4)
+            victim, *others = workers.all
+            await victim.channel.send(Do("crash"))
+            with trio.fail_after(20):
+                assert await victim.channel.receive() is None
+            for worker in others:
+                await worker.channel.send(Do("hello"))
+                await hello(worker)
+            for worker in others:
+                worker.channel.close()
+            with trio.fail_after(20):
+                await victim.ended.wait()
+            assert victim.exit_status == 1
+
+    trio.run(main)
+    assert "told to" in capfd.readouterr().err
+
+
+def test_a_process_that_is_killed_is_told_of() -> None:
+    async def main() -> None:
+        async with open_workers(RIG) as workers:
+            await start(workers, 4)
+            victim = workers.all[0]
+            os.kill(victim.pid, signal.SIGKILL)
+            with trio.fail_after(20):
+                assert await victim.channel.receive() is None
+                await victim.ended.wait()
+            assert victim.exit_status == -signal.SIGKILL
+            assert victim.pid not in workers.pids
+
+    trio.run(main)
+
+
+def test_a_nursery_that_is_killed_takes_nobody_by_surprise() -> None:
+    async def main() -> None:
+        async with open_workers(RIG) as workers:
+            os.kill(workers.pids[0], signal.SIGKILL)
+            await workers._nursery.wait()
+            with pytest.raises(WorkerFault, match="is gone"):
+                await workers.start([b"1"], Hello, [])
+
+    trio.run(main)
+
+
+def test_an_error_in_the_block_ends_the_workers_too() -> None:
+    pids: list[int] = []
+
+    async def main() -> None:
+        async with open_workers(RIG) as workers:
+            await start(workers, 3)
+            pids.extend(workers.pids)
+            raise LookupError
+
+    with pytest.raises(ExceptionGroup) as caught:
+        trio.run(main)
+    assert caught.group_contains(LookupError)
+    assert processes_of(pids) == []
