@@ -113,10 +113,9 @@ class Front:
         if self._reception.watching and worked:
             events = [event for event in events if event[0] != self._listener]
             self._reception.accept()
-        waiting = self._reception.deadlines
-        if waiting:
-            theirs = [fd for fd, _ in events if fd in waiting]
-            events = [event for event in events if event[0] not in waiting]
+        if self._reception:
+            theirs = [fd for fd, _ in events if fd in self._reception]
+            events = [event for event in events if event[0] not in self._reception]
             for fd in theirs:
                 self._reception.handle(fd)
             self._reception.expire(time.monotonic())
@@ -134,7 +133,7 @@ class Front:
         return self._reception.next_deadline()
 
     def _check_room(self) -> None:
-        held = self._streams.open + len(self._reception.deadlines)
+        held = self._streams.open + len(self._reception)
         full = held >= (self._capacity * 9 // 10 if self.full else self._capacity)
         if full != self.full:
             if full:

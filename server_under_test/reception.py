@@ -2,8 +2,9 @@
 
 Accepts by the batch; the request is usually there already (TCP_DEFER_ACCEPT), so that reading, answering and handing
 over to the streams is one sweep each. Heads that come in pieces and clients that are being refused wait in dicts, each
-until a deadline. A refused client may read its answer before the connection is closed (a close with unread bytes would
-reset the answer away). In: a listener to watch or not. Out: logins; refusals are counted by status.
+until a deadline; all of a kind wait equally long, so that the first in its dict is the first that is due, and a turn
+costs nothing for those that wait. A refused client may read its answer before the connection is closed (a close with
+unread bytes would reset the answer away). In: a listener to watch or not. Out: logins; refusals are counted by status.
 """
 
 import errno
@@ -11,7 +12,7 @@ import os
 import socket
 import time
 from http import HTTPStatus
-from itertools import repeat
+from itertools import repeat, takewhile
 from typing import Any
 
 import numpy.typing as npt
@@ -61,13 +62,20 @@ class Reception:
         self._watching = False
         self._paused_until = 0.0
         self._heads: dict[int, bytes] = {}
+        self._head_deadlines: dict[int, float] = {}
         self._refused: dict[int, int] = {}  # bytes dropped since the refusal
-        self.deadlines: dict[int, float] = {}
-        """When each descriptor that is not a stream is given up; those of heads and of refusals."""
+        self._refused_deadlines: dict[int, float] = {}
 
     @property
     def watching(self) -> bool:
         return self._watching
+
+    def __contains__(self, fd: int) -> bool:
+        """Whether a descriptor is waiting here: with a head that is not whole, or refused."""
+        return fd in self._heads or fd in self._refused
+
+    def __len__(self) -> int:
+        return len(self._heads) + len(self._refused)
 
     def watch(self, on: bool) -> None:
         """Begin or stop to watch the listener, which all fronts share."""
@@ -99,8 +107,8 @@ class Reception:
             if index in unwatched or data == b"" or failed.get(index, errno.EAGAIN) != errno.EAGAIN:
                 os.close(fd)
             elif not (data and self._welcome([fd], [data])):
-                self.deadlines[fd] = time.monotonic() + self._limits.head_seconds
                 self._heads[fd] = b""
+                self._head_deadlines[fd] = time.monotonic() + self._limits.head_seconds
                 self._read_head(fd, data or b"")
 
     def _welcome(self, fds: list[int], read: list[bytes]) -> bool:
@@ -112,8 +120,8 @@ class Reception:
         return True
 
     def handle(self, fd: int) -> None:
-        """Read what came for a descriptor in `deadlines`."""
-        while fd in self.deadlines:
+        """Read what came for a descriptor that is waiting."""
+        while fd in self:
             try:
                 data = os.read(fd, READ_SIZE)
             except OSError as error:
@@ -144,7 +152,7 @@ class Reception:
         if asked.head_only:
             self._finish(fd, answers.stream_head(chunked=not asked.http_1_0, close=True))
             return
-        del self._heads[fd], self.deadlines[fd]
+        self._forget_head(fd)
         self._login(fd, asked)
 
     def _login(self, fd: int, asked: Asked) -> None:
@@ -163,9 +171,9 @@ class Reception:
 
     def _finish(self, fd: int, answer: bytes) -> None:
         """Write the last answer of a connection, say that it is the last, and let the client close."""
-        self._heads.pop(fd, None)
+        self._forget_head(fd)
         self._refused[fd] = 0
-        self.deadlines[fd] = time.monotonic() + LINGER
+        self._refused_deadlines[fd] = time.monotonic() + LINGER
         _, failed = sweep(os.write, [fd], [answer])
         sock = socket.socket(fileno=fd)
         try:
@@ -179,25 +187,34 @@ class Reception:
 
     def expire(self, now: float) -> None:
         """Answer 408 to heads that took too long; close what was refused long enough ago."""
-        for fd in [fd for fd, deadline in self.deadlines.items() if deadline <= now]:
-            if fd in self._heads:
-                text = f"No whole request head within {self._limits.head_seconds:g} seconds."
-                self._refuse(fd, Refuse(HTTPStatus.REQUEST_TIMEOUT, text))
-            else:
-                self._close(fd)
+        text = f"No whole request head within {self._limits.head_seconds:g} seconds."
+        for fd in _overdue(self._head_deadlines, now):
+            self._refuse(fd, Refuse(HTTPStatus.REQUEST_TIMEOUT, text))
+        for fd in _overdue(self._refused_deadlines, now):
+            self._close(fd)
 
     def next_deadline(self) -> float:
         """When `expire` has something to do, by time.monotonic()."""
-        return min(self.deadlines.values(), default=float("inf"))
+        kinds = (self._head_deadlines, self._refused_deadlines)
+        return min(next(iter(deadlines.values()), float("inf")) for deadlines in kinds)
+
+    def _forget_head(self, fd: int) -> None:
+        self._heads.pop(fd, None)
+        self._head_deadlines.pop(fd, None)
 
     def _close(self, fd: int) -> None:
-        self._heads.pop(fd, None)
+        self._forget_head(fd)
         self._refused.pop(fd, None)
-        del self.deadlines[fd]
+        self._refused_deadlines.pop(fd, None)
         os.close(fd)
 
     def close(self) -> None:
         """Close whatever is not a stream."""
         self.watch(False)
-        for fd in list(self.deadlines):
+        for fd in [*self._heads, *self._refused]:
             self._close(fd)
+
+
+def _overdue(deadlines: dict[int, float], now: float) -> list[int]:
+    """Return the descriptors whose deadline has passed; the first of the dict is the first that is due."""
+    return list(takewhile(lambda fd: deadlines[fd] <= now, deadlines))
