@@ -29,14 +29,20 @@ class Sockets:
 
 
 def read_sockets(proc: Path = PROC) -> Sockets:
-    """Read /proc/net/sockstat."""
+    """Read /proc/net/sockstat, and sockstat6 where there is IPv6: the kernel counts TCP in use apart for each."""
+    table = _table(proc / "net/sockstat")
+    six = proc / "net/sockstat6"
+    tcp, tcp6 = table["TCP"], _table(six)["TCP6"] if six.exists() else {"inuse": 0}
+    return Sockets(table["sockets"]["used"], tcp["inuse"] + tcp6["inuse"], tcp["tw"], tcp["mem"] * PAGE)
+
+
+def _table(path: Path) -> dict[str, dict[str, int]]:
     table: dict[str, dict[str, int]] = {}
-    for line in (proc / "net/sockstat").read_text().splitlines():
+    for line in path.read_text().splitlines():
         name, _, rest = line.partition(":")
         words = rest.split()
         table[name] = dict(zip(words[::2], map(int, words[1::2]), strict=True))
-    tcp = table["TCP"]
-    return Sockets(table["sockets"]["used"], tcp["inuse"], tcp["tw"], tcp["mem"] * PAGE)
+    return table
 
 
 def read_slabs(proc: Path = PROC) -> dict[str, int] | None:

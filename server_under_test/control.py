@@ -45,7 +45,7 @@ def stats(server: "Server", meter: ProcessMeter) -> dict[str, Any]:
         "accept_errors": int(server.ledger.total("accept_errors")),
         "rejected": {str(code): int(rejected[code]) for code in np.flatnonzero(rejected).tolist()},
         "pids": {"parent": server.pids[0], "nursery": server.pids[1], "fronts": server.pids[2:]},
-        "fronts": [worker.exit_status for worker in server.workers.all],
+        "fronts": server.front_statuses,
         "memory": {"private": meter.private, "available": memory.available, "total": memory.total},
         "tick_seconds": server.tick_seconds,
         "ticking": server.ticking,

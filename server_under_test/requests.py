@@ -17,7 +17,8 @@ MAX_TAILS = 64
 PREFIX = b"GET /test/"
 MAX_DIGITS = 9
 
-_PATH = re.compile(r"/test(?:/(?P<id>[^/?#]*)/?)?(?:\?.*)?")
+_PATH = re.compile(r"(?:(?i:http)://[^/?#]*)?/test(?:/(?P<id>[^/?#]*)/?)?(?:\?.*)?")
+"""In origin-form, or in absolute-form, which a server must accept as well (RFC 9112, section 3.2.2)."""
 
 
 @dataclass(frozen=True)

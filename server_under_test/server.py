@@ -81,7 +81,7 @@ class Server:
         self._listener = listener
         self._last_tick = 0
         self._stopping = False
-        self._gone = 0
+        self._gone: set[int] = set()
         self._with_room: list[Worker] = []
         self._watching: list[Worker] = []
         self._ticked: dict[Worker, trio.Event] = {}
@@ -118,8 +118,8 @@ class Server:
         self._ticked.setdefault(worker, trio.Event()).set()
         self._watching = [other for other in self._watching if other is not worker]
         self._with_room = [other for other in self._with_room if other is not worker]
-        self._gone += 1
-        if self._gone == len(self.workers.all) and not self._stopping:
+        self._gone.add(worker.number)
+        if len(self._gone) == len(self.workers.all) and not self._stopping:
             raise WorkerFault("All fronts have ended by themselves; their last words stand above.")
         await self._hand_on()
 
@@ -181,6 +181,14 @@ class Server:
     def ticking(self) -> bool:
         """Whether a tick is being written."""
         return not self.tick_done.is_set()
+
+    @property
+    def front_statuses(self) -> list[int | None]:
+        """For each front None while it runs, or its process's exit status; 1 if that process goes on without it."""
+        return [
+            1 if worker.exit_status is None and worker.number in self._gone else worker.exit_status
+            for worker in self.workers.all
+        ]
 
     @property
     def pids(self) -> list[int]:

@@ -176,6 +176,11 @@ def test_sockets(proc: Proc) -> None:
     assert read == Sockets(used=2108290, tcp_inuse=2108005, tcp_time_wait=17, queued=12 * PAGE)
 
 
+def test_sockets_of_ipv6_are_in_use_as_well(proc: Proc) -> None:
+    proc("net/sockstat6", "TCP6: inuse 5\nUDP6: inuse 1\nFRAG6: inuse 0 memory 0\n")
+    assert read_sockets(proc("net/sockstat", SOCKSTAT)).tcp_inuse == 2108010
+
+
 def test_slabs_count_whole_pages_of_known_caches(proc: Proc) -> None:
     assert read_slabs(proc("slabinfo", SLABINFO)) == {
         "slab_tcp": 8 * 162160 * PAGE,

@@ -38,6 +38,11 @@ def test_an_id_is_asked_for(target: str) -> None:
     assert requests().parse(head(target)) == Asked(123, head_only=False, http_1_0=False, extra=0)
 
 
+@pytest.mark.parametrize("target", ["http://a/test/123", "HTTP://a:8000/test/123?x", "http://b.example/test/123/"])
+def test_an_absolute_form_asks_for_the_same(target: str) -> None:
+    assert requests().parse(head(target)) == Asked(123, head_only=False, http_1_0=False, extra=0)
+
+
 def test_head_asks_for_the_head_only() -> None:
     assert requests().parse(head("/test/1", "HEAD")) == Asked(1, head_only=True, http_1_0=False, extra=0)
 
@@ -75,9 +80,10 @@ NO_ID = [
 ]
 NO_NUMBER = ["/test/1a", "/test/0x10", "/test/%31", "/test/1_0", "/test//1", "/test/1/2", "/test/1//", "/test/1#x", "*"]
 NO_PATH = ["/", "/other", "/test/1/other", "/TEST/1", "/tests/1", "/test1", "//test/1", "test/1", "/other/1", "/1"]
+NO_TARGET = ["https://a/test/1", "http:///other", "http://a", "http:/test/1", "http://a/other/test/1", "a/test/1"]
 
 
-@pytest.mark.parametrize("target", NO_ID + NO_NUMBER + NO_PATH)
+@pytest.mark.parametrize("target", NO_ID + NO_NUMBER + NO_PATH + NO_TARGET)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_no_positive_id_is_404_with_a_hint(target: str, method: str) -> None:
     refusal = refused(head(target, method))
