@@ -106,6 +106,16 @@ class Memory:
         """What the kernel keeps for sockets, files and processes: slab caches, stacks, page tables, per-CPU data."""
         return self.slab + self.kernel_stack + self.page_tables + self.percpu
 
+    @property
+    def reserve(self) -> int:
+        """What we leave free, whatever happens: 5%, and at least 512 MiB."""
+        return max(self.total // 20, 512 << 20)
+
+    @property
+    def room(self) -> int:
+        """What may be used."""
+        return max(0, self.available - self.reserve)
+
 
 def read_memory(proc: Path = PROC) -> Memory:
     """Read /proc/meminfo (source: proc_meminfo(5); its "kB" are KiB). Fields an old kernel lacks read as 0."""

@@ -145,22 +145,16 @@ class Fit:
     reason: str
 
 
-def reserve(memory: Memory) -> int:
-    """Return the bytes of memory that a run leaves free: 5%, and at least 512 MiB."""
-    return max(memory.total // 20, 512 << 20)
-
-
 def fit(planned: int, memory: Memory | None = None, watches: int | None = None, files_limit: int | None = None) -> Fit:
     """Return how many of the planned connections, both ends here, this machine can hold."""
     memory = memory or read_memory()
     watches = watches or max_user_watches()
     files_limit = files_limit or raise_files_limit()
-    room = max(0, memory.available - reserve(memory))
     bounds = [
         Fit(planned, "all that was asked for"),
         Fit(
-            room // (KERNEL_BYTES + USER_BYTES),
-            f"{room >> 20:,} MiB of memory are free beyond a reserve of {reserve(memory) >> 20:,} MiB, and a "
+            memory.room // (KERNEL_BYTES + USER_BYTES),
+            f"{memory.room >> 20:,} MiB of memory are free beyond a reserve of {memory.reserve >> 20:,} MiB, and a "
             f"connection takes about {(KERNEL_BYTES + USER_BYTES) / 1024:.1f} KiB with both its ends here",
         ),
         Fit(watches // 2 - 1000, f"fs.epoll.max_user_watches is {watches:,}, and a connection takes two"),

@@ -35,7 +35,7 @@ from loadgen.bundled import BundledServer, bundled_server
 from loadgen.conclusion import Facts, conclude
 from loadgen.console import Console
 from loadgen.crew import Crew, open_crew
-from loadgen.host import Target, as_ranges, check_addresses, ports_to_avoid, request_around, reserve, resolve_target
+from loadgen.host import Target, as_ranges, check_addresses, ports_to_avoid, request_around, resolve_target
 from loadgen.opening import Ports
 from loadgen.plan import Plan, Share
 from loadgen.sampling import Sampler
@@ -231,7 +231,7 @@ class Run:
 
     async def _guard(self, crew: Crew, scope: trio.CancelScope) -> None:
         """End the ramp before memory runs out."""
-        least = reserve(read_memory())
+        least = read_memory().reserve
         with scope:
             while (available := read_memory().available) > least:
                 await trio.sleep(GUARD_SECONDS)

@@ -17,7 +17,7 @@ import numpy as np
 
 from loadgen.accounts import State
 
-COMMANDS = {"floodtest": "loadgen", "comet": "server_under_test"}
+COMMANDS = {"floodtest": "loadgen", "comet": "server_under_test", "fakefriends": "datagen"}
 
 
 def command(name: str, *arguments: str) -> list[str]:

@@ -21,7 +21,6 @@ from loadgen.host import (
     kept_ports,
     parse_target,
     request_around,
-    reserve,
     resolve_target,
 )
 from loadgen.plan import Plan
@@ -241,7 +240,7 @@ def memory(total: int, available: int) -> Memory:
 
 @pytest.mark.parametrize(("total", "left"), [(GIB, 512 << 20), (8 * GIB, 512 << 20), (40 * GIB, 2 * GIB)])
 def test_a_run_leaves_a_twentieth_and_at_least_half_a_gib(total: int, left: int) -> None:
-    assert reserve(memory(total, 0)) == left
+    assert memory(total, 0).reserve == left
 
 
 def test_all_that_was_asked_for_fits() -> None:

@@ -1,0 +1,5 @@
+"""`python -m datagen` is `fakefriends`."""
+
+from datagen.cli import main
+
+main()

@@ -1,0 +1,46 @@
+"""The degree distribution as a picture. matplotlib is an extra, and only imported here."""
+
+from pathlib import Path
+from typing import Any
+
+from datagen.degrees import Degrees, PowerLaw
+from datagen.files import renamed_when_whole
+from flyweight.errors import Refused, UsageError
+
+SUFFIXES = (".png", ".svg")
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib.figure
+    except ImportError as error:
+        raise Refused("A plot needs matplotlib: pip install 'floodtest[plot]'.") from error
+    return matplotlib
+
+
+def check_name(path: Path) -> None:
+    """UsageError unless a picture can have this name."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"A plot is a .png or .svg file, not {path.name!r}.")
+
+
+def plot_degrees(path: Path, degrees: Degrees, law: PowerLaw | None, replace: bool = False) -> None:
+    """Draw which share of the users has at least so many friends, log-log, and the fitted law; PNG or SVG by name."""
+    check_name(path)
+    figure = _matplotlib().figure.Figure(figsize=(7, 4.5), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    shares = degrees.shares_from()
+    axes.loglog(degrees.degree, shares, ".", markersize=4, color="#0072b2", label="users")
+    if law is not None:
+        at = (degrees.degree >= law.cutoff).nonzero()[0]
+        start = float(shares[at[0]])
+        scaled = ((degrees.degree[at] - 0.5) / (law.cutoff - 0.5)) ** (1 - law.exponent)
+        label = f"power law, exponent {law.exponent:.2f} ± {law.error:.2f}, from {law.cutoff:,} friends on"
+        axes.loglog(degrees.degree[at], start * scaled, color="#d55e00", linewidth=1.5, label=label)
+    title = f"{degrees.vertex_count:,} users, {degrees.edge_count:,} friendships"
+    axes.set(title=title, xlabel="friends", ylabel="share of users with at least so many")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.grid(which="major", color="#dddddd", linewidth=0.6)
+    axes.legend(frameon=False, loc="lower left")
+    with renamed_when_whole(path, replace) as file:
+        figure.savefig(file, format=path.suffix[1:].lower())
