@@ -68,6 +68,24 @@ def decode(data: bytes, most: int | None = None) -> Decoded:
     return Decoded(payloads, data[position:], ended=False)
 
 
+class Beginning:
+    """The beginning of a chunk, collected until there is enough to decode again.
+
+    A large chunk that comes in tiny pieces is so copied and looked at twice, not once a piece.
+    """
+
+    def __init__(self, rest: bytes) -> None:
+        """Begin with what `decode` left."""
+        self._data = bytearray(rest)
+        line = _SIZE_LINE.match(rest)
+        self._wanted = len(rest) + 1 if line is None else max(len(rest), line.end() + int(line[1], 16)) + 1
+
+    def add(self, data: bytes) -> bytes | None:
+        """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
+        self._data += data
+        return bytes(self._data) if len(self._data) >= self._wanted else None
+
+
 _PARTIAL_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,8}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\r\n]*)?\r?)?")
 
 

@@ -68,6 +68,11 @@ class Counter:
     def set(self, number: int) -> None:
         self._cell[0] = number
 
+    @property
+    def value(self) -> int:
+        number: int = self._cell[0]
+        return number
+
 
 class TickTable:
     """The ticks of a worker's row."""

@@ -33,7 +33,7 @@ TURN = 0.005
 """Seconds of work after which a worker lets trio look at everything else."""
 
 
-GATHER = 0.0005
+GATHER = 0.002
 """Seconds a worker that ran out of work leaves its descriptors alone, so that the next batch is worth its poll: a wait
 in epoll would end with the first of them, and every batch costs tens of microseconds."""
 
@@ -110,12 +110,11 @@ class Readiness:
         turn: Callable[[], bool],
         deadline: Callable[[], float],
         done: Callable[[], bool],
-        rest: Callable[[], None] = lambda: None,
     ) -> None:
         """Call `turn` (which polls, works, and says whether it found any work) until `done`, yielding by the clock.
 
-        When turns find nothing to do any more, `rest` is called, and then nothing until the descriptors, `wake` or
-        `deadline()` ask for the next one.
+        When turns find nothing to do any more, nothing is called until the descriptors, `wake` or `deadline()` ask for
+        the next one.
         """
         until = time.monotonic() + TURN
         while not done():
@@ -127,8 +126,7 @@ class Readiness:
                         break
             if time.monotonic() >= until:
                 await trio.lowlevel.checkpoint()
-            elif not (worked and self._linger()):
-                rest()
+            elif not done() and not (worked and self._linger()):
                 await self.wait(deadline())
             else:
                 continue

@@ -122,19 +122,18 @@ class Client:
         events = self._readiness.poll()
         if events or self._streams.has_unread:
             self._streams.handle(events)
-        self._streams.expire(time.monotonic())
+        now = time.monotonic()
+        self._streams.expire(now)
+        if now >= self._streams.digest_due:
+            self._streams.digest()
         began = self._open_due()
         if self.started.is_set() and not self._streams.in_flight:
             self.settled.set()
         return bool(events) or began or self._streams.has_unread
 
-    def rest(self) -> None:
-        """Bring the accounts up to date before a wait."""
-        self._streams.digest()
-
     def deadline(self) -> float:
         """When the next turn is due even if nothing comes in."""
-        deadline = next(iter(self._streams.in_flight.values()), float("inf"))
+        deadline = min(self._streams.digest_due, next(iter(self._streams.in_flight.values()), float("inf")))
         if self._go is not None and not self.started.is_set() and self._room():
             deadline = min(deadline, self._go.start + self._pacer.time_of(self._share.first_user + self._begun))
         return deadline
@@ -180,7 +179,7 @@ async def run(spec: Specification, channel: Channel[ToWorker], ledger: Ledger, f
         async with trio.open_nursery() as tasks:
             tasks.start_soon(_obey, channel, client)
             tasks.start_soon(_report, channel, client)
-            await readiness.turns(client.turn, client.deadline, lambda: client.closing, client.rest)
+            await readiness.turns(client.turn, client.deadline, lambda: client.closing)
             tasks.cancel_scope.cancel()
         while client.close_some():
             await trio.lowlevel.checkpoint()

@@ -1,21 +1,16 @@
 """Streams: what comes in on descriptors, from the first byte of an answer to the end of the stream. No trio here.
 
-Reads are swept by the batch, and what was read is grouped by its bytes: a tick sends the same bytes to thousands, so
-they are parsed once, whoever they came for. An answer is recognised by comparing it with what the last one of its kind
-taught (see `flyweight.http`); whatever differs is parsed in full. Between two chunks a stream keeps nothing but its
-entry in two columns (row and last `#n`, 8 bytes); `partial` holds the bytes of the few that stopped in mid-chunk.
+Reads are swept by the batch and put aside until there is a thousand of them, or nothing else to do; `loadgen.digest`
+then takes all of them apart at once. An answer is recognised by comparing it with what the last one of its kind taught
+(see `flyweight.http`); whatever differs is parsed in full. Between two chunks a stream keeps nothing but its entry in
+two columns (user and last `#n`, 8 bytes); two dicts hold the bytes of the few that stopped in mid-answer or mid-chunk.
 """
 
 import errno
 import os
-import re
 import socket
 import struct
 import time
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
 from itertools import repeat
 
 import numpy as np
@@ -24,6 +19,8 @@ from flyweight import chunks, http
 from flyweight.readiness import PLAIN, READ, Readiness
 from flyweight.sweep import sweep, without
 from loadgen.accounts import END_OF_STREAM, Accounts, Phase
+from loadgen.digest import Digest, Ints, Reads, digest
+from loadgen.parsing import NotOpened, after_welcome, parse_messages, whole_number
 
 _NOW = struct.pack("ii", 1, 0)
 """SO_LINGER: on, for no seconds."""
@@ -40,107 +37,11 @@ READS = 16
 DIGEST = 1024
 """Reads that are put aside before they are looked at: it costs a fixed price, whether for ten or for a thousand."""
 
-_NUMBERED = re.compile(rb"Recvd msg #(\d{1,9}): (?:tick (\d{1,18})\b)?")
+DIGEST_BYTES = 1 << 18
+"""The same for their bytes, which bounds what is put aside."""
 
-
-@dataclass(frozen=True)
-class Messages:
-    """What the bytes of a stream held, from the beginning of a chunk on."""
-
-    count: int
-    numbers: tuple[int, ...]
-    """`#n` of the numbered messages."""
-    consecutive: bool
-    ticks: tuple[int, ...]
-    rest: bytes
-    """The beginning of a chunk that is not whole."""
-    ended: bool
-    broken: bool
-    """What follows is no chunk."""
-
-
-@lru_cache(maxsize=64)
-def read_messages(data: bytes) -> Messages:
-    """Decode the chunks in `data` and the numbers in them."""
-    broken = False
-    try:
-        decoded = chunks.decode(data)
-    except chunks.ChunkError as error:
-        decoded = chunks.Decoded(error.payloads, b"", ended=False)
-        broken = True
-    found = [match for match in map(_NUMBERED.match, decoded.payloads) if match]
-    numbers = tuple(int(match[1]) for match in found)
-    consecutive = numbers == tuple(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
-    ticks = tuple(int(match[2]) for match in found if match[2])
-    return Messages(len(decoded.payloads), numbers, consecutive, ticks, decoded.rest, decoded.ended, broken)
-
-
-class NotOpened(Exception):
-    """An answer that does not open the connection; `code` is an errno, an HTTP status or END_OF_STREAM."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-def after_welcome(data: bytes, user: bytes) -> bytes | None:
-    """Return what follows the head and the chunk that names the user; None if they are not whole yet.
-
-    NotOpened: a status other than 200 (that status), no HTTP or no chunked body (EPROTO), a first chunk without the
-    user's id (EBADMSG), a body that ended (END_OF_STREAM).
-    """
-    try:
-        parsed = http.parse_response(data)
-        if parsed is None:
-            return None
-        response, body = parsed
-        if response.status != 200:
-            raise NotOpened(response.status)
-        if not response.chunked:
-            raise NotOpened(errno.EPROTO)
-        decoded = chunks.decode(body, most=1)
-    except (http.HeadError, chunks.ChunkError) as error:
-        raise NotOpened(errno.EPROTO) from error
-    if decoded.ended:
-        raise NotOpened(END_OF_STREAM)
-    if not decoded.payloads:
-        return None
-    if not any(_whole_number(user, decoded.payloads[0])):
-        raise NotOpened(errno.EBADMSG)
-    return decoded.rest
-
-
-def _whole_number(user: bytes, text: bytes) -> Iterator[re.Match[bytes]]:
-    return re.finditer(rb"(?<!\d)%b(?!\d)" % user, text)
-
-
-def _by_bytes(fds: list[int], read: list[bytes]) -> dict[bytes, list[int]]:
-    """Group descriptors by what was read from them."""
-    if read and read.count(read[0]) == len(read):
-        return {read[0]: fds}
-    groups: dict[bytes, list[int]] = {}
-    for fd, data in zip(fds, read, strict=True):
-        groups.setdefault(data, []).append(fd)
-    return groups
-
-
-Reads = tuple[list[int], list[bytes]]
-"""Descriptors, and what was read from each."""
-
-
-def _first_of_each(fds: list[int], read: list[bytes]) -> tuple[Reads, Reads]:
-    """Part what was read first from each descriptor from what was read from it after that."""
-    if len(set(fds)) == len(fds):
-        return (fds, read), ([], [])
-    seen: set[int] = set()
-    first: Reads = ([], [])
-    later: Reads = ([], [])
-    for fd, data in zip(fds, read, strict=True):
-        part = later if fd in seen else first
-        part[0].append(fd)
-        part[1].append(data)
-        seen.add(fd)
-    return first, later
+DIGEST_SECONDS = 0.25
+"""The longest that a read is put aside; when it was made is noted at once."""
 
 
 class Streams:
@@ -153,13 +54,11 @@ class Streams:
         self._user_of = self._users.data
         self._numbers = np.zeros(files_limit, np.uint32)  # by descriptor; the last message's #n
         self._number_of = self._numbers.data
-        self._partial: dict[int, bytes] = {}
+        self._begun_answers: dict[int, bytes] = {}
+        self._begun_chunks: dict[int, chunks.Beginning] = {}
         self._unread: list[int] = []
-        self._read_fds: list[int] = []  # what was read from open connections, in order, and not digested yet
-        self._read: list[bytes] = []
-        self._read_first_ns = self._read_last_ns = 0
+        self._reads = Reads()  # from open connections, in order, and not digested yet
         self._answers: dict[int, bytes] = {}  # by digits of the id: the whole answer, with %d for the id
-        self._tick_deliveries: Counter[int] = Counter()
         self.unsent: dict[int, bytes] = {}
         """What is still to be written of a request."""
         self.in_flight: dict[int, float] = {}
@@ -173,7 +72,7 @@ class Streams:
 
     def handle(self, events: list[tuple[int, int]]) -> None:
         """Read what the events announce. It is on the accounts after the next `digest`, which comes by itself when
-        enough has been read, and before anything ends.
+        enough has been read.
         """
         if self.unsent:
             for fd, _ in events:
@@ -181,43 +80,63 @@ class Streams:
                     self._write_request(fd)
         unread, self._unread = self._unread, []
         fds = [fd for fd, event in events if event == PLAIN]
-        if not self._read_fds:
-            self._read_first_ns = time.monotonic_ns()
+        began = time.monotonic_ns()
         read, failed = sweep(os.read, fds, repeat(READ_SIZE))
-        self._read_last_ns = time.monotonic_ns()
+        ended = time.monotonic_ns()
         broken = [(fds[index], error) for index, error in failed.items() if error != errno.EAGAIN]
         if failed:
             fds, read = without(failed, fds, read)
         if self.in_flight:
             fds, read = self._take_answers(fds, read)
-        self._read_fds += fds
-        self._read += read
+        if READ_SIZE in map(len, read):
+            for index in [index for index, data in enumerate(read) if len(data) == READ_SIZE]:
+                rest, error = self._read_on(fds[index], ends_hidden=False)
+                read[index] += rest
+                if error:
+                    broken.append((fds[index], error))
+        self._reads.add(fds, read, began, ended)
         if len(fds) < len(events):
             unread += [fd for fd, event in events if event != PLAIN]
-        if len(self._read_fds) >= DIGEST or unread or broken or READ_SIZE in map(len, read):
-            unread += [fd for fd, data in zip(fds, read, strict=True) if len(data) == READ_SIZE]
-            self._go_on(unread, broken)
-
-    def _go_on(self, unread: list[int], broken: list[tuple[int, int]]) -> None:
-        """Digest; then end who is broken and read on where more may be waiting."""
-        self.digest()
+        for fd in unread:
+            began = time.monotonic_ns()
+            data, error = self._read_on(fd, ends_hidden=True)
+            self._reads.add([fd] if data else [], [data], began, time.monotonic_ns())
+            if error is not None:
+                broken.append((fd, error))
+        if broken or len(self._reads) >= DIGEST or self._reads.size >= DIGEST_BYTES:
+            self.digest()
         for fd, error in broken:
             if self._user_of[fd]:
                 self._end(fd, error)
-        for fd in unread:
-            self._read_on(fd)
-        self._count_ticks()
 
     def digest(self) -> None:
         """Account for everything that was read."""
-        left = self._read_fds, self._read
-        self._read_fds, self._read = [], []
-        while left[0]:
-            # What one descriptor sent must be seen in order; what others sent meanwhile may be grouped across it.
-            (fds, read), left = _first_of_each(*left)
-            for data, members in _by_bytes(fds, read).items():
-                self._receive(data, [fd for fd in members if self._user_of[fd]])
-        self._count_ticks()
+        reads, self._reads = self._reads, Reads()
+        if not len(reads):
+            return
+        found = digest(reads, self._begun_chunks.keys())
+        over: dict[int, int] = {}
+        size = reads.size
+        for index in found.left:
+            if reads.fds[index] in over:
+                size -= len(reads.data[index])  # what was read before ended it
+            elif (code := self._consume(reads, index, found)) is not None:
+                over[reads.fds[index]] = code
+        self._accounts.received(found.chunks, size)
+        self._check_sequence(*found.numbered())
+        for number, deliveries in found.ticks.items():
+            self._accounts.ticks.count(number, deliveries, reads.first, reads.last)
+        if found.messages:
+            self._accounts.messages(found.messages, reads.first, reads.last)
+            index_column, planned, late = found.stamped()
+            self._accounts.latencies(reads.times()[index_column], planned, late)
+        for fd, code in over.items():
+            self._end(fd, code)
+
+    @property
+    def digest_due(self) -> float:
+        """When `digest` has to be called, by time.monotonic()."""
+        return self._reads.first / 1e9 + DIGEST_SECONDS if len(self._reads) else float("inf")
 
     @property
     def has_unread(self) -> bool:
@@ -250,13 +169,13 @@ class Streams:
             sweep(os.close, fds)
         return len(fds)
 
-    def _take_answers(self, fds: list[int], read: list[bytes]) -> Reads:
+    def _take_answers(self, fds: list[int], read: list[bytes]) -> tuple[list[int], list[bytes]]:
         """Handle what belongs to connections in flight; return what does not."""
         if self._are_plain_answers(fds, read):
             self._open(fds)
             self._accounts.received(len(fds), len(read[0]) * len(read))
             return [], []
-        others: Reads = ([], [])
+        others: tuple[list[int], list[bytes]] = ([], [])
         for fd, data in zip(fds, read, strict=True):
             if fd not in self.in_flight:
                 others[0].append(fd)
@@ -272,7 +191,7 @@ class Streams:
 
     def _are_plain_answers(self, fds: list[int], read: list[bytes]) -> bool:
         """Whether all of them are whole answers like one before, of connections in flight: compared in one go."""
-        if not fds or not self._partial.keys().isdisjoint(fds) or not all(map(self.in_flight.__contains__, fds)):
+        if not fds or not self._begun_answers.keys().isdisjoint(fds) or not all(map(self.in_flight.__contains__, fds)):
             return False
         users = self._users[fds].tolist()
         digits = len(str(min(users)))
@@ -286,7 +205,7 @@ class Streams:
 
     def _answer(self, fd: int, data: bytes) -> None:
         """Parse an answer that is not like the ones before it."""
-        whole = self._partial.pop(fd, b"") + data
+        whole = self._begun_answers.pop(fd, b"") + data
         user = b"%d" % self._user_of[fd]
         if not data:
             self._end(fd, END_OF_STREAM)
@@ -297,73 +216,80 @@ class Streams:
             self._end(fd, error.code)
             return
         if rest is None:
-            self._partial[fd] = whole
+            self._begun_answers[fd] = whole
         else:
             if not rest and len(whole) < READ_SIZE:
-                *_, last = _whole_number(user, whole)  # in the welcome: nothing comes behind it
+                *_, last = whole_number(user, whole)  # in the welcome: nothing comes behind it
                 self._answers[len(user)] = http.numbered(whole[: last.start()], whole[last.end() :])
             self._open([fd])
             self._accounts.received(1, len(whole) - len(rest))
             if rest:
-                self._receive(rest, [fd])
+                now = time.monotonic_ns()
+                self._reads.add([fd], [rest], now, now)
 
-    def _receive(self, data: bytes, fds: list[int]) -> None:
-        """Account for the same bytes read from each of the descriptors, all open."""
-        if not data:
-            self._end_all(fds, END_OF_STREAM)
-            return
-        self._accounts.received(0, len(data) * len(fds))
-        if self._partial:
-            begun = [fd for fd in fds if fd in self._partial]
-            fds = [fd for fd in fds if fd not in self._partial]
-            for fd in begun:
-                self._consume(self._partial.pop(fd) + data, [fd])
-        if fds:
-            self._consume(data, fds)
+    def _consume(self, reads: Reads, index: int, found: Digest) -> int | None:
+        """Take apart one read of a connection that is, or gets, in the middle of a chunk.
 
-    def _consume(self, data: bytes, fds: list[int]) -> None:
-        messages = read_messages(data)
-        if messages.count:
-            self._accounts.received(messages.count * len(fds), 0)
-        if messages.numbers:
-            self._check_sequence(messages, fds)
-        for number in messages.ticks:
-            self._tick_deliveries[number] += len(fds)
+        Returns what ended it: END_OF_STREAM, EPROTO, or None while it goes on.
+        """
+        fd, data = reads.fds[index], reads.data[index]
+        begun = self._begun_chunks.get(fd)
+        if data and begun is not None:
+            whole = begun.add(data)
+            if whole is None:
+                return None
+            data = whole
+            del self._begun_chunks[fd]
+        messages = parse_messages(data)
+        found.add(messages, [fd], [index])
         if messages.broken or messages.ended:
-            self._end_all(fds, errno.EPROTO if messages.broken else END_OF_STREAM)
-        elif messages.rest:
-            self._partial.update(zip(fds, repeat(messages.rest), strict=False))
+            return errno.EPROTO if messages.broken else END_OF_STREAM
+        if messages.rest:
+            self._begun_chunks[fd] = chunks.Beginning(messages.rest)
+        return None
 
-    def _check_sequence(self, messages: Messages, fds: list[int]) -> None:
-        members = np.array(fds)
-        if messages.consecutive and (self._numbers[members] == messages.numbers[0] - 1).all():
-            self._numbers[members] = messages.numbers[-1]
+    def _check_sequence(self, fds: Ints, numbers: Ints, order: Ints) -> None:
+        """Hold each message's `#n` against the one before it of its connection."""
+        by_connection = np.lexsort((order, fds))
+        fds, numbers = fds[by_connection], numbers[by_connection]
+        before = np.append(0, numbers)[: len(numbers)]
+        first = np.append(len(fds) > 0, fds[1:] != fds[:-1])[: len(fds)]
+        before[first] = self._numbers[fds[first]]
+        if (numbers - before == 1).all():
+            self._numbers[fds] = numbers  # of several of a connection the last one stays
             return
         missing = repeated = 0
-        for fd in fds:
-            for number in messages.numbers:
-                step = number - self._number_of[fd]
-                missing += max(0, step - 1)
-                repeated += step < 1
-                self._number_of[fd] = max(number, self._number_of[fd])
+        for fd, number in zip(fds.tolist(), numbers.tolist(), strict=True):
+            step = number - self._number_of[fd]
+            missing += max(0, step - 1)
+            repeated += step < 1
+            self._number_of[fd] = max(number, self._number_of[fd])
         self._accounts.out_of_sequence(missing, repeated)
 
-    def _read_on(self, fd: int) -> None:
-        """Read a descriptor until nothing is left, but `READS` times at the most: the others have their turn."""
+    def _read_on(self, fd: int, ends_hidden: bool) -> tuple[bytes, int | None]:
+        """Read a descriptor until nothing is left, but `READS` times at the most: the others have their turn.
+
+        An end may hide behind the data, unless the events say that there is none. Returns what an open connection got,
+        and how it ended: END_OF_STREAM, an errno, or None.
+        """
+        pieces: list[bytes] = []
         for _ in range(READS):
-            if not self._user_of[fd]:
-                return  # what was read before ended it
             try:
                 data = os.read(fd, MORE)
             except OSError as error:
-                if error.errno != errno.EAGAIN:
-                    self._end(fd, error.errno or errno.EIO)
-                return
+                return b"".join(pieces), None if error.errno == errno.EAGAIN else error.errno or errno.EIO
             if fd in self.in_flight:
                 self._answer(fd, data)
+                if not self._user_of[fd]:
+                    return b"", None  # that ended it
+            elif not data:
+                return b"".join(pieces), END_OF_STREAM
             else:
-                self._receive(data, [fd])
+                pieces.append(data)
+                if len(data) < MORE and not ends_hidden:
+                    return b"".join(pieces), None
         self._unread.append(fd)
+        return b"".join(pieces), None
 
     def _write_request(self, fd: int) -> None:
         request = self.unsent[fd]
@@ -379,15 +305,6 @@ class Streams:
             del self.unsent[fd]
             self._readiness.modify(fd, READ)
 
-    def _count_ticks(self) -> None:
-        for number, deliveries in self._tick_deliveries.items():
-            self._accounts.ticks.count(number, deliveries, self._read_first_ns, self._read_last_ns)
-        self._tick_deliveries.clear()
-
-    def _end_all(self, fds: list[int], code: int) -> None:
-        for fd in fds:
-            self._end(fd, code)
-
     def _end(self, fd: int, code: int) -> None:
         """Close a connection that ended by itself, and account for it."""
         user = self._user_of[fd]
@@ -395,7 +312,8 @@ class Streams:
             self._accounts.closed_early(user, code)
         else:
             self._accounts.failed(user, self._phase(fd, code), code)
-        self._partial.pop(fd, None)
+        self._begun_answers.pop(fd, None)
+        self._begun_chunks.pop(fd, None)
         self.unsent.pop(fd, None)
         self._user_of[fd] = 0
         os.close(fd)

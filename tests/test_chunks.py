@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flyweight.chunks import MAX_CHUNK, ChunkError, Decoded, decode, encode
+from flyweight.chunks import MAX_CHUNK, Beginning, ChunkError, Decoded, decode, encode
 
 ANSWER_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -43,6 +43,9 @@ MALFORMED = [
     b"\x00",
     b"HTTP/1.1 200 OK\r\n",
 ]
+
+
+CHUNK_TEXT = st.binary(min_size=1, max_size=50).map(encode)
 
 
 def feed(pieces: list[bytes]) -> Decoded:
@@ -157,6 +160,31 @@ def test_an_endless_size_line_is_refused_within_a_bound() -> None:
 def test_a_long_size_line_is_judged_alike_whole_and_in_pieces(length: int) -> None:
     data = b"5;" + b"x" * length + b"\r\nhello\r\n"
     assert outcome([data]) == outcome(bytewise(data))
+
+
+@given(chunk=CHUNK_TEXT, first=st.integers(0, 60), cuts=st.lists(st.integers(1, 60)))
+def test_a_beginning_is_handed_back_as_soon_as_there_is_more_to_find(chunk: bytes, first: int, cuts: list[int]) -> None:
+    """What is collected is decoded again exactly when that finds something new: a chunk, an error, or a longer line."""
+    first = min(first, len(chunk))
+    if decode(chunk[:first]).payloads or first == len(chunk):
+        return
+    beginning, known = Beginning(chunk[:first]), chunk[:first]
+    for start, end in pairwise([first, *sorted(first + cut for cut in cuts), len(chunk) + 60]):
+        piece = (chunk + b"x" * 60)[start:end]
+        known += piece
+        handed = beginning.add(piece)
+        if handed is not None:
+            assert handed == known
+            return
+        assert decode(known).payloads == []
+    raise AssertionError("a whole chunk was kept back")
+
+
+def test_a_large_chunk_in_tiny_pieces_is_handed_back_once() -> None:
+    data = encode(b"x" * 50_000)
+    beginning = Beginning(data[:10])
+    handed = [beginning.add(data[at : at + 1]) for at in range(10, len(data))]
+    assert [whole for whole in handed if whole is not None] == [data[:-1], data]
 
 
 def test_an_empty_chunk_is_not_written() -> None:

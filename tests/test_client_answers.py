@@ -8,7 +8,7 @@ import pytest
 
 from loadgen import streams
 from loadgen.accounts import END_OF_STREAM, State
-from loadgen.streams import NotOpened, after_welcome
+from loadgen.parsing import NotOpened, after_welcome
 from tests.client_rig import DEADLINE, ClientRig, message, welcome
 from tests.support import HEAD, chunk
 

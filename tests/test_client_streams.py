@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.accounts import State
-from loadgen.streams import read_messages
+from loadgen.parsing import read_messages
 from tests.client_rig import FILES, ClientRig, message, welcome
 from tests.support import chunk
 
@@ -283,9 +283,8 @@ def test_the_accounts_are_the_same_however_the_bytes_are_split(
 
 def test_read_messages() -> None:
     found = read_messages(message(4) + chunk(b"hello") + message(5, b"tick 17") + b"5\r\nhe")
-    assert (found.count, found.numbers, found.consecutive, found.ticks) == (3, (4, 5), True, (17,))
+    assert (found.count, found.numbers, found.ticks) == (3, (4, 5), (17,))
     assert (found.rest, found.ended) == (b"5\r\nhe", False)
-    assert not read_messages(message(4) + message(6)).consecutive
     assert read_messages(message(1, b"ticket 5") + message(2, b"a tick 5")).ticks == ()
     assert read_messages(LAST).ended
     broken = read_messages(message(4) + b"nonsense\r\n")

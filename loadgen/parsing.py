@@ -1,0 +1,101 @@
+"""What the bytes of an answer and of a stream say: whether it opens, which messages there are. Pure.
+
+Answers are `after_welcome`; what follows is `read_messages`. A stream that could be split anywhere is parsed from the
+beginning of a chunk on; the caller keeps the rest.
+"""
+
+import errno
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from flyweight import chunks, http, stamp
+from loadgen.accounts import END_OF_STREAM
+
+_NUMBERED = re.compile(rb"Recvd msg #(\d{1,9}): (?:tick (\d{1,18})\b|%b)?" % stamp.PATTERN.pattern)
+
+
+@dataclass(frozen=True)
+class Messages:
+    """What the bytes of a stream held, from the beginning of a chunk on."""
+
+    count: int
+    numbers: tuple[int, ...]
+    """`#n` of the numbered messages."""
+    ticks: tuple[int, ...]
+    stamps: tuple[tuple[int, int], ...]
+    """When each stamped message was planned, in ns, and how late it was published, in µs."""
+    rest: bytes
+    """The beginning of a chunk that is not whole."""
+    ended: bool
+    broken: bool
+    """What follows is no chunk."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the stream goes on with the beginning of a chunk."""
+        return not (self.rest or self.ended or self.broken)
+
+
+def parse_messages(data: bytes) -> Messages:
+    """Decode the chunks in `data` and the numbers in them; no data at all is the end."""
+    if not data:
+        return _END
+    broken = False
+    try:
+        decoded = chunks.decode(data)
+    except chunks.ChunkError as error:
+        decoded = chunks.Decoded(error.payloads, b"", ended=False)
+        broken = True
+    found = [match for match in map(_NUMBERED.match, decoded.payloads) if match]
+    numbers = tuple(int(match[1]) for match in found)
+    ticks = tuple(int(match[2]) for match in found if match[2])
+    stamps = tuple((int(match[3]), int(match[4])) for match in found if match[3])
+    return Messages(len(decoded.payloads), numbers, ticks, stamps, decoded.rest, decoded.ended, broken)
+
+
+read_messages = lru_cache(maxsize=64)(parse_messages)
+"""The same for reads that many connections get alike."""
+
+
+_END = Messages(0, (), (), (), b"", ended=True, broken=False)
+
+
+class NotOpened(Exception):
+    """An answer that does not open the connection; `code` is an errno, an HTTP status or END_OF_STREAM."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def after_welcome(data: bytes, user: bytes) -> bytes | None:
+    """Return what follows the head and the chunk that names the user; None if they are not whole yet.
+
+    NotOpened: a status other than 200 (that status), no HTTP or no chunked body (EPROTO), a first chunk without the
+    user's id (EBADMSG), a body that ended (END_OF_STREAM).
+    """
+    try:
+        parsed = http.parse_response(data)
+        if parsed is None:
+            return None
+        response, body = parsed
+        if response.status != 200:
+            raise NotOpened(response.status)
+        if not response.chunked:
+            raise NotOpened(errno.EPROTO)
+        decoded = chunks.decode(body, most=1)
+    except (http.HeadError, chunks.ChunkError) as error:
+        raise NotOpened(errno.EPROTO) from error
+    if decoded.ended:
+        raise NotOpened(END_OF_STREAM)
+    if not decoded.payloads:
+        return None
+    if not any(whole_number(user, decoded.payloads[0])):
+        raise NotOpened(errno.EBADMSG)
+    return decoded.rest
+
+
+def whole_number(user: bytes, text: bytes) -> Iterator[re.Match[bytes]]:
+    return re.finditer(rb"(?<!\d)%b(?!\d)" % user, text)
