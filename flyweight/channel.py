@@ -4,11 +4,14 @@ The socket keeps message boundaries, so there is no framing; end of file says th
 went. Both sides name the union of the structs they expect; anything else is a fault of ours and raises.
 """
 
+import errno
 import socket
 from typing import Any, Generic, TypeVar
 
 import msgspec
 import trio
+
+from flyweight.sweep import drain
 
 M = TypeVar("M")
 MAX_MESSAGE = 1 << 17
@@ -23,13 +26,16 @@ class Channel(Generic[M]):
     """One end of a pair: sends any `Message`, receives those of `kind`."""
 
     def __init__(self, sock: socket.socket, kind: Any) -> None:
+        self._plain = sock
         self._socket = trio.socket.from_stdlib_socket(sock)
+        self._sending = trio.Lock()  # no two tasks may wait for the same descriptor
         self._decoder = msgspec.msgpack.Decoder(kind)
 
     async def send(self, message: Message) -> bool:
         """Send; False if the other side is gone (which the receiver of this end hears as well)."""
         try:
-            await self._socket.send(msgspec.msgpack.encode(message))
+            async with self._sending:
+                await self._socket.send(msgspec.msgpack.encode(message))
         except (BrokenPipeError, ConnectionResetError):
             return False
         return True
@@ -42,6 +48,21 @@ class Channel(Generic[M]):
             return None
         message: M | None = self._decoder.decode(data) if data else None
         return message
+
+    def receive_waiting(self, most: int) -> list[M | None]:
+        """Return up to `most` messages that are there now; None behind the last one of a side that is gone."""
+        packets, error = drain(self._plain.recv, MAX_MESSAGE, most)
+        if b"" in packets or error == errno.ECONNRESET:
+            ended: list[M | None] = [None]
+            packets = [packet for packet in packets if packet]
+        else:
+            ended = []
+        return list(map(self._decoder.decode, packets)) + ended
+
+    @property
+    def descriptor(self) -> int:
+        """What to watch for messages that can be received."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         self._socket.close()

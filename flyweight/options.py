@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from flyweight import stamp
 from flyweight.errors import UsageError
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
@@ -72,10 +73,18 @@ def _port(text: str) -> int:
     return number
 
 
+def _message_size(text: str) -> int:
+    size = _count(text)
+    if not stamp.SIZE <= size <= stamp.MAX_TEXT:
+        raise ValueError(text)
+    return size
+
+
 duration = _parser(_duration, "a duration such as 10, 10s, 500ms or 2m")
 positive_duration = _parser(_positive_duration, "a duration of more than 0, such as 10, 10s, 500ms or 2m")
 count = _parser(_count, "a whole number from 1 on")
 rate = _parser(_rate, "a number a second such as 5000")
+message_size = _parser(_message_size, f"{stamp.SIZE} bytes (the stamp a message begins with) to {stamp.MAX_TEXT:,}")
 port = _parser(_port, "a port from 0 to 65535")
 
 

@@ -15,10 +15,15 @@ FRONT_LEDGER: np.dtype[Any] = np.dtype(
         ("slow", "i8"),
         ("excess", "i8"),
         ("accept_errors", "i8"),
+        ("deliveries", "i8"),
+        ("undeliverable", "i8"),
+        ("turn", "i8"),
         ("rejected", "i8", (600,)),
         ("ticks", TICK, (TICKS,)),
     ]
 )
 """open: streams open now · logins: streams ever opened · bytes: written · dropped: bytes read and dropped after a
-request · slow: disconnected because they did not read · excess: disconnected because they kept sending · rejected:
-refusals by HTTP status."""
+request · slow: disconnected because they did not read · excess: disconnected because they kept sending · deliveries:
+messages of the router that were written · undeliverable: those whose user had gone by then · turn: the last one of the
+router's that is written · rejected: refusals by HTTP
+status."""

@@ -1,9 +1,13 @@
 """What `comet` says: heads, welcome, refusals and messages, as bytes. Pure, but for the clock of the Date header."""
 
 import time
+from collections.abc import Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+
+import numpy as np
+import numpy.typing as npt
 
 from flyweight import chunks, http
 
@@ -15,6 +19,17 @@ WELCOME = b"Welcome, user %b\n"
 def message(number: int, text: bytes) -> bytes:
     """The `number`th message of one connection, without framing."""
     return b"Recvd msg #%d: %b\n" % (number, text)
+
+
+_CHUNK = b"%%x\r\n%b\r\n" % message(0, b"%b").replace(b"#0", b"#%d")
+_POWERS = 10 ** np.arange(1, 10)
+
+
+def chunked_messages(numbers: npt.NDArray[np.uint32], texts: Sequence[bytes | memoryview]) -> list[bytes]:
+    """The messages of connections that have come to `numbers[i]`, each framed as a chunk."""
+    around = len(message(0, b"")) + np.searchsorted(_POWERS, numbers, "right")  # a digit is counted already
+    sizes = np.fromiter(map(len, texts), np.intp, len(texts)) + around
+    return list(map(_CHUNK.__mod__, zip(sizes.tolist(), numbers.tolist(), texts, strict=True)))
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,9 @@
 """`comet`: the command line. Parses, calls one function, prints."""
 
+import ipaddress
 import json
 import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import trio
@@ -9,12 +11,18 @@ import typer
 
 from flyweight import options as opt
 from flyweight.command import run_command
+from flyweight.errors import UsageError
+from server_under_test import cli_messages, cli_store
 from server_under_test.limits import Limits
 from server_under_test.server import Options, Server, serve
 
 _DEFAULTS = Limits()
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+app.add_typer(cli_messages.app)
+app.add_typer(cli_store.app)
 
 
 @app.callback()
@@ -38,6 +46,11 @@ def serve_command(
     ] = None,
     control_host: Annotated[str, typer.Option(help="Address of the control API.")] = "127.0.0.1",
     control_port: Annotated[Any, typer.Option(parser=opt.port, metavar="PORT", help="0: any free one.")] = 8001,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="COMET_TOKEN", metavar="TEXT", help="Every call of the control API has to bring it."),
+    ] = None,
+    db: Annotated[Path | None, typer.Option(metavar="DIR", help="Subscription store, made by comet load.")] = None,
     limit_head_size: Annotated[
         Any, typer.Option(parser=opt.count, metavar="BYTES", help="Longest request head; past it 431.")
     ] = _DEFAULTS.head_size,
@@ -52,11 +65,17 @@ def serve_command(
     ] = _DEFAULTS.excess,
     parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Serve GET /test/<id>: a stream that welcomes the id and never ends. Stop with Ctrl-C or SIGTERM."""
+    """Serve GET /test/<id>: a stream that welcomes the id, brings its messages and never ends. Stop with Ctrl-C."""
     given = dict(locals())
-    opt.check(given)
+    problems = opt.problems(given)
+    if token is None and not _is_loopback(control_host):
+        problems.append(f"--control-host {control_host} is open to others: it takes a --token, or set COMET_TOKEN.")
+    if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
+        problems.append("--token takes printable ASCII.")
+    if problems:
+        raise UsageError(*problems)
     limits = Limits(limit_head_size, limit_head_time, limit_pending, limit_excess)
-    settings = Options(host, port, max_users, workers, tick, control_host, control_port, limits)
+    settings = Options(host, port, max_users, workers, tick, control_host, control_port, token, db, limits)
 
     def announce(server: Server, control: int) -> None:
         if parent_fd is None:
@@ -66,6 +85,13 @@ def serve_command(
             os.write(parent_fd, json.dumps({"port": server.address[1], "control": control}).encode() + b"\n")
 
     trio.run(serve, settings, parent_fd, announce)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
-"""The control API of `comet serve`: health, figures, the ticker. Starlette on hypercorn's trio worker.
+"""The control API of `comet serve`: health, figures, the ticker, messages. Starlette on hypercorn's trio worker.
 
-Bound to loopback unless told otherwise: it tells process ids and lets anyone who reaches it send ticks.
+It tells process ids and lets anyone who reaches it send messages, so it is bound to loopback unless there is a token,
+which then every call has to bring.
 """
 
+import hmac
 import os
 import socket
 from http import HTTPStatus
@@ -14,17 +16,25 @@ import numpy as np
 import trio
 from hypercorn.config import Config
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flyweight.limits import read_memory
 from flyweight.memory import ProcessMeter
+from server_under_test import messages_api
+from server_under_test.bodies import read_body
 
 if TYPE_CHECKING:
     from server_under_test.server import Server
 
-MAX_BODY = 4096
+MAX_TICK_ORDER = 4096
+"""Bytes."""
+
+
+COUNTS = ("open", "logins", "bytes", "dropped", "slow", "excess", "deliveries", "undeliverable")
 
 
 class TickOrder(msgspec.Struct, frozen=True):
@@ -38,7 +48,7 @@ def stats(server: "Server", meter: ProcessMeter) -> dict[str, Any]:
     rejected = server.ledger.total("rejected")
     meter.read(server.pids)
     memory = read_memory()
-    counts = {name: int(server.ledger.total(name)) for name in ("open", "logins", "bytes", "dropped", "slow", "excess")}
+    counts = {name: int(server.ledger.total(name)) for name in COUNTS}
     return {
         "connections": counts.pop("open"),
         **counts,
@@ -50,6 +60,11 @@ def stats(server: "Server", meter: ProcessMeter) -> dict[str, Any]:
         "tick_seconds": server.tick_seconds,
         "ticking": server.ticking,
         "ticks_skipped": server.ticks_skipped,
+        "messages": server.router.messages,
+        "routed": server.router.deliveries,
+        "subscriptions": None
+        if server.store is None
+        else dict(zip(("subjects", "pairs"), server.store.counts(), strict=True)),
         "ticks": [
             {"number": number, "planned": server.ticks_planned.get(number), "sent": sent, "first": first, "last": last}
             for number, (sent, first, last) in server.ledger.ticks().items()
@@ -57,7 +72,24 @@ def stats(server: "Server", meter: ProcessMeter) -> dict[str, Any]:
     }
 
 
-def application(server: "Server") -> Starlette:
+def with_token(application: ASGIApp, token: str) -> ASGIApp:
+    """Let only those calls through that bring the token as `Authorization: Bearer ...`."""
+    expected = f"Bearer {token}".encode()
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        given = dict(scope.get("headers", ())).get(b"authorization", b"")
+        if scope["type"] == "http" and not hmac.compare_digest(given, expected):
+            answer = PlainTextResponse(
+                "This call needs the token: Authorization: Bearer ...\n", HTTPStatus.UNAUTHORIZED
+            )
+            await answer(scope, receive, send)
+        else:
+            await application(scope, receive, send)
+
+    return guard
+
+
+def application(server: "Server") -> ASGIApp:
     """Return the control API of a server as an ASGI application."""
     meter = ProcessMeter()
 
@@ -68,13 +100,8 @@ def application(server: "Server") -> Starlette:
         return JSONResponse(stats(server, meter))
 
     async def put_tick(request: Request) -> Response:
-        body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > MAX_BODY:
-                return PlainTextResponse("The body is too large.\n", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         try:
-            order = msgspec.json.decode(body, type=TickOrder)
+            order = msgspec.json.decode(await read_body(request, MAX_TICK_ORDER), type=TickOrder)
         except msgspec.DecodeError as error:
             return PlainTextResponse(
                 f'Send {{"seconds": 2.5}} or {{"seconds": null}}: {error}\n', HTTPStatus.BAD_REQUEST
@@ -84,13 +111,21 @@ def application(server: "Server") -> Starlette:
         server.set_tick(order.seconds)
         return JSONResponse({"seconds": order.seconds})
 
-    return Starlette(
+    starlette = Starlette(
         routes=[
             Route("/healthz", healthz),
             Route("/stats", get_stats),
             Route("/tick", put_tick, methods=["PUT"]),
-        ]
+            *messages_api.routes(server.router, server.store),
+        ],
+        exception_handlers={HTTPException: _explain},
     )
+    return starlette if server.options.token is None else with_token(starlette, server.options.token)
+
+
+async def _explain(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
 
 
 async def serve(server: "Server", sock: socket.socket) -> None:

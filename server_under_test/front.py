@@ -1,30 +1,37 @@
 """A front: a server worker that holds connections and writes to them what it is told. It knows nobody but its own.
 
-In: a `FrontSpecification` with the shared listener and the ledger, then `Accept`, `Tick` and `Stop`. Out: `Ready`,
-`Full` and `Room` (the parent hands the listener on), `Stopped`. Fails: connections one by one, counted; anything else
-ends the process, which the parent sees. A front that has nothing to do does not wake up.
+In: a `FrontSpecification`, the listener and what else all fronts share, then `Accept`, `Tick`, `Deliver`, `Stop`.
+Out: `Ready`, `Full` and `Room` (the parent hands the listener on), `Stopped`. Fails: connections one by one, counted;
+anything else ends the process, which the parent sees. A front that has nothing to do does not wake up.
 """
 
 import socket
 import time
-from functools import partial
+from typing import Any
 
 import msgspec
+import numpy.typing as npt
 import trio
 
 from flyweight.channel import Channel, Message
 from flyweight.ledger import Ledger
 from flyweight.limits import FILES_RESERVE, raise_files_limit
-from flyweight.readiness import Readiness
+from flyweight.readiness import LEVEL, Readiness
 from server_under_test.accounts import FRONT_LEDGER
+from server_under_test.bus import Bus, Deliver
 from server_under_test.limits import Limits
 from server_under_test.outbox import Outbox
 from server_under_test.reception import Reception
 from server_under_test.requests import Requests
-from server_under_test.streams import Streams, TickSender
+from server_under_test.senders import MessageSender, TickSender
+from server_under_test.streams import Streams
+from server_under_test.whereabouts import Whereabouts
+
+ORDERS = 4
+"""Orders taken in one turn."""
 
 WRITES = 512
-"""Deliveries of one slice of a tick; what else is due is looked at between two slices."""
+"""Deliveries of one slice; what else is due is looked at between two slices."""
 
 
 class FrontSpecification(msgspec.Struct, frozen=True):
@@ -72,7 +79,7 @@ class Stopped(Message, frozen=True):
     """All connections are closed."""
 
 
-ToFront = Accept | Tick | Stop
+ToFront = Accept | Tick | Deliver | Stop
 FromFront = Ready | Ticked | Full | Room | Stopped
 
 
@@ -80,36 +87,52 @@ class Front:
     """What one front does; `turn` is all there is to do at one time."""
 
     def __init__(
-        self, spec: FrontSpecification, listener: socket.socket, readiness: Readiness, ledger: Ledger, files_limit: int
+        self,
+        spec: FrontSpecification,
+        channel: Channel[ToFront],
+        listener: socket.socket,
+        readiness: Readiness,
+        row: npt.NDArray[Any],
+        whereabouts: Whereabouts,
+        bus: Bus,
+        files_limit: int,
     ) -> None:
-        row = ledger.row(spec.worker)
+        self._channel = channel
         self._readiness = readiness
         self._listener = listener.fileno()
         self._capacity = files_limit - FILES_RESERVE
-        self._streams = Streams(Outbox(spec.limits.pending, readiness.modify), row, files_limit, spec.limits.excess)
+        outbox, places = Outbox(spec.limits.pending, readiness.modify), whereabouts.of_front(spec.worker)
+        self._streams = Streams(outbox, row, files_limit, spec.limits.excess, places)
         requests = Requests(spec.max_users, spec.limits.head_size)
         self._reception = Reception(listener, readiness, self._streams, requests, spec.limits, row)
         self._ticks = TickSender(self._streams, row)
+        self._messages = MessageSender(self._streams, bus, row)
         self.stopping = False
         self.full = False
         self.news: list[Message] = []
         self.has_news = trio.Event()
+        readiness.register(channel.descriptor, LEVEL)
 
     def obey(self, order: ToFront | None) -> None:
-        """Take an order; None (the parent is gone) means to stop."""
+        """Carry out an order; None (the parent is gone) means to stop."""
         match order:
             case Accept(on=on):
                 self._reception.watch(on)
             case Tick(number=number):
                 self._ticks.begin(number)
+            case Deliver():
+                self._messages.begin(order)
             case _:
                 self.stopping = True
-        self._readiness.wake()
 
     def turn(self) -> bool:
         """Poll, accept, read, write; return whether there was anything to do."""
         events = self._readiness.poll()
         worked = bool(events)
+        if worked and self._channel.descriptor in dict(events):
+            events = [event for event in events if event[0] != self._channel.descriptor]
+            for order in self._channel.receive_waiting(ORDERS):
+                self.obey(order)
         if self._reception.watching and worked:
             events = [event for event in events if event[0] != self._listener]
             self._reception.accept()
@@ -125,6 +148,9 @@ class Front:
             worked = True
             if not self._ticks.send_some(WRITES):
                 self._tell(Ticked())
+        if self._messages.under_way:
+            worked = True
+            self._messages.send_some(WRITES)
         self._streams.publish_counts()
         self._check_room()
         return worked
@@ -154,13 +180,18 @@ class Front:
 
 
 async def run(
-    spec: FrontSpecification, channel: Channel[ToFront], listener: socket.socket, ledger: Ledger, files_limit: int
+    spec: FrontSpecification,
+    channel: Channel[ToFront],
+    listener: socket.socket,
+    row: npt.NDArray[Any],
+    whereabouts: Whereabouts,
+    bus: Bus,
+    files_limit: int,
 ) -> None:
     """Be a front until told to stop, or until the parent is gone."""
     with Readiness() as readiness:
-        front = Front(spec, listener, readiness, ledger, files_limit)
+        front = Front(spec, channel, listener, readiness, row, whereabouts, bus, files_limit)
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(_obey, channel, front)
             tasks.start_soon(_report, channel, front)
             await readiness.turns(front.turn, front.deadline, lambda: front.stopping)
             tasks.cancel_scope.cancel()
@@ -168,11 +199,6 @@ async def run(
             await trio.lowlevel.checkpoint()
     listener.close()
     await channel.send(Stopped())
-
-
-async def _obey(channel: Channel[ToFront], front: Front) -> None:
-    while not front.stopping:
-        front.obey(await channel.receive())
 
 
 async def _report(channel: Channel[ToFront], front: Front) -> None:
@@ -186,9 +212,12 @@ async def _report(channel: Channel[ToFront], front: Front) -> None:
 
 
 def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
-    """Entry of the worker process (see `flyweight.nursery`); the descriptors are the ledger and the listener."""
+    """Entry of the worker process (see `flyweight.nursery`); its descriptors: ledger, listener, whereabouts, bus."""
     spec = msgspec.msgpack.decode(specification, type=FrontSpecification)
     files_limit = raise_files_limit()
     ledger = Ledger(FRONT_LEDGER, spec.workers, descriptors[0])
     listener = socket.socket(fileno=descriptors[1])
-    trio.run(partial(run, spec, Channel(sock, ToFront), listener, ledger, files_limit))
+    whereabouts = Whereabouts(spec.max_users, spec.workers, files_limit, descriptors[2])
+    bus = Bus(descriptors[3])
+    channel = Channel[ToFront](sock, ToFront)
+    trio.run(run, spec, channel, listener, ledger.row(spec.worker), whereabouts, bus, files_limit)

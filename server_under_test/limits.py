@@ -1,6 +1,11 @@
-"""Bounds on what one connection may cost the server."""
+"""Bounds on what one connection, and one publisher, may cost the server."""
 
 import msgspec
+
+MAX_BATCH = 4096
+"""Lines of one batch for the control API."""
+
+MAX_BATCH_BYTES = 1 << 22
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ MAX_TAILS = 64
 
 PREFIX = b"GET /test/"
 MAX_DIGITS = 9
+MAX_USERS = 10**MAX_DIGITS - 1
 
 _PATH = re.compile(r"(?:(?i:http)://[^/?#]*)?/test(?:/(?P<id>[^/?#]*)/?)?(?:\?.*)?")
 """In origin-form, or in absolute-form, which a server must accept as well (RFC 9112, section 3.2.2)."""
@@ -46,7 +47,7 @@ class Requests:
     """Reads requests; remembers what common ones look like."""
 
     def __init__(self, max_users: int, max_head: int) -> None:
-        self._max_users = min(max_users, 10**MAX_DIGITS - 1)
+        self._max_users = min(max_users, MAX_USERS)
         self._max_head = max_head
         self._tails: set[bytes] = set()
 

@@ -2,8 +2,8 @@
 
 The fronts share the listener, but only as many watch it at a time as there are cores: a listener that all of them
 watched would wake all of them for every connection. A front that is full says so, and the next one takes its place.
-The parent writes nothing to connections; it hands on turns, sends ticks, and adds up the fronts' ledger for the
-control API. It ends in order on SIGTERM, on SIGINT, or when the process that started it is gone.
+The parent writes nothing to connections; it hands on turns, sends ticks, routes messages, and adds up the fronts'
+ledger for the control API. It ends in order on SIGTERM, on SIGINT, or when the process that started it is gone.
 """
 
 import os
@@ -11,7 +11,9 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import msgspec
 import trio
@@ -22,7 +24,12 @@ from flyweight.limits import cores, raise_files_limit, workers_for
 from flyweight.workers import Worker, Workers, open_workers
 from server_under_test import front
 from server_under_test.accounts import FRONT_LEDGER
+from server_under_test.bus import Bus, Deliver
 from server_under_test.limits import Limits
+from server_under_test.requests import MAX_USERS
+from server_under_test.router import Router
+from server_under_test.subscriptions import Store
+from server_under_test.whereabouts import Whereabouts
 
 BACKLOG = 65535
 """Asked for; the kernel takes at most net.core.somaxconn."""
@@ -31,6 +38,9 @@ DEFER_SECONDS = 5
 """How long the kernel waits for a request before it wakes a front for a silent client (TCP_DEFER_ACCEPT)."""
 
 STOP_SECONDS = 30.0
+
+NEVER = 2**62
+"""A turn of the router's that is later than all of them."""
 
 TICK_SECONDS = 60.0
 """The longest wait for one front to write a tick before the next front has its turn."""
@@ -47,6 +57,8 @@ class Options:
     tick: float | None = None
     control_host: str = "127.0.0.1"
     control_port: int = 8001
+    token: str | None = None
+    db: Path | None = None
     limits: Limits = field(default_factory=Limits)
 
 
@@ -67,11 +79,24 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server:
-    """A running server: its fronts, its ticker, its counts."""
+    """A running server: its fronts, its ticker, its router, its counts."""
 
-    def __init__(self, options: Options, listener: socket.socket, workers: Workers, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        options: Options,
+        listener: socket.socket,
+        workers: Workers,
+        ledger: Ledger,
+        whereabouts: Whereabouts,
+        bus: Bus,
+        store: Store | None,
+    ) -> None:
         self.options = options
         self.ledger = ledger
+        self.store = store
+        self.router = Router(whereabouts, store, bus, self._tell, ledger.rows["turn"])
+        self._whereabouts = whereabouts
+        self._bus = bus
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self.workers = workers
         self.tick_seconds = options.tick
@@ -95,7 +120,8 @@ class Server:
             msgspec.msgpack.encode(front.FrontSpecification(number, count, options.max_users, options.limits))
             for number in range(count)
         ]
-        await self.workers.start(specifications, front.FromFront, [self.ledger.descriptor, self._listener.fileno()])
+        shared = [self.ledger.descriptor, self._listener.fileno(), self._whereabouts.descriptor, self._bus.descriptor]
+        await self.workers.start(specifications, front.FromFront, shared)
         for worker in self.workers.all:
             if not isinstance(await worker.channel.receive(), front.Ready):
                 raise WorkerFault("A front ended before it was up; see above for its reason.")
@@ -115,6 +141,8 @@ class Server:
                     self._watching.remove(worker)
             await self._hand_on()
         self.ledger.rows["open"][worker.number] = 0  # a front that was killed could not say so
+        self.ledger.rows["turn"][worker.number] = NEVER  # nobody is to wait for it
+        self._whereabouts.forget_front(worker.number)
         self._ticked.setdefault(worker, trio.Event()).set()
         self._watching = [other for other in self._watching if other is not worker]
         self._with_room = [other for other in self._with_room if other is not worker]
@@ -129,6 +157,9 @@ class Server:
             worker = self._with_room.pop(0)
             self._watching.append(worker)
             await worker.channel.send(front.Accept(True))
+
+    async def _tell(self, number: int, order: Deliver) -> None:
+        await self.workers.all[number].channel.send(order)
 
     def set_tick(self, seconds: float | None) -> None:
         """Send a message to every connection each `seconds` from now on; None: no longer."""
@@ -213,16 +244,23 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
     from server_under_test import control  # brings a web framework: only the parent needs it, no front
 
     files_limit = raise_files_limit()
+    options = replace(options, max_users=min(options.max_users, MAX_USERS))
     count = workers_for(options.max_users, files_limit, options.workers)
-    with listen(options.host, options.port) as listener, listen(options.control_host, options.control_port) as api:
+    with (
+        nullcontext(None) if options.db is None else Store(options.db) as store,
+        listen(options.host, options.port) as listener,
+        listen(options.control_host, options.control_port) as api,
+    ):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_SECONDS)
+        ledger, whereabouts = Ledger(FRONT_LEDGER, count), Whereabouts(options.max_users, count, files_limit)
         async with open_workers("server_under_test.front") as workers, trio.open_nursery() as tasks:
-            server = Server(options, listener, workers, Ledger(FRONT_LEDGER, count))
+            server = Server(options, listener, workers, ledger, whereabouts, Bus(), store)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 if parent is not None:
                     tasks.start_soon(_end_with, parent, tasks.cancel_scope)
                 await server.start_fronts(count, tasks)
                 tasks.start_soon(server.tick_on)
+                tasks.start_soon(server.router.run)
                 tasks.start_soon(control.serve, server, api)
                 announce(server, api.getsockname()[1])
                 async for _ in signals:

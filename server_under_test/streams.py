@@ -7,19 +7,20 @@ when its client goes, does not read, or keeps sending; each end is counted in th
 
 import errno
 import os
-import time
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from flyweight import chunks
-from flyweight.ledger import Counter, TickTable
+from flyweight.ledger import Counter
 from flyweight.readiness import PLAIN
 from flyweight.sweep import sweep, without
 from server_under_test import answers
+from server_under_test.bus import Rows
 from server_under_test.outbox import Outbox
+from server_under_test.whereabouts import Places
 
 READ_SIZE = 448
 MORE = 1 << 16
@@ -28,10 +29,14 @@ MORE = 1 << 16
 class Streams:
     """The streams of one front, by descriptor."""
 
-    def __init__(self, outbox: Outbox, row: npt.NDArray[Any], files_limit: int, max_excess: int) -> None:
+    def __init__(
+        self, outbox: Outbox, row: npt.NDArray[Any], files_limit: int, max_excess: int, places: Places
+    ) -> None:
         self._outbox = outbox
+        self._places = places
         self._logins, self._dropped, self._cut_off = (Counter(row, name) for name in ("logins", "dropped", "excess"))
         self._open, self._bytes, self._slow = (Counter(row, name) for name in ("open", "bytes", "slow"))
+        self._deliveries, self._undeliverable = Counter(row, "deliveries"), Counter(row, "undeliverable")
         self._max_excess = max_excess
         self._users = np.zeros(files_limit, np.uint32)  # 0 where no stream is open
         self._user_of = self._users.data
@@ -42,6 +47,7 @@ class Streams:
 
     def login(self, fds: list[int], users: list[int], first_bytes: list[bytes]) -> None:
         """Take over descriptors and write the first bytes of their answers."""
+        self._places.login(fds, users)
         self._users[fds] = users
         self._numbers[fds] = 0
         self.open += len(fds)
@@ -123,10 +129,36 @@ class Streams:
         else:
             self._leave(self._outbox.write_to_all(fds, chunk))
 
+    def deliver(self, rows: Rows) -> None:
+        """Write messages, each to the stream of its row if that is still the stream of the row's user.
+
+        Rows of one descriptor must stand next to each other; what it gets is written at once, in their order.
+        """
+        here = self._users[rows.fds] == rows.users
+        fds, which = rows.fds[here], rows.which[here]
+        self._undeliverable.add(len(here) - len(fds))
+        self._deliveries.add(len(fds))
+        if not len(fds):
+            return
+        row = np.arange(len(fds))
+        first = np.append(True, fds[1:] != fds[:-1])
+        numbers = self._numbers[fds] + (row - np.maximum.accumulate(row * first) + 1).astype(np.uint32)
+        self._numbers[fds] = numbers  # of several of a stream the last one stays
+        texts = rows.texts_of(which)
+        framed = answers.chunked_messages(numbers, texts)
+        if self._unchunked:
+            for at in [at for at, fd in enumerate(fds.tolist()) if fd in self._unchunked]:
+                framed[at] = answers.message(int(numbers[at]), bytes(texts[at]))
+        if not first.all():
+            ends = [*np.flatnonzero(first).tolist(), len(fds)]
+            framed = [b"".join(framed[start:end]) for start, end in pairwise(ends)]
+        self._leave(self._outbox.write(fds[first].tolist(), framed))
+
     def _leave(self, fds: list[int]) -> None:
         """Close streams that are over; one may be named twice, for two reasons."""
         fds = [fd for fd in dict.fromkeys(fds) if self._user_of[fd]]
         if fds:
+            self._places.logout(fds)
             self._users[fds] = 0
             self.open -= len(fds)
             for fd in fds:
@@ -146,32 +178,3 @@ class Streams:
         self._open.set(self.open)
         self._bytes.set(self._outbox.written)
         self._slow.set(self._outbox.slow)
-
-
-class TickSender:
-    """Sends one tick at a time to every stream, a slice a turn."""
-
-    def __init__(self, streams: Streams, row: npt.NDArray[Any]) -> None:
-        self._streams = streams
-        self._table = TickTable(row)
-        self._number = 0
-        self._left: npt.NDArray[np.intp] = np.zeros(0, np.intp)
-
-    @property
-    def under_way(self) -> bool:
-        return self._number > 0
-
-    def begin(self, number: int) -> None:
-        """Begin tick `number`; the parent sends the next one only when this is done."""
-        self._number = number
-        self._left = self._streams.descriptors()
-
-    def send_some(self, most: int) -> bool:
-        """Send the tick to the next `most` streams; False when those were the last."""
-        now, self._left = self._left[:most], self._left[most:]
-        began = time.monotonic_ns()
-        sent = self._streams.send(now, b"tick %d" % self._number)
-        self._table.count(self._number, sent, began, time.monotonic_ns())
-        if not len(self._left):
-            self._number = 0
-        return self.under_way

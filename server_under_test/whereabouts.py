@@ -35,8 +35,8 @@ class Whereabouts:
         self._last: Column = np.frombuffer(memory, np.uint32, users)
         self._user_at: Column = np.frombuffer(memory, np.uint32, places, 4 * users)
         self._next: Column = np.frombuffer(memory, np.uint32, places, 4 * (users + places))
-        # A lock belongs to an open file, and what is inherited is the same one: each of us opens its own.
-        self._lock = os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDWR | os.O_CLOEXEC)
+        # A lock belongs to an open file, and what is inherited is the same one: each of us opens its own (proc(5)).
+        self._lock = os.open(f"/proc/thread-self/fd/{self.descriptor}", os.O_RDWR | os.O_CLOEXEC)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -46,9 +46,8 @@ class Whereabouts:
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
-    def login(self, front: int, fds: list[int], users: list[int]) -> None:
-        """Note that these descriptors of a front are these users'."""
-        places = np.array(fds, np.uint32) + np.uint32(front * self._files + 1)
+    def login(self, places: Column, users: list[int]) -> None:
+        """Note that these places are these users'."""
         with self._locked():
             self._user_at[places] = users
             if len(set(users)) == len(users) and not self._last[users].any():
@@ -58,11 +57,14 @@ class Whereabouts:
                     self._next[place] = self._last[user]
                     self._last[user] = place
 
-    def logout(self, front: int, fds: list[int]) -> None:
-        """Note that these descriptors of a front are nobody's."""
-        places = np.array(fds, np.uint32) + np.uint32(front * self._files + 1)
+    def logout(self, places: Column) -> None:
+        """Note that these places are nobody's."""
         with self._locked():
             self._forget(places)
+
+    def of_front(self, front: int) -> "Places":
+        """Return the places of one front."""
+        return Places(self, front * self._files + 1)
 
     def forget_front(self, front: int) -> int:
         """Log out all that a front had when it died; return how many there were."""
@@ -109,3 +111,19 @@ class Whereabouts:
     def close(self) -> None:
         """Give back the lock's descriptor."""
         os.close(self._lock)
+
+
+class Places:
+    """The places of one front, by descriptor."""
+
+    def __init__(self, whereabouts: Whereabouts, first: int) -> None:
+        self._whereabouts = whereabouts
+        self._first = np.uint32(first)
+
+    def login(self, fds: list[int], users: list[int]) -> None:
+        """Note that these descriptors are these users'."""
+        self._whereabouts.login(np.array(fds, np.uint32) + self._first, users)
+
+    def logout(self, fds: list[int]) -> None:
+        """Note that these descriptors are nobody's."""
+        self._whereabouts.logout(np.array(fds, np.uint32) + self._first)

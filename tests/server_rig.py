@@ -9,9 +9,12 @@ from flyweight.ledger import Ledger
 from flyweight.readiness import READ, Readiness
 from server_under_test.accounts import FRONT_LEDGER
 from server_under_test.outbox import Outbox
-from server_under_test.streams import Streams, TickSender
+from server_under_test.senders import TickSender
+from server_under_test.streams import Streams
+from server_under_test.whereabouts import Whereabouts
 
 FILES = 4096
+MAX_USERS = 1_000_000
 PENDING = 10_000
 EXCESS = 1000
 SMALL = 2048
@@ -25,7 +28,8 @@ class ServerRig:
         self.readiness = Readiness()
         self.outbox = Outbox(PENDING, self.readiness.modify)
         self.ledger = Ledger(FRONT_LEDGER, 1)
-        self.streams = Streams(self.outbox, self.ledger.row(0), FILES, EXCESS)
+        self.whereabouts = Whereabouts(MAX_USERS, 1, FILES)
+        self.streams = Streams(self.outbox, self.ledger.row(0), FILES, EXCESS, self.whereabouts.of_front(0))
         self.ticks = TickSender(self.streams, self.ledger.row(0))
         self.clients: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}
@@ -106,6 +110,8 @@ class ServerRig:
         self.streams.close(FILES)
         for client in self.clients.values():
             client.close()
+        self.whereabouts.close()
+        os.close(self.whereabouts.descriptor)
         os.close(self.ledger.descriptor)
         trio.run(self._close_readiness)
 

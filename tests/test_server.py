@@ -12,8 +12,10 @@ from flyweight.errors import WorkerFault
 from flyweight.ledger import Ledger
 from flyweight.workers import Worker, Workers
 from server_under_test.accounts import FRONT_LEDGER
+from server_under_test.bus import Bus
 from server_under_test.front import FromFront
 from server_under_test.server import Options, Server
+from server_under_test.whereabouts import Whereabouts
 
 
 class Process:
@@ -43,7 +45,8 @@ def with_fronts(*exit_statuses: int | None) -> list[int | None]:
         fronts = Fronts(*exit_statuses)
         ledger = Ledger(FRONT_LEDGER, len(exit_statuses))
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            server = Server(Options(), listener, cast(Workers, fronts), ledger)
+            whereabouts = Whereabouts(10, len(exit_statuses), 100)
+            server = Server(Options(), listener, cast(Workers, fronts), ledger, whereabouts, Bus(), None)
             assert server.front_statuses == list(exit_statuses)
             fronts.theirs[0].close()
             try:

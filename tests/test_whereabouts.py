@@ -30,32 +30,32 @@ def find(whereabouts: Whereabouts, *users: int) -> list[tuple[int, int, int]]:
 
 
 def test_who_logged_in_is_found_and_nobody_else(whereabouts: Whereabouts) -> None:
-    whereabouts.login(1, [3, 0], [7, 8])
+    whereabouts.of_front(1).login([3, 0], [7, 8])
     assert find(whereabouts, 7, 8, 9) == [(7, 1, 3), (8, 1, 0)]
-    whereabouts.logout(1, [3])
+    whereabouts.of_front(1).logout([3])
     assert find(whereabouts, 7, 8) == [(8, 1, 0)]
 
 
 def test_ids_that_nobody_can_have(whereabouts: Whereabouts) -> None:
-    whereabouts.login(0, [1], [USERS])
+    whereabouts.of_front(0).login([1], [USERS])
     assert find(whereabouts, 0, USERS, USERS + 1, 2**32 - 1) == [(USERS, 0, 1)]
     assert find(whereabouts) == []
 
 
 def test_several_connections_of_a_user_are_all_found(whereabouts: Whereabouts) -> None:
-    whereabouts.login(0, [1], [7])
-    whereabouts.login(2, [1, 2, 3], [7, 9, 7])
+    whereabouts.of_front(0).login([1], [7])
+    whereabouts.of_front(2).login([1, 2, 3], [7, 9, 7])
     assert find(whereabouts, 7, 9) == [(7, 0, 1), (7, 2, 1), (7, 2, 3), (9, 2, 2)]
-    whereabouts.logout(2, [1])
+    whereabouts.of_front(2).logout([1])
     assert find(whereabouts, 7) == [(7, 0, 1), (7, 2, 3)]
-    whereabouts.logout(0, [1])
-    whereabouts.logout(2, [3])
+    whereabouts.of_front(0).logout([1])
+    whereabouts.of_front(2).logout([3])
     assert find(whereabouts, 7) == []
 
 
 def test_the_users_of_a_dead_front_are_logged_out(whereabouts: Whereabouts) -> None:
-    whereabouts.login(0, [1, 2], [7, 8])
-    whereabouts.login(1, [1], [7])
+    whereabouts.of_front(0).login([1, 2], [7, 8])
+    whereabouts.of_front(1).login([1], [7])
     assert whereabouts.forget_front(0) == 2
     assert find(whereabouts, 7, 8) == [(7, 1, 1)]
     assert whereabouts.forget_front(0) == 0
@@ -64,13 +64,13 @@ def test_the_users_of_a_dead_front_are_logged_out(whereabouts: Whereabouts) -> N
 @pytest.mark.parametrize("written", ["_user_at", "_next"])
 def test_a_front_that_died_in_the_middle_of_a_login(written: str, whereabouts: Whereabouts) -> None:
     """Its columns are written in order; the later ones may be missing."""
-    whereabouts.login(1, [1], [7])
+    whereabouts.of_front(1).login([1], [7])
     whereabouts._user_at[0 * FILES + 1 + 4] = 7
     if written == "_next":
         whereabouts._next[0 * FILES + 1 + 4] = 1 * FILES + 1 + 1
     assert whereabouts.forget_front(0) == 1
     assert find(whereabouts, 7) == [(7, 1, 1)]
-    whereabouts.login(0, [4], [7])
+    whereabouts.of_front(0).login([4], [7])
     assert find(whereabouts, 7) == [(7, 0, 4), (7, 1, 1)]
 
 
@@ -82,9 +82,9 @@ def test_fronts_that_write_at_the_same_time_lose_nothing() -> None:
     def front(number: int) -> None:
         mine = Whereabouts(USERS, 4, 200, ours.descriptor)
         for first in range(0, 200, 20):
-            mine.login(number, list(range(first, first + 20)), users[first : first + 20])
+            mine.of_front(number).login(list(range(first, first + 20)), users[first : first + 20])
             if number % 2:
-                mine.logout(number, list(range(first, first + 20, 2)))
+                mine.of_front(number).logout(list(range(first, first + 20, 2)))
         mine.close()
 
     threads = [threading.Thread(target=front, args=(number,)) for number in range(4)]
@@ -112,7 +112,7 @@ class Fronts(RuleBasedStateMachine):
     def login(self, front: int, users: list[int]) -> None:
         free = [fd for fd in range(FILES) if (front, fd) not in self.model][: len(users)]
         if free:
-            self.ours.login(front, free, users[: len(free)])
+            self.ours.of_front(front).login(free, users[: len(free)])
             self.model.update({(front, fd): user for fd, user in zip(free, users, strict=False)})
 
     @rule(front=st.integers(0, FRONTS - 1), data=st.data())
@@ -120,7 +120,7 @@ class Fronts(RuleBasedStateMachine):
         taken = [fd for number, fd in self.model if number == front]
         if taken:
             fds = data.draw(st.lists(st.sampled_from(taken), unique=True, min_size=1))
-            self.ours.logout(front, fds)
+            self.ours.of_front(front).logout(fds)
             for fd in fds:
                 del self.model[front, fd]
 

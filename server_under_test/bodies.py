@@ -1,0 +1,47 @@
+"""Bodies of requests to the control API: read within a bound, and taken apart by the line."""
+
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+T = TypeVar("T")
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """Return the body; HTTPException 413 once it is over `most` bytes."""
+    parts = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise HTTPException(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is over {most:,} bytes. Send less at once."
+            )
+        parts.append(part)
+    return b"".join(parts)
+
+
+def bad_line(number: int, problem: object) -> HTTPException:
+    """Return what to raise for a line (from 1) that makes no sense."""
+    return HTTPException(HTTPStatus.BAD_REQUEST, f"Line {number}: {problem} Nothing of the batch was done.")
+
+
+def decode_lines(body: bytes, decoder: "msgspec.json.Decoder[T]", most: int) -> list[T]:
+    """Return what stands on each line (NDJSON); HTTPException 400 with the number of a bad one, 413 over `most`."""
+    lines = body.splitlines()
+    if len(lines) > most:
+        raise HTTPException(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The batch has {len(lines):,} lines, and {most:,} are the most."
+        )
+    try:
+        return list(map(decoder.decode, lines))
+    except msgspec.DecodeError:
+        for number, line in enumerate(lines, 1):
+            try:
+                decoder.decode(line)
+            except msgspec.DecodeError as error:
+                raise bad_line(number, f"{error}.") from error
+        raise

@@ -1,0 +1,105 @@
+"""`comet publish` and `comet msggen`: messages for a server that runs."""
+
+import json
+import secrets
+import sys
+from typing import Annotated, Any
+
+import httpx
+import msgspec
+import numpy as np
+import trio
+import typer
+
+from flyweight import options as opt
+from flyweight.errors import ExitCode, Refused
+from server_under_test.msggen import Generator, Outcome, control_client
+from server_under_test.schedule import EvenSchedule, ProducerSchedule, Schedule
+from server_under_test.subjects import as_subject
+
+app = typer.Typer(add_completion=False)
+
+Control = Annotated[str, typer.Option(metavar="URL", help="The control API of the server.")]
+Token = Annotated[str | None, typer.Option(envvar="COMET_TOKEN", metavar="TEXT", help="What the server was given.")]
+CONTROL = "http://127.0.0.1:8001"
+
+
+@app.command("publish")
+def publish(
+    subject: Annotated[str, typer.Argument(help="A user's id, or a name such as photo:789.")],
+    message: Annotated[str, typer.Argument(help="Up to 64 KiB of text.")],
+    control: Control = CONTROL,
+    token: Token = None,
+) -> None:
+    """Send a message to a subject and all who subscribed to it."""
+    line = json.dumps({"subject": as_subject(subject), "message": message})
+    answer = trio.run(_publish, control, token, line.encode())
+    print(f"The message went to {answer['deliveries']:,} connections.")
+
+
+async def _publish(url: str, token: str | None, line: bytes) -> dict[str, int]:
+    try:
+        async with control_client(url, token) as control:
+            response = await control.post("/publish", content=line)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Refused(f"No comet serve answers at {url} ({error}). Start one, or name its --control URL.") from error
+    if not response.is_success:
+        raise Refused(f"The server at {url} answered {response.status_code}: {response.text.strip()}")
+    answer: dict[str, int] = response.json()
+    return answer
+
+
+@app.command("msggen")
+def msggen(
+    control: Control = CONTROL,
+    token: Token = None,
+    users: Annotated[
+        Any, typer.Option(parser=opt.count, metavar="N", help="Messages are about the ids from 1 to N.")
+    ] = 1_000_000,
+    producers: Annotated[Any, typer.Option(parser=opt.count, metavar="N", help="Generators, as in 2008.")] = 1000,
+    interval: Annotated[
+        Any, typer.Option(parser=opt.positive_duration, metavar="SECONDS", help="Mean pause of a generator.")
+    ] = "60ms",
+    rate: Annotated[
+        Any, typer.Option(parser=opt.rate, metavar="N/s", help="Messages a second, evenly, instead of generators.")
+    ] = None,
+    seconds: Annotated[Any, typer.Option(parser=opt.positive_duration, metavar="SECONDS", help="How long.")] = "60s",
+    size: Annotated[Any, typer.Option(parser=opt.message_size, metavar="BYTES", help="Of a message's text.")] = 100,
+    seed: Annotated[int | None, typer.Option(help="For the same subjects each time.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout at the end.")] = False,
+) -> None:
+    """Publish messages about random users, each at its planned time, however late that gets."""
+    given = {name: value for name, value in locals().items() if name != "as_json"}
+    opt.check(given)
+    random = np.random.default_rng(secrets.randbits(64) if seed is None else seed)
+    schedule = ProducerSchedule(producers, interval, random) if rate is None else EvenSchedule(rate)
+    outcome = trio.run(_generate, control, token, schedule, users, size, random, seconds)
+    if as_json:
+        print(msgspec.json.encode({**msgspec.to_builtins(outcome), "unpublished": outcome.unpublished}).decode())
+    _report(outcome)
+    if outcome.error is not None:
+        print(f"comet: {outcome.error}", file=sys.stderr)
+    if outcome.error is not None or outcome.unpublished:
+        raise SystemExit(ExitCode.SHORTFALL)
+
+
+async def _generate(
+    url: str,
+    token: str | None,
+    schedule: Schedule,
+    users: int,
+    size: int,
+    random: np.random.Generator,
+    seconds: float,
+) -> Outcome:
+    async with control_client(url, token) as control:
+        return await Generator(control, schedule, users, size, random).run(seconds, _report)
+
+
+def _report(outcome: Outcome) -> None:
+    print(
+        f"published {outcome.published:,} of {outcome.planned:,} messages, {outcome.deliveries:,} deliveries; "
+        f"{outcome.late:,} late, {outcome.most_behind:.3f} s behind at the most",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -1,0 +1,107 @@
+"""The part of the control API that messages and subscriptions come in by.
+
+A batch is NDJSON, one object a line, and is taken whole or not at all. A publisher is answered when its batch is on its
+way to the connections; until then it waits, and so few batches are read at a time that what waits is bounded.
+"""
+
+from http import HTTPStatus
+
+import msgspec
+import trio
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from flyweight.errors import Refused
+from flyweight.stamp import MAX_TEXT
+from server_under_test.bodies import bad_line, decode_lines, read_body
+from server_under_test.limits import MAX_BATCH, MAX_BATCH_BYTES
+from server_under_test.router import Router
+from server_under_test.subjects import BadSubject, Subject, as_subject, as_user
+from server_under_test.subscriptions import Store
+
+BATCHES = 16
+"""Batches that are read and wait at one time; further publishers wait before theirs is read."""
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """A line of POST /publish."""
+
+    subject: int | str
+    message: str
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    """A line of POST or DELETE /subscriptions."""
+
+    subscriber: int
+    subject: int | str
+
+
+_PUBLICATIONS = msgspec.json.Decoder(Publication)
+_SUBSCRIPTIONS = msgspec.json.Decoder(Subscription)
+
+
+def read_publications(body: bytes) -> tuple[list[Subject], list[bytes]]:
+    """Return subjects and texts of a batch; HTTPException for a bad line, with its number."""
+    subjects: list[Subject] = []
+    texts: list[bytes] = []
+    for number, line in enumerate(decode_lines(body, _PUBLICATIONS, MAX_BATCH), 1):
+        try:
+            subjects.append(as_subject(line.subject))
+            text = line.message.encode()
+        except (BadSubject, UnicodeEncodeError) as error:
+            raise bad_line(number, error) from error
+        if len(text) > MAX_TEXT:
+            raise bad_line(number, f"The message has {len(text):,} bytes, and {MAX_TEXT:,} are the most.")
+        texts.append(text)
+    return subjects, texts
+
+
+def read_subscriptions(body: bytes) -> list[tuple[int, Subject]]:
+    """Return the pairs of a batch; HTTPException for a bad line, with its number."""
+    pairs = []
+    for number, line in enumerate(decode_lines(body, _SUBSCRIPTIONS, MAX_BATCH), 1):
+        try:
+            pairs.append((as_user(line.subscriber), as_subject(line.subject)))
+        except BadSubject as error:
+            raise bad_line(number, error) from error
+    return pairs
+
+
+def routes(router: Router, store: Store | None) -> list[Route]:
+    """Return the routes for a router and its store."""
+    reading = trio.CapacityLimiter(BATCHES)
+
+    async def publish(request: Request) -> Response:
+        async with reading:
+            subjects, texts = read_publications(await read_body(request, MAX_BATCH_BYTES))
+            try:
+                deliveries = await router.publish(subjects, texts)
+            except Refused as error:
+                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
+        return JSONResponse({"messages": len(subjects), "deliveries": deliveries})
+
+    async def subscriptions(request: Request) -> Response:
+        if store is None:
+            raise HTTPException(HTTPStatus.CONFLICT, "This server has no subscription store: start it with --db DIR.")
+        try:
+            if request.method in ("GET", "HEAD"):
+                subject = as_subject(request.query_params.get("subject", ""))
+                return JSONResponse({"subject": subject, "subscribers": store.subscribers(subject).tolist()})
+            pairs = read_subscriptions(await read_body(request, MAX_BATCH_BYTES))
+            if request.method == "POST":
+                changed = {"added": await trio.to_thread.run_sync(store.add_subscriptions, pairs)}
+            else:
+                changed = {"removed": await trio.to_thread.run_sync(store.remove_subscriptions, pairs)}
+        except BadSubject as error:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from error
+        except Refused as error:
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
+        return JSONResponse({"pairs": len(pairs), **changed})
+
+    return [
+        Route("/publish", publish, methods=["POST"]),
+        Route("/subscriptions", subscriptions, methods=["GET", "POST", "DELETE"]),
+    ]

@@ -1,0 +1,148 @@
+"""Message generators, open loop: each message has a planned time, carries it, and is published however late it is.
+
+In: a schedule, a `comet serve` and its users. Out: an `Outcome`. What is due is posted every `PERIOD` seconds in one
+batch, up to `POSTS` batches under way at a time; when the server holds them back, what falls due meanwhile waits for
+the next batch and its lateness grows. Publishing ends `GRACE` after the planned seconds; what then is left is said to
+be unpublished. Fails: a server that refuses or is gone ends it, and the outcome says so.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+import httpx
+import msgspec
+import numpy as np
+import trio
+
+from flyweight import stamp
+from server_under_test.limits import MAX_BATCH_BYTES
+from server_under_test.schedule import Schedule
+
+PERIOD = 0.02
+POSTS = 4
+BATCH = 2048
+"""Messages of one batch at the most: what waits in the server is bounded by this and `POSTS`."""
+
+GRACE = 1.0
+LATE = 0.1
+"""Seconds behind the plan from which a message counts as late."""
+
+ANSWER_SECONDS = 60.0
+LINE = 100
+"""Bytes of a line around its text, at the most."""
+
+
+class Outcome(msgspec.Struct):
+    """What came of it, so far. Messages: planned = published + unpublished. Times in seconds."""
+
+    planned: int = 0
+    published: int = 0
+    deliveries: int = 0
+    """Connections they went to, by the router's count."""
+    late: int = 0
+    """Published over `LATE` seconds after their time."""
+    most_behind: float = 0.0
+    """The longest that one was published after its time."""
+    seconds: float = 0.0
+    error: str | None = None
+
+    @property
+    def unpublished(self) -> int:
+        return self.planned - self.published
+
+
+class Generator:
+    """One run of the generators."""
+
+    def __init__(
+        self, control: httpx.AsyncClient, schedule: Schedule, users: int, size: int, random: np.random.Generator
+    ) -> None:
+        self.outcome = Outcome()
+        self._control = control
+        self._schedule = schedule
+        self._users = users
+        self._filler = b"x" * (size - stamp.SIZE)
+        self._most = min(BATCH, MAX_BATCH_BYTES // (size + LINE))
+        self._random = random
+        self._waiting: deque[float] = deque()
+        self._under_way = 0
+        self._answered = trio.Event()
+        self._began_ns = 0
+
+    async def run(self, seconds: float, report: Callable[[Outcome], None]) -> Outcome:
+        """Publish for so many seconds; `report` is called each second."""
+        self._began_ns = time.monotonic_ns()
+        async with trio.open_nursery() as posts:
+            posts.start_soon(self._report_on, report)
+            while self.outcome.error is None:
+                elapsed = self._elapsed()
+                self._plan(min(elapsed, seconds))
+                if elapsed > seconds + GRACE:
+                    break
+                while self._waiting and self._under_way < POSTS:
+                    self._under_way += 1
+                    batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+                    posts.start_soon(self._post, batch)
+                if elapsed >= seconds and not self._waiting:
+                    break
+                await self._next_turn()
+            while self._under_way:
+                await self._answer()
+            posts.cancel_scope.cancel()
+        self.outcome.seconds = round(self._elapsed(), 3)
+        return self.outcome
+
+    def _elapsed(self) -> float:
+        return (time.monotonic_ns() - self._began_ns) / 1e9
+
+    def _plan(self, until: float) -> None:
+        due = self._schedule.due(until)
+        self.outcome.planned += len(due)
+        self._waiting.extend(due.tolist())
+
+    async def _next_turn(self) -> None:
+        """Wait for the next period, and when all posts are under way for an answer as well."""
+        await trio.sleep(PERIOD - self._elapsed() % PERIOD)
+        if self._under_way == POSTS:
+            await self._answer()
+
+    async def _answer(self) -> None:
+        self._answered = trio.Event()
+        await self._answered.wait()
+
+    async def _post(self, planned: list[float]) -> None:
+        body = self._body(planned)
+        try:
+            response = await self._control.post("/publish", content=body)
+        except httpx.HTTPError as error:
+            self.outcome.error = f"the server does not answer ({type(error).__name__})"
+        else:
+            if response.is_success:
+                answer = response.json()
+                self.outcome.published += answer["messages"]
+                self.outcome.deliveries += answer["deliveries"]
+            else:
+                self.outcome.error = f"the server answered {response.status_code}: {response.text.strip()}"
+        self._under_way -= 1
+        self._answered.set()
+
+    def _body(self, planned: list[float]) -> bytes:
+        due = self._began_ns + (np.array(planned) * 1e9).astype(np.int64)
+        late = np.clip((time.monotonic_ns() - due) // 1000, 0, stamp.MAX_LATE_US)
+        self.outcome.late += int(np.count_nonzero(late > LATE * 1e6))
+        self.outcome.most_behind = max(self.outcome.most_behind, round(float(late.max()) / 1e6, 6))
+        subjects = self._random.integers(1, self._users, len(planned), endpoint=True)
+        line = b'{"subject":%%d,"message":"%b%b"}\n' % (stamp.FORMAT, self._filler)
+        return b"".join(map(line.__mod__, zip(subjects.tolist(), due.tolist(), late.tolist(), strict=True)))
+
+    async def _report_on(self, report: Callable[[Outcome], None]) -> None:
+        while True:
+            await trio.sleep(1)
+            report(self.outcome)
+
+
+def control_client(url: str, token: str | None) -> httpx.AsyncClient:
+    """Return a client of the control API at a URL."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=ANSWER_SECONDS, trust_env=False)

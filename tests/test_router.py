@@ -1,0 +1,513 @@
+"""server_under_test.router, bus and senders: who gets what, held against a plain dictionary, message by message."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trio
+import trio.testing
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from flyweight.errors import Refused
+from server_under_test import bus as bus_module
+from server_under_test import router as router_module
+from server_under_test.bus import Bus, Deliver
+from server_under_test.limits import MAX_BATCH, MAX_BATCH_BYTES
+from server_under_test.router import Router, find_routes
+from server_under_test.senders import MessageSender
+from server_under_test.subjects import Subject
+from server_under_test.subscriptions import Store
+from server_under_test.whereabouts import Whereabouts
+from tests.server_rig import ServerRig
+
+USERS, FRONTS, FILES = 100, 3, 50
+
+
+class Net:
+    """A router whose fronts are played by a test: what each was told, and what that says."""
+
+    def __init__(self, store: Store | None) -> None:
+        self.whereabouts = Whereabouts(USERS, FRONTS, FILES)
+        self.bus = Bus()
+        self.written = np.zeros(FRONTS, np.int64)
+        self.told: list[tuple[int, Deliver]] = []
+        self.router = Router(self.whereabouts, store, self.bus, self._tell, self.written)
+        self.writes_at_once = True
+
+    async def _tell(self, front: int, order: Deliver) -> None:
+        self.told.append((front, order))
+        if self.writes_at_once:
+            self.written[front] = order.turn
+
+    def login(self, user: int, front: int, fd: int) -> None:
+        self.whereabouts.of_front(front).login([fd], [user])
+
+    def said(self) -> list[tuple[int, int, int, bytes]]:
+        """What fronts were told since this was last asked: (front, fd, user, text), in their order."""
+        rows = []
+        for front, order in self.told:
+            read = self.bus.read(order)
+            texts = [bytes(text) for text in read.texts_of(read.which)]
+            rows += list(zip([front] * order.count, read.fds.tolist(), read.users.tolist(), texts, strict=True))
+        self.told.clear()
+        return rows
+
+    def end(self) -> None:
+        self.whereabouts.close()
+        for descriptor in (self.whereabouts.descriptor, self.bus.descriptor):
+            os.close(descriptor)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "db", create=True) as store:
+        yield store
+
+
+@pytest.fixture
+def net(store: Store) -> Iterator[Net]:
+    made = Net(store)
+    yield made
+    made.end()
+
+
+def publish(net: Net, *messages: tuple[Subject, bytes]) -> int:
+    """Publish one batch while the router runs; return the number of deliveries."""
+
+    async def main() -> int:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(net.router.run)
+            subjects, texts = zip(*messages, strict=True)
+            deliveries = await net.router.publish(subjects, texts)
+            tasks.cancel_scope.cancel()
+        return deliveries
+
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+# -- routes ----------------------------------------------------------------------------------------------------------
+
+
+def test_subscribers_and_the_subject_itself_get_a_message_once(net: Net, store: Store) -> None:
+    store.add_subscriptions([(2, 1), (3, 1), (1, 1), (4, "photo:7"), (9, 1)])
+    for user, fd in ((1, 5), (2, 6), (3, 7), (4, 8)):
+        net.login(user, 0, fd)
+    assert publish(net, (1, b"a")) == 3
+    assert net.said() == [(0, 5, 1, b"a"), (0, 6, 2, b"a"), (0, 7, 3, b"a")]
+    assert publish(net, ("photo:7", b"b")) == 1
+    assert net.said() == [(0, 8, 4, b"b")]
+
+
+def test_all_connections_of_a_user_are_served(net: Net) -> None:
+    for front, fd in ((0, 5), (0, 6), (2, 5)):
+        net.login(7, front, fd)
+    assert publish(net, (7, b"x")) == 3
+    assert net.said() == [(0, 5, 7, b"x"), (0, 6, 7, b"x"), (2, 5, 7, b"x")]
+
+
+@pytest.mark.parametrize("subject", [50, USERS + 1, 2**32 - 1, "nobody"])
+def test_a_message_to_nobody_goes_nowhere(subject: Subject, net: Net) -> None:
+    net.login(7, 0, 5)
+    assert publish(net, (subject, b"x")) == 0
+    assert net.told == []
+    assert net.router.messages == 1
+
+
+def test_without_a_store_a_message_goes_to_its_subject_alone() -> None:
+    net = Net(None)
+    net.login(7, 1, 5)
+    assert publish(net, (7, b"x"), ("photo:7", b"y"), (8, b"z")) == 1
+    assert net.said() == [(1, 5, 7, b"x")]
+    net.end()
+
+
+def test_messages_of_a_connection_stand_together_in_the_order_they_came(net: Net, store: Store) -> None:
+    store.add_subscriptions([(1, subject) for subject in (2, 3, 4)] + [(2, 1)])
+    net.login(1, 1, 5)
+    net.login(2, 1, 3)
+    net.login(3, 0, 9)
+    messages = [(2, b"a"), (4, b"b"), (3, b"c"), (1, b"d"), (2, b"e")]
+    assert publish(net, *messages) == 5 + 3 + 1
+    assert net.said() == [
+        (0, 9, 3, b"c"),
+        *((1, 3, 2, text) for text in (b"a", b"d", b"e")),
+        *((1, 5, 1, text) for text in (b"a", b"b", b"c", b"d", b"e")),
+    ]
+
+
+def test_a_batch_is_answered_with_its_own_deliveries(net: Net, store: Store) -> None:
+    store.add_subscriptions([(user, "all") for user in range(1, 11)])
+    for user in range(1, 11):
+        net.login(user, user % FRONTS, user)
+    answers: list[int] = []
+
+    async def main() -> None:
+        async def one(subjects: list[Subject]) -> None:
+            answers.append(await net.router.publish(subjects, [b"x"] * len(subjects)))
+
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(net.router.run)
+            async with trio.open_nursery() as publishers:
+                batches: list[list[Subject]] = [["all"], [1, 2], ["all", "all"], ["none"]]
+                for subjects in batches:
+                    publishers.start_soon(one, subjects)
+            tasks.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert sorted(answers) == [0, 2, 10, 20]
+    assert (net.router.messages, net.router.deliveries) == (6, 32)
+
+
+def test_a_subject_with_more_subscribers_than_a_turn_has_rows(
+    net: Net, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router_module, "ROWS", 16)
+    store.add_subscriptions([(user, "all") for user in range(1, 91)])
+    for user in range(1, 91):
+        net.login(user, user % FRONTS, user // FRONTS)
+    seen: list[tuple[int, int, int, bytes]] = []
+    original = net._tell
+
+    async def tell(front: int, order: Deliver) -> None:
+        await original(front, order)
+        seen.extend(net.said())  # before its slot is used again
+
+    net.router._tell = tell
+    assert publish(net, ("all", b"a"), ("all", b"b")) == 180
+    expected = [(user % FRONTS, user // FRONTS, user, text) for user in range(1, 91) for text in (b"a", b"b")]
+    assert sorted(seen) == sorted(expected)
+    for user in range(1, 91):
+        assert [text for _, _, whose, text in seen if whose == user] == [b"a", b"b"]
+
+
+def test_five_thousand_subscribers_are_all_found(store: Store) -> None:
+    whereabouts = Whereabouts(10_000, 2, 4000)
+    store.add_subscriptions(np.stack([np.arange(1, 5001), np.full(5000, 9000)], axis=1).astype(np.uint32))
+    for front in (0, 1):
+        whereabouts.of_front(front).login(list(range(2500)), list(range(front * 2500 + 1, front * 2500 + 2501)))
+    routes = find_routes([9000], store, whereabouts)
+    assert np.array_equal(np.sort(routes.user), np.arange(1, 5001))
+    assert [(front, end - first) for front, first, end in routes.of_fronts(0, 5000)] == [(0, 2500), (1, 2500)]
+    whereabouts.close()
+    os.close(whereabouts.descriptor)
+
+
+# -- turns -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_turn_waits_until_the_last_but_one_is_written_and_takes_what_came_meanwhile(net: Net) -> None:
+    net.writes_at_once = False
+    net.login(7, 1, 5)
+
+    async def main() -> None:
+        answered: list[int] = []
+
+        async def one(number: int) -> None:
+            await net.router.publish([7], [b"%d" % number])
+            answered.append(number)
+
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(net.router.run)
+            for number in range(5):
+                tasks.start_soon(one, number)
+                await trio.sleep(1)
+            assert answered == [0, 1]
+            net.written[1] = 1
+            await trio.sleep(1)
+            assert sorted(answered) == [0, 1, 2, 3, 4]
+            assert [(order.turn, order.count) for _, order in net.told] == [(1, 1), (2, 1), (3, 3)]
+            tasks.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_a_front_that_is_gone_holds_nobody_up(net: Net) -> None:
+    net.writes_at_once = False
+    net.written[1] = 2**62
+    net.login(7, 1, 5)
+    for _ in range(5):
+        assert publish(net, (7, b"x")) == 1
+
+
+def test_a_store_that_cannot_be_read_is_told_to_who_published(
+    net: Net, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(subjects: Any) -> None:
+        raise Refused("The subscription store can't be used: it is gone.")
+
+    monkeypatch.setattr(store, "lookup", fail)
+
+    async def main() -> None:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(net.router.run)
+            for _ in range(2):
+                with pytest.raises(Refused, match="it is gone"):
+                    await net.router.publish([7], [b"x"])
+            tasks.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert net.router.messages == 0
+
+
+def test_a_turn_takes_only_what_it_has_room_for(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_module, "TURN_BYTES", 100)
+    net.writes_at_once = False
+    net.login(7, 1, 5)
+    told: list[int] = []
+
+    async def main() -> None:
+        async with trio.open_nursery() as tasks:
+            for _ in range(6):
+                tasks.start_soon(net.router.publish, [7], [b"x" * 60])
+            await trio.testing.wait_all_tasks_blocked()
+            net.written[1] = 2**62
+            tasks.start_soon(net.router.run)
+            await trio.sleep(1)
+            told.extend(order.messages for _, order in net.told)
+            tasks.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert told == [2, 2, 2]
+
+
+def test_slots_hold_the_largest_turn() -> None:
+    assert router_module.TURN_MESSAGES + MAX_BATCH <= bus_module.MESSAGES
+    assert router_module.TURN_BYTES + MAX_BATCH_BYTES <= bus_module.TEXTS
+    made = Bus()
+    other = Bus(made.descriptor)
+    fds = np.arange(bus_module.ROWS, dtype=np.uint32)
+    texts = [b"x" * (bus_module.TEXTS // bus_module.MESSAGES)] * bus_module.MESSAGES
+    made.write(1, fds, fds, np.full(len(fds), bus_module.MESSAGES - 1, np.uint32), texts)
+    made.write(2, fds[:1], fds[:1], fds[:1], [b"y"])
+    rows = other.read(Deliver(1, len(fds) - 2, 2, len(texts)))
+    assert rows.fds.tolist() == [len(fds) - 2, len(fds) - 1]
+    assert [bytes(text) for text in rows.texts_of(rows.which)] == [texts[0]] * 2
+    assert bytes(other.read(Deliver(2, 0, 1, 1)).texts_of(np.zeros(1, np.uint32))[0]) == b"y"
+    os.close(made.descriptor)
+
+
+# -- what a front writes ---------------------------------------------------------------------------------------------
+
+
+def rows(rig: ServerRig, *deliveries: tuple[int, int, int]) -> Bus:
+    """A bus on which turn 1 is (user whose descriptor it is, user it is for, index of the text)."""
+    made = Bus()
+    fds, users, which = (
+        np.array(column, np.uint32)
+        for column in zip(*((rig.descriptors[at], user, text) for at, user, text in deliveries), strict=True)
+    )
+    made.write(1, fds, users, which, [b"a", b"b", b"c"])
+    return made
+
+
+def send(rig: ServerRig, most: int, *deliveries: tuple[int, int, int]) -> int:
+    """Have a front write these; return in how many slices it did."""
+    made = rows(rig, *deliveries)
+    sender = MessageSender(rig.streams, made, rig.ledger.row(0))
+    rig.ledger.rows["turn"] = 0
+    sender.begin(Deliver(1, 0, len(deliveries), 3))
+    slices = 0
+    while sender.under_way:
+        assert rig.figure("turn") == 0
+        sender.send_some(most)
+        slices += 1
+    assert rig.figure("turn") == 1
+    os.close(made.descriptor)
+    return slices
+
+
+def chunks(*payloads: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(payload), payload) for payload in payloads)
+
+
+def test_each_connection_has_its_own_numbers(front: ServerRig) -> None:
+    for user in (1, 2):
+        front.login(user)
+    send(front, 100, (1, 1, 0), (1, 1, 2), (2, 2, 2))
+    send(front, 100, (1, 1, 1), (2, 2, 1))
+    assert front.read(1) == chunks(b"Recvd msg #1: a\n", b"Recvd msg #2: c\n", b"Recvd msg #3: b\n")
+    assert front.read(2) == chunks(b"Recvd msg #1: c\n", b"Recvd msg #2: b\n")
+    assert (front.figure("deliveries"), front.figure("undeliverable")) == (5, 0)
+
+
+def test_ticks_and_messages_share_the_numbers(front: ServerRig) -> None:
+    front.login(1)
+    front.send(b"tick 1")
+    send(front, 100, (1, 1, 0))
+    assert front.read(1) == chunks(b"Recvd msg #1: tick 1\n", b"Recvd msg #2: a\n")
+
+
+def test_http_1_0_gets_messages_without_framing(front: ServerRig) -> None:
+    front.login_unchunked(1)
+    send(front, 100, (1, 1, 0), (1, 1, 1))
+    assert front.read(1) == b"Recvd msg #1: a\nRecvd msg #2: b\n"
+
+
+def test_a_descriptor_that_is_another_users_by_now_gets_nothing(front: ServerRig) -> None:
+    front.login(1)
+    fd = front.descriptors[1]
+    front.clients[1].close()
+    front.turn()
+    front.login(2)
+    assert front.descriptors[2] == fd
+    send(front, 100, (1, 1, 0), (2, 2, 1))
+    assert front.read(2) == chunks(b"Recvd msg #1: b\n")
+    assert (front.figure("deliveries"), front.figure("undeliverable")) == (1, 1)
+
+
+def test_a_user_who_left_is_counted_undeliverable(front: ServerRig) -> None:
+    front.login(1)
+    front.clients[1].close()
+    front.turn()
+    send(front, 100, (1, 1, 0))
+    assert (front.figure("deliveries"), front.figure("undeliverable")) == (0, 1)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 100])
+def test_slices_do_not_part_what_goes_to_one_connection(most: int, front: ServerRig) -> None:
+    deliveries = [(user, user, text) for user in range(1, 6) for text in range(3)]
+    for user in range(1, 6):
+        front.login(user)
+    slices = send(front, most, *deliveries)
+    assert slices == {1: 5, 2: 5, 3: 5, 7: 2, 100: 1}[most]
+    for user in range(1, 6):
+        assert front.read(user) == chunks(*(b"Recvd msg #%d: %c\n" % (n + 1, b"abc"[n]) for n in range(3)))
+
+
+def test_one_that_does_not_read_is_cut_off_and_the_others_get_theirs(front: ServerRig) -> None:
+    front.login(1, buffer=2048)
+    front.login(2)
+    made = Bus()
+    fds = np.array([front.descriptors[1], front.descriptors[2]], np.uint32)
+    sender = MessageSender(front.streams, made, front.ledger.row(0))
+    got = b""
+    for turn in range(1, 60):
+        made.write(turn, fds, np.array([1, 2], np.uint32), np.zeros(2, np.uint32), [b"x" * 1000])
+        sender.begin(Deliver(turn, 0, 2, 1))
+        sender.send_some(100)
+        got += front.read(2) or b""
+    assert got.count(b"Recvd msg #") == 59
+    assert front.figure("slow") == 1
+    assert front.figure("deliveries") + front.figure("undeliverable") == 118
+    assert front.figure("undeliverable") > 0
+    os.close(made.descriptor)
+
+
+# -- ground truth ----------------------------------------------------------------------------------------------------
+
+
+class GroundTruth(RuleBasedStateMachine):
+    """Everything but processes: store, whereabouts, router, bus, senders and streams, against dictionaries."""
+
+    PEOPLE = range(1, 7)
+    NAMES = ("a", "photo:7")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.store = Store(Path(self.folder.name) / "db", create=True)
+        self.rig = ServerRig()
+        self.bus = Bus()
+        self.sender = MessageSender(self.rig.streams, self.bus, self.rig.ledger.row(0))
+        written = self.rig.ledger.rows["turn"]
+        self.router = Router(self.rig.whereabouts, self.store, self.bus, self._tell, written)
+        self.waiting: list[Deliver] = []
+        self.connections = 0
+        self.user_of: dict[int, int] = {}
+        self.expected: dict[int, list[bytes]] = {}
+        self.received: dict[int, bytes] = {}
+        self.subscriptions: set[tuple[int, Subject]] = set()
+        self.messages = 0
+
+    async def _tell(self, front: int, order: Deliver) -> None:
+        assert front == 0
+        self.waiting.append(order)
+
+    @rule(user=st.sampled_from(PEOPLE))
+    def login(self, user: int) -> None:
+        self.connections += 1
+        name = self.connections
+        self.user_of[name], self.expected[name], self.received[name] = user, [], b""
+        server = self.rig.accept(name)
+        self.rig.streams.login([server], [user], [b"welcome"])
+
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        if self.user_of:
+            name = data.draw(st.sampled_from(sorted(self.user_of)))
+            self._read(name)
+            self.rig.clients.pop(name).close()
+            self.rig.turn()
+            del self.user_of[name], self.expected[name], self.received[name]
+
+    @rule(pairs=st.lists(st.tuples(st.sampled_from(PEOPLE), st.sampled_from([*PEOPLE, *NAMES])), max_size=5))
+    def subscribe(self, pairs: list[tuple[int, Subject]]) -> None:
+        self.store.add_subscriptions(pairs)
+        self.subscriptions |= set(pairs)
+
+    @rule(pairs=st.lists(st.tuples(st.sampled_from(PEOPLE), st.sampled_from([*PEOPLE, *NAMES])), max_size=5))
+    def unsubscribe(self, pairs: list[tuple[int, Subject]]) -> None:
+        self.store.remove_subscriptions(pairs)
+        self.subscriptions -= set(pairs)
+
+    @rule(subjects=st.lists(st.sampled_from([*PEOPLE, *NAMES, 99]), min_size=1, max_size=6))
+    def publish(self, subjects: list[Subject]) -> None:
+        texts = []
+        deliveries = 0
+        for subject in subjects:
+            self.messages += 1
+            text = b"message %d" % self.messages
+            texts.append(text)
+            for name, user in self.user_of.items():
+                if user == subject or (user, subject) in self.subscriptions:
+                    self.expected[name].append(text)
+                    deliveries += 1
+        counted = trio.run(self._publish, subjects, texts, clock=trio.testing.MockClock(autojump_threshold=0))
+        assert counted == deliveries
+
+    async def _publish(self, subjects: list[Subject], texts: list[bytes]) -> int:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(self.router.run)
+            if len(self.waiting) == 2:
+                self.write()  # a third turn would wait for the first
+            deliveries = await self.router.publish(subjects, texts)
+            tasks.cancel_scope.cancel()
+        return deliveries
+
+    @rule()
+    def write(self) -> None:
+        """The front gets round to what it was told."""
+        while self.waiting:
+            self.sender.begin(self.waiting.pop(0))
+        while self.sender.under_way:
+            self.sender.send_some(2)
+
+    def _read(self, name: int) -> None:
+        self.received[name] += self.rig.read(name) or b""
+
+    @invariant()
+    def everybody_got_theirs_and_nobody_anything_else(self) -> None:
+        for name in self.user_of:
+            self._read(name)
+            numbered = (b"Recvd msg #%d: %b\n" % (n, text) for n, text in enumerate(self.expected[name], 1))
+            whole = b"welcome" + chunks(*numbered)
+            if self.waiting or self.sender.under_way:
+                assert whole.startswith(self.received[name])
+            else:
+                assert self.received[name] == whole
+
+    def teardown(self) -> None:
+        self.rig.end()
+        self.store.close()
+        os.close(self.bus.descriptor)
+        self.folder.cleanup()
+
+
+TestGroundTruth = GroundTruth.TestCase
+TestGroundTruth.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
