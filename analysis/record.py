@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ FORMAT = 1
 
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.csv"
+LATENCY_FILE = "latency.csv"
 
 
 class RecordError(FloodtestError):
@@ -40,9 +42,17 @@ class RecordWriter:
 
     def write_run(self, run: dict[str, Any]) -> None:
         """Replace run.json as a whole."""
-        temporary = self.folder / f".{RUN_FILE}"
-        temporary.write_text(json.dumps({"format": FORMAT, **run}, indent=2) + "\n")
-        os.replace(temporary, self.folder / RUN_FILE)
+        self._replace(RUN_FILE, json.dumps({"format": FORMAT, **run}, indent=2) + "\n")
+
+    def write_latency(self, rows: Iterable[tuple[float, int, int]]) -> None:
+        """Replace latency.csv as a whole: milliseconds, and how many messages took so long from plan and publishing."""
+        lines = [f"{milliseconds},{planned},{published}\n" for milliseconds, planned, published in rows]
+        self._replace(LATENCY_FILE, "".join(["milliseconds,planned,published\n", *lines]))
+
+    def _replace(self, name: str, text: str) -> None:
+        temporary = self.folder / f".{name}"
+        temporary.write_text(text)
+        os.replace(temporary, self.folder / name)
 
     def write_sample(self, sample: Sample) -> None:
         """Append one line, in one write."""
@@ -88,6 +98,12 @@ class Record:
     def states(self) -> npt.NDArray[np.uint8]:
         """Return what became of each connection (user 1 first); the numbers are those of docs/run-record.md."""
         return np.fromfile(self.folder / "states.u8", np.uint8)
+
+    def latency(self) -> npt.NDArray[np.float64]:
+        """Return the rows of latency.csv, shape (n, 3): milliseconds, messages from plan and from publishing."""
+        file = self.folder / LATENCY_FILE
+        rows = np.loadtxt(file, delimiter=",", skiprows=1, ndmin=2) if file.exists() else np.zeros((0, 3))
+        return rows.reshape(-1, 3)
 
     def ports(self) -> npt.NDArray[np.uint16]:
         """Return the source port each user really had (user 1 first); 0 for none."""

@@ -39,6 +39,13 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     server_logins: int | None = None
     server_rejected: int | None = None
     server_slow: int | None = None
+    messages: int = 0
+    server_messages: int | None = None
+    server_routed: int | None = None
+    router_cpu: float | None = None
+    latency_p50: float | None = None
+    latency_p99: float | None = None
+    latency_max: float | None = None
 
     @property
     def kernel(self) -> int:

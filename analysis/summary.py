@@ -62,6 +62,41 @@ class Tick(msgspec.Struct, frozen=True):
     per_second: float | None
 
 
+class Latency(msgspec.Struct, frozen=True):
+    """Milliseconds that so many of the messages did not exceed; each is off by under 0.8%."""
+
+    p50: float
+    p90: float
+    p99: float
+    p99_9: float
+    max: float
+
+
+class Messages(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages about users, sent to all who are connected and subscribed: expected = received - duplicated + lost."""
+
+    planned: int
+    published: int
+    expected: int
+    """Deliveries, by the router's count when it sent them on their way."""
+    received: int
+    lost: int
+    duplicated: int
+    undeliverable: int
+    """Of those lost, how many had nobody to go to any more when their front was to write them."""
+    late: int | None
+    """Messages published over 100 ms after their planned time; None: the generator could not say."""
+    most_behind_seconds: float | None
+    """The longest that one was published after its planned time."""
+    seconds: float
+    """From the first delivery read to the last."""
+    per_second: float | None
+    latency_ms: Latency | None
+    """From the planned time to the read."""
+    uncorrected_latency_ms: Latency | None
+    """From the time it was published, which forgives what held it up before."""
+
+
 class Cpu(msgspec.Struct, frozen=True):
     """Share of one core that each end used while it held connections and sent no ticks; None: not measured."""
 
@@ -82,6 +117,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     memory: Memory
     cpu: Cpu
     ticks: list[Tick]
+    messages: Messages | None
     chunks: int
     bytes: int
     missing: int

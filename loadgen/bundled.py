@@ -12,12 +12,12 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import trio
 
-from flyweight.errors import WorkerFault
+from flyweight.errors import ExitCode, Refused, WorkerFault
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
@@ -26,9 +26,10 @@ STOP_SECONDS = 60.0
 class BundledServer:
     """A running `comet serve`."""
 
-    def __init__(self, process: trio.Process, port: int, control: httpx.AsyncClient) -> None:
+    def __init__(self, process: trio.Process, port: int, control_port: int, control: httpx.AsyncClient) -> None:
         self.process = process
         self.address = ("127.0.0.1", port)
+        self.control_port = control_port
         self._control = control
 
     async def stats(self) -> dict[str, Any] | None:
@@ -55,11 +56,15 @@ class BundledServer:
 
 
 @asynccontextmanager
-async def bundled_server(max_users: int, log: Path) -> AsyncIterator[BundledServer]:
-    """Run `comet serve` on free ports of 127.0.0.1 as long as the block lasts; WorkerFault if it does not come up."""
+async def bundled_server(max_users: int, store: Path | None, log: Path) -> AsyncIterator[BundledServer]:
+    """Run `comet serve` on free ports of 127.0.0.1 as long as the block lasts; `store` is of subscriptions, if any.
+
+    Refused if it refuses to serve, WorkerFault if it does not come up for another reason.
+    """
     ours, theirs = socket.socketpair()
     with theirs, open(log, "wb") as errors:
         arguments = ["--port", "0", "--control-port", "0", "--max-users", str(max_users)]
+        arguments += [] if store is None else ["--db", str(store.absolute())]
         process = await trio.lowlevel.open_process(
             [sys.executable, "-P", "-m", "server_under_test", "serve", *arguments, "--parent-fd", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
@@ -70,20 +75,30 @@ async def bundled_server(max_users: int, log: Path) -> AsyncIterator[BundledServ
         )
     lifeline = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
     try:
+        line = b""
         with trio.move_on_after(START_SECONDS):
-            line = await lifeline.receive_some()
+            line = bytes(await lifeline.receive_some())
         if not line:
-            words = log.read_text().strip().splitlines()[-1:] or ["it said nothing"]
-            raise WorkerFault(f"The bundled server did not come up: {words[0]}. See {log}.")
+            await _explain(process, log)
         where = json.loads(line)
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{where['control']}", timeout=30, trust_env=False
         ) as api:
-            yield BundledServer(process, where["port"], api)
+            yield BundledServer(process, where["port"], where["control"], api)
     finally:
         with trio.CancelScope(shield=True):
             await _end(process)
             await lifeline.aclose()
+
+
+async def _explain(process: trio.Process, log: Path) -> NoReturn:
+    """Raise what a server that did not come up says of it."""
+    with trio.move_on_after(5):  # its end of the socket was closed by its end
+        await process.wait()
+    words = log.read_text().strip().splitlines()[-1:] or ["it said nothing"]
+    if process.returncode == ExitCode.REFUSED:
+        raise Refused(words[0].removeprefix("comet: "))
+    raise WorkerFault(f"The bundled server did not come up: {words[0]}. See {log}.")
 
 
 async def _end(process: trio.Process) -> None:

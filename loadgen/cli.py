@@ -18,6 +18,7 @@ from flyweight.errors import ExitCode, Refused, UsageError
 from loadgen.console import open_console, render
 from loadgen.host import fit as fit_host
 from loadgen.host import parse_target
+from loadgen.messages import MessageOptions
 from loadgen.plan import Plan
 from loadgen.run import Run, RunOptions
 
@@ -66,6 +67,18 @@ def run_command_line(
     server_pid: Annotated[
         int | None, typer.Option(metavar="PID", help="Measure this process and its children.")
     ] = None,
+    messages: Annotated[
+        Any,
+        _option(opt.rate, "N/s", "After the hold, our server gets so many messages a second about random users."),
+    ] = None,
+    message_seconds: Annotated[Any, _option(opt.positive_duration, "SECONDS", "How long messages are sent.")] = 60.0,
+    message_size: Annotated[Any, _option(opt.message_size, "BYTES", "Of a message's text.")] = 100,
+    friends: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Who gets messages about whom: a file of fakefriends.")
+    ] = None,
+    db: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The same, as a store of comet load: it need not be made first.")
+    ] = None,
     fit: Annotated[bool, typer.Option("--fit", help="As many of them as this machine can hold.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")] = False,
 ) -> None:
@@ -107,8 +120,11 @@ def _options(given: dict[str, Any]) -> RunOptions:
             found.append(
                 "--tick is for our own server: leave --target out, or let your server send messages by itself."
             )
+        if given["messages"] is not None:
+            found.append("--messages is for our own server: leave --target out.")
     elif given["server_pid"] is not None:
         found.append("--server-pid is for a server that was named with --target.")
+    found += _problems_with_messages(given)
     sizes = {name: given[name] for name in ("ips", "each", "connections", "first_port")}
     plan = None
     if not opt.problems(sizes):
@@ -118,10 +134,22 @@ def _options(given: dict[str, Any]) -> RunOptions:
         plan = None if found else make()
     if plan is None:
         raise UsageError(*found)
-    kept = {name: given[name] for name in ("target", "rate", "in_flight", "connect_timeout", "hold", "tick")}
+    kept = ("target", "rate", "in_flight", "connect_timeout", "hold", "tick", "ports", "interval", "out", "server_pid")
+    messages = None
+    if given["messages"] is not None:
+        messages = MessageOptions(given["messages"], given["message_seconds"], given["message_size"])
     return RunOptions(
-        plan, **kept, ports=given["ports"], interval=given["interval"], out=given["out"], server_pid=given["server_pid"]
+        plan, **{name: given[name] for name in kept}, messages=messages, friends=given["friends"], db=given["db"]
     )
+
+
+def _problems_with_messages(given: dict[str, Any]) -> list[str]:
+    found = []
+    if given["messages"] is None and (given["friends"] or given["db"]):
+        found.append("--friends and --db are for --messages: say how many a second.")
+    if given["friends"] and given["db"]:
+        found.append("--friends and --db say the same thing in two ways: leave one of them out.")
+    return found
 
 
 def _problems_of(make: Any) -> list[str]:

@@ -9,15 +9,27 @@ import numpy.typing as npt
 
 from analysis import FORMAT, Sample, Summary
 from analysis import summary as sums
-from analysis.summary import Connections, Outcome, Tick
+from analysis.summary import Connections, Latency, Messages, Outcome, Tick
 from flyweight.ledger import Ledger
+from loadgen import latency
 from loadgen.accounts import State, named_failures
+from loadgen.messages import Generated
 from loadgen.plan import Plan
 
 LOST = "LOST"
 """How connections are said to have ended that ended with their worker."""
 
 KERNEL_SOURCE = "growth of Slab + KernelStack + PageTables + Percpu (/proc/meminfo) from before the ramp to the hold"
+
+
+@dataclass(frozen=True)
+class MessageFacts:
+    """What was planned, what the generator said of it (None: nothing), and what `#n` had shown before it began."""
+
+    planned: int
+    generated: Generated | None
+    missing_before: int
+    repeated_before: int
 
 
 @dataclass(frozen=True)
@@ -39,13 +51,14 @@ class Facts:
     interrupted: bool
     reasons: list[str]
     ports: npt.NDArray[np.uint16]
+    messages: MessageFacts | None = None
 
 
 def conclude(facts: Facts) -> Summary:
     """Draw up the summary."""
     connections = _connections(facts)
-    ticks = _ticks(facts)
-    reasons = _reasons(facts, connections, ticks)
+    ticks, messages = _ticks(facts), _messages(facts)
+    reasons = [*_reasons(facts, connections, ticks), *_reasons_of(messages, facts)]
     fronts = None if facts.server is None else len(facts.server["fronts"])
     seconds = facts.ramp_seconds
     return Summary(
@@ -59,6 +72,7 @@ def conclude(facts: Facts) -> Summary:
         memory=sums.memory_of(facts.samples, KERNEL_SOURCE),
         cpu=sums.Cpu(sums.idle_share(facts.samples, "server_cpu"), sums.idle_share(facts.samples, "client_cpu")),
         ticks=ticks,
+        messages=messages,
         chunks=int(facts.ledger.total("chunks")),
         bytes=int(facts.ledger.total("bytes")),
         missing=int(facts.ledger.total("missing")),
@@ -108,6 +122,54 @@ def _ticks(facts: Facts) -> list[Tick]:
         rate = round(count / seconds, 1) if seconds else None
         ticks.append(Tick(number, ours["sent"] if ours else None, count, round(seconds, 4), rate))
     return ticks
+
+
+def _messages(facts: Facts) -> Messages | None:
+    if facts.messages is None or facts.server is None:
+        return None
+    ledger, said = facts.ledger, facts.messages.generated
+    first = min((int(ns) for ns in ledger.rows["first_ns"] if ns), default=0)
+    seconds = (int(ledger.rows["last_ns"].max()) - first) / 1e9 if first else 0.0
+    received = int(ledger.total("messages"))
+    duplicated = int(ledger.total("repeated")) - facts.messages.repeated_before
+    return Messages(
+        planned=facts.messages.planned,
+        published=facts.server["messages"],
+        expected=facts.server["routed"],
+        received=received,
+        lost=facts.server["routed"] - (received - duplicated),
+        duplicated=duplicated,
+        undeliverable=facts.server["undeliverable"],
+        late=None if said is None else said.late,
+        most_behind_seconds=None if said is None else said.most_behind,
+        seconds=round(seconds, 3),
+        per_second=round(received / seconds, 1) if seconds > 0 else None,
+        latency_ms=_latency(ledger.total("latency")),
+        uncorrected_latency_ms=_latency(ledger.total("latency_published")),
+    )
+
+
+def _latency(counts: latency.Counts) -> Latency | None:
+    found = latency.percentiles(counts, [0.5, 0.9, 0.99, 0.999, 1.0])
+    return None if found is None else Latency(*(round(microseconds / 1000, 3) for microseconds in found))
+
+
+def _reasons_of(messages: Messages | None, facts: Facts) -> list[str]:
+    if messages is None or facts.messages is None:
+        return []
+    reasons = []
+    said = facts.messages.generated
+    if said is not None and said.error is not None:
+        reasons.append(f"messages: {said.error}")
+    elif said is None and not facts.interrupted:
+        reasons.append("messages: their generator ended by itself; its last words are in messages.log of the record")
+    if messages.published < messages.planned:
+        behind = "" if said is None else f", and the last one {said.most_behind:,.1f} s behind its time"
+        reasons.append(f"messages: {messages.published:,} of {messages.planned:,} planned were published{behind}")
+    if messages.lost:
+        gone = f", {messages.undeliverable:,} of them since their user had gone" if messages.undeliverable else ""
+        reasons.append(f"messages: {messages.lost:,} of {messages.expected:,} deliveries were lost{gone}")
+    return reasons
 
 
 def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[str]:

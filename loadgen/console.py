@@ -7,6 +7,7 @@ import sys
 from types import TracebackType
 from typing import Protocol
 
+import msgspec
 from rich.console import Console as Terminal
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import Sample, Summary
+from analysis.summary import Messages
 
 KIB = 1024
 
@@ -78,7 +80,7 @@ def _figures(sample: Sample) -> str:
     parts = [
         f"failed {sample.failed:,}",
         f"closed early {sample.closed_early:,}",
-        f"chunks {sample.chunks:,}",
+        f"chunks {sample.chunks:,}" if sample.stage != "messages" else f"deliveries {sample.messages:,}",
         f"received {size(sample.bytes)}",
         f"server {size(sample.server_private)}",
         f"client {size(sample.client_private)}",
@@ -171,6 +173,22 @@ def _memory_line(name: str, each: float | None, connections: int, fixed: int | N
     return f"  {name:20} {each:>8,.0f} B each {size(each * connections):>10} for {connections:,}{of_it}"
 
 
+def _message_lines(messages: Messages) -> list[str]:
+    behind = messages.most_behind_seconds
+    lag = "" if behind is None else f", at the most {behind:.3f} s after their time"
+    rate = "" if messages.per_second is None else f", {messages.per_second:,.0f} a second"
+    lines = [
+        f"messages      {messages.published:,} of {messages.planned:,} published{lag}",
+        f"deliveries    {messages.received:,} of {messages.expected:,} received in {messages.seconds:.1f} s{rate}",
+        f"lost          {messages.lost:,}, duplicated {messages.duplicated:,}",
+    ]
+    for name, latency in [("latency", messages.latency_ms), ("uncorrected", messages.uncorrected_latency_ms)]:
+        if latency is not None:
+            shares = zip(("p50", "p90", "p99", "p99.9", "max"), msgspec.structs.astuple(latency), strict=True)
+            lines.append(f"{name:14}" + ", ".join(f"{share} {value:,.1f}" for share, value in shares) + " ms")
+    return lines
+
+
 def render(summary: Summary) -> str:
     """Write the summary for a person."""
     c, ramp, workers = summary.connections, summary.ramp, summary.workers
@@ -192,6 +210,8 @@ def render(summary: Summary) -> str:
         sent = "" if tick.sent is None else f" of {tick.sent:,}"
         rate = "" if tick.per_second is None else f", {tick.per_second:,.0f} a second"
         lines.append(f"tick {tick.number:<9}{tick.received:,}{sent} received in {tick.seconds:.2f} s{rate}")
+    if summary.messages is not None:
+        lines += _message_lines(summary.messages)
     if summary.cpu.server_idle_share is not None and summary.cpu.client_idle_share is not None:
         server_share, client_share = summary.cpu.server_idle_share, summary.cpu.client_idle_share
         lines.append(f"idle CPU      server {server_share:.1%}, client {client_share:.1%} of a core, while holding")

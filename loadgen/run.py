@@ -1,21 +1,19 @@
 """A run: starts the server and the workers, ramps, holds, records, and ends in order whatever happens.
 
-In: `RunOptions`, checked. Out: a `Summary` and the run record. The stages are start, ramp, hold, close; a sampler
-writes a row a second beside them, and a guard ends the ramp before memory does. Nothing here touches a connection: the
-workers do that, and their accounts are read where they write them. A stage that is interrupted goes straight to close.
+In: `RunOptions`, checked. Out: a `Summary` and the run record. The stages are start, ramp, hold, messages (if there are
+any) and close; a sampler writes a row a second beside them, and a guard ends the ramp before memory does. Nothing here
+touches a connection: the workers do that, and their accounts are read where they write them. A stage that is
+interrupted goes straight to close.
 """
 
 import os
-import platform
-import shlex
+import shutil
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +22,19 @@ import numpy as np
 import psutil
 import trio
 
-from analysis import RecordWriter, Sample, Summary
-from flyweight.errors import ExitCode
+from analysis import Summary
+from flyweight.errors import ExitCode, Refused
 from flyweight.ledger import Ledger
-from flyweight.limits import cores, raise_files_limit, read_memory, workers_for
-from flyweight.sockets import read_slabs
+from flyweight.limits import raise_files_limit, read_memory, workers_for
 from loadgen import client
 from loadgen.accounts import LEDGER, State, count_states, create_columns, map_columns
 from loadgen.bundled import BundledServer, bundled_server
-from loadgen.conclusion import Facts, conclude
+from loadgen.conclusion import Facts, MessageFacts, conclude
 from loadgen.console import Console
 from loadgen.crew import Crew, open_crew
 from loadgen.host import Target, as_ranges, check_addresses, ports_to_avoid, request_around, resolve_target
+from loadgen.journal import Journal
+from loadgen.messages import STORE, Generated, MessageOptions, generate, load_friends
 from loadgen.opening import Ports
 from loadgen.plan import Plan, Share
 from loadgen.sampling import Sampler
@@ -44,7 +43,10 @@ CLOSE_SECONDS = 60.0
 """The longest wait for the workers to close their connections in order."""
 
 DRAIN_SECONDS = 60.0
-"""The longest wait, after the hold, for the deliveries of the last tick."""
+"""The longest wait for what the server has sent, and that has not arrived."""
+
+QUIET_SECONDS = 2.0
+"""Nothing that has been sent arrives any more when nothing has for so long."""
 
 GUARD_SECONDS = 0.25
 
@@ -64,6 +66,11 @@ class RunOptions:
     interval: float = 1.0
     out: Path = Path("runs")
     server_pid: int | None = None
+    messages: MessageOptions | None = None
+    friends: Path | None = None
+    """A file of fakefriends, for the bundled server."""
+    db: Path | None = None
+    """A store of subscriptions, instead."""
 
 
 class Run:
@@ -76,38 +83,42 @@ class Run:
         self._files_limit = raise_files_limit()
         self._count = min(self._plan.connections, workers_for(self._plan.connections, self._files_limit))
         self._ledger = Ledger(LEDGER, self._count)
-        self._began = time.monotonic()
-        self._ramp_began = self._ramp_ended = self._began
-        self._stages: list[dict[str, Any]] = []
-        self._samples: list[Sample] = []
+        self._ramp_began = self._ramp_ended = time.monotonic()
         self._reasons: list[str] = []
         self._interrupted = False
         self._server: BundledServer | None = None
         self._figures: dict[str, Any] | None = None
+        self._stage = trio.CancelScope()
+        self._before_messages = (0, 0)
+        self._generated: Generated | None = None
 
     async def execute(self) -> Summary:
         """Run, and return what came of it; Refused before anything was opened, WorkerFault when it could not start."""
         async with trio.open_nursery() as outside:
-            stages = trio.CancelScope()
-            await outside.start(self._hear_signals, stages)
-            summary = await self._execute(stages)
+            await outside.start(self._hear_signals)
+            summary = await self._execute()
             outside.cancel_scope.cancel()
         return summary
 
-    async def _execute(self, stages: trio.CancelScope) -> Summary:
+    async def _execute(self) -> Summary:
         target = None if self._options.target is None else resolve_target(self._options.target, self._plan.base_ip)
         check_addresses(self._plan, target)
-        self._record = RecordWriter(self._options.out, time.strftime("%Y%m%d-%H%M%S"))
-        with closing(self._record):
-            self._console.say(f"The record of this run is {self._record.folder}.")
-            create_columns(self._record.folder, self._plan.connections)
-            self._states, self._ports = map_columns(self._record.folder, 1, self._plan.connections)
-            self._enter("start")
+        if self._options.friends is not None and not self._options.friends.is_file():
+            raise Refused(f"There is no file {self._options.friends}. Make one: fakefriends gen")
+        options = msgspec.to_builtins(asdict(self._options), enc_hook=str)
+        self._journal = Journal(self._options.out, options, self._plan.connections, self._ledger, self._console)
+        with closing(self._journal):
+            folder = self._journal.folder
+            self._console.say(f"The record of this run is {folder}.")
+            create_columns(folder, self._plan.connections)
+            self._states, self._ports = map_columns(folder, 1, self._plan.connections)
+            self._journal.enter("start")
             async with self._target(target) as reached, self._open_crew() as crew, trio.open_nursery() as beside:
-                with stages:
+                with self._interruptible():
                     await self._start(crew, reached, beside)
                     await self._ramp(crew, beside)
                     await self._hold()
+                    await self._send_messages()
                 with trio.CancelScope(shield=True):
                     summary = await self._close(crew)
                 beside.cancel_scope.cancel()
@@ -115,12 +126,12 @@ class Run:
 
     # Stages.
 
-    def _enter(self, stage: str) -> None:
-        now = round(time.monotonic() - self._began, 3)
-        if self._stages:
-            self._stages[-1]["end"] = now
-        self._stages.append({"name": stage, "start": now, "end": None})
-        self._write_run(None)
+    def _interruptible(self) -> trio.CancelScope:
+        """Open a scope that a Ctrl-C ends, or has ended before it began."""
+        self._stage = trio.CancelScope()
+        if self._interrupted:
+            self._stage.cancel()
+        return self._stage
 
     @asynccontextmanager
     async def _target(self, target: Target | None) -> AsyncIterator[Target]:
@@ -128,10 +139,27 @@ class Run:
         if target is not None:
             yield target
             return
-        async with bundled_server(self._plan.connections, self._record.folder / "server.log") as self._server:
+        log = self._journal.folder / "server.log"
+        async with self._store() as store, bundled_server(self._plan.connections, store, log) as self._server:
             self._figures = await self._server.stats()
             host, port = self._server.address
             yield Target(self._server.address, request_around("/test/{user}", f"{host}:{port}"))
+
+    @asynccontextmanager
+    async def _store(self) -> AsyncIterator[Path | None]:
+        """The store of subscriptions: the one that was named, one made of a file and gone with the block, or none."""
+        friends, store = self._options.friends, self._journal.folder / STORE
+        if friends is None:
+            yield self._options.db
+            return
+        self._console.say(f"Loading {friends} into a store for the server.")
+        try:
+            with self._interruptible() as scope:
+                await load_friends(friends, store)
+            yield None if scope.cancelled_caught else store
+        finally:
+            if store.exists():
+                shutil.rmtree(store)
 
     @asynccontextmanager
     async def _open_crew(self) -> AsyncIterator[Crew]:
@@ -144,7 +172,7 @@ class Run:
                 worker=number,
                 workers=self._count,
                 share=share,
-                folder=str(self._record.folder.absolute()),
+                folder=str(self._journal.folder.absolute()),
                 target=target.address,
                 request=target.request,
                 ports=self._options.ports,
@@ -161,7 +189,7 @@ class Run:
         tasks.start_soon(self._sample_on)
 
     async def _ramp(self, crew: Crew, tasks: trio.Nursery) -> None:
-        self._enter("ramp")
+        self._journal.enter("ramp")
         self._ramp_began = self._ramp_ended = time.monotonic()
         guard = trio.CancelScope()
         tasks.start_soon(self._guard, crew, guard)
@@ -171,7 +199,7 @@ class Run:
         await self._sample(everything=True)
 
     async def _hold(self) -> None:
-        self._enter("hold")
+        self._journal.enter("hold")
         await self._sample(everything=True)
         server, tick = self._server, self._options.tick
         if server is not None and tick is not None:
@@ -181,34 +209,59 @@ class Run:
                 await trio.sleep(GUARD_SECONDS)
         if server is not None and tick is not None:
             await server.set_tick(None)
-            await self._drain(server)
+            await self._drain(server, self._ticks_on_their_way)
         await self._sample(everything=True)
 
-    async def _drain(self, server: BundledServer) -> None:
-        """Wait until every message of the last ticks has arrived, or nothing has come for two seconds."""
+    async def _send_messages(self) -> None:
+        options, server = self._options.messages, self._server
+        if options is None or server is None:
+            return
+        self._journal.enter("messages")
+        self._before_messages = self._out_of_sequence()
+        await self._sample(everything=True)
+        users, folder = self._plan.connections, self._journal.folder
+        self._generated = await generate(options, users, server.control_port, folder)
+        await self._drain(server, self._messages_on_their_way)
+        await self._sample(everything=True)
+
+    def _out_of_sequence(self) -> tuple[int, int]:
+        return int(self._ledger.total("missing")), int(self._ledger.total("repeated"))
+
+    def _ticks_on_their_way(self, figures: dict[str, Any]) -> int:
+        sent: int = sum(tick["sent"] for tick in figures["ticks"]) + figures["ticking"]
+        return sent - sum(count for count, _, _ in self._ledger.ticks().values())
+
+    def _messages_on_their_way(self, figures: dict[str, Any]) -> int:
+        return int(figures["routed"] - figures["undeliverable"] - self._ledger.total("messages"))
+
+    async def _drain(self, server: BundledServer, on_their_way: Callable[[dict[str, Any]], int]) -> None:
+        """Wait until everything that was sent has arrived, or nothing has come for two seconds."""
         last, since = -1, time.monotonic()
         with trio.move_on_after(DRAIN_SECONDS):
-            while time.monotonic() - since < 2.0:
+            while time.monotonic() - since < QUIET_SECONDS:
                 figures = await server.stats()
-                received = sum(count for count, _, _ in self._ledger.ticks().values())
                 if figures is None:
                     return
                 self._figures = figures
-                if not figures["ticking"] and received >= sum(tick["sent"] for tick in figures["ticks"]):
+                left = on_their_way(figures)
+                if left <= 0:
                     return
-                if received != last:
-                    last, since = received, time.monotonic()
+                if left != last:
+                    last, since = left, time.monotonic()
                 await trio.sleep(0.05)
 
     async def _close(self, crew: Crew) -> Summary:
+        if self._interrupted and self._server is not None and self._journal.stage == "messages":
+            await self._drain(self._server, self._messages_on_their_way)
         counts = count_states(self._states)
-        self._enter("close")
+        self._journal.enter("close")
         self._console.say(f"Closing {counts[State.OPEN]:,} connections.")
         summary = conclude(self._facts(counts))
-        self._write_run(summary)
+        self._journal.write(summary)
         await crew.close(CLOSE_SECONDS)
-        self._stages[-1]["end"] = round(time.monotonic() - self._began, 3)
-        self._write_run(summary)
+        if self._interrupted:  # the accounts were not settled then, and are now
+            summary = conclude(self._facts(count_states(self._states)))
+        self._journal.conclude(summary)
         return summary
 
     def _all_gone(self) -> bool:
@@ -217,9 +270,7 @@ class Run:
 
     # Beside the stages.
 
-    async def _hear_signals(
-        self, stages: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def _hear_signals(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
             async for _ in signals:
@@ -227,7 +278,7 @@ class Run:
                     os._exit(ExitCode.INTERRUPTED)  # all processes of ours notice that we are gone, and end
                 self._interrupted = True
                 self._console.say("Interrupted: closing in order. Once more to end at once.")
-                stages.cancel()
+                self._stage.cancel()
 
     async def _guard(self, crew: Crew, scope: trio.CancelScope) -> None:
         """End the ramp before memory runs out."""
@@ -250,10 +301,8 @@ class Run:
     async def _sample(self, everything: bool = False) -> None:
         if self._server is not None:
             self._figures = await self._server.stats() or self._figures
-        sample = self._sampler.read(self._stages[-1]["name"], self._figures if self._server else None, everything)
-        self._samples.append(sample)
-        self._record.write_sample(sample)
-        self._console.sample(sample, self._plan.connections)
+        sample = self._sampler.read(self._journal.stage, self._figures if self._server else None, everything)
+        self._journal.add(sample)
 
     def _client_pids(self) -> list[int]:
         return [os.getpid(), *self._crew.pids]
@@ -267,27 +316,20 @@ class Run:
 
     # What came of it.
 
-    def _write_run(self, summary: Summary | None) -> None:
-        self._record.write_run(
-            {
-                "command": shlex.join(sys.argv),
-                "options": msgspec.to_builtins(asdict(self._options), enc_hook=str),
-                "host": host_facts(),
-                "versions": {name: version(name) for name in ("floodtest", "trio", "numpy")},
-                "stages": self._stages,
-                "summary": None if summary is None else msgspec.to_builtins(summary),
-            }
-        )
+    def _messages_facts(self) -> MessageFacts | None:
+        if self._options.messages is None:
+            return None
+        return MessageFacts(self._options.messages.planned, self._generated, *self._before_messages)
 
     def _facts(self, counts: dict[State, int]) -> Facts:
         return Facts(
             plan=self._plan,
             explicit_ports=self._options.ports == "explicit",
-            folder=str(self._record.folder),
+            folder=str(self._journal.folder),
             counts=counts,
             ledger=self._ledger,
             lost=self._crew.lost,
-            samples=self._samples,
+            samples=self._journal.samples,
             server=self._figures,
             server_ended=self._server is not None and self._server.has_ended,
             ramp_seconds=self._ramp_ended - self._ramp_began,
@@ -296,6 +338,7 @@ class Run:
             interrupted=self._interrupted,
             reasons=self._reasons,
             ports=self._ports,
+            messages=self._messages_facts(),
         )
 
 
@@ -309,17 +352,3 @@ def _process_tree(root: int) -> list[int]:
         return [root, *(child.pid for child in process.children(recursive=True))]
     except psutil.NoSuchProcess:
         return []
-
-
-def host_facts() -> dict[str, Any]:
-    """Return what of this machine a reader of the record needs to judge it."""
-    return {
-        "system": platform.platform(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "cores": cores(),
-        "memory": read_memory().total,
-        "files_limit": raise_files_limit(),
-        "somaxconn": int(Path("/proc/sys/net/core/somaxconn").read_text()),
-        "slabinfo": read_slabs() is not None,
-    }

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from analysis.samples import Sample
 from flyweight.ledger import Ledger
 from flyweight.limits import read_memory
-from flyweight.memory import ProcessMeter
+from flyweight.memory import ProcessMeter, cpu_seconds
 from flyweight.sockets import read_slabs, read_sockets
+from loadgen import latency
 from loadgen.accounts import State, count_states
 
 
@@ -32,6 +33,7 @@ class Sampler:
         self._client = ProcessMeter()
         self._server = ProcessMeter()
         self._began = time.monotonic()
+        self._latency = ledger.total("latency")
 
     def read(self, stage: str, server: dict[str, Any] | None, everything: bool = False) -> Sample:
         """Read a sample; `everything` reads each process's memory and CPU, not only what fits into the budget."""
@@ -48,6 +50,9 @@ class Sampler:
                 "server_logins": server["logins"],
                 "server_rejected": sum(server["rejected"].values()),
                 "server_slow": server["slow"],
+                "server_messages": server["messages"],
+                "server_routed": server["routed"],
+                "router_cpu": cpu_seconds(server["pids"]["parent"]),
             }
         )
         return Sample(
@@ -77,4 +82,13 @@ class Sampler:
             tcp_queued=sockets.queued,
             **(read_slabs() or {}),
             **of_server,
+            messages=int(self._ledger.total("messages")),
+            **self._latency_since(),
         )
+
+    def _latency_since(self) -> dict[str, Any]:
+        """Milliseconds of what has been read since this was last asked; nothing if that is nothing."""
+        before, self._latency = self._latency, self._ledger.total("latency")
+        found = latency.percentiles(self._latency - before, [0.5, 0.99, 1.0])
+        names = ("latency_p50", "latency_p99", "latency_max")
+        return {name: value / 1000 for name, value in zip(names, found or [], strict=False)}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from analysis import Sample, Summary
-from analysis.summary import Connections, Cpu, Memory, Ramp, Workers
+from analysis.summary import Connections, Cpu, Latency, Memory, Messages, Ramp, Workers
 
 MIB = 1 << 20
 EACH = 1000
@@ -84,6 +84,26 @@ def connections(**changes: Any) -> Connections:
     return Connections(**{**figures, **changes})
 
 
+def messages(**changes: Any) -> Messages:
+    """A minute of messages, all of which arrived."""
+    figures: dict[str, Any] = {
+        "planned": 60_000,
+        "published": 60_000,
+        "expected": 960_000,
+        "received": 960_000,
+        "lost": 0,
+        "duplicated": 0,
+        "undeliverable": 0,
+        "late": 12,
+        "most_behind_seconds": 0.123,
+        "seconds": 60.1,
+        "per_second": 15_973.4,
+        "latency_ms": Latency(12.1, 17.5, 22.9, 29.9, 37.1),
+        "uncorrected_latency_ms": Latency(7.0, 10.6, 15.9, 22.6, 29.1),
+    }
+    return Messages(**{**figures, **changes})
+
+
 def summary(**changes: Any) -> Summary:
     """The summary of a million opened and held."""
     figures: dict[str, Any] = {
@@ -107,6 +127,7 @@ def summary(**changes: Any) -> Summary:
         ),
         "cpu": Cpu(0.004, 0.003),
         "ticks": [],
+        "messages": None,
         "chunks": 1_054_000,
         "bytes": 160_208_000,
         "missing": 0,

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from flyweight.ledger import Ledger
+from loadgen import latency
 from loadgen.accounts import LEDGER, Phase, State
-from loadgen.conclusion import LOST, Facts, conclude
+from loadgen.conclusion import LOST, Facts, MessageFacts, conclude
+from loadgen.messages import Generated
 from loadgen.plan import Plan
 from tests.figures import sample, start
 
@@ -242,3 +244,78 @@ def test_missing_and_repeated_messages_are_a_shortfall() -> None:
     summary = conclude(facts(ledger=ledger(fill)))
     assert (summary.missing, summary.repeated, summary.outcome) == (1234, 5, "shortfall")
     assert summary.reasons == ["message numbers show 1,234 missing and 5 repeated messages"]
+
+
+def routed(received: int, **changes: Any) -> Facts:
+    """Facts of a run with messages: 100 planned, 1,600 deliveries expected."""
+
+    def fill(made: Ledger) -> None:
+        made.rows["messages"] = [received - 600, 600]
+        made.rows["first_ns"] = [0, 5_000_000_000]
+        made.rows["last_ns"] = [0, 7_000_000_000]
+        made.rows["repeated"] = [changes.pop("repeated", 0), 0]
+        made.rows["missing"] = [changes.pop("missing", 0), 0]
+        made.row(1)["latency"][0] = latency.count(np.array([1000] * 99 + [90_000]))
+
+    table = ledger(fill)
+    before = changes.pop("before", (0, 0))
+    said = changes.pop("generated", Generated(100, changes.get("published", 100), 3, 0.25, None))
+    figures = {"messages": changes.pop("published", 100), "routed": 1600, "undeliverable": changes.pop("gone", 0)}
+    server = {"fronts": [11], "ticks": [], **figures}
+    return facts(ledger=table, server=server, messages=MessageFacts(100, said, *before), **changes)
+
+
+def test_messages_that_all_arrived() -> None:
+    summary = conclude(routed(1600))
+    assert (summary.outcome, summary.reasons) == ("ok", [])
+    found = summary.messages
+    assert found is not None
+    assert (found.planned, found.published, found.expected, found.received) == (100, 100, 1600, 1600)
+    assert (found.lost, found.duplicated, found.late, found.most_behind_seconds) == (0, 0, 3, 0.25)
+    assert (found.seconds, found.per_second) == (2.0, 800.0)
+    assert found.latency_ms is not None
+    assert found.latency_ms.p50 == pytest.approx(1.0, rel=0.008)
+    assert found.latency_ms.max == pytest.approx(90, rel=0.008)
+    assert found.uncorrected_latency_ms is None
+
+
+def test_no_messages_without_any_or_without_a_server_of_ours() -> None:
+    assert conclude(facts()).messages is None
+    assert conclude(facts(server=None, messages=MessageFacts(100, None, 0, 0))).messages is None
+
+
+def test_expected_is_received_and_lost_less_what_came_twice() -> None:
+    summary = conclude(routed(1590, repeated=7, missing=17, gone=4))
+    assert summary.messages is not None
+    assert (summary.messages.lost, summary.messages.duplicated) == (17, 7)
+    assert summary.outcome == "shortfall"
+    lost = "messages: 17 of 1,600 deliveries were lost, 4 of them since their user had gone"
+    assert lost in summary.reasons
+
+
+def test_what_ticks_had_lost_before_is_not_laid_to_messages() -> None:
+    found = conclude(routed(1600, repeated=9, missing=3, before=(3, 9))).messages
+    assert found is not None
+    assert (found.lost, found.duplicated) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"published": 60},
+            "messages: 60 of 100 planned were published, and the last one 0.2 s behind its time",
+        ),
+        ({"published": 60, "generated": None}, "messages: their generator ended by itself"),
+        ({"generated": Generated(100, 100, 0, 0.0, "the server does not answer")}, "messages: the server does not"),
+    ],
+)
+def test_a_plan_that_was_not_kept_is_a_shortfall(changes: dict[str, Any], reason: str) -> None:
+    summary = conclude(routed(1600, **changes))
+    assert summary.outcome == "shortfall"
+    assert any(one.startswith(reason) for one in summary.reasons), summary.reasons
+
+
+def test_a_generator_that_was_interrupted_is_no_reason() -> None:
+    reasons = conclude(routed(1600, generated=None, interrupted=True)).reasons
+    assert reasons == []

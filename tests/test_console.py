@@ -6,7 +6,7 @@ import pytest
 
 from analysis.summary import Ramp, Tick, Workers
 from loadgen.console import LiveConsole, PlainConsole, open_console, render, size
-from tests.figures import MIB, NOT_MEASURED, connections, sample, start, summary
+from tests.figures import MIB, NOT_MEASURED, connections, messages, sample, start, summary
 
 
 @pytest.mark.parametrize(
@@ -184,3 +184,19 @@ def test_no_line_of_the_summary_is_wider_than_a_window() -> None:
     c = connections(replaced_ports=17_000)
     ticks = [Tick(100, 1_054_000, 1_054_000, 9.5, 110_947.4)]
     assert max(map(len, render(summary(connections=c, ticks=ticks)).splitlines())) <= 100
+
+
+def test_messages_are_told_with_both_latencies() -> None:
+    text = render(summary(messages=messages()))
+    assert line(text, "messages") == "messages 60,000 of 60,000 published, at the most 0.123 s after their time"
+    assert line(text, "deliveries") == "deliveries 960,000 of 960,000 received in 60.1 s, 15,973 a second"
+    assert line(text, "lost") == "lost 0, duplicated 0"
+    assert line(text, "latency") == "latency p50 12.1, p90 17.5, p99 22.9, p99.9 29.9, max 37.1 ms"
+    assert line(text, "uncorrected").startswith("uncorrected p50 7.0, ")
+
+
+def test_messages_of_which_little_is_known_are_told_as_well() -> None:
+    few = messages(late=None, most_behind_seconds=None, per_second=None, latency_ms=None, uncorrected_latency_ms=None)
+    text = render(summary(messages=few))
+    assert line(text, "messages") == "messages 60,000 of 60,000 published"
+    assert "latency" not in text

@@ -1,0 +1,103 @@
+"""The journal: what a run writes down as it goes. Its stages and samples, on disk at once and shown to a person.
+
+In: the name of each stage as it begins, each sample, the summary. Out: the run record (see `analysis.record`). Nothing
+here decides anything, so that a run that is killed leaves behind all that it knew.
+"""
+
+import platform
+import shlex
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from analysis import RecordWriter, Sample, Summary
+from flyweight.ledger import Ledger
+from flyweight.limits import cores, raise_files_limit, read_memory
+from flyweight.sockets import read_slabs
+from loadgen import latency
+from loadgen.console import Console
+
+
+class Journal:
+    """Writes the record of one run; Refused if there can't be one."""
+
+    def __init__(self, out: Path, options: dict[str, Any], planned: int, ledger: Ledger, console: Console) -> None:
+        self._record = RecordWriter(out, time.strftime("%Y%m%d-%H%M%S"))
+        self._options = options
+        self._planned = planned
+        self._ledger = ledger
+        self._console = console
+        self._began = time.monotonic()
+        self._stages: list[dict[str, Any]] = []
+        self.samples: list[Sample] = []
+
+    @property
+    def folder(self) -> Path:
+        return self._record.folder
+
+    @property
+    def stage(self) -> str:
+        """The name of the stage that the run is in."""
+        name: str = self._stages[-1]["name"]
+        return name
+
+    def enter(self, stage: str) -> None:
+        """Begin a stage, which ends the one before."""
+        self._end_stage()
+        self._stages.append({"name": stage, "start": self._now(), "end": None})
+        self.write(None)
+
+    def add(self, sample: Sample) -> None:
+        """Take a sample."""
+        self.samples.append(sample)
+        self._record.write_sample(sample)
+        if sample.latency_p50 is not None:
+            planned, published = (self._ledger.total(name) for name in ("latency", "latency_published"))
+            self._record.write_latency(latency.rows(planned, published))
+        self._console.sample(sample, self._planned)
+
+    def conclude(self, summary: Summary) -> None:
+        """End the last stage, and write the summary down."""
+        self._end_stage()
+        self.write(summary)
+
+    def write(self, summary: Summary | None) -> None:
+        """Write down what is known of the run as a whole."""
+        self._record.write_run(
+            {
+                "command": shlex.join(sys.argv),
+                "options": self._options,
+                "host": host_facts(),
+                "versions": {name: version(name) for name in ("floodtest", "trio", "numpy")},
+                "stages": self._stages,
+                "summary": None if summary is None else msgspec.to_builtins(summary),
+            }
+        )
+
+    def close(self) -> None:
+        self._record.close()
+
+    def _end_stage(self) -> None:
+        if self._stages:
+            self._stages[-1]["end"] = self._now()
+
+    def _now(self) -> float:
+        return round(time.monotonic() - self._began, 3)
+
+
+def host_facts() -> dict[str, Any]:
+    """Return what of this machine a reader of the record needs to judge it."""
+    return {
+        "system": platform.platform(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "cores": cores(),
+        "memory": read_memory().total,
+        "files_limit": raise_files_limit(),
+        "somaxconn": int(Path("/proc/sys/net/core/somaxconn").read_text()),
+        "slabinfo": read_slabs() is not None,
+    }
