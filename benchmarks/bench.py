@@ -1,5 +1,8 @@
 """`make bench`: floodtest and the C yardstick in turn, A B A B, at the same size; prints medians and their ratios.
 
+Three rates: connections opened, ticks delivered (the same to all), and messages delivered by the friend graph, asked
+for more than the machine carries; the last two are held against the yardstick's broadcast.
+
 The machine's speed drifts, and memory that was never touched costs more than memory that was, so only runs next to each
 other are compared: each round runs both, every other round in the opposite order, and a ratio is taken within a round.
 Sizes that this machine can't hold are left out, and said to be.
@@ -15,25 +18,31 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from datagen.files import write_pairs
+from datagen.graph import friend_graph
 from flyweight.limits import cores, raise_files_limit, read_memory
 from flyweight.sockets import read_sockets
 from loadgen.host import fit
 
 SOURCE = Path(__file__).with_name("yardstick.c")
 TICKS = 3
+MESSAGES, MESSAGE_SECONDS = 100_000, 10
+FRIENDS = 15
 SETTLE_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One run: connections opened a second, median deliveries a second of its ticks."""
+    """One run: connections opened a second, deliveries a second, in the median of its ticks and by messages."""
 
     opening: float
     delivery: float
+    messages: float
 
 
 def compile_yardstick(folder: Path) -> Path:
@@ -47,28 +56,37 @@ def compile_yardstick(folder: Path) -> Path:
 
 
 def run_yardstick(program: Path, connections: int) -> Figures:
-    """Run the C loop."""
+    """Run the C loop, which knows of no friends: its broadcast stands for both ways to deliver."""
     arguments = ["--connections", str(connections), "--rounds", str(TICKS)]
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=True)
-    return _figures(json.loads(done.stdout))
+    summary = json.loads(done.stdout)
+    delivery = _median_of_ticks(summary)
+    return Figures(summary["ramp"]["per_second"], delivery, delivery)
 
 
-def run_floodtest(connections: int, out: Path) -> Figures:
+def write_friends(connections: int, folder: Path) -> Path:
+    """Make the friends of so many users."""
+    file = folder / f"friends-{connections}.npy"
+    write_pairs(file, friend_graph(connections, min(FRIENDS, connections - 1), seed=1), "npy")
+    return file
+
+
+def run_floodtest(connections: int, friends: Path, out: Path) -> Figures:
     """Run floodtest; its ticks are far enough apart that none waits for the one before."""
     apart = max(2.0, connections / 50_000)
-    arguments = ["--connections", str(connections), "--tick", f"{apart}s", "--hold", f"{apart * (TICKS - 0.5)}s"]
-    command = [sys.executable, "-P", "-m", "loadgen", "run", "--json", "--out", str(out), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
+    ticks = ["--tick", f"{apart}s", "--hold", f"{apart * (TICKS - 0.5)}s"]
+    messages = ["--friends", str(friends), "--messages", f"{MESSAGES}/s", "--message-seconds", str(MESSAGE_SECONDS)]
+    arguments = ["--json", "--out", str(out), "--connections", str(connections), *ticks, *messages]
+    done = subprocess.run([sys.executable, "-P", "-m", "loadgen", "run", *arguments], capture_output=True, text=True)
+    summary = json.loads(done.stdout or "{}")
+    found = summary.get("messages")
+    if found is None or found["lost"] or found["duplicated"] or summary["connections"]["peak_open"] != connections:
         sys.exit(f"bench: floodtest ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    return _figures(json.loads(done.stdout))
+    return Figures(summary["ramp"]["per_second"], _median_of_ticks(summary), found["per_second"])
 
 
-def _figures(summary: dict[str, object]) -> Figures:
-    ramp, ticks = summary["ramp"], summary["ticks"]
-    assert isinstance(ramp, dict)
-    assert isinstance(ticks, list)
-    return Figures(ramp["per_second"], statistics.median(tick["per_second"] for tick in ticks))
+def _median_of_ticks(summary: dict[str, Any]) -> float:
+    return statistics.median([float(tick["per_second"]) for tick in summary["ticks"]])
 
 
 def settle() -> None:
@@ -81,26 +99,19 @@ def settle() -> None:
 
 def compare(size: int, rounds: int, yardstick: Callable[[], Figures], floodtest: Callable[[], Figures]) -> None:
     """Run both in turn and print each round, then the medians."""
-    pairs: list[tuple[Figures, Figures]] = []
+    rows: list[dict[str, float]] = []
     for number in range(rounds):
         found: dict[str, Figures] = {}
         both = [("c", yardstick), ("py", floodtest)]
         for name, runner in both if number % 2 == 0 else reversed(both):
             settle()
             found[name] = runner()
-        c, py = found["c"], found["py"]
-        pairs.append((c, py))
-        print(
-            f"{size:>9,}  round {number + 1}: opening C {c.opening:>8,.0f}/s, floodtest {py.opening:>8,.0f}/s, "
-            f"ratio {py.opening / c.opening:.2f}; delivery C {c.delivery:>8,.0f}/s, floodtest {py.delivery:>8,.0f}/s, "
-            f"ratio {py.delivery / c.delivery:.2f}",
-            flush=True,
-        )
-    opening = statistics.median(py.opening / c.opening for c, py in pairs)
-    delivery = statistics.median(py.delivery / c.delivery for c, py in pairs)
-    print(
-        f"{size:>9,}  medians of {rounds}: opening {opening:.2f} of the yardstick, delivery {delivery:.2f}", flush=True
-    )
+        c, py = asdict(found["c"]), asdict(found["py"])
+        rows.append({what: py[what] / c[what] for what in c})
+        figures = (f"{what} C {c[what]:,.0f}/s, floodtest {py[what]:,.0f}/s, ratio {rows[-1][what]:.2f}" for what in c)
+        print(f"{size:>9,}  round {number + 1}: {'; '.join(figures)}", flush=True)
+    medians = (f"{what} {statistics.median(row[what] for row in rows):.2f}" for what in rows[0])
+    print(f"{size:>9,}  medians of {rounds}, of the yardstick's rates: {', '.join(medians)}", flush=True)
 
 
 def main() -> None:
@@ -122,7 +133,7 @@ def main() -> None:
                 size,
                 options.rounds,
                 yardstick=partial(run_yardstick, program, size),
-                floodtest=partial(run_floodtest, size, Path(folder) / "runs"),
+                floodtest=partial(run_floodtest, size, write_friends(size, Path(folder)), Path(folder) / "runs"),
             )
 
 

@@ -1,9 +1,13 @@
 """`floodtest run`, as a person types it: against the bundled server, with real processes and sockets."""
 
+import ctypes
+import errno
 import json
+import platform
 import resource
 import signal
 import socket
+import struct
 import subprocess
 from pathlib import Path
 
@@ -116,6 +120,44 @@ def test_few_files_make_many_workers(tmp_path: Path) -> None:
     assert (process.returncode, summary["connections"]["opened"]) == (0, 1000), process.stderr
     assert summary["workers"]["files_limit"] == 256
     assert summary["workers"]["client"] == 8
+
+
+def forbid_unshare() -> None:
+    """Have the kernel refuse unshare(2) to this process and its children, as some containers do (seccomp(2))."""
+    number = {"x86_64": 272, "aarch64": 97}[platform.machine()]
+    load, equal, answer = 0x20, 0x15, 0x06  # BPF_LD+W+ABS, BPF_JMP+JEQ+K, BPF_RET+K
+    refuse, allow = 0x00050000 | errno.EPERM, 0x7FFF0000
+    steps = [(load, 0, 0, 0), (equal, 0, 1, number), (answer, 0, 0, refuse), (answer, 0, 0, allow)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+    program = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    no_new_privileges, set_seccomp, filtering = 38, 22, 2
+    assert libc.prctl(no_new_privileges, 1, 0, 0, 0) == 0
+    assert libc.prctl(set_seccomp, filtering, program, 0, 0) == 0
+
+
+def test_where_threads_cannot_have_files_each_worker_is_a_process(tmp_path: Path) -> None:
+    def limit() -> None:
+        forbid_unshare()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+
+    arguments = ["--connections", "3000", "--hold", "2", "--tick", "0.5"]
+    with subprocess.Popen(
+        command("floodtest", "run", "--json", "--out", str(tmp_path), *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limit,
+    ) as process:
+        wait_until(lambda: open_now(tmp_path) == 3000, "3000 connections")
+        names = [" ".join(child.cmdline()) for child in psutil.Process(process.pid).children(recursive=True)]
+        output, errors = process.communicate(timeout=60)
+    summary = json.loads(output)
+    assert process.returncode == 0, errors
+    assert (summary["workers"]["client"], summary["workers"]["server"]) == (4, 4)
+    for module in ("loadgen.client", "server_under_test.front"):
+        assert len([name for name in names if module in name]) == 5  # and the process they are forked from
+    assert [(tick["sent"], tick["received"]) for tick in summary["ticks"]] == [(3000, 3000)] * len(summary["ticks"])
 
 
 def test_fifty_thousand(tmp_path: Path) -> None:
