@@ -97,8 +97,15 @@ def problems(options: dict[str, Any]) -> list[str]:
     ]
 
 
-def check(options: dict[str, Any]) -> None:
-    """Raise a UsageError that names every Invalid option."""
-    found = problems(options)
+def token_problems(token: str | None) -> list[str]:
+    """Return a sentence if a token can't be sent in a header as it is."""
+    if token is None or (token and token == token.strip() and token.isascii() and token.isprintable()):
+        return []
+    return ["--token takes printable ASCII, without spaces around it."]
+
+
+def check(options: dict[str, Any], *more: str) -> None:
+    """Raise a UsageError that names every Invalid option, and `more` problems if there are."""
+    found = problems(options) + list(more)
     if found:
         raise UsageError(*found)

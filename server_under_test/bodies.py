@@ -9,6 +9,9 @@ from starlette.requests import Request
 
 T = TypeVar("T")
 
+MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for bytes that are no JSON: text that is no UTF-8, and nesting without end, included."""
+
 
 async def read_body(request: Request, most: int) -> bytes:
     """Return the body; HTTPException 413 once it is over `most` bytes."""
@@ -38,10 +41,10 @@ def decode_lines(body: bytes, decoder: "msgspec.json.Decoder[T]", most: int) -> 
         )
     try:
         return list(map(decoder.decode, lines))
-    except msgspec.DecodeError:
+    except MALFORMED:
         for number, line in enumerate(lines, 1):
             try:
                 decoder.decode(line)
-            except msgspec.DecodeError as error:
+            except MALFORMED as error:
                 raise bad_line(number, f"{error}.") from error
         raise

@@ -70,8 +70,7 @@ def serve_command(
     problems = opt.problems(given)
     if token is None and not _is_loopback(control_host):
         problems.append(f"--control-host {control_host} is open to others: it takes a --token, or set COMET_TOKEN.")
-    if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
-        problems.append("--token takes printable ASCII.")
+    problems += opt.token_problems(token)
     if problems:
         raise UsageError(*problems)
     limits = Limits(limit_head_size, limit_head_time, limit_pending, limit_excess)

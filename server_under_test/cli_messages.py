@@ -13,9 +13,9 @@ import typer
 
 from flyweight import options as opt
 from flyweight.errors import ExitCode, Refused
-from server_under_test.msggen import Generator, Outcome, control_client
+from server_under_test.msggen import Answer, Generator, Outcome, control_client
 from server_under_test.schedule import EvenSchedule, ProducerSchedule, Schedule
-from server_under_test.subjects import as_subject
+from server_under_test.subjects import MAX_USER, as_subject
 
 app = typer.Typer(add_completion=False)
 
@@ -32,21 +32,24 @@ def publish(
     token: Token = None,
 ) -> None:
     """Send a message to a subject and all who subscribed to it."""
+    opt.check({}, *opt.token_problems(token))
     line = json.dumps({"subject": as_subject(subject), "message": message})
     answer = trio.run(_publish, control, token, line.encode())
-    print(f"The message went to {answer['deliveries']:,} connections.")
+    print(f"The message went to {answer.deliveries:,} connections.")
 
 
-async def _publish(url: str, token: str | None, line: bytes) -> dict[str, int]:
+async def _publish(url: str, token: str | None, line: bytes) -> Answer:
     try:
         async with control_client(url, token) as control:
             response = await control.post("/publish", content=line)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except httpx.HTTPError as error:
         raise Refused(f"No comet serve answers at {url} ({error}). Start one, or name its --control URL.") from error
     if not response.is_success:
         raise Refused(f"The server at {url} answered {response.status_code}: {response.text.strip()}")
-    answer: dict[str, int] = response.json()
-    return answer
+    try:
+        return msgspec.json.decode(response.content, type=Answer)
+    except msgspec.DecodeError as error:
+        raise Refused(f"What answers at {url} is no comet serve. Name its --control URL.") from error
 
 
 @app.command("msggen")
@@ -65,12 +68,15 @@ def msggen(
     ] = None,
     seconds: Annotated[Any, typer.Option(parser=opt.positive_duration, metavar="SECONDS", help="How long.")] = "60s",
     size: Annotated[Any, typer.Option(parser=opt.message_size, metavar="BYTES", help="Of a message's text.")] = 100,
-    seed: Annotated[int | None, typer.Option(help="For the same subjects each time.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="For the same subjects each time.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout at the end.")] = False,
 ) -> None:
     """Publish messages about random users, each at its planned time, however late that gets."""
     given = {name: value for name, value in locals().items() if name != "as_json"}
-    opt.check(given)
+    more = opt.token_problems(token)
+    if isinstance(users, int) and users > MAX_USER:
+        more.append(f"--users takes at most {MAX_USER:,}, not {users:,}.")
+    opt.check(given, *more)
     random = np.random.default_rng(secrets.randbits(64) if seed is None else seed)
     schedule = ProducerSchedule(producers, interval, random) if rate is None else EvenSchedule(rate)
     outcome = trio.run(_generate, control, token, schedule, users, size, random, seconds)

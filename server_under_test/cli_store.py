@@ -42,8 +42,9 @@ def load(
 @subs.command("add")
 def add(subscriber: Subscriber, subject: About, db: Db) -> None:
     """Subscribe a user to a subject."""
+    pair = as_user(subscriber), as_subject(subject)  # first: nonsense makes no store
     with Store(db, create=True) as store:
-        added = store.add_subscriptions([(as_user(subscriber), as_subject(subject))])
+        added = store.add_subscriptions([pair])
     print("Added." if added else "It was there already.")
 
 

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from flyweight.limits import read_memory
 from flyweight.memory import ProcessMeter
 from server_under_test import messages_api
-from server_under_test.bodies import read_body
+from server_under_test.bodies import MALFORMED, read_body
 
 if TYPE_CHECKING:
     from server_under_test.server import Server
@@ -80,7 +80,9 @@ def with_token(application: ASGIApp, token: str) -> ASGIApp:
         given = dict(scope.get("headers", ())).get(b"authorization", b"")
         if scope["type"] == "http" and not hmac.compare_digest(given, expected):
             answer = PlainTextResponse(
-                "This call needs the token: Authorization: Bearer ...\n", HTTPStatus.UNAUTHORIZED
+                "This call needs the token: Authorization: Bearer ...\n",
+                HTTPStatus.UNAUTHORIZED,
+                {"WWW-Authenticate": "Bearer"},
             )
             await answer(scope, receive, send)
         else:
@@ -102,7 +104,7 @@ def application(server: "Server") -> ASGIApp:
     async def put_tick(request: Request) -> Response:
         try:
             order = msgspec.json.decode(await read_body(request, MAX_TICK_ORDER), type=TickOrder)
-        except msgspec.DecodeError as error:
+        except MALFORMED as error:
             return PlainTextResponse(
                 f'Send {{"seconds": 2.5}} or {{"seconds": null}}: {error}\n', HTTPStatus.BAD_REQUEST
             )

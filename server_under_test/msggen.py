@@ -16,6 +16,7 @@ import numpy as np
 import trio
 
 from flyweight import stamp
+from flyweight.errors import Refused
 from server_under_test.limits import MAX_BATCH_BYTES
 from server_under_test.schedule import Schedule
 
@@ -31,6 +32,13 @@ LATE = 0.1
 ANSWER_SECONDS = 60.0
 LINE = 100
 """Bytes of a line around its text, at the most."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a server says of a batch that was published."""
+
+    messages: int
+    deliveries: int
 
 
 class Outcome(msgspec.Struct):
@@ -118,14 +126,22 @@ class Generator:
         except httpx.HTTPError as error:
             self.outcome.error = f"the server does not answer ({type(error).__name__})"
         else:
-            if response.is_success:
-                answer = response.json()
-                self.outcome.published += answer["messages"]
-                self.outcome.deliveries += answer["deliveries"]
-            else:
-                self.outcome.error = f"the server answered {response.status_code}: {response.text.strip()}"
+            self._take(response)
         self._under_way -= 1
         self._answered.set()
+
+    def _take(self, response: httpx.Response) -> None:
+        """Count what an answer says."""
+        if not response.is_success:
+            self.outcome.error = f"the server answered {response.status_code}: {response.text.strip()}"
+            return
+        try:
+            answer = msgspec.json.decode(response.content, type=Answer)
+        except msgspec.DecodeError:
+            self.outcome.error = "what answers is no comet serve"
+        else:
+            self.outcome.published += answer.messages
+            self.outcome.deliveries += answer.deliveries
 
     def _body(self, planned: list[float]) -> bytes:
         due = self._began_ns + (np.array(planned) * 1e9).astype(np.int64)
@@ -143,6 +159,9 @@ class Generator:
 
 
 def control_client(url: str, token: str | None) -> httpx.AsyncClient:
-    """Return a client of the control API at a URL."""
+    """Return a client of the control API at a URL; Refused if it is none."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=ANSWER_SECONDS, trust_env=False)
+    try:
+        return httpx.AsyncClient(base_url=url, headers=headers, timeout=ANSWER_SECONDS, trust_env=False)
+    except httpx.InvalidURL as error:
+        raise Refused(f"--control {url} is no URL ({error}). The server's is such as http://127.0.0.1:8001.") from error

@@ -37,9 +37,9 @@ class Store:
     def __init__(self, folder: Path, create: bool = False) -> None:
         """Open the store in a folder; Refused if there is none, unless `create` makes it."""
         self._folder = folder
-        if not create and not (folder / "data.mdb").exists():
-            raise Refused(f"There is no subscription store in {folder}. Make one: comet load FRIENDS --db {folder}")
         with self._explained():
+            if not create and not (folder / "data.mdb").exists():
+                raise Refused(f"There is no subscription store in {folder}. Make one: comet load FRIENDS --db {folder}")
             if create:
                 folder.mkdir(parents=True, exist_ok=True)
             self._env = lmdb.open(str(folder), map_size=MAP_SIZE, max_dbs=3)
