@@ -132,12 +132,16 @@ def _messages(facts: Facts) -> Messages | None:
     seconds = (int(ledger.rows["last_ns"].max()) - first) / 1e9 if first else 0.0
     received = int(ledger.total("messages"))
     duplicated = int(ledger.total("repeated")) - facts.messages.repeated_before
+    published, expected = facts.server["messages"], facts.server["routed"]
+    if facts.server_ended:  # its last figures are older than its last deliveries
+        told = (0, 0) if said is None else (said.published, said.deliveries)
+        published, expected = max(published, told[0]), max(expected, told[1], received - duplicated)
     return Messages(
         planned=facts.messages.planned,
-        published=facts.server["messages"],
-        expected=facts.server["routed"],
+        published=published,
+        expected=expected,
         received=received,
-        lost=facts.server["routed"] - (received - duplicated),
+        lost=expected - (received - duplicated),
         duplicated=duplicated,
         undeliverable=facts.server["undeliverable"],
         late=None if said is None else said.late,

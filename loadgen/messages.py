@@ -42,6 +42,8 @@ class Generated(msgspec.Struct, frozen=True):
     late: int
     most_behind: float
     error: str | None
+    deliveries: int = 0
+    """Connections they went to, by the answers of the server."""
 
 
 def _comet(*arguments: str) -> list[str]:

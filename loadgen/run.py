@@ -253,6 +253,7 @@ class Run:
     async def _close(self, crew: Crew) -> Summary:
         if self._interrupted and self._server is not None and self._journal.stage == "messages":
             await self._drain(self._server, self._messages_on_their_way)
+            await self._sample(everything=True)
         counts = count_states(self._states)
         self._journal.enter("close")
         self._console.say(f"Closing {counts[State.OPEN]:,} connections.")
