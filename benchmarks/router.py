@@ -1,14 +1,16 @@
 """What routing costs by itself: the server's parent process at 2008's rate, its fronts played by a null sink.
 
-A million users are logged in at 54 fronts that write nothing; `comet msggen` publishes 16,666 messages a second about
-random ones over HTTP, as in a run. Prints the parent's CPU, the control API included, as a share of one core, and that
-of routing alone. Run: `python -m benchmarks.router` (needs a core for the generator, one for the parent).
+A million users with 15 friends each are logged in at 54 fronts that write nothing; 16,666 messages a second about
+random ones are handed to the router, and then published over HTTP by `comet msggen`, as in a run. Prints the CPU that
+the parent took of one core, user and system time, in each way.
+Run: `python -m benchmarks.router` (needs a core for the generator and one for the parent).
 """
 
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,13 +22,16 @@ from flyweight.ledger import Ledger
 from server_under_test import control
 from server_under_test.accounts import FRONT_LEDGER
 from server_under_test.bus import Bus, Deliver
-from server_under_test.router import find_routes
+from server_under_test.router import Router
 from server_under_test.server import Options, Server, listen
 from server_under_test.subscriptions import Store
 from server_under_test.whereabouts import Whereabouts
 
 USERS, FRIENDS, FRONTS, FILES = 1_000_000, 15, 54, 20_000
-RATE, SECONDS = 16_666, 10
+RATE, SECONDS, ROUNDS = 16_666, 10, 3
+
+PERIOD = 0.02
+"""Seconds between batches, as of `comet msggen`."""
 
 
 class NullFront:
@@ -59,27 +64,35 @@ def fill(whereabouts: Whereabouts) -> None:
         whereabouts.of_front(front).login(list(range(50, 50 + len(part))), part.tolist())
 
 
-async def routed(server: Server, port: int) -> tuple[float, int]:
-    """Publish for some seconds; return the share of a core that took, and how many messages were routed."""
+async def published(port: int) -> None:
+    """Have the messages published over HTTP, as in a run."""
     command = [sys.executable, "-m", "server_under_test", "msggen", "--control", f"http://127.0.0.1:{port}"]
     options = {"rate": RATE, "seconds": SECONDS, "users": USERS}
-    began, used = time.monotonic(), time.process_time()
     await trio.run_process(
         [*command, *(word for name, value in options.items() for word in (f"--{name}", str(value)))],
         stderr=subprocess.DEVNULL,
         check=False,
     )
-    return (time.process_time() - used) / (time.monotonic() - began), server.router.messages
 
 
-def alone(store: Store, whereabouts: Whereabouts) -> float:
-    """Return the seconds that finding the routes of a message takes, in turns of 25 ms."""
+async def handed_over(router: Router) -> None:
+    """Publish as many without HTTP, every `PERIOD` seconds those of that time."""
     random = np.random.default_rng(1)
-    turns = [random.integers(1, USERS, RATE // 40).tolist() for _ in range(40)]
-    began = time.process_time()
-    for subjects in turns:
-        find_routes(subjects, store, whereabouts)
-    return (time.process_time() - began) / sum(map(len, turns))
+    began, turns = time.monotonic(), round(SECONDS / PERIOD)
+    for turn in range(turns):
+        await trio.sleep(max(0.0, began + turn * PERIOD - time.monotonic()))
+        subjects = random.integers(1, USERS + 1, round(RATE * PERIOD)).tolist()
+        await router.publish(subjects, [b"x" * 100] * len(subjects))
+
+
+async def measure(what: str, router: Router, publish: Awaitable[None]) -> None:
+    """Print the share of a core that this process used meanwhile."""
+    messages, deliveries = router.messages, router.deliveries
+    began, used = time.monotonic(), time.process_time()
+    await publish
+    share = (time.process_time() - used) / (time.monotonic() - began)
+    messages, deliveries = router.messages - messages, router.deliveries - deliveries
+    print(f"{what}: {share:.1%} of a core for {messages:,} messages, {deliveries:,} deliveries in {SECONDS} s")
 
 
 async def main() -> None:
@@ -87,17 +100,16 @@ async def main() -> None:
         store.add_subscriptions(friend_graph(USERS, FRIENDS, seed=1))
         ledger, whereabouts = Ledger(FRONT_LEDGER, FRONTS), Whereabouts(USERS, FRONTS, FILES)
         fill(whereabouts)
-        each = alone(store, whereabouts)
         with listen("127.0.0.1", 0) as listener, listen("127.0.0.1", 0) as api:
             server = Server(Options(), listener, cast(Any, NullFronts(ledger)), ledger, whereabouts, Bus(), store)
+            router = server.router
             async with trio.open_nursery() as tasks:
-                tasks.start_soon(server.router.run)
+                tasks.start_soon(router.run)
                 tasks.start_soon(control.serve, server, api)
-                share, messages = await routed(server, api.getsockname()[1])
+                for _ in range(ROUNDS):
+                    await measure("the router alone", router, handed_over(router))
+                    await measure("with the control API over HTTP", router, published(api.getsockname()[1]))
                 tasks.cancel_scope.cancel()
-        print(f"{messages:,} of {RATE * SECONDS:,} messages routed, {server.router.deliveries:,} deliveries")
-        print(f"the server's parent used {share:.1%} of a core, the control API included")
-        print(f"finding routes alone: {each * 1e6:.1f} µs a message, {each * RATE:.1%} of a core at this rate")
 
 
 if __name__ == "__main__":
