@@ -22,6 +22,7 @@ from flyweight.ledger import Ledger
 from server_under_test import control
 from server_under_test.accounts import FRONT_LEDGER
 from server_under_test.bus import Bus, Deliver
+from server_under_test.msggen import PERIOD
 from server_under_test.router import Router
 from server_under_test.server import Options, Server, listen
 from server_under_test.subscriptions import Store
@@ -29,9 +30,6 @@ from server_under_test.whereabouts import Whereabouts
 
 USERS, FRIENDS, FRONTS, FILES = 1_000_000, 15, 54, 20_000
 RATE, SECONDS, ROUNDS = 16_666, 10, 3
-
-PERIOD = 0.02
-"""Seconds between batches, as of `comet msggen`."""
 
 
 class NullFront:

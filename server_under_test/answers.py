@@ -21,6 +21,11 @@ def message(number: int, text: bytes) -> bytes:
     return b"Recvd msg #%d: %b\n" % (number, text)
 
 
+def message_line(number: int, text: bytes) -> bytes:
+    """The same for a stream without framing, where a message is a line: line ends in its text become spaces."""
+    return message(number, text.replace(b"\r", b" ").replace(b"\n", b" "))
+
+
 _CHUNK = b"%%x\r\n%b\r\n" % message(0, b"%b").replace(b"#0", b"#%d")
 _POWERS = 10 ** np.arange(1, 10)
 

@@ -34,8 +34,8 @@ REST = 0.0004
 
 REST_MAX = 0.025
 
-POLL = 0.002
-"""Seconds between two looks at whether a slot is free, at the least; an eighth of the time it took last time."""
+POLL, POLL_MAX = 0.002, 0.025
+"""Seconds between two looks at whether a slot is free: an eighth of the time that it has taken, within these bounds."""
 
 Ints = npt.NDArray[np.intp]
 
@@ -55,6 +55,8 @@ class _Batch:
 class Routes:
     """Deliveries by the column, those of a front together, those of a connection in the order of the messages."""
 
+    messages: int
+    """How many messages they are of."""
     front: Ints
     fd: Ints
     user: npt.NDArray[np.uint32]
@@ -90,7 +92,6 @@ class Router:
         self._publishers, self._batches = trio.open_memory_channel[_Batch](0)
         self._turn = 0
         self._told: dict[int, list[int]] = {}  # by slot: the fronts of its last turn
-        self._wait = 0.0
         self.messages = 0
         """Messages ever routed."""
         self.deliveries = 0
@@ -129,24 +130,36 @@ class Router:
             size += sum(map(len, batches[-1].texts))
 
     async def _route(self, batches: list[_Batch]) -> int:
-        """Route some batches; return how many words to fronts that took."""
+        """Route some batches, as many messages at a time as a turn has room for; return how many words that took."""
         subjects = [subject for batch in batches for subject in batch.subjects]
         texts = [text for batch in batches for text in batch.texts]
-        told = 0
+        deliveries: list[npt.NDArray[np.intp]] = []
+        told = first = 0
         try:
-            routes = find_routes(subjects, self._store, self._whereabouts)
+            while first < len(subjects):
+                routes = find_routes(subjects[first:], self._store, self._whereabouts)
+                told += await self._deliver(routes, texts[first : first + routes.messages])
+                deliveries.append(np.bincount(routes.which, minlength=routes.messages))
+                first += routes.messages
+            self._answer(batches, np.concatenate(deliveries) if deliveries else np.zeros(0, np.intp))
         except Refused as error:
             for batch in batches:
                 batch.error = error
-        else:
-            for first in range(0, len(routes.front), ROWS):
-                told += await self._deliver(routes, first, min(first + ROWS, len(routes.front)), texts)
-            self._count(batches, routes)
         for batch in batches:
             batch.done.set()
         return told
 
-    async def _deliver(self, routes: Routes, first: int, end: int, texts: list[bytes]) -> int:
+    async def _deliver(self, routes: Routes, texts: list[bytes]) -> int:
+        """Send routes on their way, which takes several turns only for a subject that has more than a turn has rows."""
+        told = 0
+        for first in range(0, len(routes.front), ROWS):
+            told += await self._take_turn(routes, first, min(first + ROWS, len(routes.front)), texts)
+        self.messages += routes.messages
+        self.deliveries += len(routes.which)
+        await trio.lowlevel.checkpoint()
+        return told
+
+    async def _take_turn(self, routes: Routes, first: int, end: int, texts: list[bytes]) -> int:
         """Make these rows a turn, and tell each front which of them are its own; return how many fronts there were."""
         await self._slot_is_free()
         self._turn += 1
@@ -164,29 +177,32 @@ class Router:
         fronts = self._told.get(turn % SLOTS, [])
         began = time.monotonic()
         while (self._written[fronts] < turn).any():
-            await trio.sleep(max(POLL, self._wait / 8))
-        self._wait = time.monotonic() - began
+            await trio.sleep(min(POLL_MAX, max(POLL, (time.monotonic() - began) / 8)))
 
-    def _count(self, batches: list[_Batch], routes: Routes) -> None:
+    @staticmethod
+    def _answer(batches: list[_Batch], deliveries: npt.NDArray[np.intp]) -> None:
+        """Give each batch the sum of its messages' deliveries."""
         first = 0
-        of_messages = np.bincount(routes.which, minlength=sum(len(batch.subjects) for batch in batches))
         for batch in batches:
             end = first + len(batch.subjects)
-            batch.deliveries = int(of_messages[first:end].sum())
+            batch.deliveries = int(deliveries[first:end].sum())
             first = end
-        self.messages += first
-        self.deliveries += len(routes.which)
 
 
 def find_routes(subjects: Sequence[Subject], store: Store | None, whereabouts: Whereabouts) -> Routes:
-    """Find every connection that a message about each of the subjects has to go to."""
+    """Find every connection that a message about each of the subjects has to go to.
+
+    Of as many of the first subjects as have subscribers for one turn, but one at least.
+    """
+    if store is not None:
+        users, counts = store.lookup(subjects, ROWS)
+        subjects = subjects[: len(counts)]
     own = [(index, subject) for index, subject in enumerate(subjects) if isinstance(subject, int)]
     own_which = np.array([index for index, _ in own], np.intp)
     own_users = np.array([subject for _, subject in own], np.uint32)
     if store is None:
         which, users = own_which, own_users
     else:
-        users, counts = store.lookup(subjects)
         which = np.repeat(np.arange(len(subjects)), counts)
         itself = np.zeros(len(subjects), np.uint32)
         itself[own_which] = own_users
@@ -196,4 +212,4 @@ def find_routes(subjects: Sequence[Subject], store: Store | None, whereabouts: W
     row, front, fd = whereabouts.find(users)
     which = which[row]
     order = np.argsort((front << 48) + (fd << 24) + which)  # there are fewer of each than 2^15, 2^24 and 2^24
-    return Routes(front[order], fd[order], users[row][order], which[order])
+    return Routes(len(subjects), front[order], fd[order], users[row][order], which[order])

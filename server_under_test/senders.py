@@ -15,6 +15,9 @@ from flyweight.ledger import Counter, TickTable
 from server_under_test.bus import Bus, Deliver, Rows
 from server_under_test.streams import Streams
 
+SLICE_BYTES = 1 << 17
+"""Bytes of texts in one slice of messages: less than the kernel keeps for a socket, so that who reads keeps up."""
+
 
 class TickSender:
     """Sends one tick at a time to every stream, a slice a turn."""
@@ -64,10 +67,16 @@ class MessageSender:
         self._orders.append(order)
 
     def send_some(self, most: int) -> None:
-        """Write the next `most` rows, and those that go to the same descriptor as the last of them."""
+        """Write the next `most` rows, and those that go to the same descriptor as the last, if they are not too large.
+
+        What goes to one descriptor and is a slice by itself, or more, takes several.
+        """
         order = self._orders[0]
         rows = self._rows or self._bus.read(order)
         end = int(np.searchsorted(rows.fds, rows.fds[min(most, len(rows.fds)) - 1], "right"))
+        sizes = np.cumsum(rows.sizes_of(rows.which[:end]))
+        if sizes[-1] > SLICE_BYTES:
+            end = max(1, int(np.searchsorted(sizes, SLICE_BYTES, "right")))
         self._streams.deliver(_cut(rows, slice(end)))
         self._rows = _cut(rows, slice(end, None))
         if not len(self._rows.fds):

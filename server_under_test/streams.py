@@ -18,7 +18,7 @@ from flyweight.ledger import Counter
 from flyweight.readiness import PLAIN
 from flyweight.sweep import sweep, without
 from server_under_test import answers
-from server_under_test.bus import Rows
+from server_under_test.bus import Column, Rows
 from server_under_test.outbox import Outbox
 from server_under_test.whereabouts import Places
 
@@ -132,14 +132,19 @@ class Streams:
     def deliver(self, rows: Rows) -> None:
         """Write messages, each to the stream of its row if that is still the stream of the row's user.
 
-        Rows of one descriptor must stand next to each other; what it gets is written at once, in their order.
+        Rows of one descriptor must stand next to each other; what it gets is written at once, in their order. What a
+        stream is given up over counts as undeliverable.
         """
         here = self._users[rows.fds] == rows.users
         fds, which = rows.fds[here], rows.which[here]
-        self._undeliverable.add(len(here) - len(fds))
-        self._deliveries.add(len(fds))
-        if not len(fds):
-            return
+        gone = self._deliver(fds, which, rows) if len(fds) else []
+        delivered = len(fds) - int(np.isin(fds, gone).sum()) if gone else len(fds)
+        self._deliveries.add(delivered)
+        self._undeliverable.add(len(here) - delivered)
+        self._leave(gone)
+
+    def _deliver(self, fds: Column, which: Column, rows: Rows) -> list[int]:
+        """Number, frame and write messages; return whose streams are over."""
         row = np.arange(len(fds))
         first = np.append(True, fds[1:] != fds[:-1])
         numbers = self._numbers[fds] + (row - np.maximum.accumulate(row * first) + 1).astype(np.uint32)
@@ -148,11 +153,11 @@ class Streams:
         framed = answers.chunked_messages(numbers, texts)
         if self._unchunked:
             for at in [at for at, fd in enumerate(fds.tolist()) if fd in self._unchunked]:
-                framed[at] = answers.message(int(numbers[at]), bytes(texts[at]))
+                framed[at] = answers.message_line(int(numbers[at]), bytes(texts[at]))
         if not first.all():
             ends = [*np.flatnonzero(first).tolist(), len(fds)]
             framed = [b"".join(framed[start:end]) for start, end in pairwise(ends)]
-        self._leave(self._outbox.write(fds[first].tolist(), framed))
+        return self._outbox.write(fds[first].tolist(), framed)
 
     def _leave(self, fds: list[int]) -> None:
         """Close streams that are over; one may be named twice, for two reasons."""

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,38 @@ def test_a_subject_with_more_subscribers_than_a_turn_has_rows(
         assert [text for _, _, whose, text in seen if whose == user] == [b"a", b"b"]
 
 
+def test_a_batch_with_more_deliveries_than_a_turn_has_rows_takes_several(
+    net: Net, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router_module, "ROWS", 25)
+    store.add_subscriptions([(user, "all") for user in range(1, 11)])
+    for user in range(1, 11):
+        net.login(user, user % FRONTS, user)
+    answers: list[int] = []
+
+    async def main() -> None:
+        async def one(subjects: list[Subject]) -> None:
+            answers.append(await net.router.publish(subjects, [b"x"] * len(subjects)))
+
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(net.router.run)
+            async with trio.open_nursery() as publishers:
+                batches: list[list[Subject]] = [["all"] * 7, ["nobody's", 3, "all"]]
+                for subjects in batches:
+                    publishers.start_soon(one, subjects)
+            tasks.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert sorted(answers) == [11, 70]
+    assert (net.router.messages, net.router.deliveries) == (10, 81)
+    of_turns = Counter[int]()
+    for _, order in net.told:
+        of_turns[order.turn] += order.count
+    assert sum(of_turns.values()) == 81
+    assert max(of_turns.values()) <= 25
+    assert len(of_turns) == 4
+
+
 def test_five_thousand_subscribers_are_all_found(store: Store) -> None:
     whereabouts = Whereabouts(10_000, 2, 4000)
     store.add_subscriptions(np.stack([np.arange(1, 5001), np.full(5000, 9000)], axis=1).astype(np.uint32))
@@ -238,7 +271,7 @@ def test_a_front_that_is_gone_holds_nobody_up(net: Net) -> None:
 def test_a_store_that_cannot_be_read_is_told_to_who_published(
     net: Net, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(subjects: Any) -> None:
+    def fail(*arguments: Any) -> None:
         raise Refused("The subscription store can't be used: it is gone.")
 
     monkeypatch.setattr(store, "lookup", fail)
@@ -347,6 +380,54 @@ def test_http_1_0_gets_messages_without_framing(front: ServerRig) -> None:
     front.login_unchunked(1)
     send(front, 100, (1, 1, 0), (1, 1, 1))
     assert front.read(1) == b"Recvd msg #1: a\nRecvd msg #2: b\n"
+
+
+def test_a_text_cannot_pass_for_two_messages_where_there_is_no_framing(front: ServerRig) -> None:
+    front.login_unchunked(1)
+    made = Bus()
+    fds = np.array([front.descriptors[1]], np.uint32)
+    made.write(1, fds, np.ones(1, np.uint32), np.zeros(1, np.uint32), [b"a\r\nRecvd msg #9: b\n"])
+    sender = MessageSender(front.streams, made, front.ledger.row(0))
+    sender.begin(Deliver(1, 0, 1, 1))
+    sender.send_some(100)
+    assert front.read(1) == b"Recvd msg #1: a  Recvd msg #9: b \n"
+    os.close(made.descriptor)
+
+
+@pytest.mark.parametrize(("size", "slices"), [(100, 1), (50_000, 3), (70_000, 6), (200_000, 6)])
+def test_a_slice_is_bounded_in_bytes_even_of_one_connection(size: int, slices: int, front: ServerRig) -> None:
+    for user in (1, 2):
+        front.login(user)
+    made = Bus()
+    users = np.repeat(np.array([1, 2], np.uint32), 3)
+    fds = np.array([front.descriptors[user] for user in users.tolist()], np.uint32)
+    made.write(1, fds, users, np.zeros(6, np.uint32), [b"x" * size])
+    sender = MessageSender(front.streams, made, front.ledger.row(0))
+    sender.begin(Deliver(1, 0, 6, 1))
+    got = {1: b"", 2: b""}
+    taken = 0
+    while sender.under_way:
+        sender.send_some(100)
+        taken += 1
+        for user in got:
+            got[user] += front.read_to_the_end(user)
+    assert taken == slices
+    for user in got:
+        assert got[user] == chunks(*(b"Recvd msg #%d: %b\n" % (n, b"x" * size) for n in (1, 2, 3)))
+    os.close(made.descriptor)
+
+
+def test_what_a_stream_is_given_up_over_is_not_delivered(front: ServerRig) -> None:
+    front.login(1, buffer=2048)
+    front.login(2)
+    made = Bus()
+    fds = np.array([front.descriptors[1], front.descriptors[2]], np.uint32)
+    made.write(1, fds, np.array([1, 2], np.uint32), np.zeros(2, np.uint32), [b"x" * 50_000])
+    sender = MessageSender(front.streams, made, front.ledger.row(0))
+    sender.begin(Deliver(1, 0, 2, 1))
+    sender.send_some(100)
+    assert (front.figure("slow"), front.figure("deliveries"), front.figure("undeliverable")) == (1, 1, 1)
+    os.close(made.descriptor)
 
 
 def test_a_descriptor_that_is_another_users_by_now_gets_nothing(front: ServerRig) -> None:
