@@ -51,6 +51,7 @@ class Whereabouts:
         with self._locked():
             self._user_at[places] = users
             if len(set(users)) == len(users) and not self._last[users].any():
+                self._next[places] = 0
                 self._last[users] = places
             else:
                 for place, user in zip(places.tolist(), users, strict=True):
@@ -87,8 +88,7 @@ class Whereabouts:
         while (following := int(column[at])) not in (0, place):
             column, at = self._next, following
         if following:  # a front that died in the middle of a login had not come that far
-            column[at] = self._next[place]
-        self._next[place] = 0
+            column[at] = self._next[place]  # its own stays: who reads the chain just now still has to come by
 
     def find(self, users: Column) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Return all places of some users as three columns: index of the user, front, descriptor.

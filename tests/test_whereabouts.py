@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from server_under_test.whereabouts import Whereabouts
+from server_under_test.whereabouts import Column, Whereabouts
 
 USERS, FRONTS, FILES = 50, 3, 8
 
@@ -51,6 +51,26 @@ def test_several_connections_of_a_user_are_all_found(whereabouts: Whereabouts) -
     whereabouts.of_front(0).logout([1])
     whereabouts.of_front(2).logout([3])
     assert find(whereabouts, 7) == []
+
+
+def test_who_stays_is_found_while_another_connection_of_the_user_goes(
+    whereabouts: Whereabouts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = whereabouts.of_front(0)
+    for fd in (1, 2, 3):
+        places.login([fd], [7])
+
+    class Going:
+        """The column of next places; before it is read for the first time, the newest connection goes."""
+
+        def __getitem__(self, index: Column) -> Column:
+            monkeypatch.undo()
+            places.logout([3])
+            return whereabouts._next[index]
+
+    monkeypatch.setattr(whereabouts, "_next", Going())
+    assert {(7, 0, 1), (7, 0, 2)} <= set(find(whereabouts, 7))
+    assert find(whereabouts, 7) == [(7, 0, 1), (7, 0, 2)]
 
 
 def test_the_users_of_a_dead_front_are_logged_out(whereabouts: Whereabouts) -> None:
