@@ -16,11 +16,19 @@ FILES_RESERVE = 128
 """Descriptors a worker keeps back: a batch of accepts, epolls, its channel, the listener, and what Python opens."""
 
 
+MAX_FILES = 1 << 21
+"""Descriptors a worker uses at the most: it has columns by descriptor, and containers allow a thousand million."""
+
+
 def raise_files_limit() -> int:
-    """Raise this process's soft limit of open files to the hard one and return it; children inherit it."""
+    """Raise this process's soft limit of open files to the hard one and return it; children inherit it.
+
+    It is at most `MAX_FILES`, to which a soft limit above is lowered.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    soft = hard if 0 <= hard < MAX_FILES else MAX_FILES  # RLIM_INFINITY is -1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft
 
 
 _CLONE_FILES = 0x400

@@ -1,6 +1,7 @@
 """flyweight.limits, sockets and memory: what a machine allows and things cost, read from trees that look like /proc."""
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -143,6 +144,15 @@ def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["200", "200", "200"]
+
+
+@pytest.mark.parametrize("hard", [limits.MAX_FILES, 1_073_741_816, resource.RLIM_INFINITY])
+def test_a_limit_beyond_all_use_is_not_used_up(hard: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (hard, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, limit: taken.append(limit))
+    assert limits.raise_files_limit() == limits.MAX_FILES
+    assert taken == [(limits.MAX_FILES, hard)]
 
 
 def test_memory(proc: Proc) -> None:
