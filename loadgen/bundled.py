@@ -1,10 +1,12 @@
 """The bundled server, as a run sees it: a `comet serve` in processes of its own, spoken to over its control API.
 
 It is started with one end of a socket pair: on it the server says where it listens, and by its end it notices that the
-run is gone, in whatever way. Its errors go to `server.log` in the run's folder.
+run is gone, in whatever way. Its errors go to `server.log` in the run's folder. It takes no token: one in the
+environment is for another server.
 """
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -71,6 +73,7 @@ async def bundled_server(max_users: int, store: Path | None, log: Path) -> Async
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
+            env={name: value for name, value in os.environ.items() if name != "COMET_TOKEN"},
             start_new_session=True,  # a Ctrl-C is for the run, which ends its server in order
         )
     lifeline = trio.SocketStream(trio.socket.from_stdlib_socket(ours))

@@ -122,6 +122,16 @@ def test_without_subscriptions_a_message_goes_to_its_subject_only(tmp_path: Path
     assert messages["published"] == messages["expected"] == messages["received"] == 500
 
 
+def test_a_token_of_another_server_does_not_disturb_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMET_TOKEN", "of another server")
+    code, summary, errors = flood(
+        tmp_path, "--connections", "100", "--messages", "100", "--message-seconds", "1", "--hold", "1", "--tick", "0.5s"
+    )
+    assert (code, summary["outcome"]) == (0, "ok"), errors
+    assert summary["messages"]["received"] == summary["messages"]["published"] == 100
+    assert [tick["received"] for tick in summary["ticks"]] == [tick["sent"] for tick in summary["ticks"]] != []
+
+
 def test_a_store_that_was_named_says_who_gets_what_and_stays(tmp_path: Path) -> None:
     users, each = 1000, 4
     ring = [(1 + (user + step) % users, 1 + user) for user in range(users) for step in range(1, each + 1)]
