@@ -80,6 +80,8 @@ class Streams:
                     self._write_request(fd)
         unread, self._unread = self._unread, []
         fds = [fd for fd, event in events if event == PLAIN]
+        if len(fds) < len(events):
+            unread += [fd for fd, event in events if event != PLAIN]
         began = time.monotonic_ns()
         read, failed = sweep(os.read, fds, repeat(READ_SIZE))
         ended = time.monotonic_ns()
@@ -89,14 +91,12 @@ class Streams:
         if self.in_flight:
             fds, read = self._take_answers(fds, read)
         if READ_SIZE in map(len, read):
-            for index in [index for index, data in enumerate(read) if len(data) == READ_SIZE]:
-                rest, error = self._read_on(fds[index], ends_hidden=False)
-                read[index] += rest
-                if error:
-                    broken.append((fds[index], error))
-        self._reads.add(fds, read, began, ended)
-        if len(fds) < len(events):
-            unread += [fd for fd, event in events if event != PLAIN]
+            full = {index for index, data in enumerate(read) if len(data) == READ_SIZE}
+            short_fds, short = without(full, fds, read)
+            self._reads.add(short_fds, short, began, ended)
+            broken += self._read_rest([(fds[index], read[index]) for index in full])
+        else:
+            self._reads.add(fds, read, began, ended)
         for fd in unread:
             began = time.monotonic_ns()
             data, error = self._read_on(fd, ends_hidden=True)
@@ -265,6 +265,19 @@ class Streams:
             repeated += step < 1
             self._number_of[fd] = max(number, self._number_of[fd])
         self._accounts.out_of_sequence(missing, repeated)
+
+    def _read_rest(self, begun: list[tuple[int, bytes]]) -> list[tuple[int, int]]:
+        """Read on where a first read was full, and put both aside with the later time; return whose stream is over."""
+        whole: list[bytes] = []
+        broken: list[tuple[int, int]] = []
+        began = time.monotonic_ns()
+        for fd, data in begun:
+            rest, error = self._read_on(fd, ends_hidden=False)
+            whole.append(data + rest)
+            if error is not None:
+                broken.append((fd, error))
+        self._reads.add([fd for fd, _ in begun], whole, began, time.monotonic_ns())
+        return broken
 
     def _read_on(self, fd: int, ends_hidden: bool) -> tuple[bytes, int | None]:
         """Read a descriptor until nothing is left, but `READS` times at the most: the others have their turn.
