@@ -122,7 +122,7 @@ class LiveConsole:
 
     def __init__(self) -> None:
         self._terminal = Terminal(stderr=True)
-        self._live = Live(console=self._terminal, refresh_per_second=4)
+        self._live = Live(console=self._terminal, auto_refresh=False)  # a redraw takes milliseconds
         self._rate = _Rate()
 
     def say(self, text: str) -> None:
@@ -130,7 +130,8 @@ class LiveConsole:
 
     def sample(self, sample: Sample, planned: int) -> None:
         if sample.stage == "close":
-            self._live.update(Text(f"closing: {sample.tcp_inuse:,} TCP sockets are left on this machine"))
+            closing = f"closing: {sample.tcp_inuse:,} TCP sockets are left on this machine"
+            self._live.update(Text(closing), refresh=True)
             return
         self._rate.update(sample)
         table = Table.grid(padding=(0, 1))
@@ -140,7 +141,7 @@ class LiveConsole:
         outer = Table.grid()
         outer.add_row(table)
         outer.add_row(Text(_figures(sample), style="dim"))
-        self._live.update(outer)
+        self._live.update(outer, refresh=True)
 
     def __enter__(self) -> "LiveConsole":
         self._live.start()
