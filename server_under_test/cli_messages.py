@@ -13,7 +13,7 @@ import typer
 
 from flyweight import options as opt
 from flyweight.errors import ExitCode, Refused
-from server_under_test.msggen import Answer, Generator, Outcome, control_client
+from server_under_test.msggen import Answer, Generator, Outcome, control_client, read_answer
 from server_under_test.schedule import EvenSchedule, ProducerSchedule, Schedule
 from server_under_test.subjects import MAX_USER, as_subject
 
@@ -46,10 +46,10 @@ async def _publish(url: str, token: str | None, line: bytes) -> Answer:
         raise Refused(f"No comet serve answers at {url} ({error}). Start one, or name its --control URL.") from error
     if not response.is_success:
         raise Refused(f"The server at {url} answered {response.status_code}: {response.text.strip()}")
-    try:
-        return msgspec.json.decode(response.content, type=Answer)
-    except msgspec.DecodeError as error:
-        raise Refused(f"What answers at {url} is no comet serve. Name its --control URL.") from error
+    answer = read_answer(response, 1)
+    if answer is None:
+        raise Refused(f"What answers at {url} is no comet serve. Name its --control URL.")
+    return answer
 
 
 @app.command("msggen")
@@ -77,9 +77,10 @@ def msggen(
     if isinstance(users, int) and users > MAX_USER:
         more.append(f"--users takes at most {MAX_USER:,}, not {users:,}.")
     opt.check(given, *more)
-    random = np.random.default_rng(secrets.randbits(64) if seed is None else seed)
-    schedule = ProducerSchedule(producers, interval, random) if rate is None else EvenSchedule(rate)
-    outcome = trio.run(_generate, control, token, schedule, users, size, random, seconds)
+    # One each: the schedule is asked when there is time for it, and the subjects do not depend on that.
+    times, subjects = np.random.default_rng(secrets.randbits(64) if seed is None else seed).spawn(2)
+    schedule = ProducerSchedule(producers, interval, times) if rate is None else EvenSchedule(rate)
+    outcome = trio.run(_generate, control, token, schedule, users, size, subjects, seconds)
     if as_json:
         print(msgspec.json.encode({**msgspec.to_builtins(outcome), "unpublished": outcome.unpublished}).decode())
     _report(outcome)

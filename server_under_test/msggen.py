@@ -126,18 +126,17 @@ class Generator:
         except httpx.HTTPError as error:
             self.outcome.error = f"the server does not answer ({type(error).__name__})"
         else:
-            self._take(response)
+            self._take(response, len(planned))
         self._under_way -= 1
         self._answered.set()
 
-    def _take(self, response: httpx.Response) -> None:
-        """Count what an answer says."""
+    def _take(self, response: httpx.Response, messages: int) -> None:
+        """Count what an answer to so many messages says."""
         if not response.is_success:
             self.outcome.error = f"the server answered {response.status_code}: {response.text.strip()}"
             return
-        try:
-            answer = msgspec.json.decode(response.content, type=Answer)
-        except msgspec.DecodeError:
+        answer = read_answer(response, messages)
+        if answer is None:
             self.outcome.error = "what answers is no comet serve"
         else:
             self.outcome.published += answer.messages
@@ -156,6 +155,15 @@ class Generator:
         while True:
             await trio.sleep(1)
             report(self.outcome)
+
+
+def read_answer(response: httpx.Response, messages: int) -> Answer | None:
+    """Return what a server says of so many messages, or None if no comet serve would say that."""
+    try:
+        answer = msgspec.json.decode(response.content, type=Answer)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return answer if answer.messages == messages and answer.deliveries >= 0 else None
 
 
 def control_client(url: str, token: str | None) -> httpx.AsyncClient:

@@ -1,5 +1,7 @@
 """What several tests share: running the commands as a person does, and servers that misbehave."""
 
+import importlib
+import io
 import json
 import os
 import signal
@@ -9,9 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -28,6 +31,19 @@ def command(name: str, *arguments: str) -> list[str]:
 def run(name: str, *arguments: str, timeout: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run one of our commands to its end."""
     return subprocess.run(command(name, *arguments), capture_output=True, text=True, timeout=timeout, **options)
+
+
+def run_here(name: str, *arguments: str, cwd: Path | str = ".") -> subprocess.CompletedProcess[str]:
+    """Run one of our commands in this process, which is quick; an error that is not ours is raised."""
+    main = importlib.import_module(f"{COMMANDS[name]}.cli").main
+    out, err = io.StringIO(), io.StringIO()
+    code: Any = 0
+    with redirect_stdout(out), redirect_stderr(err), chdir(cwd), patch.object(sys, "argv", [name, *arguments]):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    return subprocess.CompletedProcess([name, *arguments], code or 0, out.getvalue(), err.getvalue())
 
 
 def flood(out: Path, *arguments: str, timeout: float = 60) -> tuple[int, dict[str, Any], str]:
