@@ -50,7 +50,9 @@ def serve_command(
         str | None,
         typer.Option(envvar="COMET_TOKEN", metavar="TEXT", help="Every call of the control API has to bring it."),
     ] = None,
-    db: Annotated[Path | None, typer.Option(metavar="DIR", help="Subscription store, made by comet load.")] = None,
+    db: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Subscription store, made by comet load.", readable=False)
+    ] = None,
     limit_head_size: Annotated[
         Any, typer.Option(parser=opt.count, metavar="BYTES", help="Longest request head; past it 431.")
     ] = _DEFAULTS.head_size,

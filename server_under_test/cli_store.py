@@ -14,14 +14,17 @@ app = typer.Typer(add_completion=False)
 subs = typer.Typer(no_args_is_help=True, add_completion=False, help="Change and show single subscriptions.")
 app.add_typer(subs, name="subs")
 
-Db = Annotated[Path, typer.Option(metavar="DIR", help="The subscription store.")]
+# readable=False: whether a path can be read is found out by reading it, and told in the words of our errors
+Db = Annotated[Path, typer.Option(metavar="DIR", help="The subscription store.", readable=False)]
 Subscriber = Annotated[str, typer.Argument(help="A user's id.")]
 About = Annotated[str, typer.Argument(help="A user's id, or a name such as photo:789.")]
 
 
 @app.command("load")
 def load(
-    friends: Annotated[Path, typer.Argument(help="A file of fakefriends: a line 'A B' subscribes A to B.")],
+    friends: Annotated[
+        Path, typer.Argument(help="A file of fakefriends: a line 'A B' subscribes A to B.", readable=False)
+    ],
     db: Db,
     mutual: Annotated[bool, typer.Option("--mutual", help="Subscribe B to A as well.")] = False,
 ) -> None:
@@ -51,14 +54,16 @@ def add(subscriber: Subscriber, subject: About, db: Db) -> None:
 @subs.command("remove")
 def remove(subscriber: Subscriber, subject: About, db: Db) -> None:
     """End a subscription."""
+    pair = as_user(subscriber), as_subject(subject)
     with Store(db) as store:
-        removed = store.remove_subscriptions([(as_user(subscriber), as_subject(subject))])
+        removed = store.remove_subscriptions([pair])
     print("Removed." if removed else "There was none.")
 
 
 @subs.command("get")
 def get(subject: About, db: Db) -> None:
     """Print the subscribers of a subject, one a line."""
+    about = as_subject(subject)
     with Store(db) as store:
-        for user in store.subscribers(as_subject(subject)).tolist():
+        for user in store.subscribers(about).tolist():
             print(user)
