@@ -4,7 +4,6 @@ A parser here returns an `Invalid` instead of raising, so that a person who mist
 `check` turns the collected ones into one UsageError before anything starts.
 """
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,9 @@ from flyweight import stamp
 from flyweight.errors import UsageError
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
+MAX_RATE = 10_000_000
+"""A second: beyond what any machine does, and within what counting it costs."""
+
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -61,7 +63,7 @@ def _count(text: str) -> int:
 
 def _rate(text: str) -> float:
     number = float(text.removesuffix("/s"))
-    if not (math.isfinite(number) and number > 0):
+    if not 0 < number <= MAX_RATE:
         raise ValueError(text)
     return number
 
@@ -83,7 +85,7 @@ def _message_size(text: str) -> int:
 duration = _parser(_duration, "a duration such as 10, 10s, 500ms or 2m")
 positive_duration = _parser(_positive_duration, "a duration of more than 0, such as 10, 10s, 500ms or 2m")
 count = _parser(_count, "a whole number from 1 on")
-rate = _parser(_rate, "a number a second such as 5000")
+rate = _parser(_rate, f"a number a second such as 5000, up to {MAX_RATE:,}")
 message_size = _parser(_message_size, f"{stamp.SIZE} bytes (the stamp a message begins with) to {stamp.MAX_TEXT:,}")
 port = _parser(_port, "a port from 0 to 65535")
 

@@ -23,7 +23,7 @@ import psutil
 import trio
 
 from analysis import Summary
-from flyweight.errors import ExitCode, Refused
+from flyweight.errors import ExitCode, Refused, WorkerFault
 from flyweight.ledger import Ledger
 from flyweight.limits import raise_files_limit, read_memory, workers_for
 from loadgen import client
@@ -142,6 +142,8 @@ class Run:
         log = self._journal.folder / "server.log"
         async with self._store() as store, bundled_server(self._plan.connections, store, log) as self._server:
             self._figures = await self._server.stats()
+            if self._figures is None:
+                raise WorkerFault(f"The bundled server came up and does not answer. See {log}.")
             host, port = self._server.address
             yield Target(self._server.address, request_around("/test/{user}", f"{host}:{port}"))
 

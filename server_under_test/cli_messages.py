@@ -42,7 +42,7 @@ async def _publish(url: str, token: str | None, line: bytes) -> Answer:
     try:
         async with control_client(url, token) as control:
             response = await control.post("/publish", content=line)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, UnicodeError) as error:  # the latter of a host name that none can be
         raise Refused(f"No comet serve answers at {url} ({error}). Start one, or name its --control URL.") from error
     if not response.is_success:
         raise Refused(f"The server at {url} answered {response.status_code}: {response.text.strip()}")
@@ -76,6 +76,10 @@ def msggen(
     more = opt.token_problems(token)
     if isinstance(users, int) and users > MAX_USER:
         more.append(f"--users takes at most {MAX_USER:,}, not {users:,}.")
+    if isinstance(producers, int) and isinstance(interval, float) and producers / interval > opt.MAX_RATE:
+        more.append(
+            f"--producers / --interval takes at most {opt.MAX_RATE:,} a second, not {producers / interval:,.0f}."
+        )
     opt.check(given, *more)
     # One each: the schedule is asked when there is time for it, and the subjects do not depend on that.
     times, subjects = np.random.default_rng(secrets.randbits(64) if seed is None else seed).spawn(2)

@@ -3,11 +3,11 @@
 In: a schedule, a `comet serve` and its users. Out: an `Outcome`. What is due is posted every `PERIOD` seconds in one
 batch, up to `POSTS` batches under way at a time; when the server holds them back, what falls due meanwhile waits for
 the next batch and its lateness grows. Publishing ends `GRACE` after the planned seconds; what then is left is said to
-be unpublished. Fails: a server that refuses or is gone ends it, and the outcome says so.
+be unpublished, as is what has no answer `PATIENCE` later. Fails: a server that refuses or is gone ends it, and the
+outcome says so.
 """
 
 import time
-from collections import deque
 from collections.abc import Callable
 
 import httpx
@@ -18,14 +18,20 @@ import trio
 from flyweight import stamp
 from flyweight.errors import Refused
 from server_under_test.limits import MAX_BATCH_BYTES
-from server_under_test.schedule import Schedule
+from server_under_test.schedule import Schedule, Times
 
 PERIOD = 0.02
+"""Seconds between batches: each is a request, which takes milliseconds of CPU at both ends. A message waits for half of
+it on average."""
+
 POSTS = 4
 BATCH = 2048
 """Messages of one batch at the most: what waits in the server is bounded by this and `POSTS`."""
 
 GRACE = 1.0
+PATIENCE = 10.0
+"""Seconds to wait at the end for the answers under way."""
+
 LATE = 0.1
 """Seconds behind the plan from which a message counts as late."""
 
@@ -49,9 +55,9 @@ class Outcome(msgspec.Struct):
     deliveries: int = 0
     """Connections they went to, by the router's count."""
     late: int = 0
-    """Published over `LATE` seconds after their time."""
+    """Published over `LATE` seconds after their time, or not published by then."""
     most_behind: float = 0.0
-    """The longest that one was published after its time."""
+    """The longest that one was published after its time, or waited for it in vain."""
     seconds: float = 0.0
     error: str | None = None
 
@@ -73,7 +79,7 @@ class Generator:
         self._filler = b"x" * (size - stamp.SIZE)
         self._most = min(BATCH, MAX_BATCH_BYTES // (size + LINE))
         self._random = random
-        self._waiting: deque[float] = deque()
+        self._waiting = 0
         self._under_way = 0
         self._answered = trio.Event()
         self._began_ns = 0
@@ -83,31 +89,49 @@ class Generator:
         self._began_ns = time.monotonic_ns()
         async with trio.open_nursery() as posts:
             posts.start_soon(self._report_on, report)
-            while self.outcome.error is None:
-                elapsed = self._elapsed()
-                self._plan(min(elapsed, seconds))
-                if elapsed > seconds + GRACE:
-                    break
-                while self._waiting and self._under_way < POSTS:
-                    self._under_way += 1
-                    batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-                    posts.start_soon(self._post, batch)
-                if elapsed >= seconds and not self._waiting:
-                    break
-                await self._next_turn()
-            while self._under_way:
-                await self._answer()
+            with trio.move_on_after(seconds + GRACE):
+                while self.outcome.error is None:
+                    elapsed = self._elapsed()
+                    self._plan(min(elapsed, seconds))
+                    while self._waiting and self._under_way < POSTS:
+                        self._under_way += 1
+                        posts.start_soon(self._post, self._take(self._most))
+                    if elapsed >= seconds and not self._waiting:
+                        break
+                    await self._next_turn()
+            self._give_up(seconds)
+            with trio.move_on_after(PATIENCE) as waited:
+                while self._under_way:
+                    await self._answer()
+            if waited.cancelled_caught and self.outcome.error is None:
+                self.outcome.error = f"the server has not answered for {PATIENCE:.0f} s"
             posts.cancel_scope.cancel()
         self.outcome.seconds = round(self._elapsed(), 3)
         return self.outcome
+
+    def _give_up(self, seconds: float) -> None:
+        """Account for what is not published any more: it is as late as it has waited."""
+        elapsed = self._elapsed()
+        self._plan(min(elapsed, seconds))
+        while self._waiting:
+            self._be_late(elapsed - self._take(1 << 20))
 
     def _elapsed(self) -> float:
         return (time.monotonic_ns() - self._began_ns) / 1e9
 
     def _plan(self, until: float) -> None:
-        due = self._schedule.due(until)
-        self.outcome.planned += len(due)
-        self._waiting.extend(due.tolist())
+        due = self._schedule.plan(until)
+        self.outcome.planned += due
+        self._waiting += due
+
+    def _take(self, most: int) -> Times:
+        times = self._schedule.take(most)
+        self._waiting -= len(times)
+        return times
+
+    def _be_late(self, seconds: Times) -> None:
+        self.outcome.late += int(np.count_nonzero(seconds > LATE))
+        self.outcome.most_behind = max(self.outcome.most_behind, round(float(seconds.max()), 6))
 
     async def _next_turn(self) -> None:
         """Wait for the next period, and when all posts are under way for an answer as well."""
@@ -119,18 +143,18 @@ class Generator:
         self._answered = trio.Event()
         await self._answered.wait()
 
-    async def _post(self, planned: list[float]) -> None:
+    async def _post(self, planned: Times) -> None:
         body = self._body(planned)
         try:
             response = await self._control.post("/publish", content=body)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, UnicodeError) as error:  # the latter of a host name that none can be
             self.outcome.error = f"the server does not answer ({type(error).__name__})"
         else:
-            self._take(response, len(planned))
+            self._count(response, len(planned))
         self._under_way -= 1
         self._answered.set()
 
-    def _take(self, response: httpx.Response, messages: int) -> None:
+    def _count(self, response: httpx.Response, messages: int) -> None:
         """Count what an answer to so many messages says."""
         if not response.is_success:
             self.outcome.error = f"the server answered {response.status_code}: {response.text.strip()}"
@@ -142,11 +166,10 @@ class Generator:
             self.outcome.published += answer.messages
             self.outcome.deliveries += answer.deliveries
 
-    def _body(self, planned: list[float]) -> bytes:
-        due = self._began_ns + (np.array(planned) * 1e9).astype(np.int64)
+    def _body(self, planned: Times) -> bytes:
+        due = self._began_ns + (planned * 1e9).astype(np.int64)
         late = np.clip((time.monotonic_ns() - due) // 1000, 0, stamp.MAX_LATE_US)
-        self.outcome.late += int(np.count_nonzero(late > LATE * 1e6))
-        self.outcome.most_behind = max(self.outcome.most_behind, round(float(late.max()) / 1e6, 6))
+        self._be_late(late / 1e6)
         subjects = self._random.integers(1, self._users, len(planned), endpoint=True)
         line = b'{"subject":%%d,"message":"%b%b"}\n' % (stamp.FORMAT, self._filler)
         return b"".join(map(line.__mod__, zip(subjects.tolist(), due.tolist(), late.tolist(), strict=True)))

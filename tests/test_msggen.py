@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import numpy.typing as npt
 import pytest
 import trio
 from hypothesis import given
@@ -21,7 +22,7 @@ from flyweight import stamp
 from server_under_test import cli_messages, msggen
 from server_under_test.limits import MAX_BATCH, MAX_BATCH_BYTES
 from server_under_test.messages_api import read_publications
-from server_under_test.msggen import BATCH, GRACE, LATE, PERIOD, POSTS, Generator, Outcome
+from server_under_test.msggen import BATCH, GRACE, LATE, PATIENCE, PERIOD, POSTS, Generator, Outcome
 from server_under_test.schedule import SPREAD, EvenSchedule, ProducerSchedule, Schedule
 from server_under_test.subjects import MAX_USER
 from server_under_test.subscriptions import Store
@@ -29,6 +30,11 @@ from tests.support import Comet, comet, run, run_here, scripted_server
 from tests.test_comet import streams
 
 # -- what is due -----------------------------------------------------------------------------------------------------
+
+
+def due(schedule: Schedule, until: float) -> npt.NDArray[np.float64]:
+    """Return the planned times of all that is newly due."""
+    return schedule.take(schedule.plan(until))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +52,7 @@ from tests.test_comet import streams
 def test_an_even_schedule_begins_at_once_and_keeps_equal_distances(
     rate: float, until: float, times: list[float]
 ) -> None:
-    assert EvenSchedule(rate).due(until).tolist() == times
+    assert due(EvenSchedule(rate), until).tolist() == times
 
 
 _asks = st.lists(st.floats(0, 20), max_size=12)
@@ -55,16 +61,16 @@ _asks = st.lists(st.floats(0, 20), max_size=12)
 @given(st.floats(0.01, 5000), _asks)
 def test_an_even_schedule_says_the_same_however_often_it_is_asked(rate: float, asks: list[float]) -> None:
     schedule = EvenSchedule(rate)
-    said = [time for until in [*asks, 20.0] for time in schedule.due(until).tolist()]
-    assert said == EvenSchedule(rate).due(20.0).tolist()
+    said = [time for until in [*asks, 20.0] for time in due(schedule, until).tolist()]
+    assert said == due(EvenSchedule(rate), 20.0).tolist()
     assert len(said) == int(np.ceil(20.0 * rate))
 
 
 @given(st.integers(0, 2**32), _asks)
 def test_a_producer_says_the_same_however_often_it_is_asked(seed: int, asks: list[float]) -> None:
     often, once = (ProducerSchedule(1, 0.5, np.random.default_rng(seed)) for _ in range(2))
-    said = [time for until in [*asks, 20.0] for time in often.due(until).tolist()]
-    assert said == once.due(20.0).tolist()
+    said = [time for until in [*asks, 20.0] for time in due(often, until).tolist()]
+    assert said == due(once, 20.0).tolist()
 
 
 @given(st.integers(0, 2**32), st.integers(1, 30), st.floats(0.01, 5), _asks)
@@ -74,21 +80,21 @@ def test_producers_say_what_is_due_by_then_and_no_more(
     schedule = ProducerSchedule(producers, interval, np.random.default_rng(seed))
     before = 0.0
     for until in asks:
-        times = schedule.due(until)
+        times = due(schedule, until)
         assert (np.diff(times) >= 0).all()
         assert ((before <= times) & (times < until)).all()
         before = max(before, until)
 
 
 def test_the_producers_of_2008_send_16666_messages_a_second() -> None:
-    times = ProducerSchedule(1000, 0.06, np.random.default_rng(1)).due(10)
+    times = due(ProducerSchedule(1000, 0.06, np.random.default_rng(1)), 10)
     assert len(times) / 10 == pytest.approx(1000 / 0.06, rel=0.005)
     each_second, _ = np.histogram(times, bins=10, range=(0, 10))
     assert each_second.tolist() == pytest.approx([1000 / 0.06] * 10, rel=0.03)  # the first one is like the others
 
 
 def test_a_producer_begins_within_its_interval_and_pauses_as_in_2008() -> None:
-    times = ProducerSchedule(1, 0.06, np.random.default_rng(1)).due(600)
+    times = due(ProducerSchedule(1, 0.06, np.random.default_rng(1)), 600)
     pauses = np.diff(times)
     assert 0 <= times[0] < 0.06
     assert pytest.approx((0.011 / 0.06, 0.109 / 0.06)) == SPREAD
@@ -97,7 +103,7 @@ def test_a_producer_begins_within_its_interval_and_pauses_as_in_2008() -> None:
 
 
 def test_a_seed_decides_when_producers_send() -> None:
-    first, same, other = (ProducerSchedule(50, 0.1, np.random.default_rng(seed)).due(5).tolist() for seed in (1, 1, 2))
+    first, same, other = (due(ProducerSchedule(50, 0.1, np.random.default_rng(seed)), 5).tolist() for seed in (1, 1, 2))
     assert first == same
     assert first != other
 
@@ -209,7 +215,7 @@ def test_a_server_that_keeps_up_gets_each_message_within_a_period() -> None:
     server = Server()
     outcome = generate(server, EvenSchedule(1000), 2)
     assert (outcome.planned, outcome.published, outcome.deliveries, outcome.error) == (2000, 2000, 4000, None)
-    assert server.planned == close_to(EvenSchedule(1000).due(2).tolist())
+    assert server.planned == close_to(due(EvenSchedule(1000), 2).tolist())
     assert (outcome.late, outcome.unpublished) == (0, 0)
     assert 0 < outcome.most_behind <= PERIOD + 0.001
     assert outcome.seconds == pytest.approx(2, abs=PERIOD)
@@ -256,11 +262,27 @@ def test_publishing_ends_a_grace_after_the_planned_seconds() -> None:
 
 
 def test_a_server_that_holds_everything_back_leaves_the_rest_unpublished_and_said() -> None:
-    server = Server(after(30))
+    server = Server(after(PATIENCE - 1))
     outcome = generate(server, EvenSchedule(100), 1)
     assert (outcome.planned, len(server.bodies), outcome.error) == (100, POSTS, None)
     assert outcome.published == sum(server.sizes)
     assert outcome.unpublished == 100 - outcome.published > 80
+    assert outcome.late == pytest.approx(93, abs=1)  # what waits in vain is late by then, but for the last 0.1 s
+    assert outcome.most_behind == pytest.approx(2 - 0.07, abs=0.02)
+
+
+def test_a_server_that_never_answers_is_not_waited_for_without_end() -> None:
+    server = Server(after(1e9))
+    outcome = generate(server, EvenSchedule(100), 1)
+    assert (outcome.planned, outcome.published) == (100, 0)
+    assert outcome.error == "the server has not answered for 10 s"
+    assert outcome.seconds == pytest.approx(1 + GRACE + PATIENCE, abs=PERIOD)
+
+
+def test_a_backlog_costs_nothing() -> None:
+    schedule = EvenSchedule(10_000_000)
+    assert schedule.plan(86_400) == 864_000_000_000
+    assert schedule.take(3).tolist() == [0, 1e-7, 2e-7]
 
 
 @pytest.mark.parametrize("size", [stamp.SIZE, 100, 2000, stamp.MAX_TEXT])
