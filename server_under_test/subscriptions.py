@@ -51,19 +51,18 @@ class Store:
 
     def _open(self, create: bool) -> None:
         names = (_META, _USERS, _NAMES)
-        with self._env.begin() as txn:
+        # Looked at and made in one transaction: a store is there whole or not at all, and made once by several at once.
+        with self._env.begin(write=create) as txn:
             found = [txn.get(name) is not None for name in names]
             strange = txn.stat()["entries"] - sum(found)
-        if strange or not (all(found) or (create and not any(found))):
-            raise Refused(f"{self._folder} holds something else than a subscription store. Choose another --db.")
-        if not any(found):
-            # All of it in one transaction: a store is there whole or not at all.
-            with self._env.begin(write=True) as txn:
+            if strange or not (all(found) or (create and not any(found))):
+                raise Refused(f"{self._folder} holds something else than a subscription store. Choose another --db.")
+            if not any(found):
                 for name in names:
                     self._env.open_db(name, txn=txn, integerkey=name == _USERS)
                 meta = self._env.open_db(_META, txn=txn)
-                txn.put(b"format", FORMAT, db=meta)
-                txn.put(b"pairs", b"0", db=meta)
+                txn.put(b"format", FORMAT, overwrite=False, db=meta)
+                txn.put(b"pairs", b"0", overwrite=False, db=meta)
         self._meta, self._users, self._names = (
             self._env.open_db(name, integerkey=name == _USERS, create=False) for name in names
         )

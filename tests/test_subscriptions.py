@@ -4,8 +4,9 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -17,6 +18,7 @@ from flyweight.errors import Refused
 from server_under_test import subscriptions
 from server_under_test.subjects import MAX_USER, BadSubject, Subject, as_subject, as_user
 from server_under_test.subscriptions import Store
+from tests.support import run
 
 Model = dict[Subject, set[int]]
 
@@ -183,6 +185,38 @@ def test_a_store_of_another_format(tmp_path: Path) -> None:
         txn.put(b"format", b"2", db=env.open_db(b"meta", txn=txn))
     with pytest.raises(Refused, match="has format 2, and this comet reads 1"):
         Store(tmp_path)
+
+
+class Forestalled:
+    """An LMDB environment of one to whom something happens in the instant before it begins to write."""
+
+    def __init__(self, env: lmdb.Environment, happens: Callable[[], object]) -> None:
+        self._env = env
+        self._happens = iter([happens])
+
+    def begin(self, **options: Any) -> lmdb.Transaction:
+        if options.get("write"):
+            for happens in self._happens:
+                happens()
+        return self._env.begin(**options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._env, name)
+
+
+def test_two_who_make_a_store_at_once_make_one_and_lose_no_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other() -> None:
+        assert run("comet", "subs", "add", "1", "7", "--db", str(tmp_path)).stdout == "Added.\n"
+
+    original = lmdb.open
+    monkeypatch.setattr(lmdb, "open", lambda *args, **options: Forestalled(original(*args, **options), other))
+    with Store(tmp_path, create=True) as store:
+        assert store.add_subscriptions([(2, 7)]) == 1
+        assert (store.subscribers(7).tolist(), store.counts()) == ([1, 2], (1, 2))
+        assert store.remove_subscriptions([(1, 7), (2, 7)]) == 2
+        assert store.counts() == (0, 0)
 
 
 @pytest.mark.parametrize("create", [True, False])
