@@ -1,11 +1,14 @@
-"""Bodies of requests to the control API: read within a bound, and taken apart by the line."""
+"""Bodies of requests to the control API: read within bounds, and taken apart by the line."""
 
 from http import HTTPStatus
 from typing import TypeVar
 
 import msgspec
+import trio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+
+from server_under_test.limits import BODY_SECONDS
 
 T = TypeVar("T")
 
@@ -14,17 +17,19 @@ MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 async def read_body(request: Request, most: int) -> bytes:
-    """Return the body; HTTPException 413 once it is over `most` bytes."""
+    """Return the body; HTTPException 413 once it is over `most` bytes, 408 if it has not come in `BODY_SECONDS`."""
     parts = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise HTTPException(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is over {most:,} bytes. Send less at once."
-            )
-        parts.append(part)
-    return b"".join(parts)
+    with trio.move_on_after(BODY_SECONDS):
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise HTTPException(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is over {most:,} bytes. Send less at once."
+                )
+            parts.append(part)
+        return b"".join(parts)
+    raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, f"The body has not come in {BODY_SECONDS:g} seconds. Send it anew.")
 
 
 def bad_line(number: int, problem: object) -> HTTPException:

@@ -7,6 +7,9 @@ MAX_BATCH = 4096
 
 MAX_BATCH_BYTES = 1 << 22
 
+BODY_SECONDS = 10.0
+"""From the first look at a request's body for the control API to its end; past it 408."""
+
 
 class Limits(msgspec.Struct, frozen=True):
     """Bounds of one connection; past each of them there is an answer, a counter and an end."""

@@ -2,7 +2,8 @@
 
 import json
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -13,6 +14,7 @@ import httpx
 import pytest
 import trio
 from starlette.applications import Starlette
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flyweight.errors import Refused
 from server_under_test import messages_api
@@ -529,6 +531,64 @@ def test_a_store_that_cannot_be_read_is_told_to_who_asked(method: str, path: str
 
     answer = trio.run(ask)
     assert (answer.status_code, "Input/output error" in answer.text) == (503, True)
+
+
+# -- who stalls ------------------------------------------------------------------------------------------------------
+
+
+class Patient:
+    """A router that publishes at once, and a store that writes when `released`; `writers` has who wrote at a time."""
+
+    def __init__(self) -> None:
+        self.begun = trio.Event()
+        self.released = threading.Event()
+        self.writers: list[int] = []
+        self._writing = 0
+
+    async def publish(self, subjects: Sequence[object], texts: object) -> int:
+        return len(subjects)
+
+    def add_subscriptions(self, pairs: Sequence[object]) -> int:
+        self._writing += 1
+        self.writers.append(self._writing)
+        trio.from_thread.run_sync(self.begun.set)
+        self.released.wait()
+        self._writing -= 1
+        return len(pairs)
+
+    remove_subscriptions = add_subscriptions
+
+    def api(self) -> httpx.AsyncClient:
+        routes = messages_api.routes(cast(Router, self), cast(Store, self))
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app=Starlette(routes=routes)), base_url="http://comet")
+
+
+KINDS = [("POST", "/publish", message(7))]
+
+
+@pytest.mark.parametrize(("method", "path", "line"), KINDS)
+def test_uploads_that_stall_are_given_up_and_make_room_for_others(method: str, path: str, line: bytes) -> None:
+    api = Patient()
+    api.released.set()
+    answers = []
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield line
+        await trio.sleep_forever()
+
+    async def send(client: httpx.AsyncClient, body: bytes | AsyncIterator[bytes]) -> None:
+        answer = await client.request(method, path, content=body)
+        answers.append((answer.status_code, round(trio.current_time())))
+
+    async def all_of_them() -> None:
+        async with api.api() as client, trio.open_nursery() as tasks:
+            for _ in range(messages_api.BATCHES):
+                tasks.start_soon(send, client, stalled())
+            await wait_all_tasks_blocked()
+            tasks.start_soon(send, client, line)
+
+    trio.run(all_of_them, clock=MockClock(autojump_threshold=0))
+    assert sorted(answers) == [(200, 10), *[(408, 10)] * messages_api.BATCHES]
 
 
 # -- methods and bytes -----------------------------------------------------------------------------------------------
