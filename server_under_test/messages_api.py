@@ -1,7 +1,9 @@
 """The part of the control API that messages and subscriptions come in by.
 
 A batch is NDJSON, one object a line, and is taken whole or not at all. A publisher is answered when its batch is on its
-way to the connections; until then it waits, and so few batches are read at a time that what waits is bounded.
+way to the connections, and who changes subscriptions when the change is on disk; until then they wait, and so few
+batches of each kind are read at a time that what waits is bounded. A batch that does not come is given up, so that
+nobody who stalls keeps its place.
 """
 
 from http import HTTPStatus
@@ -22,7 +24,7 @@ from server_under_test.subjects import BadSubject, Subject, as_subject, as_user
 from server_under_test.subscriptions import Store
 
 BATCHES = 16
-"""Batches that are read and wait at one time; further publishers wait before theirs is read."""
+"""Batches of messages, and as many of changes, that are read and wait at one time; the next are not read before."""
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -72,16 +74,25 @@ def read_subscriptions(body: bytes) -> list[tuple[int, Subject]]:
 
 def routes(router: Router, store: Store | None) -> list[Route]:
     """Return the routes for a router and its store."""
-    reading = trio.CapacityLimiter(BATCHES)
+    publishing, changing = trio.CapacityLimiter(BATCHES), trio.CapacityLimiter(BATCHES)
+    writing = trio.CapacityLimiter(1)  # LMDB lets one write at a time: more threads would only wait
 
     async def publish(request: Request) -> Response:
-        async with reading:
+        async with publishing:
             subjects, texts = read_publications(await read_body(request, MAX_BATCH_BYTES))
             try:
                 deliveries = await router.publish(subjects, texts)
             except Refused as error:
                 raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
         return JSONResponse({"messages": len(subjects), "deliveries": deliveries})
+
+    async def change(store: Store, request: Request) -> dict[str, int]:
+        pairs = read_subscriptions(await read_body(request, MAX_BATCH_BYTES))
+        if request.method == "POST":
+            added = await trio.to_thread.run_sync(store.add_subscriptions, pairs, limiter=writing)
+            return {"pairs": len(pairs), "added": added}
+        removed = await trio.to_thread.run_sync(store.remove_subscriptions, pairs, limiter=writing)
+        return {"pairs": len(pairs), "removed": removed}
 
     async def subscriptions(request: Request) -> Response:
         if store is None:
@@ -90,16 +101,12 @@ def routes(router: Router, store: Store | None) -> list[Route]:
             if request.method in ("GET", "HEAD"):
                 subject = as_subject(request.query_params.get("subject", ""))
                 return JSONResponse({"subject": subject, "subscribers": store.subscribers(subject).tolist()})
-            pairs = read_subscriptions(await read_body(request, MAX_BATCH_BYTES))
-            if request.method == "POST":
-                changed = {"added": await trio.to_thread.run_sync(store.add_subscriptions, pairs)}
-            else:
-                changed = {"removed": await trio.to_thread.run_sync(store.remove_subscriptions, pairs)}
+            async with changing:
+                return JSONResponse(await change(store, request))
         except BadSubject as error:
             raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from error
         except Refused as error:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
-        return JSONResponse({"pairs": len(pairs), **changed})
 
     return [
         Route("/publish", publish, methods=["POST"]),

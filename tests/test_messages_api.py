@@ -563,7 +563,11 @@ class Patient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(app=Starlette(routes=routes)), base_url="http://comet")
 
 
-KINDS = [("POST", "/publish", message(7))]
+KINDS = [
+    ("POST", "/publish", message(7)),
+    ("POST", "/subscriptions", pair(1, 7)),
+    ("DELETE", "/subscriptions", pair(1, 7)),
+]
 
 
 @pytest.mark.parametrize(("method", "path", "line"), KINDS)
@@ -589,6 +593,34 @@ def test_uploads_that_stall_are_given_up_and_make_room_for_others(method: str, p
 
     trio.run(all_of_them, clock=MockClock(autojump_threshold=0))
     assert sorted(answers) == [(200, 10), *[(408, 10)] * messages_api.BATCHES]
+
+
+def test_subscriptions_that_wait_for_the_store_are_bounded_and_hold_up_no_messages() -> None:
+    api = Patient()
+    read, answers = [], []
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(1)
+        yield pair(1, 7)
+
+    async def send(client: httpx.AsyncClient, method: str) -> None:
+        answers.append((await client.request(method, "/subscriptions", content=body())).status_code)
+
+    async def all_of_them() -> None:
+        async with api.api() as client, trio.open_nursery() as tasks:
+            for number in range(3 * messages_api.BATCHES):
+                tasks.start_soon(send, client, ("POST", "DELETE")[number % 2])
+            await api.begun.wait()
+            await wait_all_tasks_blocked()
+            try:
+                assert len(read) == messages_api.BATCHES
+                assert (await client.post("/publish", content=message(7))).json() == {"messages": 1, "deliveries": 1}
+            finally:
+                api.released.set()
+
+    trio.run(all_of_them)
+    assert answers == [200] * 3 * messages_api.BATCHES
+    assert api.writers == [1] * 3 * messages_api.BATCHES
 
 
 # -- methods and bytes -----------------------------------------------------------------------------------------------
