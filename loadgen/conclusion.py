@@ -24,17 +24,16 @@ KERNEL_SOURCE = "growth of Slab + KernelStack + PageTables + Percpu (/proc/memin
 
 @dataclass(frozen=True)
 class MessageFacts:
-    """What was planned, what the generator said of it (None: nothing), and what `#n` had shown before it began."""
+    """What was planned, what the generator said of it (None: nothing), and the repeated `#n` from before it began."""
 
     planned: int
     generated: Generated | None
-    missing_before: int
     repeated_before: int
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a conclusion is drawn from, at the end of the hold."""
+    """What a conclusion is drawn from, at the end of the hold and of the messages after it."""
 
     plan: Plan
     explicit_ports: bool

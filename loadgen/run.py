@@ -89,7 +89,7 @@ class Run:
         self._server: BundledServer | None = None
         self._figures: dict[str, Any] | None = None
         self._stage = trio.CancelScope()
-        self._before_messages = (0, 0)
+        self._repeated_before = 0
         self._generated: Generated | None = None
 
     async def execute(self) -> Summary:
@@ -219,15 +219,12 @@ class Run:
         if options is None or server is None:
             return
         self._journal.enter("messages")
-        self._before_messages = self._out_of_sequence()
+        self._repeated_before = int(self._ledger.total("repeated"))
         await self._sample(everything=True)
         users, folder = self._plan.connections, self._journal.folder
         self._generated = await generate(options, users, server.control_port, folder)
         await self._drain(server, self._messages_on_their_way)
         await self._sample(everything=True)
-
-    def _out_of_sequence(self) -> tuple[int, int]:
-        return int(self._ledger.total("missing")), int(self._ledger.total("repeated"))
 
     def _ticks_on_their_way(self, figures: dict[str, Any]) -> int:
         sent: int = sum(tick["sent"] for tick in figures["ticks"]) + figures["ticking"]
@@ -322,7 +319,7 @@ class Run:
     def _messages_facts(self) -> MessageFacts | None:
         if self._options.messages is None:
             return None
-        return MessageFacts(self._options.messages.planned, self._generated, *self._before_messages)
+        return MessageFacts(self._options.messages.planned, self._generated, self._repeated_before)
 
     def _facts(self, counts: dict[State, int]) -> Facts:
         return Facts(

@@ -91,8 +91,5 @@ class Outbox:
                 self._pending[fd] = data[taken:]
         return gone
 
-    def has(self, fd: int) -> bool:
-        return fd in self._pending
-
     def forget(self, fd: int) -> None:
         self._pending.pop(fd, None)

@@ -67,13 +67,12 @@ class Whereabouts:
         """Return the places of one front."""
         return Places(self, front * self._files + 1)
 
-    def forget_front(self, front: int) -> int:
-        """Log out all that a front had when it died; return how many there were."""
+    def forget_front(self, front: int) -> None:
+        """Log out all that a front had when it died."""
         first = front * self._files + 1
         with self._locked():
             places = (np.flatnonzero(self._user_at[first : first + self._files]) + first).astype(np.uint32)
             self._forget(places)
-        return len(places)
 
     def _forget(self, places: Column) -> None:
         users = self._user_at[places]

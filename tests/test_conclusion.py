@@ -258,11 +258,11 @@ def routed(received: int, **changes: Any) -> Facts:
         made.row(1)["latency"][0] = latency.count(np.array([1000] * 99 + [90_000]))
 
     table = ledger(fill)
-    before = changes.pop("before", (0, 0))
+    before = changes.pop("before", 0)
     said = changes.pop("generated", Generated(100, changes.get("published", 100), 3, 0.25, None))
     figures = {"messages": changes.pop("published", 100), "routed": 1600, "undeliverable": changes.pop("gone", 0)}
     server = {"fronts": [11], "ticks": [], **figures}
-    return facts(ledger=table, server=server, messages=MessageFacts(100, said, *before), **changes)
+    return facts(ledger=table, server=server, messages=MessageFacts(100, said, before), **changes)
 
 
 def test_messages_that_all_arrived() -> None:
@@ -281,7 +281,7 @@ def test_messages_that_all_arrived() -> None:
 
 def test_no_messages_without_any_or_without_a_server_of_ours() -> None:
     assert conclude(facts()).messages is None
-    assert conclude(facts(server=None, messages=MessageFacts(100, None, 0, 0))).messages is None
+    assert conclude(facts(server=None, messages=MessageFacts(100, None, 0))).messages is None
 
 
 def test_expected_is_received_and_lost_less_what_came_twice() -> None:
@@ -294,7 +294,7 @@ def test_expected_is_received_and_lost_less_what_came_twice() -> None:
 
 
 def test_what_ticks_had_lost_before_is_not_laid_to_messages() -> None:
-    found = conclude(routed(1600, repeated=9, missing=3, before=(3, 9))).messages
+    found = conclude(routed(1600, repeated=9, missing=3, before=9)).messages
     assert found is not None
     assert (found.lost, found.duplicated) == (0, 0)
 
