@@ -1,15 +1,19 @@
 """The messages of a run: friends loaded into a store for the server, and a generator beside it.
 
 Both are commands of the bundled server, run as processes of their own: what they cost is not the client's, and what
-they say on stderr is in `messages.log` of the record. In: `MessageOptions`. Out: a store, and what the generator says
-of its plan in the end. Fails: Refused for friends that can't be loaded; a generator that fails is a reason for the
-summary.
+they say on stderr is in `messages.log` of the record. They end with the run and the store is removed then, by one more
+process, even when the run is killed. In: `MessageOptions`. Out: a store, and what the generator says of its plan in the
+end. Fails: Refused for friends that can't be loaded; a generator that fails is a reason for the summary.
 """
 
+import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import trio
@@ -46,19 +50,47 @@ class Generated(msgspec.Struct, frozen=True):
     """Connections they went to, by the answers of the server."""
 
 
-def _comet(*arguments: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "server_under_test", *arguments]
+@asynccontextmanager
+async def removed_in_the_end(folder: Path) -> AsyncIterator[int]:
+    """See to it that a folder is gone after the block, and as well when this process is killed within it.
+
+    Gives a descriptor: the folder is not removed before every process that has it is gone.
+    """
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            keeper = await trio.lowlevel.open_process(
+                [sys.executable, "-P", "-m", "flyweight.lifeline", str(folder.absolute())],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        try:
+            yield ours.fileno()
+        finally:
+            ours.close()
+            with trio.CancelScope(shield=True):
+                await keeper.wait()
 
 
-async def load_friends(friends: Path, store: Path) -> None:
-    """Load a file of fakefriends into a new store; Refused if that fails."""
-    done = await trio.run_process(
-        _comet("load", str(friends.absolute()), "--db", str(store)),
-        capture_stdout=True,
-        capture_stderr=True,
-        check=False,
-        start_new_session=True,
-    )
+async def _comet(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command of the server's to its end, which comes when this process is gone, at the latest."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        return await trio.run_process(
+            [sys.executable, "-P", "-m", "server_under_test", *arguments, "--parent-fd", "0"],
+            stdin=theirs.fileno(),
+            capture_stdout=True,
+            check=False,
+            start_new_session=True,
+            **options,
+        )
+
+
+async def load_friends(friends: Path, store: Path, held: int) -> None:
+    """Load a file of fakefriends into a new store; Refused if that fails. Who loads has the descriptor `held`."""
+    arguments = "load", str(friends.absolute()), "--db", str(store)
+    done = await _comet(*arguments, capture_stderr=True, pass_fds=[held])
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise Refused(words[0].removeprefix("comet: "))
@@ -75,14 +107,7 @@ async def generate(options: MessageOptions, users: int, control: int, folder: Pa
     }
     words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
     with open(folder / LOG, "ab") as log:
-        done = await trio.run_process(
-            _comet("msggen", *words, "--json"),
-            capture_stdout=True,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            check=False,
-            start_new_session=True,
-        )
+        done = await _comet("msggen", *words, "--json", stderr=log)
     try:
         return msgspec.json.decode(done.stdout, type=Generated)
     except msgspec.DecodeError:

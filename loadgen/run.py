@@ -7,7 +7,6 @@ interrupted goes straight to close.
 """
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -34,7 +33,7 @@ from loadgen.console import Console
 from loadgen.crew import Crew, open_crew
 from loadgen.host import Target, as_ranges, check_addresses, ports_to_avoid, request_around, resolve_target
 from loadgen.journal import Journal
-from loadgen.messages import STORE, Generated, MessageOptions, generate, load_friends
+from loadgen.messages import STORE, Generated, MessageOptions, generate, load_friends, removed_in_the_end
 from loadgen.opening import Ports
 from loadgen.plan import Plan, Share
 from loadgen.sampling import Sampler
@@ -155,13 +154,10 @@ class Run:
             yield self._options.db
             return
         self._console.say(f"Loading {friends} into a store for the server.")
-        try:
+        async with removed_in_the_end(store) as held:
             with self._interruptible() as scope:
-                await load_friends(friends, store)
+                await load_friends(friends, store, held)
             yield None if scope.cancelled_caught else store
-        finally:
-            if store.exists():
-                shutil.rmtree(store)
 
     @asynccontextmanager
     async def _open_crew(self) -> AsyncIterator[Crew]:

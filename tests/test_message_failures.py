@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from analysis import Record, load
 from datagen.files import write_pairs
 from datagen.graph import friend_graph
 from server_under_test.subscriptions import Store
-from tests.support import Comet, comet, processes_of, started, wait_until
+from tests.support import Comet, comet, processes_of, run, started, wait_until
 from tests.test_comet import Client, asking, control, stats_when, streams
 from tests.test_run_failures import descendants
 
@@ -52,6 +52,11 @@ def sending(out: Path, friends: Path, *options: str) -> Iterator["subprocess.Pop
         yield process
 
 
+def left_in(out: Path) -> list[Path]:
+    """Return what is left of the store in the only record of a folder."""
+    return list(record_in(out).folder.glob("subscriptions*"))
+
+
 def tree_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
@@ -79,7 +84,7 @@ def conclusion_of(process: "subprocess.Popen[str]", out: Path) -> dict[str, Any]
     assert messages["lost"] >= messages["undeliverable"] >= 0
     record = load(summary["run"])
     assert record.run["summary"] == summary
-    assert not (record.folder / "subscriptions").exists()
+    assert not left_in(out)
     assert record.latency()[:, 1:].sum(axis=0).tolist() == [messages["received"]] * 2
     return summary
 
@@ -107,25 +112,92 @@ def test_ctrl_c_while_friends_are_loaded(friends: Path, tmp_path: Path) -> None:
     assert process.returncode == 130, errors
     summary = json.loads(output)
     assert (summary["outcome"], summary["connections"]["not_reached"]) == ("interrupted", USERS)
-    assert not (Path(summary["run"]) / "subscriptions").exists()
+    assert not left_in(tmp_path)
     wait_until(lambda: not processes_of(tree), "no process of the run is left", 5)
 
 
 def test_when_the_run_is_killed_nothing_is_left_of_it(friends: Path, tmp_path: Path) -> None:
     with sending(tmp_path, friends, "--interval", "0.2") as process:
         wait_until(lambda: record_in(tmp_path).latency().any(), "latencies in the record")
+        assert [path.name for path in left_in(tmp_path)] == ["subscriptions"]
         tree = [one.pid for one in tree_of(process)]
         assert child(process, "msggen").pid in tree
         assert len(tree) >= 6
         process.kill()
         process.wait(10)
         wait_until(lambda: not processes_of(tree), "no process of the run is left", 5)
+    assert not left_in(tmp_path)
     record = record_in(tmp_path)
     assert record.run["stages"][-1]["name"] == record.samples[-1].stage == "messages"
     assert record.run["summary"] is None
     received = [sample.messages for sample in record.samples]
     assert received[-1] > 0
     assert record.latency()[:, 1].sum() >= received[-2]  # it is written after the sample
+
+
+def test_a_second_ctrl_c_leaves_nothing_either(friends: Path, tmp_path: Path) -> None:
+    with sending(tmp_path, friends) as process:
+        tree = [one.pid for one in tree_of(process)]
+        crew = child(process, "flyweight.nursery", "loadgen.client")
+        crew.suspend()  # so that closing in order does not end before the second one
+        try:
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            assert any("Once more to end at once" in line for line in process.stderr)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 130
+        finally:
+            crew.resume()
+        wait_until(lambda: not processes_of(tree), "no process of the run is left", 5)
+    assert not left_in(tmp_path)
+
+
+LOADER = "server_under_test", "load"
+
+
+def loader_runs(process: "subprocess.Popen[str]", out: Path) -> bool:
+    return any(set(LOADER) <= set(one.cmdline()) for one in tree_of(process))
+
+
+def store_is_made(process: "subprocess.Popen[str]", out: Path) -> bool:
+    return bool(list(out.glob("*/subscriptions/data.mdb")))
+
+
+def friends_are_loaded(process: "subprocess.Popen[str]", out: Path) -> bool:
+    """Stop the run once the loader is there, and wait for that one's end: there is no server yet to use the store."""
+    if not loader_runs(process, out):
+        return False
+    process.send_signal(signal.SIGSTOP)
+    loader = child(process, *LOADER)
+    wait_until(lambda: loader.status() == psutil.STATUS_ZOMBIE, "friends are loaded")
+    assert store_is_made(process, out)
+    return True
+
+
+@pytest.mark.parametrize("happened", [loader_runs, store_is_made, friends_are_loaded])
+def test_when_the_run_is_killed_while_friends_are_loaded_nothing_is_left_of_it(
+    happened: Callable[["subprocess.Popen[str]", Path], bool], friends: Path, tmp_path: Path
+) -> None:
+    with started(tmp_path, *SENDING, "--friends", str(friends)) as process:
+        wait_until(lambda: happened(process, tmp_path), "the instant for the kill")
+        tree = [one.pid for one in tree_of(process)]
+        process.kill()
+        process.wait(10)
+        wait_until(lambda: not processes_of(tree), "no process of the run is left", 5)
+    assert not left_in(tmp_path)
+
+
+def test_a_store_that_was_named_outlives_a_run_that_is_killed(friends: Path, tmp_path: Path) -> None:
+    store, out = tmp_path / "db", tmp_path / "runs"
+    assert run("comet", "load", str(friends), "--db", str(store)).returncode == 0
+    with started(out, *SENDING, "--db", str(store)) as process:
+        wait_until(lambda: "published" in log_of(out), "messages are published", 40)
+        tree = [one.pid for one in tree_of(process)]
+        process.kill()
+        process.wait(10)
+        wait_until(lambda: not processes_of(tree), "no process of the run is left", 5)
+    with Store(store) as kept:
+        assert kept.counts()[1] > USERS
 
 
 def test_a_front_that_is_killed_takes_only_its_own_with_it(friends: Path, tmp_path: Path) -> None:

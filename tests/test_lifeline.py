@@ -1,0 +1,73 @@
+"""flyweight.lifeline: what ends, and what is removed, when whoever holds the other end is gone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ENDS_WITH_STDIN = "from flyweight.lifeline import end_with; end_with(0); print('up', flush=True)\nwhile True: pass"
+
+
+def keeper(folder: Path) -> "subprocess.Popen[str]":
+    """Start a process that removes a folder when its stdin ends; what it says is in stderr."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "flyweight.lifeline", str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def filled(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "data.mdb").write_bytes(b"x" * 10_000)
+    return folder
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_process_that_is_busy_ends_with_its_lifeline(before: bool) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDS_WITH_STDIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if before:
+            process.stdin.close()
+        else:
+            assert process.stdout.readline() == "up\n"
+            process.stdin.close()
+        assert process.wait(20) == 130
+
+
+def test_a_folder_is_removed_with_all_that_is_in_it(tmp_path: Path) -> None:
+    assert keeper(filled(tmp_path / "store")).communicate(timeout=20) == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_fine(tmp_path: Path) -> None:
+    assert keeper(tmp_path / "store").communicate(timeout=20) == ("", "")
+
+
+def test_it_is_not_removed_before_all_are_gone_who_hold_the_other_end(tmp_path: Path) -> None:
+    """One of them makes it when all others have gone; had it been removed before that, it would be there."""
+    process = keeper(tmp_path / "store")
+    assert process.stdin is not None
+    last = subprocess.Popen(
+        [sys.executable, "-c", f"import os; input(); os.mkdir({str(tmp_path / 'store')!r})"],
+        stdin=subprocess.PIPE,
+        pass_fds=[process.stdin.fileno()],
+    )
+    process.stdin.close()
+    last.communicate(b"\n", timeout=20)
+    assert last.returncode == 0
+    assert process.wait(20) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_removed_is_said(tmp_path: Path) -> None:
+    filled(tmp_path / "store.gone")  # in the way
+    _, errors = keeper(filled(tmp_path / "store")).communicate(timeout=20)
+    assert errors == f"{tmp_path / 'store'} could not be removed (Directory not empty). Remove it.\n"
