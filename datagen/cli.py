@@ -47,7 +47,9 @@ def gen(
         Any, typer.Option("-m", "--friends", parser=opt.count, metavar="N", help="Friends that each newcomer makes.")
     ] = 15,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same file.  [default: any]")] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="What to write.")] = Path("fakefriends.txt"),
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="What to write.", readable=False)] = Path(
+        "fakefriends.txt"
+    ),
     form: Annotated[
         str | None,
         typer.Option("--format", metavar="|".join(FORMATS), help="[default: as the file's name ends]"),
@@ -91,7 +93,7 @@ def _print_stats(pairs: Pairs) -> None:
 
 
 @app.command("stats")
-def stats(file: Annotated[Path, typer.Argument(help="A file of fakefriends, of any format.")]) -> None:
+def stats(file: Annotated[Path, typer.Argument(help="A file of fakefriends, of any format.", readable=False)]) -> None:
     """Print how many vertices and edges a file has, and how its degrees are distributed."""
     with _stage(f"reading {file}"):
         pairs = read_pairs(file)
@@ -100,9 +102,10 @@ def stats(file: Annotated[Path, typer.Argument(help="A file of fakefriends, of a
 
 @app.command("plot")
 def plot(
-    file: Annotated[Path, typer.Argument(help="A file of fakefriends, of any format.")],
+    file: Annotated[Path, typer.Argument(help="A file of fakefriends, of any format.", readable=False)],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FILE", help="A .png or .svg.  [default: FILE.png]")
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", help="A .png or .svg.  [default: FILE.png]", readable=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a picture that exists.")] = False,
 ) -> None:

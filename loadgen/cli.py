@@ -63,7 +63,7 @@ def run_command_line(
     ] = None,
     ports: Annotated[str, typer.Option(metavar="explicit|kernel", help="Who chooses source ports.")] = "explicit",
     interval: Annotated[Any, _option(opt.positive_duration, "SECONDS", "Between two samples.")] = 1.0,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where run records go.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where run records go.", readable=False)] = Path("runs"),
     server_pid: Annotated[
         int | None, typer.Option(metavar="PID", help="Measure this process and its children.")
     ] = None,
@@ -74,10 +74,14 @@ def run_command_line(
     message_seconds: Annotated[Any, _option(opt.positive_duration, "SECONDS", "How long messages are sent.")] = 60.0,
     message_size: Annotated[Any, _option(opt.message_size, "BYTES", "Of a message's text.")] = 100,
     friends: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Who gets messages about whom: a file of fakefriends.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Who gets messages about whom: a file of fakefriends.", readable=False),
     ] = None,
     db: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The same, as a store of comet load: it need not be made first.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The same, as a store of comet load: it need not be made first.", readable=False
+        ),
     ] = None,
     fit: Annotated[bool, typer.Option("--fit", help="As many of them as this machine can hold.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")] = False,

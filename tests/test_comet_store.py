@@ -58,6 +58,11 @@ def comet(name: str, db: Path, limit: Limit | None = None) -> subprocess.Complet
     arguments = ["comet", *COMMANDS[name], "--db", str(db)]
     if limit is None and name != "serve":
         return run_here(*arguments, cwd=folder)
+    return run_in_child(arguments, folder, limit)
+
+
+def run_in_child(arguments: list[str], folder: Path, limit: Limit | None) -> subprocess.CompletedProcess[str]:
+    """Run a command in a child of ours that something limits."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -287,6 +292,15 @@ def test_a_store_that_may_not_be_written_is_refused(name: str, db: Path) -> None
         path.chmod(0o755)
     assert_refused(done, f"{db} can't be used: Permission denied.")
     assert contents(db) == set(map(tuple, PAIRS.tolist()))
+
+
+@pytest.mark.parametrize("name", ["stats", "plot"])
+def test_fakefriends_refuses_what_may_not_be_read_in_a_line_as_well(name: str, db: Path) -> None:
+    (db.parent / "friends.txt").chmod(0)
+    done = run_in_child(["fakefriends", name, "friends.txt"], db.parent, respecting_modes)
+    assert (done.returncode, done.stdout) == (3, ""), done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "Permission denied" in line
 
 
 @pytest.mark.parametrize("name", COMMANDS)
