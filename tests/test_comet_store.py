@@ -299,8 +299,10 @@ def test_fakefriends_refuses_what_may_not_be_read_in_a_line_as_well(name: str, d
     (db.parent / "friends.txt").chmod(0)
     done = run_in_child(["fakefriends", name, "friends.txt"], db.parent, respecting_modes)
     assert (done.returncode, done.stdout) == (3, ""), done.stderr
-    (line,) = done.stderr.splitlines()
-    assert "Permission denied" in line
+    assert done.stderr.splitlines() == [
+        "reading friends.txt ...",
+        "fakefriends: Can't read friends.txt: Permission denied.",
+    ]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
