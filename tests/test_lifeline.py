@@ -53,17 +53,17 @@ def test_a_folder_that_is_not_there_is_fine(tmp_path: Path) -> None:
 
 def test_it_is_not_removed_before_all_are_gone_who_hold_the_other_end(tmp_path: Path) -> None:
     """One of them makes it when all others have gone; had it been removed before that, it would be there."""
-    process = keeper(tmp_path / "store")
-    assert process.stdin is not None
-    last = subprocess.Popen(
-        [sys.executable, "-c", f"import os; input(); os.mkdir({str(tmp_path / 'store')!r})"],
-        stdin=subprocess.PIPE,
-        pass_fds=[process.stdin.fileno()],
-    )
-    process.stdin.close()
-    last.communicate(b"\n", timeout=20)
-    assert last.returncode == 0
-    assert process.wait(20) == 0
+    with keeper(tmp_path / "store") as process:
+        assert process.stdin is not None
+        last = subprocess.Popen(
+            [sys.executable, "-c", f"import os; input(); os.mkdir({str(tmp_path / 'store')!r})"],
+            stdin=subprocess.PIPE,
+            pass_fds=[process.stdin.fileno()],
+        )
+        process.stdin.close()
+        last.communicate(b"\n", timeout=20)
+        assert last.returncode == 0
+        assert process.wait(20) == 0
     assert list(tmp_path.iterdir()) == []
 
 
