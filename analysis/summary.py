@@ -50,6 +50,10 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     server_marginal_bytes_per_connection: float | None
     client_marginal_bytes_per_connection: float | None
     available_bytes_per_connection: float | None
+    measured_bytes: int | None
+    """User memory of both ends and what the kernel's has grown by, together."""
+    predicted_bytes: int | None
+    """The same, as it was predicted for all planned connections."""
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -104,6 +108,14 @@ class Cpu(msgspec.Struct, frozen=True):
     client_idle_share: float | None
 
 
+class Network(msgspec.Struct, frozen=True):
+    """Where the run was: `host` or `isolated`, over `loopback` or `veth`; `hash_entries` None: the host's table."""
+
+    kind: str
+    link: str
+    hash_entries: int | None
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """All of it; the keys of `--json`."""
 
@@ -114,6 +126,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     connections: Connections
     ramp: Ramp
     workers: Workers
+    network: Network
     memory: Memory
     cpu: Cpu
     ticks: list[Tick]
@@ -128,7 +141,7 @@ def per_connection(value: float | None, connections: int) -> float | None:
     return None if value is None or connections <= 0 else round(value / connections, 1)
 
 
-def memory_of(samples: list[Sample], kernel_source: str) -> Memory:
+def memory_of(samples: list[Sample], kernel_source: str, predicted: int | None = None) -> Memory:
     """Compare the last sample before the ramp with the last of the hold."""
     before = [sample for sample in samples if sample.stage == "start"]
     held = [sample for sample in samples if sample.stage == "hold"] or [s for s in samples if s.stage == "ramp"]
@@ -143,6 +156,8 @@ def memory_of(samples: list[Sample], kernel_source: str) -> Memory:
             server_marginal_bytes_per_connection=None,
             client_marginal_bytes_per_connection=None,
             available_bytes_per_connection=None,
+            measured_bytes=None,
+            predicted_bytes=predicted,
         )
     first, last = before[-1], max(held, key=lambda sample: (sample.open, sample.time))
     ramp = [sample for sample in samples if sample.stage == "ramp" and sample.open > last.open / 4] + [last]
@@ -156,6 +171,8 @@ def memory_of(samples: list[Sample], kernel_source: str) -> Memory:
         server_marginal_bytes_per_connection=_slope(ramp, "server_private"),
         client_marginal_bytes_per_connection=_slope(ramp, "client_private"),
         available_bytes_per_connection=per_connection(first.mem_available - last.mem_available, last.open),
+        measured_bytes=(last.server_private or 0) + last.client_private + last.kernel - first.kernel,
+        predicted_bytes=predicted,
     )
 
 

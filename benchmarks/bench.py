@@ -27,7 +27,10 @@ from datagen.files import write_pairs
 from datagen.graph import friend_graph
 from flyweight.limits import cores, raise_files_limit, read_memory
 from flyweight.sockets import read_sockets
-from loadgen.host import fit
+from loadgen.host.demand import Demand
+from loadgen.host.machine import Machine
+from loadgen.host.preflight import fit
+from loadgen.plan import Plan
 
 SOURCE = Path(__file__).with_name("yardstick.c")
 TICKS = 3
@@ -97,6 +100,11 @@ def settle() -> None:
     time.sleep(1)  # what it frees behind the sockets
 
 
+def demand(size: int) -> Demand:
+    """Return what a run of this size asks of the machine."""
+    return Demand(Plan(-(-size // 62_000), 62_000, "127.0.1.1", 1024, size), traffic=True)
+
+
 def compare(size: int, rounds: int, yardstick: Callable[[], Figures], floodtest: Callable[[], Figures]) -> None:
     """Run both in turn and print each round, then the medians."""
     rows: list[dict[str, float]] = []
@@ -126,7 +134,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         program = compile_yardstick(Path(folder))
         for size in options.sizes:
-            if (bound := fit(size)).connections < size:
+            if (bound := fit(Machine(), demand(size))).connections < size:
                 print(f"{size:>9,}  left out: {bound.reason}")
                 continue
             compare(

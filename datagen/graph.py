@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from datagen.files import MAX_ID, Pairs
 from flyweight.errors import Refused, UsageError
-from flyweight.limits import read_memory
+from flyweight.room import MemoryGauge
 
 BYTES_A_FRIENDSHIP = 65
 """igraph's peak while it makes one: 894 MiB for 15 million (igraph 1.0), and what we add."""
@@ -55,12 +55,12 @@ def friend_graph(users: int, friends: int, seed: int) -> Pairs:
 
 
 def _check_memory(friendships: int) -> None:
-    memory = read_memory()
+    room = MemoryGauge().read()
     needed = friendships * BYTES_A_FRIENDSHIP
-    if needed > memory.room:
+    if needed > room.free:
         raise Refused(
             f"{friendships:,} friendships take about {needed / 2**30:.1f} GiB of memory to make, and "
-            f"{memory.room / 2**30:.1f} GiB are free beyond a reserve. Ask for fewer users (-n) or friends (-m)."
+            f"{max(0, room.free) / 2**30:.1f} GiB are free beyond a reserve. Ask for fewer users (-n) or friends (-m)."
         )
 
 

@@ -86,9 +86,7 @@ def workers_for(connections: int, files_limit: int, wanted: int | None = None) -
             f"The hard limit of open files is {files_limit}; at least {2 * FILES_RESERVE} are needed. "
             "Raise it: ulimit -Hn, limits.conf(5), or LimitNOFILE= of the service."
         )
-    forced = -(-connections // (files_limit - FILES_RESERVE))
-    deserved = min(cores(), -(-connections // 1000))
-    workers = max(1, forced, deserved if wanted is None else wanted)
+    workers = workers_wanted(connections, files_limit, wanted)
     if workers > MAX_WORKERS:
         raise Refused(
             f"{connections:,} connections at {files_limit:,} open files a worker take {workers:,} workers, and "
@@ -96,6 +94,13 @@ def workers_for(connections: int, files_limit: int, wanted: int | None = None) -
             "limits.conf(5), or LimitNOFILE= of the service."
         )
     return workers
+
+
+def workers_wanted(connections: int, files_limit: int, wanted: int | None = None) -> int:
+    """Return the same without a bound."""
+    forced = -(-connections // max(1, files_limit - FILES_RESERVE))
+    deserved = min(cores(), -(-connections // 1000))
+    return max(1, forced, deserved if wanted is None else wanted)
 
 
 @dataclass(frozen=True)
@@ -113,16 +118,6 @@ class Memory:
     def kernel(self) -> int:
         """What the kernel keeps for sockets, files and processes: slab caches, stacks, page tables, per-CPU data."""
         return self.slab + self.kernel_stack + self.page_tables + self.percpu
-
-    @property
-    def reserve(self) -> int:
-        """What we leave free, whatever happens: 5%, and at least 512 MiB."""
-        return max(self.total // 20, 512 << 20)
-
-    @property
-    def room(self) -> int:
-        """What may be used."""
-        return max(0, self.available - self.reserve)
 
 
 def read_memory(proc: Path = PROC) -> Memory:

@@ -11,6 +11,7 @@ from typing import Any
 
 from flyweight import stamp
 from flyweight.errors import UsageError
+from flyweight.room import parse_reserve
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
 MAX_RATE = 10_000_000
@@ -27,7 +28,9 @@ class Invalid:
     expected: str
 
 
-def _parser(parse: Callable[[str], Any], expected: str) -> Callable[[Any], Any]:
+def parser(parse: Callable[[str], Any], expected: str) -> Callable[[Any], Any]:
+    """Make the parser of an option from a function that raises ValueError, and what it expects in words."""
+
     def read(text: Any) -> Any:
         if not isinstance(text, str):
             return text  # a default
@@ -40,7 +43,8 @@ def _parser(parse: Callable[[str], Any], expected: str) -> Callable[[Any], Any]:
     return read
 
 
-def _duration(text: str) -> float:
+def parse_duration(text: str) -> float:
+    """Read 10, 10s, 500ms, 2m or 1h as seconds."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError(text)
@@ -48,7 +52,7 @@ def _duration(text: str) -> float:
 
 
 def _positive_duration(text: str) -> float:
-    seconds = _duration(text)
+    seconds = parse_duration(text)
     if seconds <= 0:
         raise ValueError(text)
     return seconds
@@ -61,9 +65,17 @@ def _count(text: str) -> int:
     return number
 
 
+def parse_rate(text: str) -> float:
+    """Read 5000, 5,000 or 5000/s, from 0 to MAX_RATE."""
+    number = float(text.removesuffix("/s").replace(",", "").replace("_", ""))
+    if not 0 <= number <= MAX_RATE:
+        raise ValueError(text)
+    return number
+
+
 def _rate(text: str) -> float:
-    number = float(text.removesuffix("/s"))
-    if not 0 < number <= MAX_RATE:
+    number = parse_rate(text)
+    if number == 0:
         raise ValueError(text)
     return number
 
@@ -82,12 +94,13 @@ def _message_size(text: str) -> int:
     return size
 
 
-duration = _parser(_duration, "a duration such as 10, 10s, 500ms or 2m")
-positive_duration = _parser(_positive_duration, "a duration of more than 0, such as 10, 10s, 500ms or 2m")
-count = _parser(_count, "a whole number from 1 on")
-rate = _parser(_rate, f"a number a second such as 5000, up to {MAX_RATE:,}")
-message_size = _parser(_message_size, f"{stamp.SIZE} bytes (the stamp a message begins with) to {stamp.MAX_TEXT:,}")
-port = _parser(_port, "a port from 0 to 65535")
+duration = parser(parse_duration, "a duration such as 10, 10s, 500ms or 2m")
+positive_duration = parser(_positive_duration, "a duration of more than 0, such as 10, 10s, 500ms or 2m")
+count = parser(_count, "a whole number from 1 on")
+rate = parser(_rate, f"a number a second such as 5000, up to {MAX_RATE:,}")
+message_size = parser(_message_size, f"{stamp.SIZE} bytes (the stamp a message begins with) to {stamp.MAX_TEXT:,}")
+reserve = parser(parse_reserve, "a share such as 10% or a size such as 2GiB")
+port = parser(_port, "a port from 0 to 65535")
 
 
 def problems(options: dict[str, Any]) -> list[str]:

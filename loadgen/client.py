@@ -21,7 +21,7 @@ from flyweight.limits import raise_files_limit
 from flyweight.readiness import Readiness
 from loadgen.accounts import LEDGER, Accounts
 from loadgen.opening import Opener, Ports
-from loadgen.pacer import Pacer
+from loadgen.pacer import Pacer, Stage
 from loadgen.plan import Share
 from loadgen.streams import Streams
 
@@ -42,7 +42,7 @@ class Specification(msgspec.Struct, frozen=True):
     ports: Ports
     reserved: list[tuple[int, int]]
     """Ports that are not ours to bind: ranges, both ends included."""
-    rate: float | None
+    stages: tuple[Stage, ...]
     connect_timeout: float
     reset_at_end: bool
     """Close by reset, which spares the host a million sockets in TIME_WAIT; for a server that knows of it."""
@@ -90,7 +90,7 @@ class Client:
 
     def __init__(self, spec: Specification, readiness: Readiness, accounts: Accounts, files_limit: int) -> None:
         self._share = spec.share
-        self._pacer = Pacer(spec.rate)
+        self._pacer = Pacer(spec.stages)
         self._timeout = spec.connect_timeout
         self._readiness = readiness
         self._streams = Streams(accounts, readiness, files_limit)

@@ -50,6 +50,8 @@ class Facts:
     interrupted: bool
     reasons: list[str]
     ports: npt.NDArray[np.uint16]
+    network: sums.Network
+    predicted_bytes: int | None
     messages: MessageFacts | None = None
 
 
@@ -68,7 +70,8 @@ def conclude(facts: Facts) -> Summary:
         connections=connections,
         ramp=sums.Ramp(round(seconds, 3), round(connections.opened / seconds, 1) if seconds > 0 else 0.0),
         workers=sums.Workers(facts.workers, fronts, facts.files_limit),
-        memory=sums.memory_of(facts.samples, KERNEL_SOURCE),
+        network=facts.network,
+        memory=sums.memory_of(facts.samples, KERNEL_SOURCE, facts.predicted_bytes),
         cpu=sums.Cpu(sums.idle_share(facts.samples, "server_cpu"), sums.idle_share(facts.samples, "client_cpu")),
         ticks=ticks,
         messages=messages,

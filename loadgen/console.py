@@ -164,7 +164,14 @@ def _memory_lines(summary: Summary) -> list[str]:
     if server is not None and kernel is not None:
         rows.append(("server, all of it", server + kernel / 2, opened, None))
     rows += [(name, value, 1_000_000, None) for name, value in HISTORY]
-    return [_memory_line(*row) for row in rows]
+    return [*(_memory_line(*row) for row in rows), *_prediction_line(summary)]
+
+
+def _prediction_line(summary: Summary) -> list[str]:
+    memory = summary.memory
+    if memory.predicted_bytes is None or memory.measured_bytes is None:
+        return []
+    return [f"  in all, {size(memory.measured_bytes)} measured and {size(memory.predicted_bytes)} predicted"]
 
 
 def _memory_line(name: str, each: float | None, connections: int, fixed: int | None) -> str:

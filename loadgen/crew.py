@@ -51,7 +51,7 @@ class Crew:
         self._complain = complain
         self._members: list[Member] = []
         self._closing = False
-        self._halted = False
+        self._halted = trio.Event()
         self.lost: Counter[State] = Counter()
         """Connections that ended with their worker, by the state they were in."""
 
@@ -105,9 +105,8 @@ class Crew:
                 f"{_cause(member.worker.exit_status)}; {lost.total():,} of its connections were lost"
             )
 
-    async def ramp(self, start: float, rate: float | None, in_flight: int) -> None:
+    async def ramp(self, start: float, pacer: Pacer, in_flight: int) -> None:
         """Let the workers open their shares; return when every connection is open or has failed."""
-        pacer = Pacer(rate)
         abreast = min(cores(), len(self._members), in_flight)
         slots: list[Member | None] = [None] * abreast
         for member in self._members:
@@ -115,8 +114,9 @@ class Crew:
             before = slots[slot]
             slots[slot] = member
             due = start + pacer.time_of(member.share.first_user)
-            await trio.sleep(max(0.0, due - time.monotonic()))
-            if self._halted:
+            with trio.move_on_after(max(0.0, due - time.monotonic())):
+                await self._halted.wait()
+            if self._halted.is_set():
                 break
             allowance = max(1, in_flight // abreast - (before.stragglers if before else 0))
             await member.worker.channel.send(client.Go(start, allowance))
@@ -146,7 +146,7 @@ class Crew:
 
     async def halt(self) -> None:
         """Begin no more connections."""
-        self._halted = True
+        self._halted.set()
         for member in self._members:
             await member.worker.channel.send(client.Halt())
 

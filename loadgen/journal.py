@@ -25,9 +25,18 @@ from loadgen.console import Console
 class Journal:
     """Writes the record of one run; Refused if there can't be one."""
 
-    def __init__(self, out: Path, options: dict[str, Any], planned: int, ledger: Ledger, console: Console) -> None:
+    def __init__(
+        self,
+        out: Path,
+        options: dict[str, Any],
+        prediction: dict[str, Any],
+        planned: int,
+        ledger: Ledger,
+        console: Console,
+    ) -> None:
         self._record = RecordWriter(out, time.strftime("%Y%m%d-%H%M%S"))
         self._options = options
+        self._prediction = prediction
         self._planned = planned
         self._ledger = ledger
         self._console = console
@@ -71,6 +80,7 @@ class Journal:
             {
                 "command": shlex.join(sys.argv),
                 "options": self._options,
+                "prediction": self._prediction,
                 "host": host_facts(),
                 "versions": {name: version(name) for name in ("floodtest", "trio", "numpy")},
                 "stages": self._stages,

@@ -10,32 +10,37 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, asynccontextmanager, closing, nullcontext
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-import psutil
 import trio
 
-from analysis import Summary
+from analysis import Summary, summary
 from flyweight.errors import ExitCode, Refused, WorkerFault
 from flyweight.ledger import Ledger
-from flyweight.limits import raise_files_limit, read_memory, workers_for
+from flyweight.limits import raise_files_limit, workers_for
+from flyweight.room import MemoryGauge
 from loadgen import client
 from loadgen.accounts import LEDGER, State, count_states, create_columns, map_columns
 from loadgen.bundled import BundledServer, bundled_server
 from loadgen.conclusion import Facts, MessageFacts, conclude
 from loadgen.console import Console
 from loadgen.crew import Crew, open_crew
-from loadgen.host import Target, as_ranges, check_addresses, ports_to_avoid, request_around, resolve_target
+from loadgen.host.claims import claimed
+from loadgen.host.network import HOST, Network
+from loadgen.host.ports import as_ranges, ports_to_avoid
+from loadgen.host.server_files import process_tree
+from loadgen.host.targets import Target, request_around
 from loadgen.journal import Journal
-from loadgen.messages import STORE, Generated, MessageOptions, generate, load_friends, removed_in_the_end
-from loadgen.opening import Ports
-from loadgen.plan import Plan, Share
+from loadgen.messages import STORE, Generated, generate, load_friends, removed_in_the_end
+from loadgen.options import RunOptions
+from loadgen.outlook import look
+from loadgen.plan import Share
 from loadgen.sampling import Sampler
 
 CLOSE_SECONDS = 60.0
@@ -50,38 +55,15 @@ QUIET_SECONDS = 2.0
 GUARD_SECONDS = 0.25
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """What `floodtest run` was asked for, in seconds and counts; `target` None is the bundled server."""
-
-    plan: Plan
-    target: str | None = None
-    rate: float | None = None
-    in_flight: int = 1024
-    connect_timeout: float = 10.0
-    hold: float = 10.0
-    tick: float | None = None
-    ports: Ports = "explicit"
-    interval: float = 1.0
-    out: Path = Path("runs")
-    server_pid: int | None = None
-    messages: MessageOptions | None = None
-    friends: Path | None = None
-    """A file of fakefriends, for the bundled server."""
-    db: Path | None = None
-    """A store of subscriptions, instead."""
-
-
 class Run:
     """One run, from the plan to the summary."""
 
-    def __init__(self, options: RunOptions, console: Console) -> None:
+    def __init__(self, options: RunOptions, console: Console, network: Network = HOST) -> None:
         self._options = options
+        self._network = network
         self._plan = options.plan
         self._console = console
         self._files_limit = raise_files_limit()
-        self._count = min(self._plan.connections, workers_for(self._plan.connections, self._files_limit))
-        self._ledger = Ledger(LEDGER, self._count)
         self._ramp_began = self._ramp_ended = time.monotonic()
         self._reasons: list[str] = []
         self._interrupted = False
@@ -100,19 +82,24 @@ class Run:
         return summary
 
     async def _execute(self) -> Summary:
-        target = None if self._options.target is None else resolve_target(self._options.target, self._plan.base_ip)
-        check_addresses(self._plan, target)
+        outlook = look(self._options, self._network)
+        outlook.refuse()
+        self._forecast = outlook.forecast()
+        self._count = min(self._plan.connections, workers_for(self._plan.connections, self._files_limit))
+        self._ledger = Ledger(LEDGER, self._count)
         if self._options.friends is not None and not self._options.friends.is_file():
             raise Refused(f"There is no file {self._options.friends}. Make one: fakefriends gen")
-        options = msgspec.to_builtins(asdict(self._options), enc_hook=str)
-        self._journal = Journal(self._options.out, options, self._plan.connections, self._ledger, self._console)
-        with closing(self._journal):
+        with self._claim(), closing(self._open_journal()) as self._journal:
             folder = self._journal.folder
             self._console.say(f"The record of this run is {folder}.")
             create_columns(folder, self._plan.connections)
             self._states, self._ports = map_columns(folder, 1, self._plan.connections)
             self._journal.enter("start")
-            async with self._target(target) as reached, self._open_crew() as crew, trio.open_nursery() as beside:
+            async with (
+                self._target(outlook.target) as reached,
+                self._open_crew() as crew,
+                trio.open_nursery() as beside,
+            ):
                 with self._interruptible():
                     await self._start(crew, reached, beside)
                     await self._ramp(crew, beside)
@@ -122,6 +109,15 @@ class Run:
                     summary = await self._close(crew)
                 beside.cancel_scope.cancel()
         return summary
+
+    def _claim(self) -> AbstractContextManager[None]:
+        """The source pairs are ours while the run lasts; those that the kernel chooses are nobody's."""
+        return claimed(self._plan) if self._options.ports == "explicit" else nullcontext()
+
+    def _open_journal(self) -> Journal:
+        options = msgspec.to_builtins(asdict(self._options), enc_hook=str)
+        prediction = msgspec.to_builtins(self._forecast)
+        return Journal(self._options.out, options, prediction, self._plan.connections, self._ledger, self._console)
 
     # Stages.
 
@@ -175,7 +171,7 @@ class Run:
                 request=target.request,
                 ports=self._options.ports,
                 reserved=as_ranges(ports_to_avoid(self._plan)),
-                rate=self._options.rate,
+                stages=self._options.pacer.stages,
                 connect_timeout=self._options.connect_timeout,
                 reset_at_end=self._server is not None,
             )
@@ -191,7 +187,7 @@ class Run:
         self._ramp_began = self._ramp_ended = time.monotonic()
         guard = trio.CancelScope()
         tasks.start_soon(self._guard, crew, guard)
-        await crew.ramp(self._ramp_began, self._options.rate, self._options.in_flight)
+        await crew.ramp(self._ramp_began, self._options.pacer, self._options.in_flight)
         self._ramp_ended = time.monotonic()
         guard.cancel()
         await self._sample(everything=True)
@@ -278,13 +274,14 @@ class Run:
 
     async def _guard(self, crew: Crew, scope: trio.CancelScope) -> None:
         """End the ramp before memory runs out."""
-        least = read_memory().reserve
+        gauge = MemoryGauge(self._options.reserve)
         with scope:
-            while (available := read_memory().available) > least:
+            while (room := gauge.read()).free > 0:
                 await trio.sleep(GUARD_SECONDS)
             await crew.halt()
             self._reasons.append(
-                f"memory: the ramp was ended with {available >> 20:,} MiB available, to leave {least >> 20:,} MiB free"
+                f"memory: the ramp was ended with {room.available >> 20:,} MiB of {room.source} available, to leave "
+                f"{room.reserve >> 20:,} MiB free"
             )
 
     async def _sample_on(self) -> None:
@@ -308,7 +305,7 @@ class Run:
         if self._server is not None:
             return lambda: _pids_of((self._figures or {}).get("pids", {}))
         root = self._options.server_pid
-        return None if root is None else partial(_process_tree, root)
+        return None if root is None else partial(process_tree, root)
 
     # What came of it.
 
@@ -335,16 +332,10 @@ class Run:
             reasons=self._reasons,
             ports=self._ports,
             messages=self._messages_facts(),
+            network=summary.Network(self._network.kind, self._network.link, self._network.hash_entries),
+            predicted_bytes=self._forecast.total - self._forecast.hash_table,
         )
 
 
 def _pids_of(pids: dict[str, Any]) -> list[int]:
     return [pids["parent"], pids["nursery"], *pids["fronts"]] if pids else []
-
-
-def _process_tree(root: int) -> list[int]:
-    try:
-        process = psutil.Process(root)
-        return [root, *(child.pid for child in process.children(recursive=True))]
-    except psutil.NoSuchProcess:
-        return []

@@ -3,7 +3,7 @@
 from typing import Any
 
 from analysis import Sample, Summary
-from analysis.summary import Connections, Cpu, Latency, Memory, Messages, Ramp, Workers
+from analysis.summary import Connections, Cpu, Latency, Memory, Messages, Network, Ramp, Workers
 
 MIB = 1 << 20
 EACH = 1000
@@ -67,6 +67,8 @@ NOT_MEASURED = Memory(
     server_marginal_bytes_per_connection=None,
     client_marginal_bytes_per_connection=None,
     available_bytes_per_connection=None,
+    measured_bytes=None,
+    predicted_bytes=None,
 )
 
 
@@ -114,6 +116,7 @@ def summary(**changes: Any) -> Summary:
         "connections": connections(),
         "ramp": Ramp(37.4, 28_181.8),
         "workers": Workers(54, 54, 20_000),
+        "network": Network("host", "loopback", None),
         "memory": Memory(
             server_user_bytes_per_connection=181.0,
             client_user_bytes_per_connection=171.0,
@@ -124,6 +127,8 @@ def summary(**changes: Any) -> Summary:
             server_marginal_bytes_per_connection=21.0,
             client_marginal_bytes_per_connection=20.0,
             available_bytes_per_connection=10_500.0,
+            measured_bytes=11_016_408_000,
+            predicted_bytes=10_900_000_000,
         ),
         "cpu": Cpu(0.004, 0.003),
         "ticks": [],

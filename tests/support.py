@@ -23,6 +23,12 @@ from loadgen.accounts import State
 COMMANDS = {"floodtest": "loadgen", "comet": "server_under_test", "fakefriends": "datagen"}
 
 
+OUR_NETWORK = f"127.{64 + os.getpid() % 64}.{os.getpid() // 64 % 256}"
+"""Loopback addresses of this test process: another one that runs at the same time has its own."""
+
+OURS = ("--base-ip", f"{OUR_NETWORK}.1")
+
+
 def command(name: str, *arguments: str) -> list[str]:
     """Return the command line of one of our commands, of the checkout or wheel that is being tested."""
     return [sys.executable, "-P", "-m", COMMANDS[name], *arguments]
@@ -48,7 +54,7 @@ def run_here(name: str, *arguments: str, cwd: Path | str = ".") -> subprocess.Co
 
 def flood(out: Path, *arguments: str, timeout: float = 60) -> tuple[int, dict[str, Any], str]:
     """Run `floodtest run --json`; return its exit code, its summary ({} if none) and its stderr."""
-    done = run("floodtest", "run", "--json", "--out", str(out), *arguments, timeout=timeout)
+    done = run("floodtest", "run", "--json", "--out", str(out), *OURS, *arguments, timeout=timeout)
     return done.returncode, json.loads(done.stdout) if done.stdout.strip() else {}, done.stderr
 
 
@@ -56,7 +62,7 @@ def flood(out: Path, *arguments: str, timeout: float = 60) -> tuple[int, dict[st
 def started(out: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """A `floodtest run --json` that is under way; killed with the block if it has not ended."""
     process = subprocess.Popen(
-        command("floodtest", "run", "--json", "--out", str(out), *arguments),
+        command("floodtest", "run", "--json", "--out", str(out), *OURS, *arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

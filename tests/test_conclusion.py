@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.summary import Network
 from flyweight.ledger import Ledger
 from loadgen import latency
 from loadgen.accounts import LEDGER, Phase, State
@@ -56,6 +57,8 @@ def facts(**changes: Any) -> Facts:
         "interrupted": False,
         "reasons": [],
         "ports": PORTS,
+        "network": Network("host", "loopback", None),
+        "predicted_bytes": 9_000_000,
     }
     return Facts(**{**well, **changes})
 

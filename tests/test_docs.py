@@ -26,7 +26,12 @@ def test_every_key_of_the_summary_is_described() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "subcommand", "page"), [("floodtest", "run", "docs/floodtest.md"), ("comet", "serve", "docs/comet.md")]
+    ("name", "subcommand", "page"),
+    [
+        ("floodtest", "run", "docs/floodtest.md"),
+        ("floodtest", "plan", "docs/floodtest.md"),
+        ("comet", "serve", "docs/comet.md"),
+    ],
 )
 def test_every_option_is_described(name: str, subcommand: str, page: str) -> None:
     options = set(re.findall(r"(--[a-z][a-z-]+)", run(name, subcommand, "--help").stdout))

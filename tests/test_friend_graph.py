@@ -14,7 +14,7 @@ from datagen.degrees import Degrees, count_degrees, fit
 from datagen.files import write_pairs
 from datagen.graph import friend_graph, problems
 from flyweight.errors import Refused, UsageError
-from flyweight.limits import Memory
+from flyweight.room import MemoryGauge, Room
 
 
 def made_by_igraph(users: int, friends: int, seed: int) -> igraph.Graph:
@@ -90,7 +90,7 @@ def test_sizes_that_are_no_graph_are_named(users: int, friends: int, words: list
 
 
 def test_a_graph_that_does_not_fit_is_refused_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "read_memory", lambda: Memory(4 << 30, 3 << 30, 0, 0, 0, 0))
+    monkeypatch.setattr(MemoryGauge, "read", lambda gauge: Room("this machine", 4 << 30, 3 << 30, 512 << 20))
     with pytest.raises(Refused, match=r"60\.5 GiB.*2\.5 GiB"):
         friend_graph(1_000_000, 1000, 1)
 

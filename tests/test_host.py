@@ -1,4 +1,4 @@
-"""loadgen.host: targets, ports that are left to the host, how many connections fit, what is refused before a start."""
+"""loadgen.host: targets, addresses, and ports that are left to the host."""
 
 import socket
 from collections import namedtuple
@@ -9,23 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flyweight.errors import Refused, UsageError
-from flyweight.limits import FILES_RESERVE, MAX_WORKERS, Memory, workers_for
-from loadgen.host import (
-    HOST_PORTS,
-    KERNEL_BYTES,
-    USER_BYTES,
+from loadgen.host.ports import HOST_PORTS, as_ranges, kept_ports
+from loadgen.host.targets import (
     Target,
-    as_ranges,
     check_addresses,
-    fit,
-    kept_ports,
+    check_consent,
+    is_public,
     parse_target,
     request_around,
     resolve_target,
 )
 from loadgen.plan import Plan
 
-GIB = 1 << 30
 DEFAULT_RANGE = (32_768, 60_999)
 MILLION = Plan(17, 62_000, "127.0.1.1", 1024, 1_054_000)
 
@@ -234,44 +229,31 @@ def test_kept_ports_are_planned_in_the_range_and_have_spares(each: int, first: i
     assert free + len(kept) >= min(HOST_PORTS, len(port_range), free + spares // 2)
 
 
-def memory(total: int, available: int) -> Memory:
-    return Memory(total, available, 0, 0, 0, 0)
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "127.255.0.9", "10.1.2.3", "172.31.0.1", "192.168.1.1", "169.254.7.7", "198.18.0.1"),
+        *("::1", "fe80::1", "fd00::1", "::ffff:10.0.0.1", "2001:2::1"),
+    ],
+)
+def test_addresses_that_are_nobody_elses(address: str) -> None:
+    assert not is_public(address)
+    check_consent(f"http://{f'[{address}]' if ':' in address else address}/{{user}}", target(address), None)
 
 
-@pytest.mark.parametrize(("total", "left"), [(GIB, 512 << 20), (8 * GIB, 512 << 20), (40 * GIB, 2 * GIB)])
-def test_a_run_leaves_a_twentieth_and_at_least_half_a_gib(total: int, left: int) -> None:
-    assert memory(total, 0).reserve == left
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "172.32.0.1", "192.0.2.1", "100.64.0.1", "0.0.0.0", "2001:db8::1", "::ffff:8.8.8.8"]
+)
+def test_addresses_that_may_be_somebody_elses(address: str) -> None:
+    assert is_public(address)
 
 
-def test_all_that_was_asked_for_fits() -> None:
-    assert fit(1_054_000, memory(24 * GIB, 22 * GIB), 5_000_000).connections == 1_054_000
+@pytest.mark.parametrize("allowed", [None, "example.com", "1.2.3.4", "xample.org", "", "*"])
+def test_a_public_target_is_refused_unless_it_is_named_a_second_time(allowed: str | None) -> None:
+    with pytest.raises(Refused, match=r"example\.org \(203\.0\.113\.5\).*--allow-public-target example\.org"):
+        check_consent("http://Example.org/{user}", target("203.0.113.5"), allowed)
 
 
-def test_memory_bounds_what_fits_and_is_named() -> None:
-    found = fit(1_054_000, memory(8 * GIB, 4 * GIB), 5_000_000)
-    assert found.connections == (4 * GIB - (512 << 20)) // (KERNEL_BYTES + USER_BYTES)
-    assert "3,584 MiB of memory" in found.reason
-    assert "512 MiB" in found.reason
-
-
-def test_epoll_watches_bound_what_fits_and_are_named() -> None:
-    found = fit(1_054_000, memory(24 * GIB, 22 * GIB), 400_000)
-    assert found.connections == 199_000
-    assert "max_user_watches is 400,000" in found.reason
-
-
-def test_the_file_limit_bounds_what_fits_and_is_named() -> None:
-    found = fit(1_054_000, memory(24 * GIB, 22 * GIB), 5_000_000, files_limit=1024)
-    assert found.connections == MAX_WORKERS * (1024 - FILES_RESERVE)
-    assert "1,024" in found.reason
-    assert workers_for(found.connections, 1024) == MAX_WORKERS
-    assert fit(10, files_limit=100).connections == 0
-
-
-def test_nothing_fits_when_no_memory_is_left() -> None:
-    assert fit(10, memory(8 * GIB, 100 << 20), 5_000_000).connections == 0
-
-
-def test_this_machine_is_asked_when_nothing_is_given() -> None:
-    assert fit(1).connections == 1
-    assert 0 < fit(10**9).connections < 10**9
+@pytest.mark.parametrize("allowed", ["example.org", "EXAMPLE.ORG", "203.0.113.5"])
+def test_a_public_target_that_was_named_twice_is_allowed(allowed: str) -> None:
+    check_consent("http://Example.org/{user}", target("203.0.113.5"), allowed)

@@ -31,6 +31,7 @@ READ: list[tuple[Callable[[Any], Any], str, float]] = [
     (options.rate, "5000/s", 5000.0),
     (options.rate, "0.5", 0.5),
     (options.rate, "1e4", 10_000.0),
+    (options.rate, "5,000/s", 5000.0),
     (options.port, "0", 0),
     (options.port, "8000", 8000),
     (options.port, "65535", 65_535),

@@ -17,7 +17,7 @@ import pytest
 
 from analysis import load
 from loadgen.accounts import State
-from tests.support import comet, command, flood, open_now, processes_of, run, started, wait_until
+from tests.support import OUR_NETWORK, OURS, comet, command, flood, open_now, processes_of, run, started, wait_until
 
 
 def only_record(folder: Path) -> Path:
@@ -56,7 +56,7 @@ def test_the_pairs_in_the_record_are_the_pairs_the_kernel_saw(tmp_path: Path) ->
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
     ports = load(only_record(tmp_path)).ports().tolist()
-    recorded = {(f"127.0.1.{1 + k // 150}", port) for k, port in enumerate(ports)}
+    recorded = {(f"{OUR_NETWORK}.{1 + k // 150}", port) for k, port in enumerate(ports)}
     assert len(recorded) == 200
     assert recorded == seen
     assert ports[:3] == [5000, 5001, 5002] or 5000 not in ports  # IP-major, as planned, but for ports in use
@@ -110,7 +110,7 @@ def test_a_rate_is_kept_by_the_clock(tmp_path: Path) -> None:
 
 def test_few_files_make_many_workers(tmp_path: Path) -> None:
     process = subprocess.run(
-        command("floodtest", "run", "--json", "--out", str(tmp_path), "--connections", "1000", "--hold", "0.3"),
+        command("floodtest", "run", "--json", "--out", str(tmp_path), *OURS, "--connections", "1000", "--hold", "0.3"),
         capture_output=True,
         text=True,
         timeout=60,
@@ -143,7 +143,7 @@ def test_where_threads_cannot_have_files_each_worker_is_a_process(tmp_path: Path
 
     arguments = ["--connections", "3000", "--hold", "2", "--tick", "0.5"]
     with subprocess.Popen(
-        command("floodtest", "run", "--json", "--out", str(tmp_path), *arguments),
+        command("floodtest", "run", "--json", "--out", str(tmp_path), *OURS, *arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -211,7 +211,7 @@ def test_fit_says_how_many_and_why(tmp_path: Path) -> None:
 
 
 def test_the_summary_for_a_person_goes_to_stdout(tmp_path: Path) -> None:
-    done = run("floodtest", "run", "--connections", "100", "--hold", "0", "--out", str(tmp_path))
+    done = run("floodtest", "run", *OURS, "--connections", "100", "--hold", "0", "--out", str(tmp_path))
     assert done.returncode == 0
     assert done.stdout.startswith("ok: 100 of 100 connections were open at once")
     assert "2008, mochiweb" in done.stdout

@@ -1,0 +1,140 @@
+"""The options of a run, which `run`, `plan` and `doctor` share: declared once, and complained about all at once."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flyweight import options as opt
+from flyweight.errors import UsageError
+from flyweight.room import DEFAULT_RESERVE
+from loadgen.host.targets import parse_target
+from loadgen.messages import MessageOptions
+from loadgen.options import RunOptions
+from loadgen.plan import Plan
+
+
+def option(parse: Any, metavar: str, text: str) -> Any:
+    """Declare an option that is read by one of `flyweight.options`."""
+    return typer.Option(parser=parse, metavar=metavar, help=text)
+
+
+def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take all options of `run_options`, and get what that returns as its first argument."""
+    shared = inspect.signature(run_options).parameters
+    own = list(inspect.signature(command).parameters.values())[1:]
+
+    @wraps(command)
+    def call(**given: Any) -> None:
+        command(run_options(**{name: given.pop(name) for name in shared}), **given)
+
+    call.__signature__ = inspect.Signature([*shared.values(), *own])  # type: ignore[attr-defined]
+    return call
+
+
+def run_options(
+    ips: Annotated[Any, option(opt.count, "N", "Source addresses.")] = 17,
+    each: Annotated[Any, option(opt.count, "N", "Connections from each address.")] = 62_000,
+    connections: Annotated[Any, option(opt.count, "N", "Connections in all.  [default: ips x each]")] = None,
+    base_ip: Annotated[str, typer.Option(metavar="ADDRESS", help="First source address.")] = "127.0.1.1",
+    first_port: Annotated[Any, option(opt.port, "PORT", "First source port of each address.")] = 1024,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="http://HOST:PORT/PATH with {user} in it.  [default: a server of our own]"),
+    ] = None,
+    rate: Annotated[Any, option(opt.rate, "N", "Connections a second, by the clock.  [default: no limit]")] = None,
+    in_flight: Annotated[Any, option(opt.count, "N", "Connections begun and not yet open, at the most.")] = 1024,
+    connect_timeout: Annotated[Any, option(opt.positive_duration, "SECONDS", "From connect to the welcome.")] = 10.0,
+    hold: Annotated[Any, option(opt.duration, "SECONDS", "How long to hold the connections.")] = 10.0,
+    tick: Annotated[
+        Any,
+        option(
+            opt.positive_duration, "SECONDS", "In the hold, our server sends every connection a message this often."
+        ),
+    ] = None,
+    ports: Annotated[str, typer.Option(metavar="explicit|kernel", help="Who chooses source ports.")] = "explicit",
+    interval: Annotated[Any, option(opt.positive_duration, "SECONDS", "Between two samples.")] = 1.0,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where run records go.", readable=False)] = Path("runs"),
+    server_pid: Annotated[
+        int | None, typer.Option(metavar="PID", help="Measure this process and its children.")
+    ] = None,
+    messages: Annotated[
+        Any,
+        option(opt.rate, "N/s", "After the hold, our server gets so many messages a second about random users."),
+    ] = None,
+    message_seconds: Annotated[Any, option(opt.positive_duration, "SECONDS", "How long messages are sent.")] = 60.0,
+    message_size: Annotated[Any, option(opt.message_size, "BYTES", "Of a message's text.")] = 100,
+    friends: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Who gets messages about whom: a file of fakefriends.", readable=False),
+    ] = None,
+    db: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The same, as a store of comet load: it need not be made first.", readable=False
+        ),
+    ] = None,
+    allow_public_target: Annotated[
+        str | None,
+        typer.Option(metavar="HOST", help="The target again, if it is a public address: it is yours to load."),
+    ] = None,
+    reserve: Annotated[
+        Any, option(opt.reserve, "SHARE|SIZE", "Memory to leave free, such as 10% or 2GiB.  [default: 5%, 512MiB]")
+    ] = DEFAULT_RESERVE,
+) -> RunOptions:
+    """Check all options together; UsageError names everything that is wrong with them."""
+    given = dict(locals())
+    found = [*opt.problems(given), *_problems_with_server(given), *_problems_with_messages(given)]
+    plan = _plan(given, found)
+    if found or plan is None:
+        raise UsageError(*found)
+    kept = {field.name: given[field.name] for field in fields(RunOptions) if field.name in given}
+    kept["messages"] = None if messages is None else MessageOptions(messages, message_seconds, message_size)
+    return RunOptions(plan, **kept)
+
+
+def _plan(given: dict[str, Any], found: list[str]) -> Plan | None:
+    """Return the plan, or None and what is wrong with it in `found`."""
+    sizes = {name: given[name] for name in ("ips", "each", "connections", "first_port")}
+    if opt.problems(sizes):
+        return None
+    planned = sizes["connections"] or sizes["ips"] * sizes["each"]
+    try:
+        return Plan(sizes["ips"], sizes["each"], given["base_ip"], sizes["first_port"], planned)
+    except UsageError as error:
+        found += error.problems
+        return None
+
+
+def _problems_with_server(given: dict[str, Any]) -> list[str]:
+    found = []
+    if given["ports"] not in ("explicit", "kernel"):
+        found.append(f"--ports takes explicit or kernel, not {given['ports']!r}.")
+    if given["target"] is None:
+        if given["server_pid"] is not None:
+            found.append("--server-pid is for a server that was named with --target.")
+        if given["allow_public_target"] is not None:
+            found.append("--allow-public-target is for a target: name it with --target as well.")
+        return found
+    try:
+        parse_target(given["target"])
+    except UsageError as error:
+        found += error.problems
+    if given["tick"] is not None:
+        found.append("--tick is for our own server: leave --target out, or let your server send messages by itself.")
+    if given["messages"] is not None:
+        found.append("--messages is for our own server: leave --target out.")
+    return found
+
+
+def _problems_with_messages(given: dict[str, Any]) -> list[str]:
+    found = []
+    if given["messages"] is None and (given["friends"] or given["db"]):
+        found.append("--friends and --db are for --messages: say how many a second.")
+    if given["friends"] and given["db"]:
+        found.append("--friends and --db say the same thing in two ways: leave one of them out.")
+    return found

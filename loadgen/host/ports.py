@@ -1,0 +1,66 @@
+"""Source ports that are not ours to bind: what the administrator reserved, what listens, what is kept for the host."""
+
+from collections.abc import Iterable
+
+from flyweight.limits import reserved_ports
+from loadgen.plan import LAST_PORT, Plan
+
+HOST_PORTS = 1000
+"""Ports of an address that are left to the host, see `kept_ports`."""
+
+
+def planned_ports(plan: Plan) -> range:
+    """Return the ports that the plan takes of its fullest address."""
+    return range(plan.first_port, plan.first_port + min(plan.each, plan.connections))
+
+
+def spare_ports(plan: Plan) -> range:
+    """Return the ports that the fullest address has left, to replace planned ones that can't be had."""
+    return range(planned_ports(plan).stop, LAST_PORT + 1)
+
+
+def kept_ports(plan: Plan, port_range: tuple[int, int]) -> frozenset[int]:
+    """Return the planned ports that are left to the host, and replaced by spares.
+
+    Linux gives an outgoing connection no port that any socket has bound explicitly, whatever the address (buckets with
+    `fastreuse >= 0` are passed over in __inet_hash_connect, net/ipv4/inet_hashtables.c). A plan that binds the whole of
+    net.ipv4.ip_local_port_range would keep every other program of this machine from connecting anywhere, so the upper
+    end of the range stays free, as far as the address has spares to replace it.
+    """
+    first, last = port_range
+    used, spare = planned_ports(plan), spare_ports(plan)
+    free = sum(1 for port in range(first, last + 1) if port not in used)
+    spares = len(spare) - max(0, last + 1 - max(first, used.stop))
+    wanted = min(max(0, HOST_PORTS - free), max(0, spares // 2))
+    inside = [port for port in range(first, last + 1) if port in used]
+    return frozenset(inside[max(0, len(inside) - wanted) :])
+
+
+def free_ports(plan: Plan, port_range: tuple[int, int]) -> int:
+    """Return how many ports of the range are left to other programs."""
+    first, last = port_range
+    used = planned_ports(plan)
+    return sum(1 for port in range(first, last + 1) if port not in used) + len(kept_ports(plan, port_range))
+
+
+def local_port_range() -> tuple[int, int]:
+    """Return net.ipv4.ip_local_port_range: the ports the kernel gives to outgoing connections."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        first, last = map(int, file.read().split())
+    return first, last
+
+
+def ports_to_avoid(plan: Plan) -> frozenset[int]:
+    """Return the ports that are not ours: reserved by the administrator, or kept for the host."""
+    return reserved_ports() | kept_ports(plan, local_port_range())
+
+
+def as_ranges(ports: Iterable[int]) -> list[tuple[int, int]]:
+    """Write ports as ranges, both ends included."""
+    ranges: list[tuple[int, int]] = []
+    for port in sorted(ports):
+        if ranges and ranges[-1][1] == port - 1:
+            ranges[-1] = (ranges[-1][0], port)
+        else:
+            ranges.append((port, port))
+    return ranges

@@ -1,0 +1,58 @@
+"""What `floodtest run` was asked for, checked; and what that asks of the machine."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flyweight.room import DEFAULT_RESERVE, Reserve
+from loadgen.host.demand import Demand
+from loadgen.host.network import HOST, Network
+from loadgen.host.targets import Target, is_here
+from loadgen.messages import MessageOptions
+from loadgen.opening import Ports
+from loadgen.pacer import Pacer, Stage, steady
+from loadgen.plan import Plan
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """In seconds and counts; `target` None is the bundled server."""
+
+    plan: Plan
+    target: str | None = None
+    rate: float | None = None
+    stages: tuple[Stage, ...] | None = None
+    """Instead of a rate."""
+    in_flight: int = 1024
+    connect_timeout: float = 10.0
+    hold: float = 10.0
+    tick: float | None = None
+    ports: Ports = "explicit"
+    interval: float = 1.0
+    out: Path = Path("runs")
+    server_pid: int | None = None
+    messages: MessageOptions | None = None
+    friends: Path | None = None
+    """A file of fakefriends, for the bundled server."""
+    db: Path | None = None
+    """A store of subscriptions, instead."""
+    allow_public_target: str | None = None
+    reserve: Reserve = field(default=DEFAULT_RESERVE)
+
+    @property
+    def pacer(self) -> Pacer:
+        return steady(self.rate) if self.stages is None else Pacer(self.stages)
+
+    def demand(self, target: Target | None, network: Network = HOST, server_files: int | None = None) -> Demand:
+        """Return what the run asks of the machine."""
+        return Demand(
+            plan=self.plan,
+            bundled=target is None,
+            server_here=target is None or is_here(target),
+            hash_entries=network.hash_entries,
+            isolated=network.is_isolated,
+            explicit_ports=self.ports == "explicit",
+            in_flight=self.in_flight,
+            pacer=self.pacer,
+            traffic=self.tick is not None or self.messages is not None,
+            server_files=server_files,
+        )

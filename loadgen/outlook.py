@@ -1,0 +1,84 @@
+"""The outlook of a run: its target, the machine, what it asks of it, and all that stands in its way before a start.
+
+`run` refuses what stands in its way; `plan` and `doctor` only tell it. Opens nothing; looks up the target's name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from flyweight.errors import Refused
+from loadgen.host.claims import claim_of, refuse_what_is_claimed
+from loadgen.host.demand import Demand, Forecast, forecast
+from loadgen.host.machine import Machine
+from loadgen.host.network import HOST, Network
+from loadgen.host.preflight import Fit, fit, refuse_what_does_not_fit
+from loadgen.host.server_files import files_of_listeners, files_of_server
+from loadgen.host.targets import Target, check_addresses, check_consent, is_here, resolve_target
+from loadgen.options import RunOptions
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What can be known of a run before it starts."""
+
+    options: RunOptions
+    target: Target | None
+    machine: Machine
+    demand: Demand
+
+    def forecast(self) -> Forecast:
+        return forecast(self.demand, self.machine)
+
+    def fit(self) -> Fit:
+        """Return how many of the planned connections this machine can hold."""
+        return fit(self.machine, self.demand)
+
+    def refuse(self) -> None:
+        """Refuse a run that would fail; each reason is said by the first that has one."""
+        for check in self._checks():
+            check()
+
+    def refusals(self) -> list[str]:
+        """Return all that stands in the way, a refusal each."""
+        found = []
+        for check in self._checks():
+            try:
+                check()
+            except Refused as error:
+                found.append(str(error))
+        return found
+
+    def _checks(self) -> list[Callable[[], None]]:
+        plan, target = self.options.plan, self.target
+        checks: list[Callable[[], None]] = []
+        if not self.demand.isolated:
+            checks.append(partial(check_addresses, plan, target))
+        if target is not None and self.options.target is not None:
+            checks.append(partial(check_consent, self.options.target, target, self.options.allow_public_target))
+        if self.demand.explicit_ports and not self.demand.isolated:
+            checks.append(lambda: refuse_what_is_claimed(claim_of(plan)))
+        return [*checks, partial(refuse_what_does_not_fit, self.machine, self.demand)]
+
+
+def fitted(options: RunOptions) -> tuple[RunOptions, Fit]:
+    """Cut the plan to what this machine can hold; Refused when that is nothing."""
+    found = look(options).fit()
+    if found.connections < 1:
+        raise Refused(f"Not one connection fits: {found.reason}.")
+    return replace(options, plan=replace(options.plan, connections=found.connections)), found
+
+
+def look(options: RunOptions, network: Network = HOST) -> Outlook:
+    """Return the outlook; Refused when the target or its process can't be found."""
+    target = None if options.target is None else resolve_target(options.target, options.plan.base_ip)
+    files = _server_files(options, target)
+    machine = Machine(reserve=options.reserve)
+    return Outlook(options, target, machine, options.demand(target, network, files))
+
+
+def _server_files(options: RunOptions, target: Target | None) -> int | None:
+    """Return how many files a server may open that is not ours, if it is here and can be looked at."""
+    if options.server_pid is not None:
+        return files_of_server(options.server_pid)
+    return None if target is None or not is_here(target) else files_of_listeners(target.address[1])

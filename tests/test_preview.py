@@ -1,0 +1,70 @@
+"""`floodtest plan`: the table of 2008, memory by kind, and what would stop a run; it opens nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from loadgen.plan import Plan
+from loadgen.preview import Source, sources
+from tests.support import run
+
+
+def test_the_table_of_2008() -> None:
+    rows = sources(Plan(17, 62_000, "10.0.0.1", 1024, 1_054_000))
+    assert len(rows) == 17
+    assert rows[0] == Source("10.0.0.1", 1, 62_000, 1024, 63_023, 2512)
+    assert rows[16] == Source("10.0.0.17", 992_001, 1_054_000, 1024, 63_023, 2512)
+
+
+def test_the_last_address_has_what_is_left() -> None:
+    assert sources(Plan(2, 100, "127.0.1.1", 2000, 101))[1] == Source("127.0.1.2", 101, 101, 2000, 2000, 63_535)
+
+
+def plan(*arguments: str, cwd: Path | None = None) -> tuple[int, str]:
+    done = run("floodtest", "plan", *arguments, cwd=cwd)
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+def test_a_plan_for_a_person(tmp_path: Path) -> None:
+    code, text = plan("--connections", "65000", cwd=tmp_path)
+    assert code == 0, text
+    assert "127.0.1.1  1 to 62,000       1024 to 63023  2,512" in text
+    assert "127.0.1.2  62,001 to 65,000  1024 to 4023" in text
+    assert "kernel, TCP sockets" in text
+    assert text.endswith("A run would start.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_for_a_program() -> None:
+    code, text = plan("--connections", "1000", "--rate", "100", "--json")
+    shown = json.loads(text)
+    assert (code, shown["fits"], shown["obstacles"]) == (0, 1000, [])
+    assert shown["prediction"]["connections"] == 1000
+    assert shown["prediction"]["ramp_seconds"] == pytest.approx(9.99, abs=0.1)
+    assert shown["available"][0]["source"] == "this machine"
+
+
+def test_all_that_would_stop_a_run_is_told_and_the_code_is_3() -> None:
+    code, text = plan("--base-ip", "203.0.113.1", "--target", "http://8.8.8.8/{user}", "--connections", "10", "--json")
+    shown = json.loads(text)
+    assert code == 3
+    assert ["No interface" in shown["obstacles"][0], "public" in shown["obstacles"][1]] == [True, True]
+
+
+def test_many_addresses_are_cut_short() -> None:
+    _, text = plan("--ips", "100", "--each", "10")
+    assert "and 80 more addresses" in text
+
+
+def test_what_does_not_fit_is_told_with_the_number_that_does() -> None:
+    code, text = plan("--reserve", "1000000GiB")
+    assert code == 3
+    assert "1,054,000 connections don't fit on this machine. Not even one connection fits." in text
+
+
+def test_mistakes_are_all_named() -> None:
+    done = run("floodtest", "plan", "--ips", "0", "--reserve", "lots", "--allow-public-target", "x")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 3
