@@ -108,6 +108,14 @@ class Cpu(msgspec.Struct, frozen=True):
     client_idle_share: float | None
 
 
+class Threshold(msgspec.Struct, frozen=True):
+    """A condition of --fail-if, the number it was held against (None: not measured), and whether the run fell short."""
+
+    condition: str
+    value: float | None
+    failed: bool
+
+
 class Network(msgspec.Struct, frozen=True):
     """Where the run was: `host` or `isolated`, over `loopback` or `veth`; `hash_entries` None: the host's table."""
 
@@ -135,6 +143,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     missing: int
     repeated: int
+    thresholds: list[Threshold] = []
 
 
 def per_connection(value: float | None, connections: int) -> float | None:

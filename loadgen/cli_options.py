@@ -9,13 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
+from analysis import thresholds
 from flyweight import options as opt
 from flyweight.errors import UsageError
 from flyweight.room import DEFAULT_RESERVE
 from loadgen.host.targets import parse_target
 from loadgen.messages import MessageOptions
 from loadgen.options import RunOptions
+from loadgen.pacer import Pacer, parse_stages
 from loadgen.plan import Plan
+
+STAGES = opt.parser(parse_stages, "stages such as 1000/s:30s,5000/s:60s,max")
 
 
 def option(parse: Any, metavar: str, text: str) -> Any:
@@ -47,6 +51,9 @@ def run_options(
         typer.Option(metavar="URL", help="http://HOST:PORT/PATH with {user} in it.  [default: a server of our own]"),
     ] = None,
     rate: Annotated[Any, option(opt.rate, "N", "Connections a second, by the clock.  [default: no limit]")] = None,
+    stages: Annotated[
+        Any, option(STAGES, "RATE:TIME,…", "Instead of --rate: 1000/s:30s,5000/s:60s,max; the last may have no time.")
+    ] = None,
     in_flight: Annotated[Any, option(opt.count, "N", "Connections begun and not yet open, at the most.")] = 1024,
     connect_timeout: Annotated[Any, option(opt.positive_duration, "SECONDS", "From connect to the welcome.")] = 10.0,
     hold: Annotated[Any, option(opt.duration, "SECONDS", "How long to hold the connections.")] = 10.0,
@@ -85,15 +92,21 @@ def run_options(
     reserve: Annotated[
         Any, option(opt.reserve, "SHARE|SIZE", "Memory to leave free, such as 10% or 2GiB.  [default: 5%, 512MiB]")
     ] = DEFAULT_RESERVE,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CONDITION", help="Such as 'latency.p99 > 50ms'. The run then falls short. Repeatable."),
+    ] = None,
 ) -> RunOptions:
     """Check all options together; UsageError names everything that is wrong with them."""
     given = dict(locals())
     found = [*opt.problems(given), *_problems_with_server(given), *_problems_with_messages(given)]
     plan = _plan(given, found)
+    found += [*_problems_with_stages(given, plan), *_problems_with_thresholds(given)]
     if found or plan is None:
         raise UsageError(*found)
     kept = {field.name: given[field.name] for field in fields(RunOptions) if field.name in given}
     kept["messages"] = None if messages is None else MessageOptions(messages, message_seconds, message_size)
+    kept["fail_if"] = tuple(fail_if or ())
     return RunOptions(plan, **kept)
 
 
@@ -108,6 +121,28 @@ def _plan(given: dict[str, Any], found: list[str]) -> Plan | None:
     except UsageError as error:
         found += error.problems
         return None
+
+
+def _problems_with_stages(given: dict[str, Any], plan: Plan | None) -> list[str]:
+    stages = given["stages"]
+    if stages is None or isinstance(stages, opt.Invalid):
+        return []
+    if given["rate"] is not None:
+        return ["--rate and --stages say the same thing in two ways: leave one of them out."]
+    if plan is not None and (capacity := Pacer(stages).capacity) < plan.connections:
+        brought = f"--stages bring {capacity:,.0f} of {plan.connections:,} connections."
+        return [f"{brought} Let the last one last: leave its time out, or add max."]
+    return []
+
+
+def _problems_with_thresholds(given: dict[str, Any]) -> list[str]:
+    found: list[str] = []
+    for text in given["fail_if"] or ():
+        try:
+            thresholds.parse(text)
+        except UsageError as error:
+            found += error.problems
+    return found
 
 
 def _problems_with_server(given: dict[str, Any]) -> list[str]:

@@ -1,15 +1,17 @@
 """What came of a run: from the accounts, the samples and the server's figures to a summary. No clock, no process."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from analysis import FORMAT, Sample, Summary
 from analysis import summary as sums
 from analysis.summary import Connections, Latency, Messages, Outcome, Tick
+from analysis.thresholds import Condition
 from flyweight.ledger import Ledger
 from loadgen import latency
 from loadgen.accounts import State, named_failures
@@ -53,10 +55,24 @@ class Facts:
     network: sums.Network
     predicted_bytes: int | None
     messages: MessageFacts | None = None
+    conditions: Sequence[Condition] = ()
 
 
 def conclude(facts: Facts) -> Summary:
-    """Draw up the summary."""
+    """Draw up the summary, and hold it against its thresholds."""
+    summary = _summarize(facts)
+    thresholds = [condition.judge(summary) for condition in facts.conditions]
+    reasons = [*summary.reasons, *(_threshold_reason(threshold) for threshold in thresholds if threshold.failed)]
+    return msgspec.structs.replace(summary, thresholds=thresholds, reasons=reasons, outcome=_outcome(facts, reasons))
+
+
+def _threshold_reason(threshold: sums.Threshold) -> str:
+    if threshold.value is None:
+        return f"threshold: {threshold.condition}: that was not measured"
+    return f"threshold: {threshold.condition}: it is {threshold.value:,}"
+
+
+def _summarize(facts: Facts) -> Summary:
     connections = _connections(facts)
     ticks, messages = _ticks(facts), _messages(facts)
     reasons = [*_reasons(facts, connections, ticks), *_reasons_of(messages, facts)]

@@ -212,6 +212,9 @@ def render(summary: Summary) -> str:
         f"received      {summary.chunks:,} chunks, {size(summary.bytes)}",
         f"workers       {workers.client} client, {server}; {workers.files_limit:,} files each",
     ]
+    for threshold in summary.thresholds:
+        value = "not measured" if threshold.value is None else f"{threshold.value:,}"
+        lines.append(f"threshold     {threshold.condition}: {value}, {'fell short' if threshold.failed else 'kept'}")
     if c.replaced_ports:
         lines.append(f"ports         {c.replaced_ports:,} were left to others and replaced by spares")
     for tick in summary.ticks:

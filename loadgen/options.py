@@ -37,6 +37,8 @@ class RunOptions:
     """A store of subscriptions, instead."""
     allow_public_target: str | None = None
     reserve: Reserve = field(default=DEFAULT_RESERVE)
+    fail_if: tuple[str, ...] = ()
+    """Conditions under which the run falls short (see `analysis.thresholds`)."""
 
     @property
     def pacer(self) -> Pacer:

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 import trio
 
-from analysis import Summary, summary
+from analysis import Summary, summary, thresholds
 from flyweight.errors import ExitCode, Refused, WorkerFault
 from flyweight.ledger import Ledger
 from flyweight.limits import raise_files_limit, workers_for
@@ -334,6 +334,7 @@ class Run:
             messages=self._messages_facts(),
             network=summary.Network(self._network.kind, self._network.link, self._network.hash_entries),
             predicted_bytes=self._forecast.total - self._forecast.hash_table,
+            conditions=[thresholds.parse(text) for text in self._options.fail_if],
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from analysis.summary import Network
+from analysis.thresholds import parse
 from flyweight.ledger import Ledger
 from loadgen import latency
 from loadgen.accounts import LEDGER, Phase, State
@@ -322,3 +323,16 @@ def test_a_plan_that_was_not_kept_is_a_shortfall(changes: dict[str, Any], reason
 def test_a_generator_that_was_interrupted_is_no_reason() -> None:
     reasons = conclude(routed(1600, generated=None, interrupted=True)).reasons
     assert reasons == []
+
+
+def test_a_threshold_that_is_crossed_is_a_reason_beside_the_others() -> None:
+    table = failures((Phase.BIND, errno.EADDRINUSE, 3))
+    conditions = [parse("opened < 998"), parse("ticks.received < 1"), parse("closed_early > 0")]
+    summary = conclude(facts(counts=counts(failed=3), ledger=table, conditions=conditions))
+    assert summary.outcome == "shortfall"
+    assert summary.reasons == [
+        "3 connections failed: EADDRINUSE@bind 3",
+        "threshold: opened < 998: it is 997",
+        "threshold: ticks.received < 1: that was not measured",
+    ]
+    assert [threshold.failed for threshold in summary.thresholds] == [True, True, False]

@@ -108,6 +108,29 @@ def test_a_rate_is_kept_by_the_clock(tmp_path: Path) -> None:
     assert 1.9 < summary["ramp"]["seconds"] < 4
 
 
+def test_stages_are_kept_by_the_clock(tmp_path: Path) -> None:
+    code, summary, errors = flood(tmp_path, "--connections", "2000", "--stages", "100/s:1s,0:1s,max", "--hold", "0")
+    assert code == 0, errors
+    assert 2 <= summary["ramp"]["seconds"] < 4
+    during = [sample.open for sample in load(summary["run"]).samples if sample.stage == "ramp"]
+    assert 100 in during  # the pause
+    assert load(summary["run"]).run["options"]["stages"][1] == {"rate": 0.0, "seconds": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--stages", "100/s:1s"), "--stages bring 100 of 1,000 connections"),
+        (("--stages", "max", "--rate", "5"), "--rate and --stages say the same thing in two ways"),
+        (("--stages", "fast"), "--stages takes stages such as"),
+    ],
+)
+def test_stages_that_make_no_sense(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    code, summary, errors = flood(tmp_path, "--connections", "1000", *arguments)
+    assert (code, summary) == (2, {})
+    assert words in errors
+
+
 def test_few_files_make_many_workers(tmp_path: Path) -> None:
     process = subprocess.run(
         command("floodtest", "run", "--json", "--out", str(tmp_path), *OURS, "--connections", "1000", "--hold", "0.3"),
