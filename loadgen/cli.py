@@ -12,6 +12,7 @@ import typer
 from analysis import FORMAT, Summary
 from flyweight.command import known_error, run_command
 from flyweight.errors import ExitCode, Refused
+from loadgen import cli_doctor
 from loadgen.cli_options import takes_run_options
 from loadgen.console import open_console, render
 from loadgen.options import RunOptions
@@ -28,6 +29,9 @@ EXIT_OF = {
 }
 
 Fit = Annotated[bool, typer.Option("--fit", help="As many of them as this machine can hold.")]
+
+
+app.add_typer(cli_doctor.app)
 
 
 @app.callback()

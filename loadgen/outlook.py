@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from flyweight.errors import Refused
+from loadgen.host.checks import Verdict, examine
 from loadgen.host.claims import claim_of, refuse_what_is_claimed
 from loadgen.host.demand import Demand, Forecast, forecast
 from loadgen.host.machine import Machine
@@ -29,6 +30,10 @@ class Outlook:
 
     def forecast(self) -> Forecast:
         return forecast(self.demand, self.machine)
+
+    def verdicts(self) -> list[Verdict]:
+        """Return what all checks find."""
+        return examine(self.machine, self.demand)
 
     def fit(self) -> Fit:
         """Return how many of the planned connections this machine can hold."""

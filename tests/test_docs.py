@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from analysis import Sample, Summary
+from loadgen.host.checks import CHECKS, Check
 from tests.support import run
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +31,7 @@ def test_every_key_of_the_summary_is_described() -> None:
     [
         ("floodtest", "run", "docs/floodtest.md"),
         ("floodtest", "plan", "docs/floodtest.md"),
+        ("floodtest", "doctor", "docs/floodtest.md"),
         ("comet", "serve", "docs/comet.md"),
     ],
 )
@@ -38,6 +40,13 @@ def test_every_option_is_described(name: str, subcommand: str, page: str) -> Non
     assert len(options) > 10
     text = (ROOT / page).read_text()
     assert not {option for option in options if f"`{option}" not in text}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_every_sysctl_of_the_doctor_is_explained(check: Check) -> None:
+    text = (ROOT / "docs/host.md").read_text()
+    if check.setting is not None:
+        assert f"`{check.setting.name}`" in text or f"`{check.setting.name.rpartition('.')[2]}`" in text
 
 
 FORBIDDEN = {

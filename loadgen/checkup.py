@@ -1,0 +1,88 @@
+"""The checkup: what `floodtest doctor` shows of the checks, for a program and for a person. Pure."""
+
+import textwrap
+
+import msgspec
+
+from analysis import FORMAT
+from loadgen.host.checks import Relation, Verdict, show
+
+WIDTH = 110
+INDENT = " " * 8
+_SIGNS = {">=": "at least", "<=": "at most", "==": ""}
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A check: its value, what is needed, whether that holds, whether a run fails without it, why, and who says so."""
+
+    name: str
+    value: int | str | None
+    relation: Relation
+    needed: int | str | None
+    unit: str
+    ok: bool
+    stops: bool
+    reason: str
+    source: str
+    sysctl: str | None
+    """What to change, if it is a sysctl."""
+
+
+class Checkup(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys of `floodtest doctor --json`."""
+
+    format: int
+    connections: int
+    ready: bool
+    """Whether nothing would stop a run."""
+    checks: list[Row]
+
+
+def checkup(connections: int, verdicts: list[Verdict]) -> Checkup:
+    """Draw up the table."""
+    ready = not any(verdict.stops for verdict in verdicts)
+    return Checkup(format=FORMAT, connections=connections, ready=ready, checks=list(map(_row, verdicts)))
+
+
+def _row(verdict: Verdict) -> Row:
+    check = verdict.check
+    return Row(
+        name=check.name,
+        value=verdict.value,
+        relation=check.relation,
+        needed=verdict.needed,
+        unit="B" if check.unit == "MiB" else check.unit.strip(),
+        ok=verdict.ok,
+        stops=verdict.stops,
+        reason=check.reason,
+        source=check.source,
+        sysctl=None if check.setting is None else check.setting.name,
+    )
+
+
+def render_checkup(connections: int, verdicts: list[Verdict]) -> str:
+    """Write the table for a person: what stops a run first, then what is advice, then what is well."""
+    verdicts = sorted(verdicts, key=lambda verdict: (verdict.ok, not verdict.stops))
+    lines = [f"For {connections:,} connections", "", *(line for verdict in verdicts for line in _lines(verdict)), ""]
+    wrong = [verdict for verdict in verdicts if not verdict.ok]
+    if not wrong:
+        return "\n".join([*lines, "All is well."])
+    stopping = sum(verdict.stops for verdict in wrong)
+    said = f"{stopping} would stop a run" if stopping else "Nothing would stop a run"
+    if len(wrong) > stopping:
+        said += f"; {len(wrong) - stopping} could be better"
+    if any(verdict.check.setting is not None for verdict in wrong):
+        said += ". floodtest doctor --apply changes what is a sysctl, --sysctl prints it"
+    return "\n".join([*lines, f"{said}."])
+
+
+def _lines(verdict: Verdict) -> list[str]:
+    check = verdict.check
+    mark = "ok" if verdict.ok else "NO" if verdict.stops else "better"
+    needed = f"{_SIGNS[check.relation]} {show(verdict.needed, check.unit)}".strip()
+    asked = "none needed" if needed == "at least 0" else f"needed {needed}"
+    head = f"{mark:6}  {check.name}: {show(verdict.value, check.unit)}, {asked}"
+    return [
+        head,
+        *textwrap.wrap(f"{check.reason} [{check.source}]", WIDTH, initial_indent=INDENT, subsequent_indent=INDENT),
+    ]

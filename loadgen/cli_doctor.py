@@ -1,0 +1,63 @@
+"""`floodtest doctor`: whether this machine is ready for a run, and what to change. Parses, calls, prints."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from flyweight.errors import ExitCode, UsageError
+from loadgen.checkup import checkup, render_checkup
+from loadgen.cli_options import takes_run_options
+from loadgen.host.doctor import STATE, apply, as_sysctl_conf, changes, revert
+from loadgen.options import RunOptions
+from loadgen.outlook import Outlook, look
+
+app = typer.Typer()
+
+
+@app.command("doctor")
+@takes_run_options
+def doctor_command(
+    options: RunOptions,
+    change: Annotated[bool, typer.Option("--apply", help="Change the sysctls that fall short. Takes root.")] = False,
+    put_back: Annotated[bool, typer.Option("--revert", help="Put back what --apply has changed.")] = False,
+    sysctl: Annotated[bool, typer.Option("--sysctl", help="Print the changes as a sysctl.conf instead.")] = False,
+    state: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where --apply keeps the old values.", readable=False)
+    ] = STATE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON on stdout.")] = False,
+) -> None:
+    """Check what a run with these options needs of this machine, and say why.
+
+    Exit codes: 0 a run can start, 2 usage, 3 something would stop it (NO in the table); what is only advice is no
+    obstacle.
+    """
+    if change + put_back + sysctl > 1:
+        raise UsageError("doctor does one thing at a time: one of --apply, --revert and --sysctl.")
+    if put_back:
+        print("\n".join(each.in_words() for each in revert(state)) or "Nothing to revert.")
+        return
+    outlook = look(options)
+    if change:
+        outlook = _apply(outlook, state)
+    verdicts = outlook.verdicts()
+    found = checkup(outlook.demand.connections, verdicts)
+    if sysctl:
+        print(as_sysctl_conf(changes(verdicts)), end="")
+    elif as_json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        print(render_checkup(outlook.demand.connections, verdicts))
+    sys.exit(ExitCode.OK if found.ready else ExitCode.REFUSED)
+
+
+def _apply(outlook: Outlook, state: Path) -> Outlook:
+    """Change what falls short, say what, and look again."""
+    wanted = changes(outlook.verdicts())
+    apply(wanted, state)
+    for each in wanted:
+        print(f"{each.name}: {each.old} is {each.new} now", file=sys.stderr)
+    print("floodtest doctor --revert puts it back." if wanted else "There is no sysctl to change.", file=sys.stderr)
+    return look(outlook.options)
