@@ -58,7 +58,7 @@ def test_memory_bounds_what_fits_and_is_named(fake: FakeMachine) -> None:
     fake.memory(total=8, available=4)
     bound = fit(fake.machine(), MILLION)
     assert 300_000 < bound.connections < 450_000
-    assert bound.reason.startswith("memory available, beyond the reserve: 3,584 MiB")
+    assert bound.reason.startswith("memory available, beyond the reserve: 3,584 MiB, and at least 8,")
     assert forecast(MILLION.of(bound.connections), fake.machine()).total < 3.5 * GIB
 
 

@@ -162,6 +162,13 @@ def test_loopback_sources_reach_no_other_machine() -> None:
 
 
 @pytest.mark.usefixtures("two_addresses")
+def test_the_server_of_our_own_is_not_reached_from_ipv6() -> None:
+    check_addresses(Plan(1, 10, "::1", 1024, 10), target("::1"))
+    with pytest.raises(Refused, match=r"::1 can't reach.*--base-ip.*--target"):
+        check_addresses(Plan(1, 10, "::1", 1024, 10), None)
+
+
+@pytest.mark.usefixtures("two_addresses")
 def test_addresses_of_an_interface_are_there() -> None:
     check_addresses(Plan(1, 10, "192.0.2.7", 1024, 10), target("198.51.100.1"))
     check_addresses(Plan(1, 10, "fe80::1", 1024, 10), target("2001:db8::1"))

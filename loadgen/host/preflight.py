@@ -31,10 +31,10 @@ def obstacles(machine: Machine, demand: Demand) -> list[Verdict]:
 
 def fit(machine: Machine, demand: Demand) -> Fit:
     """Return how many of the planned connections this machine can hold."""
-    found = obstacles(machine, demand)
-    if not found:
+    planned = obstacles(machine, demand)
+    if not planned:
         return Fit(demand.connections, "all that was asked for")
-    demand = replace(demand, margin=MARGIN)
+    demand, found = replace(demand, margin=MARGIN), planned
     fits, too_many = 0, demand.connections
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
@@ -43,7 +43,8 @@ def fit(machine: Machine, demand: Demand) -> Fit:
             too_many, found = middle, worse
         else:
             fits = middle
-    return Fit(fits, found[0].sentence())
+    bound = next((verdict for verdict in planned if verdict.check == found[0].check), found[0])
+    return Fit(fits, bound.sentence())
 
 
 def refuse_what_does_not_fit(machine: Machine, demand: Demand) -> None:
