@@ -12,7 +12,7 @@ import typer
 from analysis import FORMAT, Summary
 from flyweight.command import known_error, run_command
 from flyweight.errors import ExitCode, Refused
-from loadgen import cli_doctor
+from loadgen import cli_doctor, cli_net
 from loadgen.cli_options import takes_run_options
 from loadgen.console import open_console, render
 from loadgen.options import RunOptions
@@ -32,6 +32,7 @@ Fit = Annotated[bool, typer.Option("--fit", help="As many of them as this machin
 
 
 app.add_typer(cli_doctor.app)
+app.add_typer(cli_net.app, name="net")
 
 
 @app.callback()

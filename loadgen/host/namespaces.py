@@ -1,0 +1,209 @@
+"""A network namespace of a run's own: entered before anything else is started, gone with the run's last process.
+
+In: a `Wish`. Out: the `Network` that this process, and all it starts from then on, are in. As root it takes
+CLONE_NEWNET; without, a user namespace besides, in which our own user is the only one (user_namespaces(7)).
+
+Nothing of the host is written. A new namespace gets a table of established connections of the size that
+net.ipv4.tcp_child_ehash_entries of its *parent* says (tcp_set_hashinfo, net/ipv4/tcp_ipv4.c, since Linux 6.1); so a
+first namespace is told the size, and a second one is made from it, whereupon the first is gone.
+
+unshare(2) moves one thread, and takes a user namespace only from a process that has one thread: see `loadgen.isolated`.
+What may be forbidden is tried in a forked process first, so that it leaves this one where it was.
+"""
+
+import ctypes
+import fcntl
+import ipaddress
+import os
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from flyweight.errors import FloodtestError, Refused
+from flyweight.limits import PROC
+from loadgen.host.network import HOST, LOOPBACK_DEVICE, VETH_BASE_IP, VETH_SERVERS, Network, Wish, entries_for
+
+CLONE_NEWNET = 0x40000000
+CLONE_NEWUSER = 0x10000000
+
+BACKLOG = 65535
+"""What the bundled server's listener asks for."""
+
+_CHILD_ENTRIES = "net/ipv4/tcp_child_ehash_entries"
+_ENTRIES = "net/ipv4/tcp_ehash_entries"
+
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+_IFREQ = "16sh22x"
+
+REMEDY = (
+    "Become root, or have user namespaces allowed (user.max_user_namespaces, kernel.unprivileged_userns_clone, "
+    "kernel.apparmor_restrict_unprivileged_userns); in a container: --cap-add SYS_ADMIN --security-opt "
+    "seccomp=unconfined. Or leave it at --network host."
+)
+
+
+class Forbidden(FloodtestError):
+    """The machine lets a run have no network of its own; the message says which step failed."""
+
+
+def try_to_enter(wish: Wish) -> Network:
+    """Enter a network of our own, or stay in the host's, which then says why."""
+    try:
+        _rehearse(wish)
+    except Forbidden as error:
+        return msgspec.structs.replace(HOST, reason=f"the kernel permits no other: {error}")
+    return enter(wish)
+
+
+def refuse_the_host(network: Network) -> None:
+    """Refuse the host's network where one of its own was asked for."""
+    if not network.is_isolated:
+        raise Refused(f"--network isolated: {network.reason}. {REMEDY}")
+
+
+def enter(wish: Wish) -> Network:
+    """Move this process into a network of its own; Forbidden at the step that failed, which may be half-way."""
+    entries = entries_for(wish.sockets, abs(_read(_ENTRIES) or 0))
+    _unshare_network()
+    if entries is not None and _write(_CHILD_ENTRIES, str(entries)):
+        unshare(CLONE_NEWNET)
+    _set_up(wish)
+    if wish.link == "veth":
+        return _enter_the_clients(wish, entries)
+    if wish.first_address is not None:
+        in_a_process_of_its_own(lambda: _add_addresses(wish.addresses))
+    return Network("isolated", hash_entries=own_entries())
+
+
+def _add_addresses(addresses: Sequence[str]) -> None:
+    from loadgen.host.addresses import bring_up  # pyroute2 takes a third of a second, and few runs need it
+
+    bring_up(addresses)
+
+
+def _enter_the_clients(wish: Wish, entries: int | None) -> Network:
+    """Leave this namespace to the server, and enter another, for the client, that a veth pair joins to it."""
+    servers = os.open(PROC / "self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    if entries is not None:
+        _write(_CHILD_ENTRIES, str(entries))
+    unshare(CLONE_NEWNET)
+    _set_up(wish)
+    address = VETH_SERVERS[ipaddress.ip_address(wish.first_address or VETH_BASE_IP).version]
+    in_a_process_of_its_own(lambda: _join(servers, wish.addresses, address))
+    return Network("isolated", "veth", own_entries(), address, servers)
+
+
+def _join(servers: int, addresses: Sequence[str], server: str) -> None:
+    from loadgen.host import link
+
+    link.make_pair(servers)
+    link.set_up_client(addresses, server)
+    enter_namespace(servers)
+    link.set_up_server(server)
+
+
+def own_entries() -> int | None:
+    """Return how many entries our namespace's own table has; None where it shares the host's (the kernel then says less
+    than 0).
+    """
+    entries = _read(_ENTRIES)
+    return entries if entries is not None and entries > 0 else None
+
+
+def unshare(flags: int) -> None:
+    """Move the calling thread into new namespaces; Forbidden when the kernel says no."""
+    _call("unshare", ctypes.c_int(flags))
+
+
+def enter_namespace(descriptor: int) -> None:
+    """Move the calling thread into another network namespace; Forbidden when the kernel says no."""
+    _call("setns", ctypes.c_int(descriptor), ctypes.c_int(CLONE_NEWNET))
+
+
+def _call(name: str, *arguments: ctypes.c_int) -> None:
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) != 0:
+        raise Forbidden(f"{name}: {os.strerror(ctypes.get_errno())}")
+
+
+def _unshare_network() -> None:
+    """Leave the host's network: as root, or as the only user of a user namespace."""
+    user, group = os.geteuid(), os.getegid()
+    try:
+        unshare(CLONE_NEWNET)
+    except Forbidden:
+        unshare(CLONE_NEWUSER | CLONE_NEWNET)
+        try:
+            (PROC / "self/setgroups").write_text("deny")
+            (PROC / "self/uid_map").write_text(f"{user} {user} 1")
+            (PROC / "self/gid_map").write_text(f"{group} {group} 1")
+        except OSError as error:
+            raise Forbidden(f"{error.filename or 'the user map'}: {error.strerror}") from error
+
+
+def _set_up(wish: Wish) -> None:
+    """Take the loopback device up, and set what is the namespace's own, as far as it may be written."""
+    try:
+        _raise_loopback()
+    except OSError as error:
+        raise Forbidden(f"the loopback device can't be taken up: {error.strerror}") from error
+    _write("net/core/somaxconn", str(BACKLOG))
+    _write("net/ipv4/tcp_max_syn_backlog", str(BACKLOG))
+    if wish.port_range is not None:
+        _write("net/ipv4/ip_local_port_range", "{} {}".format(*wish.port_range))
+
+
+def _raise_loopback() -> None:
+    """Set IFF_UP (netdevice(7)); the kernel then gives it 127.0.0.1/8 and ::1 by itself."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = fcntl.ioctl(sock, _SIOCGIFFLAGS, struct.pack(_IFREQ, LOOPBACK_DEVICE.encode(), 0))
+        _, flags = struct.unpack(_IFREQ, request)
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack(_IFREQ, LOOPBACK_DEVICE.encode(), flags | _IFF_UP))
+
+
+def _read(key: str, proc: Path = PROC) -> int | None:
+    try:
+        return int((proc / "sys" / key).read_text().split()[0])
+    except (OSError, ValueError):
+        return None
+
+
+def _write(key: str, value: str, proc: Path = PROC) -> bool:
+    """Set a sysctl of our namespace; False where it can't be: an old kernel, or a /proc that is mounted read-only."""
+    try:
+        (proc / "sys" / key).write_text(value)
+    except OSError:
+        return False
+    return True
+
+
+def _rehearse(wish: Wish) -> None:
+    """Do all of it in a process that ends at once, with as small a table and as few addresses as there are."""
+    in_a_process_of_its_own(lambda: enter(msgspec.structs.replace(wish, sockets=1, count=min(wish.count, 1))))
+
+
+def in_a_process_of_its_own(work: Callable[[], object]) -> None:
+    """Fork, do the work there and wait; Forbidden with the words of what it raised. For a process of one thread."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _work_and_exit(work, writer)
+    os.close(writer)
+    with open(reader, "rb") as said:
+        words = said.read().decode(errors="replace")
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status != 0:
+        raise Forbidden(words or f"the process that tried it ended with {status}")
+
+
+def _work_and_exit(work: Callable[[], object], writer: int) -> None:
+    status = 1
+    try:
+        work()
+        status = 0
+    except BaseException as error:  # the last frame of this process
+        os.write(writer, str(error).encode()[: 1 << 12] or type(error).__name__.encode())
+    finally:
+        os._exit(status)

@@ -1,0 +1,53 @@
+"""What containers and administrators take away: put on a process before it starts (preexec_fn), and on its children."""
+
+import ctypes
+import errno
+import platform
+import struct
+
+LOAD, EQUAL, ANSWER = 0x20, 0x15, 0x06  # BPF_LD+W+ABS, BPF_JMP+JEQ+K, BPF_RET+K
+REFUSE, ALLOW = 0x00050000 | errno.EPERM, 0x7FFF0000
+CALL, FIRST_ARGUMENT = 0, 16  # offsets in struct seccomp_data
+
+AF_NETLINK = 16
+CAP_SYS_ADMIN, CAP_NET_ADMIN = 21, 12
+
+Step = tuple[int, int, int, int]
+
+
+def _number(x86_64: int, aarch64: int) -> int:
+    return {"x86_64": x86_64, "aarch64": aarch64}[platform.machine()]
+
+
+def _filter(steps: list[Step]) -> None:
+    """Have the kernel run this on every system call (seccomp(2))."""
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+    program = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    no_new_privileges, set_seccomp, filtering = 38, 22, 2
+    assert libc.prctl(no_new_privileges, 1, 0, 0, 0) == 0
+    assert libc.prctl(set_seccomp, filtering, program, 0, 0) == 0
+
+
+def forbid_unshare() -> None:
+    """Refuse unshare(2), as some containers do."""
+    call = _number(272, 97)
+    _filter([(LOAD, 0, 0, CALL), (EQUAL, 0, 1, call), (ANSWER, 0, 0, REFUSE), (ANSWER, 0, 0, ALLOW)])
+
+
+def forbid_netlink() -> None:
+    """Refuse netlink sockets, without which nobody is told of addresses or changes them."""
+    call = _number(41, 198)
+    _filter(
+        [
+            *((LOAD, 0, 0, CALL), (EQUAL, 0, 3, call)),
+            *((LOAD, 0, 0, FIRST_ARGUMENT), (EQUAL, 0, 1, AF_NETLINK)),
+            *((ANSWER, 0, 0, REFUSE), (ANSWER, 0, 0, ALLOW)),
+        ]
+    )
+
+
+def drop(capability: int) -> None:
+    """Take a capability from what this process and its children can ever have; for who has none it is nothing."""
+    drop_from_bounding_set = 24
+    ctypes.CDLL(None).prctl(drop_from_bounding_set, capability, 0, 0, 0)

@@ -1,0 +1,30 @@
+"""Tests that change addresses, in a network namespace of their own: `python -m tests.namespace_rig MODULE TEST`."""
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+
+from loadgen.host.namespaces import enter
+from loadgen.host.network import Wish
+
+
+def in_a_namespace(test: Callable[[], None]) -> Callable[[], None]:
+    """Run a test in a process of its own in a namespace of its own. Where that is forbidden the test fails."""
+
+    @wraps(test)
+    def run() -> None:
+        arguments = [sys.executable, "-P", "-m", "tests.namespace_rig", test.__module__, test.__name__]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, env=environment)
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
+if __name__ == "__main__":
+    enter(Wish(sockets=1, port_range=None))
+    getattr(importlib.import_module(sys.argv[1]), sys.argv[2]).__wrapped__()
