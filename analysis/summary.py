@@ -122,6 +122,7 @@ class Network(msgspec.Struct, frozen=True):
     kind: str
     link: str
     hash_entries: int | None
+    reason: str = ""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,18 +1,21 @@
 """The bundled server, as a run sees it: a `comet serve` in processes of its own, spoken to over its control API.
 
 It is started with one end of a socket pair: on it the server says where it listens, and by its end it notices that the
-run is gone, in whatever way. Its errors go to `server.log` in the run's folder. It takes no token: one in the
-environment is for another server.
+run is gone, in whatever way. Its errors go to `server.log` in the run's folder. It never takes a token from the
+environment, which is for another server, and gets one of the run's own where it listens beyond loopback.
 """
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,18 +23,53 @@ import httpx
 import trio
 
 from flyweight.errors import ExitCode, Refused, WorkerFault
+from loadgen.host.namespaces import enter_namespace
+from loadgen.host.network import Network
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
+
+TOKEN = "COMET_TOKEN"
+"""The variable in which a server finds it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the server listens, and its control API, which takes a token where others might reach it."""
+
+    host: str = "127.0.0.1"
+    control_host: str = "127.0.0.1"
+    namespace: int | None = None
+    """A descriptor of a network namespace of its own, if it has one."""
+    token: str | None = None
+
+
+LOOPBACK = Place()
+
+
+def place_of(network: Network, version: int) -> Place:
+    """Return where the server is for clients in a network, with addresses of an IP version."""
+    if network.server_address is None:
+        return LOOPBACK if version == 4 else Place(host="::1")
+    address = network.server_address
+    return Place(address, address, network.server_namespace, secrets.token_hex(16))
+
+
+def host_in_url(host: str) -> str:
+    """Write an address as a part of a URL."""
+    return f"[{host}]" if ":" in host else host
 
 
 class BundledServer:
     """A running `comet serve`."""
 
-    def __init__(self, process: trio.Process, port: int, control_port: int, control: httpx.AsyncClient) -> None:
+    def __init__(
+        self, process: trio.Process, address: tuple[str, int], control: httpx.AsyncClient, token: str | None
+    ) -> None:
         self.process = process
-        self.address = ("127.0.0.1", port)
-        self.control_port = control_port
+        self.address = address
+        self.control_url = str(control.base_url)
+        self.token = token
         self._control = control
 
     async def stats(self) -> dict[str, Any] | None:
@@ -58,8 +96,10 @@ class BundledServer:
 
 
 @asynccontextmanager
-async def bundled_server(max_users: int, store: Path | None, log: Path) -> AsyncIterator[BundledServer]:
-    """Run `comet serve` on free ports of 127.0.0.1 as long as the block lasts; `store` is of subscriptions, if any.
+async def bundled_server(
+    max_users: int, store: Path | None, log: Path, place: Place = LOOPBACK
+) -> AsyncIterator[BundledServer]:
+    """Run `comet serve` on free ports of a place as long as the block lasts; `store` is of subscriptions, if any.
 
     Refused if it refuses to serve, WorkerFault if it does not come up for another reason.
     """
@@ -67,14 +107,16 @@ async def bundled_server(max_users: int, store: Path | None, log: Path) -> Async
     with theirs, open(log, "wb") as errors:
         arguments = ["--port", "0", "--control-port", "0", "--max-users", str(max_users)]
         arguments += [] if store is None else ["--db", str(store.absolute())]
+        arguments += ["--host", place.host, "--control-host", place.control_host]
         process = await trio.lowlevel.open_process(
             [sys.executable, "-P", "-m", "server_under_test", "serve", *arguments, "--parent-fd", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env={name: value for name, value in os.environ.items() if name != "COMET_TOKEN"},
             start_new_session=True,  # a Ctrl-C is for the run, which ends its server in order
+            env=_environment(place.token),
+            preexec_fn=None if place.namespace is None else partial(enter_namespace, place.namespace),
         )
     lifeline = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
     try:
@@ -85,13 +127,22 @@ async def bundled_server(max_users: int, store: Path | None, log: Path) -> Async
             await _explain(process, log)
         where = json.loads(line)
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{where['control']}", timeout=30, trust_env=False
+            base_url=f"http://{host_in_url(place.control_host)}:{where['control']}",
+            headers={} if place.token is None else {"Authorization": f"Bearer {place.token}"},
+            timeout=30,
+            trust_env=False,
         ) as api:
-            yield BundledServer(process, where["port"], where["control"], api)
+            yield BundledServer(process, (place.host, where["port"]), api, place.token)
     finally:
         with trio.CancelScope(shield=True):
             await _end(process)
             await lifeline.aclose()
+
+
+def _environment(token: str | None) -> dict[str, str]:
+    """Return our environment with this token, or none: one that stands there is for another server."""
+    given = {name: value for name, value in os.environ.items() if name != TOKEN}
+    return given if token is None else {**given, TOKEN: token}
 
 
 async def _explain(process: trio.Process, log: Path) -> NoReturn:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -15,10 +16,12 @@ from flyweight.errors import ExitCode, Refused
 from loadgen import cli_doctor, cli_net
 from loadgen.cli_options import takes_run_options
 from loadgen.console import open_console, render
+from loadgen.host.network import Network
 from loadgen.options import RunOptions
 from loadgen.outlook import fitted, look
 from loadgen.preview import preview, render_preview
 from loadgen.run import Run
+from loadgen.settle import foresee, settle
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -44,6 +47,7 @@ def floodtest() -> None:
 @takes_run_options
 def run_command_line(
     options: RunOptions,
+    context: typer.Context,
     fit: Fit = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")] = False,
 ) -> None:
@@ -53,11 +57,13 @@ def run_command_line(
     4 fell short of the plan, 130 interrupted.
     """
     try:
+        network = settle(options, context.obj)
         console = open_console()
+        console.say(f"Network: {network.in_words}.")
         if fit:
-            options = _fitted(options, console.say)
+            options = _fitted(options, network, console.say)
         with console:
-            summary = trio.run(Run(options, console).execute)
+            summary = trio.run(Run(options, console, network).execute)
     except (Refused, BaseExceptionGroup) as error:
         refused = known_error(error)
         if as_json and isinstance(refused, Refused):
@@ -78,9 +84,11 @@ def plan_command_line(
 
     Exit codes: 0 it would start, 2 usage, 3 it would be refused.
     """
+    network = foresee(options)
+    print(f"Network: {network.in_words}.", file=sys.stderr)
     if fit:
-        options = _fitted(options, lambda text: print(text, file=sys.stderr))
-    shown = preview(look(options))
+        options = _fitted(options, network, lambda text: print(text, file=sys.stderr))
+    shown = preview(look(options, network))
     print(msgspec.json.encode(shown).decode() if as_json else render_preview(shown))
     sys.exit(ExitCode.REFUSED if shown.obstacles else ExitCode.OK)
 
@@ -91,14 +99,14 @@ def _print(summary: Summary, as_json: bool) -> None:
         print(msgspec.json.encode(summary).decode())
 
 
-def _fitted(options: RunOptions, say: Callable[[str], None]) -> RunOptions:
+def _fitted(options: RunOptions, network: Network, say: Callable[[str], None]) -> RunOptions:
     """Cut the plan to what this machine can hold, and say so."""
     planned = options.plan.connections
-    options, found = fitted(options)
+    options, found = fitted(options, network)
     say(f"This machine can hold {found.connections:,} of the {planned:,} planned connections: {found.reason}.")
     return options
 
 
-def main() -> None:
-    """Run `floodtest`; turn errors into exit codes."""
-    run_command("floodtest", app)
+def main(network: Network | None = None) -> None:
+    """Run `floodtest`, in a network of its own if `loadgen.isolated` has made one; turn errors into exit codes."""
+    run_command("floodtest", partial(app, obj=network))

@@ -1,6 +1,7 @@
 """The options of a run, which `run`, `plan` and `doctor` share: declared once, and complained about all at once."""
 
 import inspect
+import ipaddress
 from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
@@ -13,6 +14,7 @@ from analysis import thresholds
 from flyweight import options as opt
 from flyweight.errors import UsageError
 from flyweight.room import DEFAULT_RESERVE
+from loadgen.host.network import BASE_IP, CHOICES, LINKS, VETH_BASE_IP
 from loadgen.host.targets import parse_target
 from loadgen.messages import MessageOptions
 from loadgen.options import RunOptions
@@ -36,7 +38,8 @@ def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
     def call(**given: Any) -> None:
         command(run_options(**{name: given.pop(name) for name in shared}), **given)
 
-    call.__signature__ = inspect.Signature([*shared.values(), *own])  # type: ignore[attr-defined]
+    named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*shared.values(), *own)]
+    call.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
     return call
 
 
@@ -44,7 +47,10 @@ def run_options(
     ips: Annotated[Any, option(opt.count, "N", "Source addresses.")] = 17,
     each: Annotated[Any, option(opt.count, "N", "Connections from each address.")] = 62_000,
     connections: Annotated[Any, option(opt.count, "N", "Connections in all.  [default: ips x each]")] = None,
-    base_ip: Annotated[str, typer.Option(metavar="ADDRESS", help="First source address.")] = "127.0.1.1",
+    base_ip: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help=f"First source address.  [default: {BASE_IP}; with veth {VETH_BASE_IP}]"),
+    ] = None,
     first_port: Annotated[Any, option(opt.port, "PORT", "First source port of each address.")] = 1024,
     target: Annotated[
         str | None,
@@ -89,6 +95,13 @@ def run_options(
         str | None,
         typer.Option(metavar="HOST", help="The target again, if it is a public address: it is yours to load."),
     ] = None,
+    network: Annotated[
+        str,
+        typer.Option(metavar="|".join(CHOICES), help="Run in the host's network, or in one that ends with the run."),
+    ] = "auto",
+    link: Annotated[
+        str, typer.Option(metavar="|".join(LINKS), help="What joins client and server in a network of their own.")
+    ] = "loopback",
     reserve: Annotated[
         Any, option(opt.reserve, "SHARE|SIZE", "Memory to leave free, such as 10% or 2GiB.  [default: 5%, 512MiB]")
     ] = DEFAULT_RESERVE,
@@ -99,7 +112,12 @@ def run_options(
 ) -> RunOptions:
     """Check all options together; UsageError names everything that is wrong with them."""
     given = dict(locals())
-    found = [*opt.problems(given), *_problems_with_server(given), *_problems_with_messages(given)]
+    found = [
+        *opt.problems(given),
+        *_problems_with_server(given),
+        *_problems_with_messages(given),
+        *_problems_with_network(given),
+    ]
     plan = _plan(given, found)
     found += [*_problems_with_stages(given, plan), *_problems_with_thresholds(given)]
     if found or plan is None:
@@ -117,7 +135,8 @@ def _plan(given: dict[str, Any], found: list[str]) -> Plan | None:
         return None
     planned = sizes["connections"] or sizes["ips"] * sizes["each"]
     try:
-        return Plan(sizes["ips"], sizes["each"], given["base_ip"], sizes["first_port"], planned)
+        base_ip = given["base_ip"] or (VETH_BASE_IP if given["link"] == "veth" else BASE_IP)
+        return Plan(sizes["ips"], sizes["each"], base_ip, sizes["first_port"], planned)
     except UsageError as error:
         found += error.problems
         return None
@@ -164,6 +183,28 @@ def _problems_with_server(given: dict[str, Any]) -> list[str]:
     if given["messages"] is not None:
         found.append("--messages is for our own server: leave --target out.")
     return found
+
+
+def _problems_with_network(given: dict[str, Any]) -> list[str]:
+    network, link = given["network"], given["link"]
+    found = []
+    for name, value, values in (("network", network, CHOICES), ("link", link, LINKS)):
+        if value not in values:
+            found.append(f"--{name} takes {', '.join(values[:-1])} or {values[-1]}, not {value!r}.")
+    if given["target"] is not None and (network == "isolated" or link == "veth"):
+        found.append("--target can't be reached from a network of the run's own: leave it out, or take --network host.")
+    if network == "host" and link == "veth":
+        found.append("--link veth joins two networks of the run's own: leave --network host out.")
+    if link == "veth" and _is_loopback(given["base_ip"] or VETH_BASE_IP):
+        found.append(f"--link veth takes a --base-ip that is routed, such as {VETH_BASE_IP}.")
+    return found
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False  # the plan says what is wrong with it
 
 
 def _problems_with_messages(given: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import Sample, Summary
-from analysis.summary import Messages
+from analysis.summary import Messages, Network
 
 KIB = 1024
 
@@ -197,6 +197,15 @@ def _message_lines(messages: Messages) -> list[str]:
     return lines
 
 
+def _network(network: Network) -> str:
+    """Write where the run was."""
+    if network.kind == "host":
+        return "the host's"
+    link = "" if network.link == "loopback" else f" over {network.link}"
+    table = "" if network.hash_entries is None else f", with a table of {network.hash_entries:,} entries"
+    return f"{network.kind}{link}{table}"
+
+
 def render(summary: Summary) -> str:
     """Write the summary for a person."""
     c, ramp, workers = summary.connections, summary.ramp, summary.workers
@@ -212,6 +221,7 @@ def render(summary: Summary) -> str:
         f"received      {summary.chunks:,} chunks, {size(summary.bytes)}",
         f"workers       {workers.client} client, {server}; {workers.files_limit:,} files each",
     ]
+    lines.append(f"network       {_network(summary.network)}")
     for threshold in summary.thresholds:
         value = "not measured" if threshold.value is None else f"{threshold.value:,}"
         lines.append(f"threshold     {threshold.condition}: {value}, {'fell short' if threshold.failed else 'kept'}")

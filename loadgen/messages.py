@@ -6,6 +6,7 @@ process, even when the run is killed. In: `MessageOptions`. Out: a store, and wh
 end. Fails: Refused for friends that can't be loaded; a generator that fails is a reason for the summary.
 """
 
+import os
 import socket
 import subprocess
 import sys
@@ -96,10 +97,12 @@ async def load_friends(friends: Path, store: Path, held: int) -> None:
         raise Refused(words[0].removeprefix("comet: "))
 
 
-async def generate(options: MessageOptions, users: int, control: int, folder: Path) -> Generated | None:
+async def generate(
+    options: MessageOptions, users: int, control: str, token: str | None, folder: Path
+) -> Generated | None:
     """Publish the messages; return what the generator says in the end, None when it could not say."""
     arguments = {
-        "control": f"http://127.0.0.1:{control}",
+        "control": control,
         "rate": options.rate,
         "seconds": options.seconds,
         "size": options.size,
@@ -107,7 +110,8 @@ async def generate(options: MessageOptions, users: int, control: int, folder: Pa
     }
     words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
     with open(folder / LOG, "ab") as log:
-        done = await _comet("msggen", *words, "--json", stderr=log)
+        environment = os.environ | ({} if token is None else {"COMET_TOKEN": token})
+        done = await _comet("msggen", *words, "--json", stderr=log, env=environment)
     try:
         return msgspec.json.decode(done.stdout, type=Generated)
     except msgspec.DecodeError:

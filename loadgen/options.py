@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flyweight.room import DEFAULT_RESERVE, Reserve
 from loadgen.host.demand import Demand
-from loadgen.host.network import HOST, Network
+from loadgen.host.network import HOST, Choice, Link, Network
 from loadgen.host.targets import Target, is_here
 from loadgen.messages import MessageOptions
 from loadgen.opening import Ports
@@ -36,6 +36,8 @@ class RunOptions:
     db: Path | None = None
     """A store of subscriptions, instead."""
     allow_public_target: str | None = None
+    network: Choice = "auto"
+    link: Link = "loopback"
     reserve: Reserve = field(default=DEFAULT_RESERVE)
     fail_if: tuple[str, ...] = ()
     """Conditions under which the run falls short (see `analysis.thresholds`)."""

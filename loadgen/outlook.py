@@ -66,9 +66,9 @@ class Outlook:
         return [*checks, partial(refuse_what_does_not_fit, self.machine, self.demand)]
 
 
-def fitted(options: RunOptions) -> tuple[RunOptions, Fit]:
+def fitted(options: RunOptions, network: Network = HOST) -> tuple[RunOptions, Fit]:
     """Cut the plan to what this machine can hold; Refused when that is nothing."""
-    found = look(options).fit()
+    found = look(options, network).fit()
     if found.connections < 1:
         raise Refused(f"Not one connection fits: {found.reason}.")
     return replace(options, plan=replace(options.plan, connections=found.connections)), found

@@ -6,6 +6,7 @@ touches a connection: the workers do that, and their accounts are read where the
 interrupted goes straight to close.
 """
 
+import ipaddress
 import os
 import signal
 import time
@@ -27,7 +28,7 @@ from flyweight.limits import raise_files_limit, workers_for
 from flyweight.room import MemoryGauge
 from loadgen import client
 from loadgen.accounts import LEDGER, State, count_states, create_columns, map_columns
-from loadgen.bundled import BundledServer, bundled_server
+from loadgen.bundled import BundledServer, bundled_server, host_in_url, place_of
 from loadgen.conclusion import Facts, MessageFacts, conclude
 from loadgen.console import Console
 from loadgen.crew import Crew, open_crew
@@ -135,12 +136,13 @@ class Run:
             yield target
             return
         log = self._journal.folder / "server.log"
-        async with self._store() as store, bundled_server(self._plan.connections, store, log) as self._server:
+        place = place_of(self._network, ipaddress.ip_address(self._plan.base_ip).version)
+        async with self._store() as store, bundled_server(self._plan.connections, store, log, place) as self._server:
             self._figures = await self._server.stats()
             if self._figures is None:
                 raise WorkerFault(f"The bundled server came up and does not answer. See {log}.")
             host, port = self._server.address
-            yield Target(self._server.address, request_around("/test/{user}", f"{host}:{port}"))
+            yield Target(self._server.address, request_around("/test/{user}", f"{host_in_url(host)}:{port}"))
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[Path | None]:
@@ -214,7 +216,7 @@ class Run:
         self._repeated_before = int(self._ledger.total("repeated"))
         await self._sample(everything=True)
         users, folder = self._plan.connections, self._journal.folder
-        self._generated = await generate(options, users, server.control_port, folder)
+        self._generated = await generate(options, users, server.control_url, server.token, folder)
         await self._drain(server, self._messages_on_their_way)
         await self._sample(everything=True)
 
@@ -333,7 +335,9 @@ class Run:
             reasons=self._reasons,
             ports=self._ports,
             messages=self._messages_facts(),
-            network=summary.Network(self._network.kind, self._network.link, self._network.hash_entries),
+            network=summary.Network(
+                self._network.kind, self._network.link, self._network.hash_entries, self._network.reason
+            ),
             predicted_bytes=self._forecast.total - self._forecast.hash_table,
             conditions=[thresholds.parse(text) for text in self._options.fail_if],
         )

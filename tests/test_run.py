@@ -1,13 +1,9 @@
 """`floodtest run`, as a person types it: against the bundled server, with real processes and sockets."""
 
-import ctypes
-import errno
 import json
-import platform
 import resource
 import signal
 import socket
-import struct
 import subprocess
 from pathlib import Path
 
@@ -17,6 +13,7 @@ import pytest
 
 from analysis import load
 from loadgen.accounts import State
+from tests.confinement import forbid_unshare
 from tests.support import OUR_NETWORK, OURS, comet, command, flood, open_now, processes_of, run, started, wait_until
 
 
@@ -69,7 +66,17 @@ def test_a_taken_and_a_reserved_port_are_replaced_by_spares(tmp_path: Path) -> N
         port = taken.getsockname()[1]
         first = port - 2 if port < 65000 else port - 7
         code, summary, errors = flood(
-            tmp_path, "--connections", "8", "--each", "8", "--first-port", str(first), "--hold", "0"
+            tmp_path,
+            "--network",
+            "host",
+            "--connections",
+            "8",
+            "--each",
+            "8",
+            "--first-port",
+            str(first),
+            "--hold",
+            "0",
         )
     assert code == 0, errors
     assert summary["connections"]["replaced_ports"] == 1
@@ -85,7 +92,18 @@ def test_an_address_without_spares_fails_the_connection_by_name(tmp_path: Path) 
         first = taken.getsockname()[1]
         each = 65536 - first
         code, summary, _ = flood(
-            tmp_path, "--ips", "1", "--each", str(each), "--first-port", str(first), "--hold", "0", timeout=120
+            tmp_path,
+            "--network",
+            "host",
+            "--ips",
+            "1",
+            "--each",
+            str(each),
+            "--first-port",
+            str(first),
+            "--hold",
+            "0",
+            timeout=120,
         )
     assert code == 4
     assert summary["connections"]["failed"] == {"EADDRINUSE@bind": 1}
@@ -143,20 +161,6 @@ def test_few_files_make_many_workers(tmp_path: Path) -> None:
     assert (process.returncode, summary["connections"]["opened"]) == (0, 1000), process.stderr
     assert summary["workers"]["files_limit"] == 256
     assert summary["workers"]["client"] == 8
-
-
-def forbid_unshare() -> None:
-    """Have the kernel refuse unshare(2) to this process and its children, as some containers do (seccomp(2))."""
-    number = {"x86_64": 272, "aarch64": 97}[platform.machine()]
-    load, equal, answer = 0x20, 0x15, 0x06  # BPF_LD+W+ABS, BPF_JMP+JEQ+K, BPF_RET+K
-    refuse, allow = 0x00050000 | errno.EPERM, 0x7FFF0000
-    steps = [(load, 0, 0, 0), (equal, 0, 1, number), (answer, 0, 0, refuse), (answer, 0, 0, allow)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
-    program = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code))
-    libc = ctypes.CDLL(None, use_errno=True)
-    no_new_privileges, set_seccomp, filtering = 38, 22, 2
-    assert libc.prctl(no_new_privileges, 1, 0, 0, 0) == 0
-    assert libc.prctl(set_seccomp, filtering, program, 0, 0) == 0
 
 
 def test_where_threads_cannot_have_files_each_worker_is_a_process(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ What may be forbidden is tried in a forked process first, so that it leaves this
 """
 
 import ctypes
+import errno
 import fcntl
 import ipaddress
 import os
@@ -125,7 +126,9 @@ def enter_namespace(descriptor: int) -> None:
 
 def _call(name: str, *arguments: ctypes.c_int) -> None:
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) != 0:
-        raise Forbidden(f"{name}: {os.strerror(ctypes.get_errno())}")
+        error = ctypes.get_errno()
+        used_up = "user.max_user_namespaces or user.max_net_namespaces are used up"
+        raise Forbidden(f"{name}: {used_up if error == errno.ENOSPC else os.strerror(error)}")
 
 
 def _unshare_network() -> None:

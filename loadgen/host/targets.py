@@ -98,11 +98,6 @@ def check_consent(url: str, target: Target, allowed: str | None) -> None:
 def check_addresses(plan: Plan, target: Target | None) -> None:
     """Refuse a plan whose source addresses are not on this machine, or can't reach the target; name them."""
     here = own_addresses()
-    if target is None and ipaddress.ip_address(plan.base_ip).version == 6:
-        raise Refused(
-            f"The server of our own listens at an IPv4 address, which {plan.base_ip} can't reach. Name an IPv4 address "
-            "with --base-ip, or a server at an IPv6 address with --target."
-        )
     if target is not None and not target.is_loopback and target.address[0] not in here:
         if ipaddress.ip_address(plan.base_ip).is_loopback:
             raise Refused(

@@ -1,0 +1,31 @@
+"""`python -m loadgen.isolated WISH ARGV...`: `floodtest`, started anew in a network of its own.
+
+By the time a command line is parsed numpy has threads, and a process that has some may not enter a user namespace. So
+`floodtest run` replaces itself (execve: the same process id, the same standard streams) by this module, which enters
+the network while it has one thread and then is that command again. Without ARGV it only says on stdout what network
+there would be, as JSON.
+"""
+
+import sys
+
+import msgspec
+
+from flyweight.command import run_command
+from loadgen.host.namespaces import try_to_enter
+from loadgen.host.network import Wish
+
+
+def _start() -> None:
+    wish = msgspec.json.decode(sys.argv[1], type=Wish)
+    network = try_to_enter(wish)
+    if not sys.argv[2:]:
+        print(msgspec.json.encode(network).decode())
+        return
+    sys.argv = sys.argv[2:]
+    from loadgen.cli import main  # not before now: it brings numpy and its threads
+
+    main(network)
+
+
+if __name__ == "__main__":
+    run_command("floodtest", _start)
