@@ -46,6 +46,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     latency_p50: float | None = None
     latency_p99: float | None = None
     latency_max: float | None = None
+    machine_cpu: float | None = None
+    kernel_cpu: float | None = None
+    swapped: int | None = None
 
     @property
     def kernel(self) -> int:
@@ -54,3 +57,15 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FIELDS = Sample.__struct_fields__
+
+_UNIT_OF = {
+    "seconds": ("time", "server_cpu", "client_cpu", "router_cpu", "machine_cpu", "kernel_cpu"),
+    "milliseconds": ("latency_p50", "latency_p99", "latency_max"),
+    "bytes": (
+        *("bytes", "server_private", "client_private", "mem_available", "slab", "kernel_stack", "page_tables"),
+        *("percpu", "tcp_queued", "slab_tcp", "slab_sock_inode", "slab_filp", "slab_dentry", "slab_epoll", "swapped"),
+    ),
+    "name": ("stage",),
+}
+UNITS = dict.fromkeys(FIELDS, "count") | {field: unit for unit, fields in _UNIT_OF.items() for field in fields}
+"""The unit of each field of a sample: seconds, milliseconds, bytes, count, or name for the stage."""

@@ -60,14 +60,15 @@ class Journal:
         self._stages.append({"name": stage, "start": self._now(), "end": None})
         self.write(None)
 
-    def add(self, sample: Sample) -> None:
-        """Take a sample."""
+    def add(self, sample: Sample, shown: bool = True) -> None:
+        """Take a sample, and show it to a person if it is one of those that were asked for."""
         self.samples.append(sample)
         self._record.write_sample(sample)
         if sample.latency_p50 is not None:
             planned, published = (self._ledger.total(name) for name in ("latency", "latency_published"))
             self._record.write_latency(latency.rows(planned, published))
-        self._console.sample(sample, self._planned)
+        if shown:
+            self._console.sample(sample, self._planned)
 
     def conclude(self, summary: Summary) -> None:
         """End the last stage, and write the summary down."""

@@ -55,6 +55,11 @@ QUIET_SECONDS = 2.0
 
 GUARD_SECONDS = 0.25
 
+RAMP_SHARE = 0.05
+LEAST_INTERVAL = 0.1
+"""In a ramp samples are so many seconds apart at the least, and such a share of its time so far at the most: a slope
+takes samples at different numbers of connections, and 50,000 are open within two seconds."""
+
 
 class Run:
     """One run, from the plan to the summary."""
@@ -288,17 +293,26 @@ class Run:
             )
 
     async def _sample_on(self) -> None:
-        due = time.monotonic()
+        shown = due = time.monotonic()
         while True:
-            due += self._options.interval
+            due += self._interval()
             await trio.sleep(max(0.0, due - time.monotonic()))
-            await self._sample()
+            is_shown = due - shown >= self._options.interval * 0.999
+            await self._sample(shown=is_shown)
+            shown = due if is_shown else shown
 
-    async def _sample(self, everything: bool = False) -> None:
+    def _interval(self) -> float:
+        """Return the seconds to the next sample: as asked for, but fewer early in the ramp."""
+        if self._journal.stage not in ("start", "ramp"):
+            return self._options.interval
+        lasted = time.monotonic() - self._ramp_began if self._journal.stage == "ramp" else 0.0
+        return min(self._options.interval, max(LEAST_INTERVAL, RAMP_SHARE * lasted))
+
+    async def _sample(self, everything: bool = False, shown: bool = True) -> None:
         if self._server is not None:
             self._figures = await self._server.stats() or self._figures
         sample = self._sampler.read(self._journal.stage, self._figures if self._server else None, everything)
-        self._journal.add(sample)
+        self._journal.add(sample, shown)
 
     def _client_pids(self) -> list[int]:
         return [os.getpid(), *self._crew.pids]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from analysis.samples import Sample
 from flyweight.ledger import Ledger
 from flyweight.limits import read_memory
+from flyweight.machine import read_machine
 from flyweight.memory import ProcessMeter, cpu_seconds
 from flyweight.sockets import read_slabs, read_sockets
 from loadgen import latency
@@ -33,6 +34,7 @@ class Sampler:
         self._client = ProcessMeter()
         self._server = ProcessMeter()
         self._began = time.monotonic()
+        self._before = read_machine()
         self._latency = ledger.total("latency")
 
     def read(self, stage: str, server: dict[str, Any] | None, everything: bool = False) -> Sample:
@@ -41,7 +43,7 @@ class Sampler:
         if self._server_pids is not None:
             self._server.read(self._server_pids(), everything)
         counts = count_states(self._states)
-        memory, sockets = read_memory(), read_sockets()
+        memory, sockets, machine = read_memory(), read_sockets(), read_machine()
         of_server = (
             {}
             if server is None
@@ -84,6 +86,9 @@ class Sampler:
             **of_server,
             messages=int(self._ledger.total("messages")),
             **self._latency_since(),
+            machine_cpu=round(machine.cpu - self._before.cpu, 2),
+            kernel_cpu=round(machine.kernel_cpu - self._before.kernel_cpu, 2),
+            swapped=machine.swapped,
         )
 
     def _latency_since(self) -> dict[str, Any]:
