@@ -5,6 +5,7 @@ SIGKILL, or a full disk, it reads back to the last whole sample. Fields and unit
 """
 
 import csv
+import importlib
 import io
 import json
 import os
@@ -18,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.samples import FIELDS, Sample
-from flyweight.errors import FloodtestError, Refused
+from analysis.summary import Summary
+from flyweight.errors import ExitCode, FloodtestError, Refused, UsageError
 
 FORMAT = 1
 """Version of the record; a reader refuses a newer one."""
@@ -30,6 +32,8 @@ LATENCY_FILE = "latency.csv"
 
 class RecordError(FloodtestError):
     """A folder that is no run record, or one that can't be read."""
+
+    exit_code = ExitCode.REFUSED
 
 
 class RecordWriter:
@@ -95,6 +99,35 @@ class Record:
         values = [getattr(sample, field) for sample in self.samples]
         return np.array([np.nan if value is None else value for value in values], np.float64)
 
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all fields as columns, in the file's order; `analysis.UNITS` says in what unit.
+
+        Counts and bytes that every sample has are int64, the stage is text, everything else float64 with NaN for what
+        was not read.
+        """
+        return {field: self._typed(field) for field in FIELDS}
+
+    def _typed(self, field: str) -> npt.NDArray[Any]:
+        kind = _TYPES.get(field)
+        return self.column(field) if kind is None else np.array([getattr(s, field) for s in self.samples], kind)
+
+    def frame(self, library: str = "pandas") -> Any:
+        """Return the columns as a DataFrame of pandas or polars, whichever is named; Refused where it is missing."""
+        if library not in ("pandas", "polars"):
+            raise UsageError(f"A frame is of pandas or polars, not {library!r}.")
+        try:
+            return importlib.import_module(library).DataFrame(self.columns())
+        except ImportError as error:
+            raise Refused(f"A frame of {library} needs {library}: pip install {library}") from error
+
+    @property
+    def summary(self) -> Summary | None:
+        """The summary the run ended with; None if it did not get so far, or if it can't be understood."""
+        try:
+            return msgspec.convert(self.run.get("summary"), Summary | None)
+        except msgspec.ValidationError:
+            return None
+
     def states(self) -> npt.NDArray[np.uint8]:
         """Return what became of each connection (user 1 first); the numbers are those of docs/run-record.md."""
         return np.fromfile(self.folder / "states.u8", np.uint8)
@@ -102,12 +135,20 @@ class Record:
     def latency(self) -> npt.NDArray[np.float64]:
         """Return the rows of latency.csv, shape (n, 3): milliseconds, messages from plan and from publishing."""
         file = self.folder / LATENCY_FILE
-        rows = np.loadtxt(file, delimiter=",", skiprows=1, ndmin=2) if file.exists() else np.zeros((0, 3))
-        return rows.reshape(-1, 3)
+        if not file.exists():
+            return np.zeros((0, 3))
+        try:
+            lines = file.read_text().splitlines()[1:]
+            return np.array([line.split(",") for line in lines], np.float64).reshape(-1, 3)
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{file} can't be read: {error}.") from error
 
     def ports(self) -> npt.NDArray[np.uint16]:
         """Return the source port each user really had (user 1 first); 0 for none."""
         return np.fromfile(self.folder / "ports.u16", np.dtype("<u2")).astype(np.uint16)
+
+
+_TYPES = {field.name: field.type for field in msgspec.structs.fields(Sample) if field.type in (int, str)}
 
 
 def load(folder: str | Path) -> Record:

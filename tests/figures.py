@@ -1,8 +1,9 @@
 """Samples and summaries of a run that went well, for tests that change one thing about them."""
 
+from pathlib import Path
 from typing import Any
 
-from analysis import Sample, Summary
+from analysis import Record, Sample, Summary
 from analysis.summary import Connections, Cpu, Latency, Memory, Messages, Network, Ramp, Workers
 
 MIB = 1 << 20
@@ -139,3 +140,8 @@ def summary(**changes: Any) -> Summary:
         "repeated": 0,
     }
     return Summary(**{**figures, **changes})
+
+
+def record_of(samples: list[Sample], folder: Path = Path("runs/20250615-120000"), **run: Any) -> Record:
+    """A record as it would be read back."""
+    return Record(folder, {"format": 1, **run}, samples)

@@ -2,17 +2,20 @@
 
 import json
 import math
+import sys
+import types
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import FORMAT, RecordError, RecordWriter, Sample, load
+from analysis import FORMAT, UNITS, RecordError, RecordWriter, Sample, load
 from analysis.samples import FIELDS
-from flyweight.errors import ExitCode, Refused
-from tests.figures import sample, start
+from flyweight.errors import ExitCode, Refused, UsageError
+from tests.figures import sample, start, summary
 
 SAMPLES = [start(), sample(time=1.5, stage="ramp", open=400, slab_tcp=0), sample(server_private=None, server_cpu=None)]
 
@@ -114,6 +117,44 @@ def test_columns_of_connections(folder: Path) -> None:
     assert record.ports().dtype == np.uint16
 
 
+# -- columns ---------------------------------------------------------------------------------------------------------
+
+
+def test_columns_are_typed_and_have_units(folder: Path) -> None:
+    columns = load(folder).columns()
+    assert list(columns) == list(FIELDS)
+    assert set(UNITS) == set(FIELDS)
+    assert columns["open"].dtype == np.int64
+    assert columns["open"].tolist() == [0, 400, 1000]
+    assert columns["server_private"].dtype == np.float64
+    assert columns["time"].dtype == np.float64
+    assert columns["stage"].tolist() == ["start", "ramp", "hold"]
+    assert (UNITS["server_private"], UNITS["time"], UNITS["open"]) == ("bytes", "seconds", "count")
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_frame_is_made_by_the_library_that_was_named(
+    library: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, types.SimpleNamespace(DataFrame=dict))
+    assert load(folder).frame(library)["open"].tolist() == [0, 400, 1000]
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(Refused, match=f"pip install {library}"):
+        load(folder).frame(library)
+
+
+def test_a_frame_of_another_library_is_a_usage_error(folder: Path) -> None:
+    with pytest.raises(UsageError, match="pandas or polars"):
+        load(folder).frame("spark")
+
+
+def test_the_summary_is_typed(folder: Path) -> None:
+    assert load(folder).summary is None
+    found = summary()
+    (folder / "run.json").write_text(json.dumps({"format": FORMAT, "summary": msgspec.to_builtins(found)}))
+    assert load(folder).summary == found
+
+
 # -- other formats ---------------------------------------------------------------------------------------------------
 
 
@@ -164,7 +205,7 @@ def test_a_run_that_makes_no_sense_is_named(text: str, folder: Path) -> None:
     with pytest.raises(RecordError) as caught:
         load(folder)
     assert str(folder) in str(caught.value)
-    assert caught.value.exit_code == ExitCode.FAULT
+    assert caught.value.exit_code == ExitCode.REFUSED
 
 
 @pytest.mark.parametrize("row", ["", "1.0", "x" * 10, ",".join("x" * len(FIELDS)), ",".join([""] * len(FIELDS))])
