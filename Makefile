@@ -43,7 +43,7 @@ $(DEV): requirements-dev.lock $(RUN)
 lock: $(DEV)
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	  --no-header --no-annotate --build-deps-for editable -o requirements.lock pyproject.toml
+	  --no-header --no-annotate --build-deps-for editable --extra plot --extra compare -o requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	  --no-header --no-annotate --build-deps-for editable --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 
