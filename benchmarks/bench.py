@@ -88,17 +88,8 @@ def run_floodtest(connections: int, friends: Path, out: Path, network: str) -> F
     apart = max(2.0, connections / 50_000)
     ticks = ["--tick", f"{apart}s", "--hold", f"{apart * (TICKS - 0.5)}s"]
     messages = ["--friends", str(friends), "--messages", f"{MESSAGES}/s", "--message-seconds", str(MESSAGE_SECONDS)]
-    arguments = [
-        "--json",
-        "--out",
-        str(out),
-        "--network",
-        network,
-        "--connections",
-        str(connections),
-        *ticks,
-        *messages,
-    ]
+    kind = ["--network", network, "--connections", str(connections)]
+    arguments = ["--json", "--no-report", "--out", str(out), *kind, *ticks, *messages]
     done = subprocess.run([sys.executable, "-P", "-m", "loadgen", "run", *arguments], capture_output=True, text=True)
     summary = json.loads(done.stdout or "{}")
     found = summary.get("messages")

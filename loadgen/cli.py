@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -13,7 +14,7 @@ import typer
 from analysis import FORMAT, Summary
 from flyweight.command import known_error, run_command
 from flyweight.errors import ExitCode, Refused
-from loadgen import cli_doctor, cli_net
+from loadgen import cli_analysis, cli_doctor, cli_net
 from loadgen.cli_options import takes_run_options
 from loadgen.console import open_console, render
 from loadgen.host.network import Network
@@ -34,6 +35,7 @@ EXIT_OF = {
 Fit = Annotated[bool, typer.Option("--fit", help="As many of them as this machine can hold.")]
 
 
+app.add_typer(cli_analysis.app)
 app.add_typer(cli_doctor.app)
 app.add_typer(cli_net.app, name="net")
 
@@ -50,6 +52,7 @@ def run_command_line(
     context: typer.Context,
     fit: Fit = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.html at the end.")] = False,
 ) -> None:
     """Open connections, hold them, account for each; write a run record.
 
@@ -70,6 +73,8 @@ def run_command_line(
             print(json.dumps({"format": FORMAT, "run": None, "outcome": "refused", "reasons": [str(refused)]}))
         raise
     _print(summary, as_json)
+    if not no_report:
+        cli_analysis.report_of(Path(summary.run))
     sys.exit(EXIT_OF[summary.outcome])
 
 

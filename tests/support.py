@@ -54,7 +54,7 @@ def run_here(name: str, *arguments: str, cwd: Path | str = ".") -> subprocess.Co
 
 def flood(out: Path, *arguments: str, timeout: float = 60) -> tuple[int, dict[str, Any], str]:
     """Run `floodtest run --json`; return its exit code, its summary ({} if none) and its stderr."""
-    done = run("floodtest", "run", "--json", "--out", str(out), *OURS, *arguments, timeout=timeout)
+    done = run("floodtest", "run", "--json", "--no-report", "--out", str(out), *OURS, *arguments, timeout=timeout)
     return done.returncode, json.loads(done.stdout) if done.stdout.strip() else {}, done.stderr
 
 
@@ -62,7 +62,7 @@ def flood(out: Path, *arguments: str, timeout: float = 60) -> tuple[int, dict[st
 def started(out: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """A `floodtest run --json` that is under way; killed with the block if it has not ended."""
     process = subprocess.Popen(
-        command("floodtest", "run", "--json", "--out", str(out), *OURS, *arguments),
+        command("floodtest", "run", "--json", "--no-report", "--out", str(out), *OURS, *arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -151,7 +151,10 @@ def test_stages_that_make_no_sense(tmp_path: Path, arguments: tuple[str, ...], w
 
 def test_few_files_make_many_workers(tmp_path: Path) -> None:
     process = subprocess.run(
-        command("floodtest", "run", "--json", "--out", str(tmp_path), *OURS, "--connections", "1000", "--hold", "0.3"),
+        command(
+            *("floodtest", "run", "--json", "--no-report", "--out", str(tmp_path), *OURS),
+            *("--connections", "1000", "--hold", "0.3"),
+        ),
         capture_output=True,
         text=True,
         timeout=60,
@@ -170,7 +173,7 @@ def test_where_threads_cannot_have_files_each_worker_is_a_process(tmp_path: Path
 
     arguments = ["--connections", "3000", "--hold", "2", "--tick", "0.5"]
     with subprocess.Popen(
-        command("floodtest", "run", "--json", "--out", str(tmp_path), *OURS, *arguments),
+        command("floodtest", "run", "--json", "--no-report", "--out", str(tmp_path), *OURS, *arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

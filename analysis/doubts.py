@@ -1,0 +1,119 @@
+"""Doubts: what a reader should hold against a run's figures. In: a record. Out: sentences, the gravest first. Pure."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from analysis.findings import ENDS, memory_of, rate_of, stages_of
+from analysis.record import Record
+from analysis.words import each_between, size
+
+WIDE_SHARE = 0.1
+"""An interval wider than this share of the slope, to either side, is called noisy."""
+
+WORTH = 200.0
+"""Bytes a connection under which a wide interval is of no weight."""
+
+OTHERS = 0.15
+"""Cores busy with something else, on average, that are worth a word."""
+
+
+def doubts(record: Record) -> list[str]:
+    """Return everything there is to be said against the record; nothing if all is well."""
+    return [*_of_outcome(record), *_of_memory(record), *_of_machine(record), *_of_messages(record)]
+
+
+def _of_outcome(record: Record) -> Iterator[str]:
+    summary = record.summary
+    if summary is None:
+        last = stages_of(record)[-1][0] if record.samples else "start"
+        yield f"The run has no summary: it was killed, or still goes on, in the stage {last}. What there is is shown."
+    elif summary.outcome != "ok":
+        yield f"The run ended as {summary.outcome}: {'; '.join(summary.reasons) or 'it gives no reason'}."
+    if len(record.samples) < 2:
+        yield f"There are {len(record.samples)} samples: nothing can be drawn against time."
+
+
+def _of_memory(record: Record) -> Iterator[str]:
+    if all(sample.server_private is None for sample in record.samples) and record.samples:
+        yield "The server's memory and CPU were not measured: it is not ours, and --server-pid did not name it."
+    for end, found in memory_of(record).items():
+        if found.fit is None:
+            if len(found.size):
+                yield (
+                    f"{ENDS[end]}: {len(set(found.connections.tolist()))} different numbers of connections were "
+                    "sampled, too few for a slope. A longer ramp (--rate), or a shorter --interval, has more."
+                )
+            continue
+        slope = found.fit.slope
+        half = max(slope.value - slope.low, slope.high - slope.value)
+        if half > WORTH and half > WIDE_SHARE * abs(slope.value):
+            yield f"{ENDS[end]}: the slope is uncertain, {each_between(slope)}: noise, or too short a ramp."
+    slab = [sample.slab_tcp for sample in record.samples]
+    if slab and all(value is None for value in slab):
+        yield (
+            "The kernel's figures by kind of object could not be read (/proc/slabinfo is for root); its total is from "
+            "/proc/meminfo, which counts what else the machine does as well."
+        )
+
+
+def _of_machine(record: Record) -> Iterator[str]:
+    swapped = record.column("swapped")
+    grown = np.nanmax(swapped) - swapped[0] if np.isfinite(swapped).any() else 0.0
+    if grown > 0:
+        yield f"The machine swapped {size(grown)} out in the run: that is missing in these figures."
+    others = _others(record)
+    if others is not None and others > OTHERS:
+        yield f"Something else kept {others:.1f} cores busy on average: speed and latency are the worse for it."
+    time = record.column("time")
+    interval = _option(record, "interval", 1.0)
+    late = [second - first for first, second in pairwise(time.tolist()) if second - first > 2.5 * interval]
+    if late:
+        yield (
+            f"{len(late)} samples came late, the latest {max(late):,.1f} s after the one before: the machine had no "
+            "time for them, or was stopped."
+        )
+    cores = _host(record, "cores")
+    at, busy = rate_of(record, "machine_cpu")
+    if cores and len(at) and float(np.mean(busy > 0.95 * cores)) > 0.3:
+        yield (
+            f"All {cores} cores were busy for much of the run. Both ends share this machine, so its speed is that of "
+            "both together, and not the server's alone."
+        )
+
+
+def _others(record: Record) -> float | None:
+    """Cores that neither end used, on average over the run, the kernel's interrupts included where they fell."""
+    columns = [record.column(name) for name in ("machine_cpu", "server_cpu", "client_cpu", "time")]
+    known = np.isfinite(columns).all(axis=0)
+    if known.sum() < 2:
+        return None
+    machine, server, client, seconds = (float(column[known][-1] - column[known][0]) for column in columns)
+    return (machine - server - client) / seconds if seconds > 0 else None
+
+
+def _of_messages(record: Record) -> Iterator[str]:
+    summary = record.summary
+    messages = None if summary is None else summary.messages
+    if messages is None:
+        return
+    if messages.most_behind_seconds is not None and messages.most_behind_seconds > 1:
+        yield (
+            f"Messages were published up to {messages.most_behind_seconds:,.1f} s after their time: the machine "
+            "could not carry the rate that was asked for, and latency shows the queue."
+        )
+    if messages.received < 1000:
+        yield f"Only {messages.received:,} deliveries arrived: percentiles above 99% rest on a handful of them."
+
+
+def _option(record: Record, name: str, default: float) -> float:
+    options = record.run.get("options")
+    value = options.get(name) if isinstance(options, dict) else None
+    return float(value) if isinstance(value, int | float) and value > 0 else default
+
+
+def _host(record: Record, name: str) -> int | None:
+    host = record.run.get("host")
+    value = host.get(name) if isinstance(host, dict) else None
+    return value if isinstance(value, int) else None

@@ -1,0 +1,281 @@
+"""The plots of one run. In: a `Record`, a width in inches. Out: a figure, or None where the record has too little.
+
+Each is a function of its own, listed in `PLOTS` with the title and the sentence a reader is given.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis import pictures as pic
+from analysis.findings import ENDS, Floats, MemoryFinding, memory_of, percentiles, rate_of, stages_of
+from analysis.record import Record
+from analysis.words import each, size
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MIB = pic.MIB
+
+
+def memory_by_connections(record: Record, width: float) -> "Figure | None":
+    """Draw a panel for each end: samples, and the fitted line with its steps."""
+    found = {end: finding for end, finding in memory_of(record).items() if len(set(finding.connections.tolist())) > 1}
+    if not found:
+        return None
+    across = width > 6
+    figure = pic.new_figure(width, 3.1 if across else 2.5 * len(found))
+    panels = figure.subplots(*((1, len(found)) if across else (len(found), 1)), squeeze=False).flat
+    for axes, (end, finding) in zip(panels, found.items(), strict=True):
+        _memory_panel(axes, end, finding)
+        if axes.get_subplotspec().is_first_col():
+            axes.set_ylabel("MiB")
+        if axes.get_subplotspec().is_last_row():
+            axes.set_xlabel("connections open")
+    return figure
+
+
+def _memory_panel(axes: "Axes", end: str, finding: MemoryFinding) -> None:
+    colour = pic.COLOURS[end]
+    axes.plot(finding.connections, finding.size / MIB, "o", markersize=3.5, color=colour, alpha=0.75)
+    title = f"{ENDS[end]}\n"
+    if finding.fit is None:
+        title += "too few samples for a line"
+    else:
+        at = np.linspace(0, finding.most, 400)
+        axes.plot(at, finding.fit.at(at) / MIB, color=pic.INK, linewidth=1.2)
+        title += f"{each(finding.fit.slope.value)} a connection"
+    axes.set_title(title)
+    axes.set_xlim(0, finding.most * 1.04)
+    top = float(finding.size.max()) / MIB
+    axes.set_ylim(min(0.0, float(finding.size.min()) / MIB), top * 1.08 if top > 0 else 1)
+    pic.thousands(axes, most=2 if finding.most >= 100_000 else 4)
+
+
+def memory_by_time(record: Record, width: float) -> "Figure | None":
+    """Stack what server, client and kernel have, as Ganglia did."""
+    time = record.column("time")
+    if len(time) < 2:
+        return None
+    layers = {
+        "server, user": (record.column("server_private"), "server"),
+        "client, user": (record.column("client_private"), "client"),
+        "kernel, since the start": (_kernel_growth(record), "kernel"),
+    }
+    layers = {name: layer for name, layer in layers.items() if np.isfinite(layer[0]).any()}
+    figure = pic.new_figure(width, 3.4)
+    axes = figure.subplots()
+    pic.mark_stages(axes, stages_of(record))
+    axes.stackplot(
+        time,
+        [np.nan_to_num(values) / MIB for values, _ in layers.values()],
+        labels=list(layers),
+        colors=[pic.COLOURS[end] for _, end in layers.values()],
+        edgecolor="white",
+        linewidth=0.6,
+    )
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="seconds", ylabel="MiB")
+    pic.thousands(axes)
+    pic.legend_below(figure, axes, 3 if width > 6 else 1)
+    return figure
+
+
+def _kernel_growth(record: Record) -> Floats:
+    kernel = np.array([sample.kernel for sample in record.samples], np.float64)
+    grown: Floats = np.maximum(kernel - kernel[0], 0)
+    return grown
+
+
+def connections_by_time(record: Record, width: float) -> "Figure | None":
+    """Draw how many are open, failed and closed early, and below how fast they were opened."""
+    time = record.column("time")
+    if len(time) < 2:
+        return None
+    figure = pic.new_figure(width, 4.2)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    stages = stages_of(record)
+    pic.mark_stages(above, stages)
+    pic.mark_stages(below, stages, names=False)
+    lines = (("open", pic.BLUE, "-"), ("failed", pic.VERMILION, "--"), ("closed early", pic.INK, ":"))
+    for name, colour, dash in lines:
+        above.plot(time, record.column(name.replace(" ", "_")), color=colour, linestyle=dash, label=name)
+    above.set_ylim(bottom=0)
+    above.set_ylabel("connections")
+    ramp = [*(sample.time for sample in record.samples if sample.stage == "ramp")]
+    at, rate = rate_of(record, "open")
+    shown = (at <= ramp[-1] + 1) & (rate >= 0) if ramp else np.zeros(len(at), bool)
+    below.plot(at[shown], rate[shown], color=pic.BLUE, marker="o", markersize=2.5)
+    below.set_ylim(bottom=0)
+    below.set(xlabel="seconds", ylabel="opened a second")
+    for axes in (above, below):
+        pic.thousands(axes, most=5)
+    pic.legend_below(figure, above, 3)
+    return figure
+
+
+CPU_APART = 0.45
+"""Seconds between samples whose CPU is told: it is counted in hundredths of a second, and read a process at a time."""
+
+
+def cpu_by_time(record: Record, width: float) -> "Figure | None":
+    """Draw how many cores each end, the router, and the kernel under all of it kept busy."""
+    lines = (
+        ("machine_cpu", "whole machine", "#888888", "-"),
+        ("kernel_cpu", "of it the kernel", pic.GREEN, (0, (5, 2))),
+        ("server_cpu", "server", pic.BLUE, "-"),
+        ("client_cpu", "client", pic.VERMILION, (0, (5, 2, 1, 2))),
+        ("router_cpu", "router (in the server)", pic.PURPLE, (0, (1, 1.2))),
+    )
+    drawn = [(*rate_of(record, field, apart=CPU_APART), *look) for field, *look in lines]
+    if not any(len(at) > 1 for at, *_ in drawn):
+        return None
+    figure = pic.new_figure(width, 3.4)
+    axes = figure.subplots()
+    pic.mark_stages(axes, stages_of(record))
+    for at, rate, name, colour, dash in drawn:
+        if len(at) > 1:
+            axes.plot(at, np.maximum(rate, 0), color=colour, linestyle=dash, label=name)
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="seconds", ylabel="cores busy")
+    pic.thousands(axes)
+    pic.legend_below(figure, axes, 5 if width > 6 else 2)
+    return figure
+
+
+def messages_by_time(record: Record, width: float) -> "Figure | None":
+    """Draw what is read a second: chunks of the ramp and of ticks, deliveries of messages, and messages published."""
+    at, chunks = rate_of(record, "chunks")
+    if len(at) < 2:
+        return None
+    figure = pic.new_figure(width, 3.4)
+    axes = figure.subplots()
+    pic.mark_stages(axes, stages_of(record))
+    axes.plot(at, np.maximum(chunks, 0), color=pic.SKY, label="chunks read, welcomes and ticks too")
+    for field, name, colour, dash in (
+        ("messages", "deliveries read", pic.BLUE, (0, (5, 2))),
+        ("server_messages", "messages published", pic.VERMILION, (0, (1, 1.2))),
+    ):
+        at, rate = rate_of(record, field)
+        if len(at) > 1 and rate.max(initial=0) > 0:
+            axes.plot(at, np.maximum(rate, 0), color=colour, linestyle=dash, label=name)
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="seconds", ylabel="a second")
+    pic.thousands(axes)
+    pic.legend_below(figure, axes, 3 if width > 6 else 1)
+    return figure
+
+
+NINES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
+
+
+def latency_by_percentile(record: Record, width: float) -> "Figure | None":
+    """Draw milliseconds against the share of messages; each tick to the right leaves a tenth of those before."""
+    total = record.latency()[:, 1].sum() if len(record.latency()) else 0
+    if not total:
+        return None
+    figure = pic.new_figure(width, 3.4)
+    axes = figure.subplots()
+    last = draw_latency(axes, record, 1, pic.BLUE, "-", "from the planned time")
+    draw_latency(axes, record, 2, pic.ORANGE, (0, (5, 2)), "uncorrected: from the publishing")
+    label_nines(axes, last)
+    pic.legend_below(figure, axes, 2 if width > 6 else 1)
+    return figure
+
+
+def draw_latency(axes: "Axes", record: Record, column: int, colour: str, dash: object, label: str) -> float:
+    """Draw one line, up to the share that a single message is of all; return where it ends."""
+    rows = record.latency()
+    total = float(rows[:, column].sum()) if len(rows) else 0.0
+    if not total:
+        return 0.0
+    last = max(1.0, float(np.log10(total)))
+    at = np.linspace(0, last, 300)
+    values = percentiles(record, 1 - 10.0**-at, column)
+    assert values is not None
+    axes.plot(at, values, color=colour, linestyle=dash, label=label)
+    return last
+
+
+def label_nines(axes: "Axes", last: float) -> None:
+    shares = [share for share in NINES if -np.log10(1 - share) <= last]
+    axes.set_xlim(0, last)
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="share of the messages that took no longer", ylabel="milliseconds")
+    pic.thousands(axes, "y")
+    axes.set_xticks([-np.log10(1 - share) for share in shares], [f"{share * 100:g}%" for share in shares])
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture of a report: its file's name, what it is called, and what is to be seen."""
+
+    name: str
+    title: str
+    draw: Callable[[Record, float], "Figure | None"]
+    sentence: Callable[[Record], str]
+
+
+def _say_memory(record: Record) -> str:
+    parts = [
+        f"{ENDS[end]}: {each(found.fit.slope.value)} for each more{_before(end, found.fit.fixed.value)}"
+        for end, found in memory_of(record).items()
+        if found.fit is not None
+    ]
+    said = "; ".join(parts) or "There are too few samples at different numbers of connections for a line"
+    jumps = "Jumps, as when a worker begins, are kept apart from the slope."
+    return f"Dots are samples of the ramp, the line is the fit. {said[0].upper()}{said[1:]}. {jumps}"
+
+
+def _before(end: str, fixed: float) -> str:
+    return "" if end == "kernel" else f", {size(fixed)} before the first"
+
+
+def _say_connections(record: Record) -> str:
+    last = max(record.samples, key=lambda sample: (sample.open, -sample.time))
+    ends = f"{last.failed:,} had failed and {last.closed_early:,} had closed early by then."
+    return f"{last.open:,} connections were open at once, {last.time:,.1f} s after the first sample; {ends}"
+
+
+def _say_time(record: Record) -> str:
+    known = [sample.kernel + sample.client_private + (sample.server_private or 0) for sample in record.samples]
+    most = size(max(known) - record.samples[0].kernel)
+    return f"At the most {most} were in use, by both ends and by the kernel beyond what it had at the start."
+
+
+def _say_cpu(record: Record) -> str:
+    cores = record.run.get("host", {}).get("cores") if isinstance(record.run.get("host"), dict) else None
+    of = f" This machine has {cores}." if isinstance(cores, int) else ""
+    return f"Each line is how many cores were busy on average since the sample before.{of} The ends share them."
+
+
+def _say_messages(record: Record) -> str:
+    _, rate = rate_of(record, "messages")
+    if rate.max(initial=0) > 0:
+        return f"Up to {rate.max():,.0f} deliveries of messages were read a second."
+    _, chunks = rate_of(record, "chunks")
+    return f"No messages; up to {chunks.max(initial=0):,.0f} chunks, welcomes and ticks, were read a second."
+
+
+def _say_latency(record: Record) -> str:
+    found = percentiles(record, np.array([0.5, 0.99, 1.0]))
+    assert found is not None
+    middle, most, last = found
+    return (
+        f"Half of the messages took up to {middle:,.1f} ms from their planned time, 99% up to {most:,.1f}, the slowest "
+        f"{last:,.1f}. Each mark to the right leaves a tenth of the messages. The uncorrected line is what a generator "
+        "would claim that waits for the server."
+    )
+
+
+PLOTS = (
+    Plot("memory-by-connections", "Memory against connections", memory_by_connections, _say_memory),
+    Plot("memory-by-time", "Memory against time", memory_by_time, _say_time),
+    Plot("connections-by-time", "Connections against time", connections_by_time, _say_connections),
+    Plot("cpu-by-time", "CPU", cpu_by_time, _say_cpu),
+    Plot("messages-by-time", "Messages and deliveries", messages_by_time, _say_messages),
+    Plot("latency-by-percentile", "Latency", latency_by_percentile, _say_latency),
+)

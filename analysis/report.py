@@ -1,0 +1,283 @@
+"""The report of a run: one page, and its plots as files. In: a `Record`. Out: `report.html` and `plots/*.svg`, `*.png`.
+
+What a record has too little for is left out, with a word why; what is wrong with it is listed as doubts. The page loads
+nothing and needs no scripts. Refused without matplotlib, or where nothing may be written. Takes some 5 seconds.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from analysis import pictures as pic
+from analysis.doubts import doubts
+from analysis.files import write_whole
+from analysis.findings import ENDS, MILLION, MemoryFinding, memory_of
+from analysis.history import HISTORY
+from analysis.page import Html, join, page, picture, table, tag
+from analysis.plots import PLOTS, Plot
+from analysis.record import Record
+from analysis.words import NOT_MEASURED, each, each_between, number, size, size_between
+
+REPORT_FILE = "report.html"
+PLOTS_FOLDER = "plots"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A plot as the page has it."""
+
+    plot: Plot
+    wide: bytes
+    narrow: bytes
+
+
+def write_report(record: Record, out: Path | None = None) -> Path:
+    """Write the report into a folder, the run's own by default; return the page's path."""
+    out = record.folder if out is None else out
+    with pic.style():
+        drawn = [done for plot in PLOTS if (done := _draw(record, plot, out)) is not None]
+    path = out / REPORT_FILE
+    write_whole(path, render(record, drawn))
+    return path
+
+
+def _draw(record: Record, plot: Plot, out: Path) -> Drawn | None:
+    """Draw a plot for both widths, and write it as files; None where the record has too little for it."""
+    wide, narrow = (plot.draw(record, width) for width in (pic.WIDE, pic.NARROW))
+    if wide is None or narrow is None:
+        return None
+    done = Drawn(plot, pic.as_svg(wide), pic.as_svg(narrow))
+    write_whole(out / PLOTS_FOLDER / f"{plot.name}.svg", done.wide)
+    pic.write_png(out / PLOTS_FOLDER / f"{plot.name}.png", wide)
+    return done
+
+
+def render(record: Record, drawn: list[Drawn]) -> bytes:
+    """Write the page."""
+    memory = memory_of(record)
+    content: list[object] = [
+        tag("h1", f"floodtest run {record.folder.name}"),
+        _about(record),
+        _lead(record, memory),
+        tag("h2", "What one connection costs"),
+        _costs(memory),
+        _history(memory),
+        *_predicted(record, memory),
+        *(_section(record, done) for done in drawn),
+        *_left_out(drawn),
+        *_messages(record),
+        *_ticks(record),
+        tag("h2", "What to doubt"),
+        _doubts(record),
+        tag("h2", "The run"),
+        *_run(record),
+    ]
+    return page(f"floodtest run {record.folder.name}", *content)
+
+
+def _about(record: Record) -> Html:
+    summary = record.summary
+    outcome = "no summary" if summary is None else summary.outcome
+    host = _mapping(record.run.get("host"))
+    told = [host.get("system"), f"{host['cores']} cores" if "cores" in host else None, _bytes_of(host.get("memory"))]
+    return tag(
+        "p",
+        tag("span", outcome, class_="" if outcome == "ok" else "bad"),
+        " · ",
+        " · ".join(str(part) for part in told if part),
+        class_="quiet",
+    )
+
+
+def _bytes_of(value: Any) -> str | None:
+    return size(value) if isinstance(value, int | float) else None
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _lead(record: Record, memory: dict[str, MemoryFinding]) -> Html:
+    """Say the answer in a sentence or two."""
+    fitted = {end: found.fit for end, found in memory.items() if found.fit is not None}
+    most = max((found.most for found in memory.values()), default=0)
+    if not most:
+        return tag("p", "No connection was open in any sample: there is nothing to say about its cost.", class_="lead")
+    if not fitted:
+        return tag("p", f"{most:,.0f} connections were open at once.", class_="lead")
+    said = [f"{each_between(fit.slope)} {WHOSE[end]}" for end, fit in fitted.items()]
+    million = sum(estimate.value for found in memory.values() if (estimate := found.at(MILLION)) is not None)
+    beyond = "" if most >= MILLION else f" (this run reached {most:,.0f}: the rest is the line, continued)"
+    return tag(
+        "p",
+        f"One more connection costs {_listed(said)}. ",
+        f"A million would take {size(million)} in all, both ends and the kernel{beyond}.",
+        class_="lead",
+    )
+
+
+WHOSE = {"server": "of the server's memory", "client": "of the client's", "kernel": "of the kernel's for both ends"}
+
+
+def _listed(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _costs(memory: dict[str, MemoryFinding]) -> Html:
+    head = ("", "one more connection", "before the first", "all of it, at the most open", "for a million")
+    rows = [(ENDS[end], *_cost(found)) for end, found in memory.items()]
+    caption = "In brackets the 95% interval of the fit. The kernel counts from before the ramp, both ends together."
+    return table(head, rows, caption)
+
+
+def _cost(found: MemoryFinding) -> tuple[str, str, str, str]:
+    measured = NOT_MEASURED
+    if found.measured is not None:
+        measured = f"{each(found.measured.value)} each, {found.most:,.0f} open"
+    if found.fit is None:
+        return "no fit", "no fit", measured, "no fit"
+    million, fixed = found.at(MILLION), found.fit.fixed
+    assert million is not None
+    return each_between(found.fit.slope), size_between(fixed), measured, size_between(million)
+
+
+def _history(memory: dict[str, MemoryFinding]) -> Html:
+    """Set the server's end beside 2008's: its own memory, and half of what the kernel has for both ends."""
+    server, kernel = memory["server"].measured, memory["kernel"].measured
+    user = None if server is None else server.value
+    half = None if kernel is None else kernel.value / 2
+    both = None if user is None or half is None else user + half
+    rows = [("this run, server end", each(user), each(half), each(both), _million(both))]
+    rows += [
+        (name, each(part[0]), each(part[1]), each(sum(part)), _million(sum(part))) for name, part in HISTORY.items()
+    ]
+    head = ("server, all included", "user memory", "kernel", "a connection", "for a million")
+    caption = (
+        "2008: Richard Jones, A Million-user Comet Application with Mochiweb. Half of the kernel's is the server's."
+    )
+    return table(head, rows, caption)
+
+
+def _million(each_one: float | None) -> str:
+    return NOT_MEASURED if each_one is None else size(each_one * MILLION)
+
+
+def _predicted(record: Record, memory: dict[str, MemoryFinding]) -> Iterator[Html]:
+    """Set the prediction, where the record has one, beside what was measured at the most connections."""
+    predicted = _mapping(record.run.get("prediction"))
+    kernel = _mapping(predicted.get("kernel"))
+    told = {"server": predicted.get("server_user"), "client": predicted.get("client_user"), "kernel": kernel or None}
+    rows = []
+    for end, value in told.items():
+        found = memory[end]
+        expected = sum(v for v in value.values() if isinstance(v, int | float)) if isinstance(value, dict) else value
+        if not isinstance(expected, int | float) or found.measured is None:
+            continue
+        measured = found.measured.value * found.most
+        ratio = f"{measured / expected:.2f}" if expected else ""
+        rows.append((ENDS[end], size(expected), size(measured), ratio))
+    if rows:
+        yield tag("h2", "Predicted and measured")
+        yield tag("p", "What all planned connections were expected to take, and what the most that were open took.")
+        yield table(("", "predicted", "measured", "measured / predicted"), rows)
+
+
+def _section(record: Record, done: Drawn) -> Html:
+    sentence = done.plot.sentence(record)
+    return join(
+        [
+            tag("h2", done.plot.title),
+            tag("p", sentence),
+            picture(done.wide, done.narrow, f"{done.plot.title}. {sentence}"),
+        ]
+    )
+
+
+def _left_out(drawn: list[Drawn]) -> Iterator[Html]:
+    there = {done.plot.name for done in drawn}
+    missing = [plot.title for plot in PLOTS if plot.name not in there]
+    if missing:
+        yield tag("p", f"Not drawn, because the record has nothing to draw: {', '.join(missing)}.", class_="quiet")
+
+
+def _messages(record: Record) -> Iterator[Html]:
+    summary = record.summary
+    messages = None if summary is None else summary.messages
+    if messages is None:
+        return
+    rows = [
+        (name, *(number(value) for value in msgspec.structs.astuple(latency)))
+        for name, latency in (
+            ("from the planned time", messages.latency_ms),
+            ("uncorrected", messages.uncorrected_latency_ms),
+        )
+        if latency is not None
+    ]
+    if rows:
+        yield table(("milliseconds", "50%", "90%", "99%", "99.9%", "slowest"), rows)
+    counts = (
+        ("published", f"{messages.published:,} of {messages.planned:,} planned"),
+        ("deliveries", f"{messages.received:,} of {messages.expected:,} expected"),
+        ("lost, duplicated", f"{messages.lost:,}, {messages.duplicated:,}"),
+        ("a second", number(messages.per_second)),
+    )
+    yield table(("", "messages"), counts, kind="words")
+
+
+def _ticks(record: Record) -> Iterator[Html]:
+    summary = record.summary
+    if summary is None or not summary.ticks:
+        return
+    rows = [
+        (f"{tick.number}", number(tick.sent), f"{tick.received:,}", f"{tick.seconds:,.2f}", number(tick.per_second))
+        for tick in summary.ticks
+    ]
+    caption = "A tick is one message to every connection."
+    yield table(("tick", "sent", "received", "seconds", "deliveries a second"), rows, caption)
+
+
+def _doubts(record: Record) -> Html:
+    found = doubts(record)
+    if not found:
+        return tag("p", "Nothing in the record speaks against these figures.")
+    return tag("ul", *(tag("li", doubt) for doubt in found), class_="doubts")
+
+
+def _run(record: Record) -> Iterator[Html]:
+    command = record.run.get("command")
+    if isinstance(command, str):
+        yield tag("p", tag("code", command))
+    summary = record.summary
+    if summary is not None:
+        c = summary.connections
+        failed = ", ".join(f"{count:,} {name}" for name, count in c.failed.items())
+        yield table(
+            ("", "connections"),
+            (
+                ("planned", f"{c.planned:,}"),
+                ("opened", f"{c.opened:,}, {number(summary.ramp.per_second)} a second"),
+                ("failed", f"{sum(c.failed.values()):,}{f': {failed}' if failed else ''}"),
+                ("closed early", f"{c.closed_early:,}"),
+                ("not reached", f"{c.not_reached:,}"),
+            ),
+            kind="words",
+        )
+    facts = [
+        (str(name), _fact(value))
+        for part in ("options", "host", "versions")
+        for name, value in _mapping(record.run.get(part)).items()
+        if value is not None
+    ]
+    if facts:
+        yield table(("option or fact", "value"), facts, kind="words")
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {inner}" for name, inner in value.items())
+    return str(value)

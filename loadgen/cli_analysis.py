@@ -1,0 +1,62 @@
+"""`floodtest report` and `floodtest compare`: what run records show. They open no connection."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from flyweight.errors import FloodtestError, Refused
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("report")
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run record.")],
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where it goes.  [default: the run's]")] = None,
+) -> None:
+    """Write report.html, one page that needs nothing else, and plots/*.svg and *.png."""
+    from analysis import load
+    from analysis.report import write_report
+
+    print(write_report(load(run), out))
+
+
+@app.command("compare")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run records; the first is the base.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write compare.html and its plots there as well.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Compare even what is not alike.")] = False,
+) -> None:
+    """Set runs beside each other: bytes a connection, speed, latency, CPU, lines of code; ratios to the first."""
+    from analysis import load
+    from analysis.compare import compare as compare_records
+    from analysis.compare import render
+    from analysis.compare_page import write_page
+
+    comparison = compare_records([load(run) for run in runs], force)
+    page = None if html is None else write_page(comparison, html)
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(comparison.table)))
+    else:
+        print(render(comparison))
+    if page is not None:
+        print(page, file=sys.stderr)
+
+
+def report_of(folder: Path) -> None:
+    """Write the report at the end of a run and say where it is, or in a sentence why there is none."""
+    try:
+        from analysis import load
+        from analysis.report import write_report
+
+        print(f"report: {write_report(load(folder))}", file=sys.stderr)
+    except FloodtestError as error:
+        remedy = f" The record is whole; later: floodtest report {folder}" if isinstance(error, Refused) else ""
+        print(f"There is no report: {error}{remedy}", file=sys.stderr)

@@ -1,0 +1,370 @@
+"""analysis.report: a page and plots of whatever a record has, and a clear word about what it has not."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from analysis import Record, RecordWriter, Sample, load
+from analysis.doubts import doubts
+from analysis.plots import PLOTS
+from analysis.report import render, write_report
+from flyweight.errors import Refused
+from tests.figures import MIB, connections, messages, record_of, sample, start, summary
+from tests.support import run
+
+EXAMPLE = Path(__file__).parent.parent / "analysis/notebooks/example-run"
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would load, run or show, and whether elements are closed in order."""
+
+    VOID = ("meta", "link", "source", "img")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.elements: list[str] = []
+        self.text: list[str] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        assert not [name for name, _ in attributes if name.startswith("on")]
+        self.addresses += [value or "" for name, value in attributes if name in ("src", "href", "srcset")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.text.append(data)
+
+
+def read(path: Path) -> Reader:
+    return Reader(path.read_text())
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """Copy the recorded run that ships with the project."""
+    return Path(shutil.copytree(EXAMPLE, tmp_path / "example-run"))
+
+
+def ramp(count: int = 20, stop: int = 1000) -> list[Sample]:
+    """Samples of a start and a ramp, 2 KiB a connection at the server."""
+    steps = [stop * at // count for at in range(1, count + 1)]
+    rows = [
+        sample(time=at, stage="ramp", open=opened, not_reached=stop - opened, server_private=15 * MIB + 2048 * opened)
+        for at, opened in enumerate(steps, 1)
+    ]
+    return [start(), *rows]
+
+
+def written(folder: Path, samples: list[Sample], **record: Any) -> Path:
+    writer = RecordWriter(folder, "one")
+    writer.write_run({"command": "floodtest run", "summary": None, **record})
+    for row in samples:
+        writer.write_sample(row)
+    writer.close()
+    return writer.folder
+
+
+def text_of(record: Record) -> str:
+    return " ".join(Reader(render(record, []).decode()).text)
+
+
+# -- a whole run -----------------------------------------------------------------------------------------------------
+
+
+def test_a_report_is_one_page_that_loads_nothing_and_runs_nothing(example: Path) -> None:
+    path = write_report(load(example))
+    page = read(path)
+    assert path == example / "report.html"
+    assert not {"script", "iframe", "object", "embed", "form"} & set(page.elements)
+    assert all(address.startswith("data:") for address in page.addresses)
+    assert page.elements.count("img") == len(PLOTS)
+
+
+def test_every_plot_is_a_picture_in_a_file_of_its_own(example: Path) -> None:
+    write_report(load(example))
+    assert {path.stem for path in (example / "plots").iterdir()} == {plot.name for plot in PLOTS}
+    for plot in PLOTS:
+        assert (example / f"plots/{plot.name}.png").read_bytes().startswith(b"\x89PNG")
+        assert ET.parse(example / f"plots/{plot.name}.svg").getroot().tag.endswith("svg")
+
+
+def test_each_plot_has_a_sentence_that_says_what_is_to_be_seen(example: Path) -> None:
+    record = load(example)
+    for plot in PLOTS:
+        assert plot.sentence(record).endswith(".")
+        assert len(plot.sentence(record)) > 40
+
+
+def test_a_report_can_go_elsewhere(example: Path, tmp_path: Path) -> None:
+    done = run("floodtest", "report", str(example), "--out", str(tmp_path / "a" / "b"))
+    assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "a" / "b" / "report.html"))
+    assert not (example / "report.html").exists()
+
+
+def test_the_same_record_makes_the_same_page(example: Path, tmp_path: Path) -> None:
+    pages = [write_report(load(example), tmp_path / name).read_bytes() for name in ("a", "b")]
+    assert pages[0] == pages[1]
+
+
+def test_the_answer_is_in_words_and_units_a_person_reads(tmp_path: Path) -> None:
+    text = text_of(load(written(tmp_path, ramp(), summary=msgspec.to_builtins(summary()))))
+    assert "One more connection costs 2.05 KB (2.0" in text
+    assert "A million would take 1.9 GiB" in text
+    assert "2008, mochiweb" in text
+    assert "38.00 KB" in text
+    assert "35.4 GiB" in text
+    assert "1,054,000" in text
+
+
+def test_a_prediction_is_set_beside_what_was_measured() -> None:
+    predicted = {"client_user": 10 * MIB, "server_user": 34 * MIB, "kernel": {"sockets": 5 * MIB, "files": 5 * MIB}}
+    text = text_of(record_of([start(), sample(server_private=17 * MIB)], prediction=predicted))
+    assert "Predicted and measured" in text
+    assert "34 MiB" in text
+    assert "0.50" in text
+    assert "Predicted and measured" not in text_of(record_of([start(), sample()]))
+
+
+@pytest.mark.parametrize("prediction", [None, 17, [], {"kernel": 3}, {"server_user": None}, {"server_user": "much"}])
+def test_a_prediction_that_makes_no_sense_is_passed_over(prediction: Any) -> None:
+    assert "Predicted and" not in text_of(record_of([start(), sample()], prediction=prediction))
+
+
+# -- what may be in a record ------------------------------------------------------------------------------------------
+
+HOSTILE = "</style><script>alert(1)</script>\"'><img src=x onerror=alert(2)>&lt;\x00\x1b\ud800"
+
+
+def test_whatever_a_record_says_is_text(tmp_path: Path) -> None:
+    found = summary(
+        outcome="shortfall",
+        reasons=[HOSTILE],
+        connections=connections(failed={HOSTILE: 3}),
+        messages=messages(),
+    )
+    record = record_of(
+        ramp(),
+        tmp_path / "<b>run</b>",
+        command=HOSTILE,
+        options={"target": HOSTILE, HOSTILE: {HOSTILE: [HOSTILE]}},
+        host={"system": HOSTILE, "cores": HOSTILE},
+        versions={"floodtest": HOSTILE},
+        summary=msgspec.to_builtins(found),
+    )
+    page = Reader(render(record, []).decode())
+    assert not {"script", "img", "b"} & set(page.elements)
+    assert "".join(page.text).count("<script>alert(1)</script>") >= 6
+    assert "\x00" not in "".join(page.text)
+
+
+@pytest.mark.parametrize("value", [None, 17, "text", [], {}])
+@pytest.mark.parametrize("key", ["options", "host", "versions", "summary", "stages", "command"])
+def test_a_part_of_another_kind_is_passed_over(key: str, value: Any) -> None:
+    assert "What to doubt" in text_of(record_of(ramp(), **{key: value}))
+
+
+# -- partial records -------------------------------------------------------------------------------------------------
+
+
+def report_of(folder: Path) -> str:
+    """Write a report by the command line, and return its text."""
+    done = run("floodtest", "report", str(folder))
+    assert done.returncode == 0, done.stderr
+    return " ".join(read(folder / "report.html").text)
+
+
+def test_a_record_cut_off_mid_line_has_a_report_of_what_there_is(example: Path) -> None:
+    samples = example / "samples.csv"
+    samples.write_bytes(samples.read_bytes()[:-37])
+    run_file = json.loads((example / "run.json").read_text())
+    (example / "run.json").write_text(json.dumps({**run_file, "summary": None}))
+    assert "it was killed, or still goes on" in report_of(example)
+
+
+def test_a_record_without_messages_has_no_latency(tmp_path: Path) -> None:
+    folder = written(tmp_path, [*ramp(), sample(time=30)])
+    text = report_of(folder)
+    assert "nothing to draw: Latency" in text
+    assert not (folder / "plots/latency-by-percentile.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        ([], "There are 0 samples"),
+        ([start()], "There are 1 samples"),
+        ([start(), sample(stage="ramp", open=0)], "No connection was open"),
+        (ramp()[:3], "too few for a slope"),
+        (ramp()[:9], "in the stage ramp"),
+    ],
+)
+def test_a_run_that_ended_early_has_a_partial_report(samples: list[Sample], words: str, tmp_path: Path) -> None:
+    assert words in report_of(written(tmp_path, samples))
+
+
+def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
+    found = summary(outcome="interrupted", reasons=["interrupted in the ramp"])
+    text = report_of(written(tmp_path, ramp(10), summary=msgspec.to_builtins(found)))
+    assert "The run ended as interrupted: interrupted in the ramp." in text
+
+
+# -- what can't be reported ------------------------------------------------------------------------------------------
+
+
+def refused(*arguments: str) -> str:
+    done = run("floodtest", "report", *arguments)
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_a_folder_that_is_no_record_is_named(tmp_path: Path) -> None:
+    assert f"{tmp_path} is no run record: it has no run.json." in refused(str(tmp_path))
+
+
+def test_a_record_of_a_newer_format_is_refused(example: Path) -> None:
+    (example / "run.json").write_text(json.dumps({"format": 99}))
+    assert "newer" in refused(str(example))
+
+
+def test_a_latency_file_that_makes_no_sense_is_named(example: Path) -> None:
+    (example / "latency.csv").write_text("milliseconds,planned,published\n1,2\n")
+    assert "latency.csv can't be read" in refused(str(example))
+
+
+def test_where_nothing_may_be_written_that_is_said(example: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    line = refused(str(example), "--out", str(tmp_path / "file"))
+    assert "Can't write" in line
+    assert "--out" in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_named(example: Path) -> None:
+    example.chmod(0o500)
+    assert "Permission denied" in refused(str(example))
+
+
+WITHOUT = "import sys; sys.modules['matplotlib'] = None; from loadgen.cli import main; main()"
+
+
+def test_without_matplotlib_a_sentence_says_what_to_install(example: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT, "report", str(example)], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr == "floodtest: Pictures need matplotlib: pip install 'floodtest[plot]'.\n"
+
+
+# -- at the end of a run ---------------------------------------------------------------------------------------------
+
+FEW = ("run", "--connections", "200", "--hold", "0.2", "--out")
+
+
+def test_a_run_ends_with_its_report(tmp_path: Path) -> None:
+    done = run("floodtest", *FEW, str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (page,) = tmp_path.glob("*/report.html")
+    assert f"report: {page}" in done.stderr
+    assert "200" in " ".join(read(page).text)
+
+
+def test_a_run_without_a_report(tmp_path: Path) -> None:
+    done = run("floodtest", *FEW, str(tmp_path), "--no-report")
+    assert (done.returncode, "report:" in done.stderr) == (0, False)
+    assert not list(tmp_path.glob("*/report.html"))
+
+
+def test_a_run_without_matplotlib_keeps_its_record_and_its_exit_code(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT, *FEW, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0
+    (folder,) = tmp_path.iterdir()
+    assert done.stderr.splitlines()[-1] == (
+        "There is no report: Pictures need matplotlib: pip install 'floodtest[plot]'. "
+        f"The record is whole; later: floodtest report {folder}"
+    )
+    assert load(folder).summary is not None
+
+
+# -- doubts ----------------------------------------------------------------------------------------------------------
+
+
+def doubts_about(samples: list[Sample], **record: Any) -> str:
+    return "\n".join(doubts(record_of(samples, **record)))
+
+
+def test_a_quiet_run_has_no_doubts() -> None:
+    slabs = {"slab_tcp": 1, "machine_cpu": 1.0, "server_cpu": 0.5, "client_cpu": 0.5, "swapped": 0}
+    rows = [msgspec.structs.replace(row, **slabs) for row in ramp()]
+    assert doubts(record_of(rows, summary=msgspec.to_builtins(summary()), host={"cores": 2})) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"swapped": 300 * MIB}, "swapped 300 MiB out"),
+        ({"machine_cpu": 900.0}, "Something else kept"),
+        ({"time": 100.0}, "1 samples came late"),
+    ],
+)
+def test_what_disturbed_the_machine_is_said(changes: dict[str, Any], words: str) -> None:
+    rows = [msgspec.structs.replace(row, machine_cpu=2.0, swapped=0) for row in ramp()]
+    assert words in doubts_about(
+        [*rows, msgspec.structs.replace(rows[-1], **{"time": 21.0, "stage": "hold", **changes})]
+    )
+
+
+def test_noise_is_said() -> None:
+    rows = ramp()
+    noise = np.random.default_rng(5).normal(0, 3 * MIB, len(rows)).astype(int).tolist()
+    noisy = [
+        msgspec.structs.replace(row, server_private=(row.server_private or 0) + off)
+        for row, off in zip(rows, noise, strict=True)
+    ]
+    assert "the slope is uncertain" in doubts_about(noisy)
+
+
+def test_a_server_that_was_not_measured_is_said() -> None:
+    rows = [msgspec.structs.replace(row, server_private=None, server_cpu=None) for row in ramp()]
+    assert "--server-pid" in doubts_about(rows)
+    assert "not measured" in text_of(record_of(rows))
+
+
+def test_a_figure_of_the_kernel_that_could_not_be_read_is_said() -> None:
+    assert "/proc/slabinfo is for root" in doubts_about(ramp())
+
+
+def test_messages_behind_their_plan_are_said() -> None:
+    found = summary(messages=messages(most_behind_seconds=5.5, received=12))
+    said = doubts_about(ramp(), summary=msgspec.to_builtins(found))
+    assert "5.5 s after their time" in said
+    assert "Only 12 deliveries" in said
+
+
+def test_words_of_the_command_line(tmp_path: Path) -> None:
+    shown = run("floodtest", "report", "--help").stdout
+    assert "report.html" in shown
+    assert "--out" in shown
+
+
+def test_without_permission_to_write_refused_is_raised(example: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Refused, match="Can't write"):
+        write_report(load(example), tmp_path / "file" / "below")
