@@ -1,0 +1,63 @@
+"""Lines of code of the server that a run was against, by pygount, an extra. Pure but for reading the source.
+
+Counted are the module its fronts run and every module of the server's package that it imports, in turn; blank lines,
+comments and docstrings are not. None where pygount is missing, or the server is not ours.
+"""
+
+import ast
+import importlib.util
+from pathlib import Path
+
+from analysis.record import Record
+
+PACKAGE = "server_under_test"
+FRONTS = {"columns": "front", "tasks": "tasks"}
+"""The module that a front of each model runs."""
+
+
+def lines_of_code(record: Record) -> float | None:
+    """Count the bundled server's code for the model of a run."""
+    options = record.run.get("options")
+    if not isinstance(options, dict) or options.get("target") is not None:
+        return None
+    module = FRONTS.get(str(options.get("model") or "columns"))
+    folder = _folder()
+    if module is None or folder is None or not (folder / f"{module}.py").exists():
+        return None
+    return count(sources(folder, module))
+
+
+def _folder() -> Path | None:
+    found = importlib.util.find_spec(PACKAGE)
+    return Path(found.origin).parent if found is not None and found.origin is not None else None
+
+
+def sources(folder: Path, module: str) -> list[Path]:
+    """Return a module's file and those of all modules of its package that it imports, in turn."""
+    found: set[Path] = set()
+    left = [module]
+    while left:
+        path = folder / f"{left.pop()}.py"
+        if path.exists() and path not in found:
+            found.add(path)
+            left += _imported(path, folder.name)
+    return sorted(found)
+
+
+def _imported(path: Path, package: str) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == package:
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
+            names.append((node.module or "").split(".")[1])
+    return names
+
+
+def count(paths: list[Path]) -> float | None:
+    """Count lines of code, or None without pygount."""
+    try:
+        from pygount import SourceAnalysis
+    except ImportError:
+        return None
+    return float(sum(SourceAnalysis.from_file(str(path), "server").code_count for path in paths))

@@ -1,0 +1,229 @@
+"""Comparison: run records beside each other. In: two records or more. Out: a table, its page and overlaid plots.
+
+Each figure has its ratio to the first run's, and is called not significant where both uncertainties explain the
+difference (95%). Records of different formats or hosts are refused unless forced: their ratios would be of the hosts.
+"""
+
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from analysis.code import lines_of_code
+from analysis.findings import ENDS, mean_of, memory_of, percentiles, rate_of
+from analysis.fits import Estimate
+from analysis.record import Record
+from analysis.words import each, number
+from flyweight.errors import Refused, UsageError
+
+WRITERS: dict[str, Callable[[float], str]] = {"B": each, "/s": number, "ms": number, "s": number, "lines": number}
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """A figure of one run; `low` and `high` end its 95% interval, None where it is a single figure."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    ratio: float | None = None
+    """To the first run's."""
+    significant: bool | None = None
+    """Whether it differs from the first run's; None where that can't be said."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A figure of all runs, None for those that do not have it. `unit` is B, /s, ms, s or lines."""
+
+    name: str
+    unit: str
+    cells: list[Cell | None]
+
+
+class Table(msgspec.Struct, frozen=True):
+    """What `--json` prints."""
+
+    runs: list[str]
+    differences: list[str]
+    """What is not alike about the runs, where --force let them be compared."""
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table, and the records it was made of."""
+
+    records: list[Record]
+    table: Table
+
+
+Found = Estimate | float | None
+
+
+def compare(records: list[Record], force: bool = False) -> Comparison:
+    """Compare; UsageError for fewer than two, Refused for what is not alike unless forced."""
+    if len(records) < 2:
+        raise UsageError("A comparison takes two runs or more.")
+    unlike = differences(records)
+    if unlike and not force:
+        raise Refused(f"These runs are not alike: {'; '.join(unlike)}. With --force they are compared all the same.")
+    found = [figures(record) for record in records]
+    names = {name: unit for figure in found for name, (unit, _) in figure.items()}
+    rows = [
+        Row(name, unit, _cells([figure.get(name, (unit, None))[1] for figure in found])) for name, unit in names.items()
+    ]
+    kept = [row for row in rows if any(row.cells)]
+    return Comparison(records, Table([str(record.folder) for record in records], unlike, kept))
+
+
+def differences(records: list[Record]) -> list[str]:
+    """Name what differs about formats and hosts, with both values."""
+    first, found = records[0], []
+    for record in records[1:]:
+        pairs = [("format", first.run["format"], record.run["format"])]
+        here, there = (_mapping(one.run.get("host")) for one in (first, record))
+        names = [name for name in {**here, **there} if name != "slabinfo"]  # whether root ran it, not where
+        pairs += [(name, here.get(name), there.get(name)) for name in names]
+        found += [f"{name} is {a} in {first.folder} and {b} in {record.folder}" for name, a, b in pairs if a != b]
+    return found
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _cells(found: list[Found]) -> list[Cell | None]:
+    base = found[0]
+    return [None if one is None else _cell(one, base, first=at == 0) for at, one in enumerate(found)]
+
+
+def _cell(found: Estimate | float, base: Found, first: bool) -> Cell:
+    value, reference = _value(found), None if base is None else _value(base)
+    low, high = (found.low, found.high) if isinstance(found, Estimate) else (None, None)
+    if first or reference is None:
+        return Cell(value, low, high)
+    both = isinstance(found, Estimate) and isinstance(base, Estimate)
+    significant = found.differs_from(base) if isinstance(found, Estimate) and isinstance(base, Estimate) else None
+    assert both == (significant is not None)
+    return Cell(value, low, high, value / reference if reference else None, significant)
+
+
+def _value(found: Estimate | float) -> float:
+    return found.value if isinstance(found, Estimate) else found
+
+
+def figures(record: Record) -> dict[str, tuple[str, Found]]:
+    """Return what of a run is compared: name -> (unit, figure)."""
+    memory, summary = memory_of(record), record.summary
+    found: dict[str, tuple[str, Found]] = {}
+    for end, finding in memory.items():
+        found[f"{ENDS[end]}, one more connection"] = ("B", None if finding.fit is None else finding.fit.slope)
+        found[f"{ENDS[end]}, all of it, each"] = ("B", None if finding.measured is None else finding.measured.value)
+    opening = mean_of(_of_full_intervals(record))
+    fallback = None if summary is None else summary.ramp.per_second
+    found["opened"] = ("/s", opening or fallback)
+    found["deliveries"] = ("/s", _deliveries(record))
+    for share, name in ((0.5, "50%"), (0.99, "99%")):
+        found[f"latency, {name}"] = ("ms", _latency(record, share))
+    for end in ("server", "client"):
+        found[f"{end} CPU for 1,000 deliveries"] = ("s", _cpu(record, f"{end}_cpu"))
+    found["code of the server"] = ("lines", lines_of_code(record))
+    return found
+
+
+def _of_full_intervals(record: Record) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Rates of opening between samples of the ramp; the last, in which it ended, is of less than an interval."""
+    _, rate = rate_of(record, "open", "ramp")
+    return rate[:-1] if len(rate) > 3 else np.zeros(0)
+
+
+def _deliveries(record: Record) -> Found:
+    summary = record.summary
+    if summary is None:
+        return None
+    if summary.messages is not None:
+        _, rate = rate_of(record, "messages", "messages")
+        return mean_of(rate[rate > 0]) or summary.messages.per_second
+    rates = [tick.per_second for tick in summary.ticks if tick.per_second is not None]
+    return (mean_of(np.array(rates)) or float(np.mean(rates))) if rates else None
+
+
+def _latency(record: Record, share: float) -> Found:
+    """Milliseconds of all messages; the interval is that of the mean of the samples' own percentiles about them."""
+    found = percentiles(record, np.array([share]))
+    if found is None:
+        return None
+    value = float(found[0])
+    spread = mean_of(record.column(f"latency_p{share * 100:.0f}"))
+    return (
+        value
+        if spread is None
+        else Estimate(value, value + spread.low - spread.value, value + spread.high - spread.value)
+    )
+
+
+def _cpu(record: Record, field: str) -> Found:
+    """CPU seconds over deliveries in hold and messages: a ratio, with the interval of what is left about it."""
+    kept = np.array([sample.stage in ("hold", "messages") for sample in record.samples], bool)
+    used, read = (np.diff(record.column(name)[kept]) for name in (field, "chunks"))
+    known = np.isfinite(used) & np.isfinite(read)
+    used, read = used[known], read[known]
+    if read.sum() < 1000:
+        return None
+    ratio = float(used.sum() / read.sum())
+    rest = mean_of(used - ratio * read)
+    half = 0.0 if rest is None else (rest.high - rest.value) / float(read.mean())
+    value = 1000 * ratio
+    return value if rest is None else Estimate(value, value - 1000 * half, value + 1000 * half)
+
+
+def labels(count: int) -> list[str]:
+    """Name runs A, B, C …; beyond 26 by number."""
+    return [string.ascii_uppercase[at] if at < 26 else str(at + 1) for at in range(count)]
+
+
+def write_cell(cell: Cell | None, unit: str) -> str:
+    """Write a figure, its ratio, and whether the difference means anything."""
+    if cell is None:
+        return "-"
+    text = WRITERS[unit](cell.value)
+    if cell.ratio is None:
+        return text
+    said = {True: "", False: ", not significant", None: ""}[cell.significant]
+    return f"{text} (x{cell.ratio:.2f}{said})"
+
+
+def row_title(row: Row) -> str:
+    """Name a row with its unit, where the figures do not bring it."""
+    unit = {"B": "", "lines": "", "/s": " a second", "ms": ", ms", "s": ", s"}[row.unit]
+    return f"{row.name}{unit}"
+
+
+def render(comparison: Comparison) -> str:
+    """Write the table for a terminal."""
+    found = comparison.table
+    names = labels(len(found.runs))
+    grid = [["", *names], *([row_title(row), *(write_cell(c, row.unit) for c in row.cells)] for row in found.rows)]
+    widths = [max(len(line[at]) for line in grid) for at in range(len(names) + 1)]
+    lines = [f"{name}  {_told(record)}" for name, record in zip(names, comparison.records, strict=True)]
+    lines += [f"not alike: {difference}" for difference in found.differences]
+    lines.append("")
+    for line in grid:
+        cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        lines.append("   ".join([line[0].ljust(widths[0]), *cells]).rstrip())
+    return "\n".join([*lines, "", NOTE])
+
+
+NOTE = (
+    "x is the ratio to A. Where nothing is said the difference is significant at 95%, or the figure is a single one\n"
+    "and has no interval (all of it, lines of code)."
+)
+
+
+def _told(record: Record) -> str:
+    """Name a run by its folder and, on one line without control characters, its command."""
+    command = record.run.get("command")
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in command) if isinstance(command, str) else ""
+    return f"{record.folder}  {shown}".rstrip()

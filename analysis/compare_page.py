@@ -1,0 +1,137 @@
+"""The page of a comparison: its table, and plots with all runs in them. Refused without matplotlib."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis import pictures as pic
+from analysis.compare import Comparison, labels, row_title, write_cell
+from analysis.files import write_whole
+from analysis.findings import memory_of
+from analysis.page import page, picture, table, tag
+from analysis.plots import draw_latency, label_nines
+from analysis.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PAGE_FILE = "compare.html"
+
+
+def write_page(comparison: Comparison, out: Path) -> Path:
+    """Write the page and its plots into a folder; return the page's path."""
+    with pic.style():
+        drawn = []
+        for name, title, draw, finish in PLOTS:
+            wide, narrow = (_overlaid(comparison.records, width, draw, finish) for width in (pic.WIDE, pic.NARROW))
+            if wide is not None and narrow is not None:
+                svg = pic.as_svg(wide)
+                write_whole(out / "plots" / f"compare-{name}.svg", svg)
+                pic.write_png(out / "plots" / f"compare-{name}.png", wide)
+                drawn.append((title, svg, pic.as_svg(narrow)))
+    path = out / PAGE_FILE
+    write_whole(path, render_page(comparison, drawn))
+    return path
+
+
+def render_page(comparison: Comparison, drawn: list[tuple[str, bytes, bytes]]) -> bytes:
+    """Write the page of a comparison."""
+    found = comparison.table
+    names = labels(len(found.runs))
+    commands = [
+        (name, record.folder.name, _command(record)) for name, record in zip(names, comparison.records, strict=True)
+    ]
+    rows = [(row_title(row), *(write_cell(cell, row.unit) for cell in row.cells)) for row in found.rows]
+    differences = [tag("p", f"Not alike, and compared all the same: {one}.", class_="bad") for one in found.differences]
+    caption = (
+        "x is the ratio to A. Where nothing is said a difference is significant at 95%, or a figure is a single one "
+        "and has no interval (all of it, lines of code)."
+    )
+    content: list[object] = [
+        tag("h1", "floodtest runs compared"),
+        table(("run", "record", "command"), commands, kind="cards words"),
+        *differences,
+        tag("h2", "Figures"),
+        table(("", *names), rows, caption),
+    ]
+    for title, wide, narrow in drawn:
+        content += [tag("h2", title), picture(wide, narrow, f"{title}, all runs in one picture")]
+    return page("floodtest runs compared", *content)
+
+
+def _command(record: Record) -> str:
+    command = record.run.get("command")
+    return command if isinstance(command, str) else ""
+
+
+Draw = Callable[["Axes", Record, str, object, str], float]
+"""Draws a run's line and returns how far it goes, 0 if the run has none."""
+
+Finish = Callable[["Axes", float], None]
+"""Labels the axes, when all runs are drawn, up to where the longest goes."""
+
+
+def _overlaid(records: list[Record], width: float, draw: Draw, finish: Finish) -> "Figure | None":
+    """Draw each run's line in one picture; None where no run has any."""
+    figure = pic.new_figure(width, 3.4)
+    axes = figure.subplots()
+    ends = []
+    for at, (name, record) in enumerate(zip(labels(len(records)), records, strict=True)):
+        look = (pic.SERIES[at % len(pic.SERIES)], pic.DASHES[at % len(pic.DASHES)])
+        ends.append(draw(axes, record, *look, name))
+    if not any(ends):
+        return None
+    finish(axes, max(ends))
+    axes.set_ylim(bottom=0)
+    pic.legend_below(figure, axes, min(len(records), 6))
+    return figure
+
+
+def _memory(end: str) -> Draw:
+    def draw(axes: "Axes", record: Record, colour: str, dash: object, name: str) -> float:
+        found = memory_of(record)[end]
+        if not found.most:
+            return 0.0
+        fitted = found.fit is not None
+        label = None if fitted else name
+        axes.plot(found.connections, found.size / pic.MIB, "o", markersize=3, alpha=0.6, color=colour, label=label)
+        if found.fit is not None:
+            at = np.linspace(0, found.most, 400)
+            size = found.fit.at(at) / pic.MIB
+            axes.plot(at, size, color=colour, linestyle=dash, label=name)
+        return found.most
+
+    return draw
+
+
+def _open_by_time(axes: "Axes", record: Record, colour: str, dash: object, name: str) -> float:
+    kept = np.array([sample.stage != "close" for sample in record.samples], bool)
+    if kept.sum() < 2:
+        return 0.0
+    time = record.column("time")[kept] - record.samples[0].time
+    axes.plot(time, record.column("open")[kept], color=colour, linestyle=dash, label=name)
+    return float(time[-1])
+
+
+def _latency(axes: "Axes", record: Record, colour: str, dash: object, name: str) -> float:
+    return draw_latency(axes, record, 1, colour, dash, name)
+
+
+def _axes(across: str, up: str) -> Finish:
+    def finish(axes: "Axes", end: float) -> None:
+        axes.set(xlabel=across, ylabel=up, xlim=(0, end * 1.02))
+        pic.thousands(axes)
+
+    return finish
+
+
+PLOTS: tuple[tuple[str, str, Draw, Finish], ...] = (
+    ("server-memory", "Server's user memory", _memory("server"), _axes("connections open", "MiB")),
+    ("client-memory", "Client's user memory", _memory("client"), _axes("connections open", "MiB")),
+    ("kernel-memory", "Kernel memory, both ends", _memory("kernel"), _axes("connections open", "MiB")),
+    ("connections", "Connections open", _open_by_time, _axes("seconds", "connections open")),
+    ("latency", "Latency from the planned time", _latency, label_nines),
+)

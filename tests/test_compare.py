@@ -1,0 +1,231 @@
+"""analysis.compare: figures beside each other with ratios, what is not significant, and what is not alike."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from analysis import Record, RecordWriter, Sample
+from analysis.code import count, lines_of_code, sources
+from analysis.compare import Cell, Row, compare, differences, labels, render
+from analysis.compare_page import write_page
+from flyweight.errors import Refused, UsageError
+from tests.figures import MIB, messages, record_of, sample, start, summary
+from tests.support import run
+from tests.test_report import HOSTILE, read
+
+HOST = {"system": "Linux", "cores": 2, "memory": 24 << 30, "slabinfo": True}
+
+
+def samples(slope: float, noise: float = 20_000, rate: int = 1000, seed: int = 1) -> list[Sample]:
+    """Samples of a ramp of twenty seconds, and of messages for ten."""
+    rng = np.random.default_rng(seed)
+    rows = [start(time=0.0)]
+    for at in range(1, 21):
+        private = int(30 * MIB + slope * at * rate + rng.normal(0, noise))
+        opened = int(at * rate + rng.normal(0, rate / 100))
+        rows.append(sample(time=at, stage="ramp", open=opened, chunks=opened, server_private=private))
+    last = rows[-1]
+    for at in range(1, 11):
+        new: dict[str, Any] = {"time": 20 + at, "stage": "messages", "chunks": last.chunks + at * 5000}
+        cpu = {"server_cpu": 1.25 + at * 0.05, "client_cpu": 0.75 + at * 0.1, "latency_p50": 10.0 + at % 2}
+        rows.append(msgspec.structs.replace(last, **new, **cpu, latency_p99=20.0, messages=at * 5000))
+    return rows
+
+
+def record(name: str, slope: float = 1000, host: dict[str, Any] = HOST, **options: Any) -> Record:
+    found = msgspec.to_builtins(summary(messages=messages()))
+    seed = int(options.pop("seed", 1))
+    rows = samples(slope, seed=seed, **{key: options.pop(key) for key in ("noise", "rate") if key in options})
+    return record_of(rows, Path(name), host=host, summary=found, options={"target": None, **options}, command="cmd")
+
+
+def row(records: list[Record], name: str) -> Row:
+    (found,) = [row for row in compare(records).table.rows if row.name == name]
+    return found
+
+
+SERVER = "server, user memory, one more connection"
+
+
+def test_a_slope_that_differs_has_its_ratio() -> None:
+    first, second = row([record("a"), record("b", 2000)], SERVER).cells
+    assert first is not None
+    assert second is not None
+    assert (first.ratio, first.significant) == (None, None)
+    assert second.ratio == pytest.approx(2, abs=0.02)
+    assert second.significant is True
+    assert second.low is not None
+    assert second.low <= 2000 <= (second.high or 0)
+
+
+def test_a_difference_within_the_noise_is_not_significant() -> None:
+    pair = [record("a", noise=2e6), record("b", 1010, noise=2e6, seed=2)]
+    cell = row(pair, SERVER).cells[1]
+    assert cell is not None
+    assert cell.significant is False
+    assert "not significant" in render(compare(pair))
+
+
+def test_a_run_differs_from_itself_in_nothing() -> None:
+    table = compare([record("a"), record("a")]).table
+    for found in table.rows:
+        cell = found.cells[1]
+        assert cell is not None
+        assert cell.ratio == 1
+        assert cell.significant in (False, None)
+
+
+def test_what_is_compared() -> None:
+    table = compare([record("a"), record("b", rate=2000)]).table
+    names = {row.name: row for row in table.rows}
+    opened, deliveries, cpu = names["opened"], names["deliveries"], names["server CPU for 1,000 deliveries"]
+    for found, value, ratio in ((opened, 1000, 2), (deliveries, 5000, 1), (cpu, 0.01, 1)):
+        first, second = found.cells
+        assert first is not None
+        assert second is not None
+        assert first.value == pytest.approx(value, rel=0.02)
+        assert second.ratio == pytest.approx(ratio, rel=0.02)
+
+
+def test_figures_that_a_run_has_not_got_are_left_out() -> None:
+    bare = record_of([start(), sample()], Path("c"), host=HOST)
+    table = compare([record("a"), bare]).table
+    assert {row.name: row.cells[1] for row in table.rows}["deliveries"] is None
+    assert "-" in render(compare([record("a"), bare])).split()
+    only = compare([bare, bare]).table
+    assert "deliveries" not in {row.name for row in only.rows}
+
+
+def test_runs_of_other_hosts_are_refused_and_what_differs_is_named() -> None:
+    pair = [record("a"), record("b", host={**HOST, "cores": 64})]
+    with pytest.raises(Refused, match=r"cores is 2 in a and 64 in b.*--force"):
+        compare(pair)
+    assert compare(pair, force=True).table.differences == ["cores is 2 in a and 64 in b"]
+    assert "not alike: cores is 2 in a and 64 in b" in render(compare(pair, force=True))
+
+
+def test_who_could_read_slabinfo_makes_no_other_host() -> None:
+    assert differences([record("a"), record("b", host={**HOST, "slabinfo": False})]) == []
+
+
+def test_runs_of_other_formats_are_refused() -> None:
+    older = record_of(samples(1000), Path("old"), format=0, host=HOST)
+    with pytest.raises(Refused, match="format is 1 in a and 0 in old"):
+        compare([record("a"), older])
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_one_run_is_no_comparison(count: int) -> None:
+    with pytest.raises(UsageError, match="two runs or more"):
+        compare([record("a")] * count)
+
+
+def test_many_runs_have_labels() -> None:
+    assert labels(28)[24:] == ["Y", "Z", "27", "28"]
+
+
+def test_the_table_is_aligned() -> None:
+    lines = render(compare([record("a"), record("b", 2000), record("c", 3000)])).splitlines()
+    table = lines[lines.index("") + 1 :]
+    table = table[: table.index("")]
+    assert len({len(line) for line in table}) == 1
+    assert "(x3.00)" in "\n".join(table)
+
+
+def test_a_command_can_not_steer_the_terminal() -> None:
+    hostile = record_of(samples(1000), Path("b"), host=HOST, command="\x1b[2J evil\nline")
+    assert "\x1b" not in render(compare([record("a"), hostile]))
+
+
+def test_the_page_has_every_run_in_each_picture_and_escapes_all(tmp_path: Path) -> None:
+    hostile = record_of(samples(1000), Path("<b>"), host={**HOST, "system": HOSTILE}, command=HOSTILE)
+    path = write_page(compare([record("a"), record("b", 2000), hostile], force=True), tmp_path)
+    page = read(path)
+    assert not {"script", "b"} & set(page.elements)
+    assert all(address.startswith("data:") for address in page.addresses)
+    assert page.elements.count("img") == 4  # no latency file in these
+    assert (tmp_path / "plots/compare-server-memory.svg").exists()
+    assert (tmp_path / "plots/compare-server-memory.png").exists()
+
+
+# -- lines of code ---------------------------------------------------------------------------------------------------
+
+
+def test_code_is_counted_without_blank_lines_comments_and_docstrings(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "front.py").write_text(
+        '"""Words.\n\nMore."""\n\nimport os\nfrom package import a\nfrom package.b import c\n\n# why\nx = 1\n'
+    )
+    (package / "a.py").write_text("from package import front\ny = 2\n")
+    (package / "b.py").write_text("c = 3\n")
+    (package / "other.py").write_text("z = 4\n")
+    found = sources(package, "front")
+    assert [path.name for path in found] == ["a.py", "b.py", "front.py"]
+    assert count(found) == 4 + 2 + 1
+
+
+def test_our_server_has_lines_and_one_that_is_not_ours_has_none() -> None:
+    ours = lines_of_code(record("a"))
+    assert ours is not None
+    assert ours > 300
+    assert lines_of_code(record("a", target="http://127.0.0.1:1/{user}")) is None
+    assert lines_of_code(record("a", model="of another time")) is None
+
+
+# -- the command -----------------------------------------------------------------------------------------------------
+
+
+def written(folder: Path, name: str, slope: float, **host: Any) -> str:
+    writer = RecordWriter(folder, name)
+    found = msgspec.to_builtins(summary())
+    writer.write_run({"command": "c", "summary": found, "host": {**HOST, **host}, "options": {"target": None}})
+    for line in samples(slope):
+        writer.write_sample(line)
+    writer.close()
+    return str(writer.folder)
+
+
+def test_json_has_every_figure(tmp_path: Path) -> None:
+    done = run("floodtest", "compare", written(tmp_path, "a", 1000), written(tmp_path, "b", 2000), "--json")
+    assert done.returncode == 0, done.stderr
+    table = json.loads(done.stdout)
+    rows = {row["name"]: row for row in table["rows"]}
+    assert [Path(folder).name for folder in table["runs"]] == ["a", "b"]
+    assert msgspec.convert(rows[SERVER]["cells"][1], Cell).ratio == pytest.approx(2, abs=0.02)
+
+
+def test_a_page_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
+    runs = [written(tmp_path, name, 1000) for name in ("a", "b")]
+    done = run("floodtest", "compare", *runs, "--html", str(tmp_path / "page"))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == str(tmp_path / "page/compare.html")
+    assert (tmp_path / "page/compare.html").exists()
+    assert "one more connection" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("host", "arguments", "code", "words"),
+    [
+        ({}, [], 0, ""),
+        ({"cores": 9}, [], 3, "cores is 2 in"),
+        ({"cores": 9}, ["--force"], 0, ""),
+        ({}, ["missing"], 3, "is no run record"),
+    ],
+)
+def test_what_may_be_compared(
+    host: dict[str, Any], arguments: list[str], code: int, words: str, tmp_path: Path
+) -> None:
+    runs = [written(tmp_path, "a", 1000), written(tmp_path, "b", 1000, **host)]
+    done = run("floodtest", "compare", *runs, *arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == (code > 0)
+
+
+def test_one_run_is_a_usage_error(tmp_path: Path) -> None:
+    assert run("floodtest", "compare", written(tmp_path, "a", 1000)).returncode == 2
