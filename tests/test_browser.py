@@ -1,0 +1,90 @@
+"""The report and the comparison in a real browser: nothing is complained about, nothing is cut off, all is drawn."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from analysis import load
+from analysis.compare import compare
+from analysis.compare_page import write_page
+from analysis.report import write_report
+from tests.browser import CHROMIUM, Browser, browser
+from tests.test_report import EXAMPLE
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium")
+
+WINDOWS = (360, 400, 1400)
+A4 = 688
+"""CSS pixels between the margins of an A4 page."""
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Write a report and a comparison of the recorded run."""
+    folder = Path(shutil.copytree(EXAMPLE, tmp_path_factory.mktemp("page") / "example-run"))
+    record = load(folder)
+    return {"report": write_report(record), "comparison": write_page(compare([record, record]), folder)}
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Start a browser for all tests of this file."""
+    with browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started
+
+
+@pytest.mark.parametrize("name", ["report", "comparison"])
+@pytest.mark.parametrize("width", WINDOWS)
+def test_a_page_fits_its_window_and_shows_every_picture(
+    name: str, width: int, pages: dict[str, Path], window: Browser
+) -> None:
+    window.show(pages[name], width)
+    assert window.complaints() == []
+    assert window.value("document.documentElement.scrollWidth") <= width
+    sizes = window.value("[...document.images].map(i => i.complete && i.naturalWidth > 100 && i.width > 200)")
+    assert len(sizes) >= 4
+    assert all(sizes)
+    assert window.value("[...document.images].every(i => i.alt.length > 20)")
+
+
+@pytest.mark.parametrize("name", ["report", "comparison"])
+def test_a_page_is_whole_without_scripts(name: str, pages: dict[str, Path], window: Browser) -> None:
+    window.show(pages[name], 1400, scripts=False)
+    assert window.complaints() == []
+    assert window.value("document.querySelectorAll('table').length") >= 2
+
+
+@pytest.mark.parametrize("name", ["report", "comparison"])
+def test_a_page_prints_without_cut_off(name: str, pages: dict[str, Path], window: Browser, tmp_path: Path) -> None:
+    window.show(pages[name], A4)
+    window.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        wide = window.value("Math.max(...[...document.querySelectorAll('table,img,p,li')].map(e => e.scrollWidth))")
+        assert wide <= A4
+        assert window.value("document.documentElement.scrollWidth") <= A4
+    finally:
+        window.call("Emulation.setEmulatedMedia", media="")
+    window.pdf(tmp_path / "page.pdf")
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("width", WINDOWS)
+def test_no_two_texts_of_a_page_lie_over_each_other(width: int, pages: dict[str, Path], window: Browser) -> None:
+    window.show(pages["report"], width)
+    overlaps = window.value(
+        """(() => {
+          const boxes = [...document.querySelectorAll('td, th, p, h1, h2, li, figure, caption')]
+            .filter(e => e.offsetWidth).map(e => e.getBoundingClientRect());
+          let found = 0;
+          for (let a = 0; a < boxes.length; a++) for (let b = a + 1; b < boxes.length; b++) {
+            const [p, q] = [boxes[a], boxes[b]];
+            const across = Math.min(p.right, q.right) - Math.max(p.left, q.left);
+            const down = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+            if (across > 1.5 && down > 1.5) found++;
+          }
+          return found;
+        })()"""
+    )
+    assert overlaps == 0
