@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import analysis
 from analysis import Sample, Summary
 from loadgen.host.checks import CHECKS, Check
 from tests.support import run
@@ -32,14 +33,24 @@ def test_every_key_of_the_summary_is_described() -> None:
         ("floodtest", "run", "docs/floodtest.md"),
         ("floodtest", "plan", "docs/floodtest.md"),
         ("floodtest", "doctor", "docs/floodtest.md"),
+        ("floodtest", "report", "docs/analysis.md"),
+        ("floodtest", "compare", "docs/analysis.md"),
         ("comet", "serve", "docs/comet.md"),
     ],
 )
 def test_every_option_is_described(name: str, subcommand: str, page: str) -> None:
     options = set(re.findall(r"(--[a-z][a-z-]+)", run(name, subcommand, "--help").stdout))
-    assert len(options) > 10
+    assert len(options) > (10 if subcommand in ("run", "serve") else 1)
     text = (ROOT / page).read_text()
-    assert not {option for option in options if f"`{option}" not in text}
+    assert not {option for option in options - {"--help"} if f"`{option}" not in text}
+
+
+def test_every_name_of_the_library_is_described() -> None:
+    text = (ROOT / "docs/analysis.md").read_text()
+    functions = [name for name in analysis.__all__ if name.islower()]
+    assert not [name for name in functions if f"`{name}(" not in text]
+    for name in ("column", "columns", "frame", "summary", "latency", "states", "ports"):
+        assert f"`.{name}" in text
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
