@@ -47,7 +47,7 @@ figure img { width: 100%; height: auto; display: block; }
   @page { margin: 14mm; }
   body { max-width: none; padding: 0; font-size: 10.5pt; }
   h2 { break-after: avoid; } figure, table, .doubts li { break-inside: avoid; }
-  h2, h2 + p { break-after: avoid; }
+  h2, h2 + p { break-after: avoid; } table.words { break-inside: auto; } tr { break-inside: avoid; }
   .wide { overflow: visible; }
 }
 """
