@@ -16,7 +16,7 @@ from analysis.code import lines_of_code
 from analysis.findings import ENDS, mean_of, memory_of, percentiles, rate_of
 from analysis.fits import Estimate
 from analysis.record import Record
-from analysis.words import each, number
+from analysis.words import each, number, plain
 from flyweight.errors import Refused, UsageError
 
 WRITERS: dict[str, Callable[[float], str]] = {"B": each, "/s": number, "ms": number, "s": number, "lines": number}
@@ -86,7 +86,11 @@ def differences(records: list[Record]) -> list[str]:
         here, there = (_mapping(one.run.get("host")) for one in (first, record))
         names = [name for name in {**here, **there} if name != "slabinfo"]  # whether root ran it, not where
         pairs += [(name, here.get(name), there.get(name)) for name in names]
-        found += [f"{name} is {a} in {first.folder} and {b} in {record.folder}" for name, a, b in pairs if a != b]
+        found += [
+            f"{plain(name)} is {plain(a)} in {first.folder} and {plain(b)} in {record.folder}"
+            for name, a, b in pairs
+            if a != b
+        ]
     return found
 
 
@@ -225,5 +229,4 @@ NOTE = (
 def _told(record: Record) -> str:
     """Name a run by its folder and, on one line without control characters, its command."""
     command = record.run.get("command")
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in command) if isinstance(command, str) else ""
-    return f"{record.folder}  {shown}".rstrip()
+    return f"{record.folder}  {plain(command) if isinstance(command, str) else ''}".rstrip()

@@ -9,7 +9,7 @@ import numpy as np
 from analysis import pictures as pic
 from analysis.compare import Comparison, labels, row_title, write_cell
 from analysis.files import write_whole
-from analysis.findings import memory_of
+from analysis.findings import memory_of, thinned
 from analysis.page import page, picture, table, tag
 from analysis.plots import draw_latency, label_nines
 from analysis.record import Record
@@ -23,10 +23,11 @@ PAGE_FILE = "compare.html"
 
 def write_page(comparison: Comparison, out: Path) -> Path:
     """Write the page and its plots into a folder; return the page's path."""
+    records = [thinned(record) for record in comparison.records]
     with pic.style():
         drawn = []
         for name, title, draw, finish in PLOTS:
-            wide, narrow = (_overlaid(comparison.records, width, draw, finish) for width in (pic.WIDE, pic.NARROW))
+            wide, narrow = (_overlaid(records, width, draw, finish) for width in (pic.WIDE, pic.NARROW))
             if wide is not None and narrow is not None:
                 svg = pic.as_svg(wide)
                 write_whole(out / "plots" / f"compare-{name}.svg", svg)

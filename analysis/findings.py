@@ -5,7 +5,7 @@ In: a `Record`. Out: fits of memory against connections, rates between samples, 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +84,22 @@ def _filling(record: Record) -> npt.NDArray[np.intp]:
     ramp = [at for at, stage in enumerate(stages) if stage == "ramp"]
     held = [at for at, stage in enumerate(stages) if stage == "hold"][:1]
     return np.array([*before, *ramp, *held], np.intp)
+
+
+MOST_DRAWN = 1500
+
+
+def thinned(record: Record, most: int = MOST_DRAWN) -> Record:
+    """Return the record with fewer samples, evenly, for a picture: a day has 86,400, and no screen so many pixels.
+
+    Those of the ramp stay, up to `most`, so that the fit in a picture is the one in the text.
+    """
+    count, ramp = len(record.samples), _filling(record)
+    if count <= most:
+        return record
+    even = np.linspace(0, count - 1, most).round().astype(np.intp)
+    kept = np.unique(np.concatenate([even, ramp if len(ramp) <= most else even]))
+    return replace(record, samples=[record.samples[at] for at in kept.tolist()])
 
 
 def stages_of(record: Record) -> list[tuple[str, float, float]]:

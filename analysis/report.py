@@ -14,7 +14,7 @@ import msgspec
 from analysis import pictures as pic
 from analysis.doubts import doubts
 from analysis.files import write_whole
-from analysis.findings import ENDS, MILLION, MemoryFinding, memory_of
+from analysis.findings import ENDS, MILLION, MemoryFinding, memory_of, thinned
 from analysis.history import HISTORY
 from analysis.page import Html, join, page, picture, table, tag
 from analysis.plots import PLOTS, Plot
@@ -38,8 +38,9 @@ class Drawn:
 def write_report(record: Record, out: Path | None = None) -> Path:
     """Write the report into a folder, the run's own by default; return the page's path."""
     out = record.folder if out is None else out
+    shown = thinned(record)
     with pic.style():
-        drawn = [done for plot in PLOTS if (done := _draw(record, plot, out)) is not None]
+        drawn = [done for plot in PLOTS if (done := _draw(shown, plot, out)) is not None]
     path = out / REPORT_FILE
     write_whole(path, render(record, drawn))
     return path

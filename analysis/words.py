@@ -6,6 +6,11 @@ KIB = 1024
 NOT_MEASURED = "not measured"
 
 
+def plain(text: object) -> str:
+    """Return text on one line that can't steer a terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in str(text))
+
+
 def size(count: float | None) -> str:
     """Write an amount of memory in binary units."""
     if count is None:

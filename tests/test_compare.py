@@ -137,8 +137,12 @@ def test_the_table_is_aligned() -> None:
 
 
 def test_a_command_can_not_steer_the_terminal() -> None:
-    hostile = record_of(samples(1000), Path("b"), host=HOST, command="\x1b[2J evil\nline")
-    assert "\x1b" not in render(compare([record("a"), hostile]))
+    steering = "\x1b[2J evil\nline"
+    hostile = record_of(samples(1000), Path("b"), host={**HOST, steering: steering}, command=steering)
+    assert "\x1b" not in render(compare([record("a"), hostile], force=True))
+    with pytest.raises(Refused, match="not alike") as caught:
+        compare([record("a"), hostile])
+    assert "\x1b" not in str(caught.value)
 
 
 def test_the_page_has_every_run_in_each_picture_and_escapes_all(tmp_path: Path) -> None:

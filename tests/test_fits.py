@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from analysis import Sample
-from analysis.findings import mean_of, memory_of
+from analysis.findings import mean_of, memory_of, thinned
 from analysis.fits import Estimate, fit_memory
 from tests.figures import record_of, sample, start
 
@@ -149,3 +149,13 @@ def test_the_kernel_is_counted_from_before_the_ramp() -> None:
     assert found.fit is not None
     assert found.fit.slope.value == pytest.approx(8192, rel=0.01)
     assert abs(found.fit.fixed.value) < 100_000
+
+
+def test_a_picture_has_fewer_samples_and_the_same_fit() -> None:
+    samples = [start(), *(sample(time=at, stage="ramp", open=at, server_private=at * 5000) for at in range(1, 300))]
+    long = record_of([*samples, *(sample(time=at) for at in range(300, 20_000))])
+    fewer = thinned(long)
+    assert len(fewer.samples) < 1900
+    assert memory_of(fewer)["server"].fit == memory_of(long)["server"].fit
+    assert fewer.samples[-1] == long.samples[-1]
+    assert thinned(fewer, 5000) is fewer
