@@ -7,25 +7,18 @@ anything else ends the process, which the parent sees. A front that has nothing 
 
 import socket
 import time
-from typing import Any
 
-import msgspec
-import numpy.typing as npt
 import trio
 
 from flyweight.channel import Channel, Message
-from flyweight.ledger import Ledger
-from flyweight.limits import FILES_RESERVE, raise_files_limit
 from flyweight.readiness import LEVEL, Readiness
-from server_under_test.accounts import FRONT_LEDGER
-from server_under_test.bus import Bus, Deliver
-from server_under_test.limits import Limits
+from server_under_test.bus import Deliver
+from server_under_test.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked, ToFront
 from server_under_test.outbox import Outbox
 from server_under_test.reception import Reception
-from server_under_test.requests import Requests
 from server_under_test.senders import MessageSender, TickSender
 from server_under_test.streams import Streams
-from server_under_test.whereabouts import Whereabouts
+from server_under_test.worker import Shared, be_front
 
 ORDERS = 4
 """Orders taken in one turn."""
@@ -34,84 +27,25 @@ WRITES = 512
 """Deliveries of one slice; what else is due is looked at between two slices."""
 
 
-class FrontSpecification(msgspec.Struct, frozen=True):
-    """What one front needs to know; `worker` is its row of the ledger, of `workers`."""
-
-    worker: int
-    workers: int
-    max_users: int
-    limits: Limits
-
-
-class Accept(Message, frozen=True):
-    """Watch the listener, or no longer."""
-
-    on: bool
-
-
-class Tick(Message, frozen=True):
-    """Send tick `number` to every connection."""
-
-    number: int
-
-
-class Stop(Message, frozen=True):
-    """Close all connections and end."""
-
-
-class Ready(Message, frozen=True):
-    """The front is up."""
-
-
-class Ticked(Message, frozen=True):
-    """The tick has been written to every connection."""
-
-
-class Full(Message, frozen=True):
-    """No descriptors are left: somebody else must accept."""
-
-
-class Room(Message, frozen=True):
-    """There is room again."""
-
-
-class Stopped(Message, frozen=True):
-    """All connections are closed."""
-
-
-ToFront = Accept | Tick | Deliver | Stop
-FromFront = Ready | Ticked | Full | Room | Stopped
-
-
 class Front:
     """What one front does; `turn` is all there is to do at one time."""
 
-    def __init__(
-        self,
-        spec: FrontSpecification,
-        channel: Channel[ToFront],
-        listener: socket.socket,
-        readiness: Readiness,
-        row: npt.NDArray[Any],
-        whereabouts: Whereabouts,
-        bus: Bus,
-        files_limit: int,
-    ) -> None:
-        self._channel = channel
+    def __init__(self, shared: Shared, readiness: Readiness) -> None:
+        limits, row, files_limit = shared.spec.limits, shared.row, shared.files_limit
+        self._channel = shared.channel
         self._readiness = readiness
-        self._listener = listener.fileno()
-        self._capacity = files_limit - FILES_RESERVE
-        outbox, places = Outbox(spec.limits.pending, readiness.modify), whereabouts.of_front(spec.worker)
-        self._streams = Streams(outbox, row, files_limit, spec.limits.excess, places)
-        requests = Requests(spec.max_users, spec.limits.head_size)
-        self._reception = Reception(listener, readiness, self._streams, requests, spec.limits, row)
+        self._listener = shared.listener.fileno()
+        self._capacity = shared.capacity
+        outbox = Outbox(limits.pending, readiness.modify)
+        self._streams = Streams(outbox, row, files_limit, limits.excess, shared.places)
+        self._reception = Reception(shared.listener, readiness, self._streams, shared.requests, limits, row)
         self._ticks = TickSender(self._streams, row)
-        self._messages = MessageSender(self._streams, bus, row)
+        self._messages = MessageSender(self._streams, shared.bus, row)
         self.stopping = False
         self.full = False
         self.news: list[Message] = []
         self.has_news = trio.Event()
-        readiness.register(channel.descriptor, LEVEL)
+        readiness.register(shared.channel.descriptor, LEVEL)
 
     def obey(self, order: ToFront | None) -> None:
         """Carry out an order; None (the parent is gone) means to stop."""
@@ -179,26 +113,18 @@ class Front:
         return closed > 0
 
 
-async def run(
-    spec: FrontSpecification,
-    channel: Channel[ToFront],
-    listener: socket.socket,
-    row: npt.NDArray[Any],
-    whereabouts: Whereabouts,
-    bus: Bus,
-    files_limit: int,
-) -> None:
+async def run(shared: Shared) -> None:
     """Be a front until told to stop, or until the parent is gone."""
     with Readiness() as readiness:
-        front = Front(spec, channel, listener, readiness, row, whereabouts, bus, files_limit)
+        front = Front(shared, readiness)
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(_report, channel, front)
+            tasks.start_soon(_report, shared.channel, front)
             await readiness.turns(front.turn, front.deadline, lambda: front.stopping)
             tasks.cancel_scope.cancel()
         while front.close_some():
             await trio.lowlevel.checkpoint()
-    listener.close()
-    await channel.send(Stopped())
+    shared.listener.close()
+    await shared.channel.send(Stopped())
 
 
 async def _report(channel: Channel[ToFront], front: Front) -> None:
@@ -212,12 +138,5 @@ async def _report(channel: Channel[ToFront], front: Front) -> None:
 
 
 def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
-    """Entry of the worker process (see `flyweight.nursery`); its descriptors: ledger, listener, whereabouts, bus."""
-    spec = msgspec.msgpack.decode(specification, type=FrontSpecification)
-    files_limit = raise_files_limit()
-    ledger = Ledger(FRONT_LEDGER, spec.workers, descriptors[0])
-    listener = socket.socket(fileno=descriptors[1])
-    whereabouts = Whereabouts(spec.max_users, spec.workers, files_limit, descriptors[2])
-    bus = Bus(descriptors[3])
-    channel = Channel[ToFront](sock, ToFront)
-    trio.run(run, spec, channel, listener, ledger.row(spec.worker), whereabouts, bus, files_limit)
+    """Entry of the worker process (see `flyweight.nursery`)."""
+    be_front(run, specification, sock, descriptors)

@@ -1,5 +1,7 @@
 """Bounds on what one connection, and one publisher, may cost the server."""
 
+import errno
+
 import msgspec
 
 MAX_BATCH = 4096
@@ -9,6 +11,15 @@ MAX_BATCH_BYTES = 1 << 22
 
 BODY_SECONDS = 10.0
 """From the first look at a request's body for the control API to its end; past it 408."""
+
+LINGER = 2.0
+"""Seconds in which a refused client may read its answer."""
+
+PAUSE = 0.1
+"""Seconds without accepting after the kernel could not give a descriptor."""
+
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""How accept says so."""
 
 
 class Limits(msgspec.Struct, frozen=True):

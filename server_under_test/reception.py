@@ -11,7 +11,6 @@ import errno
 import os
 import socket
 import time
-from http import HTTPStatus
 from itertools import repeat, takewhile
 from typing import Any
 
@@ -22,22 +21,14 @@ from flyweight.ledger import Counter
 from flyweight.readiness import LEVEL, READ, Readiness
 from flyweight.sweep import drain, sweep
 from server_under_test import answers
-from server_under_test.limits import Limits
-from server_under_test.requests import Asked, Refuse, Requests
+from server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE, Limits
+from server_under_test.requests import Asked, Refuse, Requests, too_late
 from server_under_test.streams import READ_SIZE, Streams
 
 ACCEPTS = 64
 """Connections accepted in one go; `flyweight.limits.FILES_RESERVE` has room for them."""
 
-LINGER = 2.0
-"""Seconds in which a refused client may read its answer."""
-
-PAUSE = 0.1
-"""Seconds without accepting after the kernel could not give a descriptor."""
-
 Socket = socket.SocketType
-
-_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Reception:
@@ -90,7 +81,7 @@ class Reception:
         if time.monotonic() < self._paused_until:
             return False
         accepted, error = drain(Socket._accept, self._listener, ACCEPTS)  # type: ignore[attr-defined]
-        if error in _OUT_OF_DESCRIPTORS:
+        if error in OUT_OF_DESCRIPTORS:
             self._accept_errors.add(1)
             self._paused_until = time.monotonic() + PAUSE
         if accepted:
@@ -187,9 +178,8 @@ class Reception:
 
     def expire(self, now: float) -> None:
         """Answer 408 to heads that took too long; close what was refused long enough ago."""
-        text = f"No whole request head within {self._limits.head_seconds:g} seconds."
         for fd in _overdue(self._head_deadlines, now):
-            self._refuse(fd, Refuse(HTTPStatus.REQUEST_TIMEOUT, text))
+            self._refuse(fd, too_late(self._limits.head_seconds))
         for fd in _overdue(self._refused_deadlines, now):
             self._close(fd)
 

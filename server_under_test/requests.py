@@ -43,6 +43,11 @@ class Refuse(Exception):
         self.head_only = head_only
 
 
+def too_late(seconds: float) -> Refuse:
+    """What a client gets whose head was not whole in time."""
+    return Refuse(HTTPStatus.REQUEST_TIMEOUT, f"No whole request head within {seconds:g} seconds.")
+
+
 class Requests:
     """Reads requests; remembers what common ones look like."""
 

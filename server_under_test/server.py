@@ -22,7 +22,7 @@ from flyweight.errors import Refused, WorkerFault
 from flyweight.ledger import TICKS, Ledger
 from flyweight.limits import cores, raise_files_limit, workers_for
 from flyweight.workers import Worker, Workers, open_workers
-from server_under_test import front
+from server_under_test import orders
 from server_under_test.accounts import FRONT_LEDGER
 from server_under_test.bus import Bus, Deliver
 from server_under_test.limits import Limits
@@ -117,13 +117,13 @@ class Server:
         """Start the fronts and let the first of them accept."""
         options = self.options
         specifications = [
-            msgspec.msgpack.encode(front.FrontSpecification(number, count, options.max_users, options.limits))
+            msgspec.msgpack.encode(orders.FrontSpecification(number, count, options.max_users, options.limits))
             for number in range(count)
         ]
         shared = [self.ledger.descriptor, self._listener.fileno(), self._whereabouts.descriptor, self._bus.descriptor]
-        await self.workers.start(specifications, front.FromFront, shared)
+        await self.workers.start(specifications, orders.FromFront, shared)
         for worker in self.workers.all:
-            if not isinstance(await worker.channel.receive(), front.Ready):
+            if not isinstance(await worker.channel.receive(), orders.Ready):
                 raise WorkerFault("A front ended before it was up; see above for its reason.")
             self._with_room.append(worker)
             tasks.start_soon(self._listen_to, worker)
@@ -133,11 +133,11 @@ class Server:
         """Hear a front until it ends; its place at the listener goes to the next."""
         while message := await worker.channel.receive():
             match message:
-                case front.Ticked():
+                case orders.Ticked():
                     self._ticked[worker].set()
-                case front.Room():
+                case orders.Room():
                     self._with_room.append(worker)
-                case front.Full() if worker in self._watching:
+                case orders.Full() if worker in self._watching:
                     self._watching.remove(worker)
             await self._hand_on()
         self.ledger.rows["open"][worker.number] = 0  # a front that was killed could not say so
@@ -156,7 +156,7 @@ class Server:
         while self._with_room and len(self._watching) < cores():
             worker = self._with_room.pop(0)
             self._watching.append(worker)
-            await worker.channel.send(front.Accept(True))
+            await worker.channel.send(orders.Accept(True))
 
     async def _tell(self, number: int, order: Deliver) -> None:
         await self.workers.all[number].channel.send(order)
@@ -199,7 +199,7 @@ class Server:
             while waiting:
                 worker = waiting.pop()
                 self._ticked[worker] = trio.Event()
-                if await worker.channel.send(front.Tick(number)):
+                if await worker.channel.send(orders.Tick(number)):
                     with trio.move_on_after(TICK_SECONDS):
                         await self._ticked[worker].wait()
 
@@ -230,7 +230,7 @@ class Server:
         """Close all connections in order."""
         self._stopping = True
         for worker in self.workers.all:
-            await worker.channel.send(front.Stop())
+            await worker.channel.send(orders.Stop())
         with trio.move_on_after(STOP_SECONDS):
             for worker in self.workers.all:
                 await worker.ended.wait()

@@ -13,7 +13,7 @@ from flyweight.ledger import Ledger
 from flyweight.workers import Worker, Workers
 from server_under_test.accounts import FRONT_LEDGER
 from server_under_test.bus import Bus
-from server_under_test.front import FromFront
+from server_under_test.orders import FromFront
 from server_under_test.server import Options, Server
 from server_under_test.whereabouts import Whereabouts
 

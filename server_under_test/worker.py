@@ -1,0 +1,57 @@
+"""What every front is given when it starts, whatever its model is: its channel, its part of what all fronts share."""
+
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy.typing as npt
+import trio
+
+from flyweight.channel import Channel
+from flyweight.ledger import Ledger
+from flyweight.limits import FILES_RESERVE, raise_files_limit
+from server_under_test.accounts import FRONT_LEDGER
+from server_under_test.bus import Bus
+from server_under_test.orders import FrontSpecification, ToFront
+from server_under_test.requests import Requests
+from server_under_test.whereabouts import Places, Whereabouts
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One front's view of its server."""
+
+    spec: FrontSpecification
+    channel: Channel[ToFront]
+    listener: socket.socket
+    row: npt.NDArray[Any]
+    """Of the ledger."""
+    places: Places
+    bus: Bus
+    files_limit: int
+
+    @property
+    def capacity(self) -> int:
+        """How many connections there are descriptors for."""
+        return self.files_limit - FILES_RESERVE
+
+    @property
+    def requests(self) -> Requests:
+        """Make what reads the requests of this front's clients."""
+        return Requests(self.spec.max_users, self.spec.limits.head_size)
+
+
+def be_front(
+    run: Callable[[Shared], Awaitable[None]], specification: bytes, sock: socket.socket, descriptors: list[int]
+) -> None:
+    """Run a front in this thread; the descriptors: ledger, listener, whereabouts, bus."""
+    spec = msgspec.msgpack.decode(specification, type=FrontSpecification)
+    files_limit = raise_files_limit()
+    ledger = Ledger(FRONT_LEDGER, spec.workers, descriptors[0])
+    listener = socket.socket(fileno=descriptors[1])
+    places = Whereabouts(spec.max_users, spec.workers, files_limit, descriptors[2]).of_front(spec.worker)
+    channel = Channel[ToFront](sock, ToFront)
+    shared = Shared(spec, channel, listener, ledger.row(spec.worker), places, Bus(descriptors[3]), files_limit)
+    trio.run(run, shared)
