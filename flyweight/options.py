@@ -94,6 +94,17 @@ def _message_size(text: str) -> int:
     return size
 
 
+def one_of(*names: str) -> Callable[[Any], Any]:
+    """Return a parser that takes these names."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError(text)
+        return text
+
+    return parser(parse, " or ".join(names))
+
+
 duration = parser(parse_duration, "a duration such as 10, 10s, 500ms or 2m")
 positive_duration = parser(_positive_duration, "a duration of more than 0, such as 10, 10s, 500ms or 2m")
 count = parser(_count, "a whole number from 1 on")

@@ -14,7 +14,7 @@ from flyweight.command import run_command
 from flyweight.errors import UsageError
 from server_under_test import cli_messages, cli_store
 from server_under_test.limits import Limits
-from server_under_test.server import Options, Server, serve
+from server_under_test.server import MODELS, Options, Server, serve
 
 _DEFAULTS = Limits()
 
@@ -38,6 +38,14 @@ def serve_command(
     workers: Annotated[
         Any, typer.Option(parser=opt.count, metavar="N", help="Fronts. Default: as the file limit asks for max-users.")
     ] = None,
+    model: Annotated[
+        Any,
+        typer.Option(
+            parser=opt.one_of(*MODELS),
+            metavar="|".join(MODELS),
+            help="How connections are held: in columns, or a task each.",
+        ),
+    ] = "columns",
     tick: Annotated[
         Any,
         typer.Option(
@@ -76,7 +84,7 @@ def serve_command(
     if problems:
         raise UsageError(*problems)
     limits = Limits(limit_head_size, limit_head_time, limit_pending, limit_excess)
-    settings = Options(host, port, max_users, workers, tick, control_host, control_port, token, db, limits)
+    settings = Options(host, port, max_users, workers, tick, control_host, control_port, token, db, limits, model)
 
     def announce(server: Server, control: int) -> None:
         if parent_fd is None:

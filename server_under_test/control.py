@@ -50,6 +50,7 @@ def stats(server: "Server", meter: ProcessMeter) -> dict[str, Any]:
     memory = read_memory()
     counts = {name: int(server.ledger.total(name)) for name in COUNTS}
     return {
+        "model": server.options.model,
         "connections": counts.pop("open"),
         **counts,
         "accept_errors": int(server.ledger.total("accept_errors")),

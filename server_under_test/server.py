@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal, get_args
 
 import msgspec
 import trio
@@ -46,6 +47,14 @@ TICK_SECONDS = 60.0
 """The longest wait for one front to write a tick before the next front has its turn."""
 
 
+Model = Literal["columns", "tasks"]
+"""How fronts hold connections: in columns, all by one task; or with a task and a stream for each."""
+
+MODELS: tuple[str, ...] = get_args(Model)
+
+_MODULES: dict[Model, str] = {"columns": "server_under_test.front", "tasks": "server_under_test.tasks"}
+
+
 @dataclass(frozen=True)
 class Options:
     """What `comet serve` was asked for."""
@@ -60,6 +69,7 @@ class Options:
     token: str | None = None
     db: Path | None = None
     limits: Limits = field(default_factory=Limits)
+    model: Model = "columns"
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -253,7 +263,7 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
     ):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_SECONDS)
         ledger, whereabouts = Ledger(FRONT_LEDGER, count), Whereabouts(options.max_users, count, files_limit)
-        async with open_workers("server_under_test.front") as workers, trio.open_nursery() as tasks:
+        async with open_workers(_MODULES[options.model]) as workers, trio.open_nursery() as tasks:
             server = Server(options, listener, workers, ledger, whereabouts, Bus(), store)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 if parent is not None:

@@ -7,11 +7,20 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from server_under_test.server import MODELS
 from tests.client_rig import ClientRig
 from tests.server_rig import ServerRig
+from tests.task_rig import TaskRig
 
 settings.register_profile("floodtest", derandomize=True, deadline=None)
 settings.load_profile("floodtest")
+
+
+@pytest.fixture(params=MODELS)
+def model(request: pytest.FixtureRequest) -> str:
+    """Name a model of the server; whoever asks for it is tested with each."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
@@ -43,5 +52,13 @@ def rig(rigs: Callable[[], ClientRig]) -> ClientRig:
 def front() -> Iterator[ServerRig]:
     """Make the streams of a front."""
     made = ServerRig()
+    yield made
+    made.end()
+
+
+@pytest.fixture(params=[ServerRig, TaskRig])
+def holder(request: pytest.FixtureRequest) -> Iterator[ServerRig | TaskRig]:
+    """Make a front of either model."""
+    made: ServerRig | TaskRig = request.param()
     yield made
     made.end()

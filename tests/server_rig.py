@@ -24,6 +24,9 @@ SMALL = 2048
 class ServerRig:
     """Streams of one front and their clients, by user."""
 
+    in_hand = 0
+    """Bytes that the bound on what is kept leaves out."""
+
     def __init__(self) -> None:
         self.readiness = Readiness()
         self._behind: set[int] = set()

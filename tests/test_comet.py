@@ -1,5 +1,6 @@
 """`comet serve` as its clients and its operator see it: real processes, raw sockets, httpx."""
 
+import json
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import httpx
 import pytest
 import trio
 
+from server_under_test.server import MODELS
 from tests.support import Comet, comet, command, processes_of, run, wait_until
 
 DOCS = Path(__file__).parents[1] / "docs" / "comet.md"
@@ -115,9 +117,9 @@ def all_pids(server: Comet) -> list[int]:
     return [pids["parent"], pids["nursery"], *pids["fronts"]]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Comet]:
-    with comet("--max-users", "5000") as one:
+@pytest.fixture(scope="module", params=MODELS)
+def server(request: pytest.FixtureRequest) -> Iterator[Comet]:
+    with comet("--model", request.param, "--max-users", "5000") as one:
         yield one
 
 
@@ -196,14 +198,14 @@ def test_messages_are_numbered_for_each_connection_from_its_own_first(server: Co
             assert [client.message() for client in late] == [(number, first + number)] * 4
 
 
-def test_all_connections_of_one_id_get_everything() -> None:
-    with comet("--max-users", "10", "--tick", "50ms") as server, ExitStack() as stack:
+def test_all_connections_of_one_id_get_everything(model: str) -> None:
+    with comet("--model", model, "--max-users", "10", "--tick", "50ms") as server, ExitStack() as stack:
         for client in streams(stack, server, 9, 9, 9, 9, 9):
             messages = [client.message() for _ in range(5)]
             assert messages == [(number, messages[0][1] + number - 1) for number in range(1, 6)]
 
 
-def test_httpx_on_trio_follows_streams_to_their_end() -> None:
+def test_httpx_on_trio_follows_streams_to_their_end(model: str) -> None:
     heard: dict[int, list[str]] = {user: [] for user in range(1, 21)}
 
     async def follow(client: httpx.AsyncClient, server: Comet, user: int) -> None:
@@ -222,7 +224,7 @@ def test_httpx_on_trio_follows_streams_to_their_end() -> None:
                 for user in heard:
                     tasks.start_soon(follow, client, server, user)
 
-    with comet("--max-users", "20", "--tick", "200ms") as server:
+    with comet("--model", model, "--max-users", "20", "--tick", "200ms") as server:
         trio.run(follow_all, server)
     for user, lines in heard.items():
         assert lines[0] == f"Welcome, user {user}"
@@ -235,7 +237,7 @@ def test_the_control_api_has_three_paths(server: Comet) -> None:
     assert [answer.status_code for answer in answers] == [404, 405, 405]
 
 
-def test_stats_agree_with_what_was_done() -> None:
+def test_stats_agree_with_what_was_done(model: str) -> None:
     requests = [
         (200, asking(1, "HEAD")),
         *((404, asking(path)) for path in ("/", "/test/0")),
@@ -244,7 +246,7 @@ def test_stats_agree_with_what_was_done() -> None:
         (400, b"\r\n\r\n"),
         (431, asking(1, more=f"X: {'x' * 8300}\r\n")),
     ]
-    with comet("--max-users", "100") as server, ExitStack() as stack:
+    with comet("--model", model, "--max-users", "100") as server, ExitStack() as stack:
         clients = streams(stack, server, 1, 1, 2)
         for status, request in requests:
             with Client(server, request) as other:
@@ -268,8 +270,25 @@ def test_stats_agree_with_what_was_done() -> None:
         assert len(set(pids)) == len(pids)
 
 
-def test_put_tick_turns_ticks_on_and_off() -> None:
-    with comet("--max-users", "10") as server, ExitStack() as stack:
+def test_messages_go_to_those_they_are_for_and_share_their_numbers_with_ticks(model: str) -> None:
+    lines = [{"subject": subject, "message": text} for subject, text in ((1, "a"), (2, "b"), (1, "c"), (9, "d"))]
+    batch = "\n".join(map(json.dumps, lines)).encode()
+    with comet("--model", model, "--max-users", "10") as server, ExitStack() as stack:
+        one, two, again = streams(stack, server, 1, 2, 1)
+        old = stack.enter_context(Client(server, b"GET /test/2 HTTP/1.0\r\n\r\n"))
+        assert (old.head()[0], old.line()) == (200, "Welcome, user 2\n")
+        tick_once(server)
+        assert control(server, "POST", "/publish", batch).json()["deliveries"] == 6
+        for client in (one, again):
+            texts = [client.chunk() for _ in range(3)]
+            assert texts == ["Recvd msg #1: tick 1\n", "Recvd msg #2: a\n", "Recvd msg #3: c\n"]
+        assert [two.chunk() for _ in range(2)] == ["Recvd msg #1: tick 1\n", "Recvd msg #2: b\n"]
+        assert [old.line() for _ in range(2)] == ["Recvd msg #1: tick 1\n", "Recvd msg #2: b\n"]
+        stats_when(server, deliveries=6, routed=6, undeliverable=0, connections=4)
+
+
+def test_put_tick_turns_ticks_on_and_off(model: str) -> None:
+    with comet("--model", model, "--max-users", "10") as server, ExitStack() as stack:
         (client,) = streams(stack, server, 1)
         assert control(server, "PUT", "/tick", b'{"seconds": 0.05}').json() == {"seconds": 0.05}
         assert [client.message() for _ in range(3)] == [(1, 1), (2, 2), (3, 3)]
@@ -294,8 +313,8 @@ def test_put_tick_refuses_what_makes_no_sense(server: Comet, body: bytes, status
     assert server.stats()["tick_seconds"] == before
 
 
-def test_sigterm_closes_everything_and_exits_0() -> None:
-    with comet("--max-users", "100") as server, ExitStack() as stack:
+def test_sigterm_closes_everything_and_exits_0(model: str) -> None:
+    with comet("--model", model, "--max-users", "100") as server, ExitStack() as stack:
         clients = streams(stack, server, *range(1, 31))
         clients += [stack.enter_context(Client(server, b"GET /test/1 HTT")) for _ in range(5)]
         pids = all_pids(server)
@@ -306,8 +325,8 @@ def test_sigterm_closes_everything_and_exits_0() -> None:
             server.connect()
 
 
-def test_after_a_kill_of_the_parent_nothing_is_left() -> None:
-    with comet("--max-users", "100", "--tick", "10ms") as server, ExitStack() as stack:
+def test_after_a_kill_of_the_parent_nothing_is_left(model: str) -> None:
+    with comet("--model", model, "--max-users", "100", "--tick", "10ms") as server, ExitStack() as stack:
         clients = streams(stack, server, *range(1, 31))
         pids = all_pids(server)
         server.process.kill()
@@ -352,6 +371,7 @@ def test_an_address_that_is_not_ours_is_refused_in_one_line(host: str) -> None:
 
 def test_nonsense_is_named_all_at_once() -> None:
     nonsense = {"--port": "70000", "--control-port": "http", "--max-users": "0", "--workers": "-1", "--tick": "soon"}
+    nonsense |= {"--model": "threads"}
     nonsense |= {"--limit-head-size": "8k", "--limit-head-time": "-1", "--limit-pending": "1.5", "--limit-excess": ""}
     done = run("comet", "serve", *chain(*nonsense.items()))
     assert (done.returncode, done.stdout) == (2, "")
@@ -382,8 +402,8 @@ def test_more_fronts_than_a_machine_holds_are_refused() -> None:
     assert "workers" in done.stderr
 
 
-def test_a_server_without_fronts_ends_with_a_word() -> None:
-    with comet("--max-users", "10") as server:
+def test_a_server_without_fronts_ends_with_a_word(model: str) -> None:
+    with comet("--model", model, "--max-users", "10") as server:
         for pid in server.stats()["pids"]["fronts"]:
             os.kill(pid, signal.SIGKILL)
         assert server.process.wait(20) == 1

@@ -105,9 +105,12 @@ def held(server: Comet) -> int:
 
 
 @contextmanager
-def scene(*options: str) -> Iterator[tuple[Comet, Audience]]:
+def scene(model: str, *options: str) -> Iterator[tuple[Comet, Audience]]:
     """A server and its audience; both must be as they were when the block is over."""
-    with comet("--max-users", "5000", "--tick", "50ms", *options) as server, closing(Audience(server)) as others:
+    with (
+        comet("--model", model, "--max-users", "5000", "--tick", "50ms", *options) as server,
+        closing(Audience(server)) as others,
+    ):
         before = held(server)
         yield server, others
         wait_until(lambda: held(server) == before, "the fronts have the descriptors they had", seconds=10)
@@ -134,8 +137,8 @@ MALFORMED = [
 ]
 
 
-def test_a_malformed_head_gets_400() -> None:
-    with scene() as (server, others):
+def test_a_malformed_head_gets_400(model: str) -> None:
+    with scene(model) as (server, others):
         for head in MALFORMED * 3:
             with Client(server, head) as client:
                 assert client.head()[0] == 400, head
@@ -144,9 +147,9 @@ def test_a_malformed_head_gets_400() -> None:
         others.receive(2)
 
 
-def test_a_head_over_the_limit_gets_431() -> None:
+def test_a_head_over_the_limit_gets_431(model: str) -> None:
     longest = asking(7, more=f"X: {'x' * (1000 - len(asking(7, more='X: ' + chr(13) + chr(10))))}\r\n")
-    with scene("--limit-head-size", "1000") as (server, others):
+    with scene(model, "--limit-head-size", "1000") as (server, others):
         for head, status in ((longest, 200), (longest.replace(b"x\r", b"xx\r"), 431), (longest + b"more", 200)):
             with Client(server, head) as client:
                 assert client.head()[0] == status, len(head)
@@ -164,13 +167,15 @@ def test_a_head_over_the_limit_gets_431() -> None:
         pytest.param(HEAD, {"excess": 8, "logins": 8 + AUDIENCE}, id="after a request"),
     ],
 )
-def test_who_never_stops_sending_is_cut_off_and_holds_up_nobody(start: bytes, counted: dict[str, object]) -> None:
+def test_who_never_stops_sending_is_cut_off_and_holds_up_nobody(
+    model: str, start: bytes, counted: dict[str, object]
+) -> None:
     def pour(sock: socket.socket) -> None:
         with suppress(OSError):
             while True:
                 sock.sendall(b"x" * 65536)
 
-    with scene() as (server, others), ExitStack() as stack:
+    with scene(model) as (server, others), ExitStack() as stack:
         clients = [stack.enter_context(Client(server, start)) for _ in range(8)]
         threads = [threading.Thread(target=pour, args=(client.sock,)) for client in clients]
 
@@ -188,8 +193,8 @@ def test_who_never_stops_sending_is_cut_off_and_holds_up_nobody(start: bytes, co
         stats_when(server, **counted)
 
 
-def test_a_trickled_head_gets_408() -> None:
-    with scene("--limit-head-time", "500ms") as (server, others), ExitStack() as stack:
+def test_a_trickled_head_gets_408(model: str) -> None:
+    with scene(model, "--limit-head-time", "500ms") as (server, others), ExitStack() as stack:
         clients = [stack.enter_context(Client(server, b"GET /test/7 HTTP/1.1\r\nX: ")) for _ in range(20)]
         waiting = {client.sock for client in clients}
         for turn in range(1000):
@@ -205,9 +210,9 @@ def test_a_trickled_head_gets_408() -> None:
         others.receive(2)
 
 
-def test_a_head_in_pieces_is_served() -> None:
+def test_a_head_in_pieces_is_served(model: str) -> None:
     pieces = [[HEAD[:cut], HEAD[cut:]] for cut in range(1, len(HEAD))] + [[HEAD[i : i + 1] for i in range(len(HEAD))]]
-    with scene() as (server, others), ExitStack() as stack:
+    with scene(model) as (server, others), ExitStack() as stack:
         before = held(server)
         clients = [stack.enter_context(Client(server, first)) for first, *_ in pieces]
         wait_until(lambda: held(server) == before + len(clients), "all are accepted")
@@ -222,8 +227,8 @@ def test_a_head_in_pieces_is_served() -> None:
             assert client.message()[0] == 1
 
 
-def test_what_follows_a_request_is_dropped_up_to_a_limit() -> None:
-    with scene("--limit-excess", "100") as (server, others), ExitStack() as stack:
+def test_what_follows_a_request_is_dropped_up_to_a_limit(model: str) -> None:
+    with scene(model, "--limit-excess", "100") as (server, others), ExitStack() as stack:
         polite = stack.enter_context(Client(server, HEAD + HEAD + HEAD[:-1]))
         assert (polite.head()[0], polite.chunk()) == (200, "Welcome, user 7\n")
         dropped = 2 * len(HEAD) - 1
@@ -237,8 +242,8 @@ def test_what_follows_a_request_is_dropped_up_to_a_limit() -> None:
         others.receive(2)
 
 
-def test_too_much_in_one_piece_with_the_request_is_cut_off_and_counted_once() -> None:
-    with scene("--limit-excess", "100") as (server, others), Client(server, HEAD + b"x" * 101) as client:
+def test_too_much_in_one_piece_with_the_request_is_cut_off_and_counted_once(model: str) -> None:
+    with scene(model, "--limit-excess", "100") as (server, others), Client(server, HEAD + b"x" * 101) as client:
         stats_when(server, dropped=101, excess=1, connections=AUDIENCE)
         client.rest()
         others.receive(2)
@@ -255,18 +260,19 @@ def _narrow(server: Comet) -> socket.socket:
     return sock
 
 
-def test_who_never_reads_is_cut_off_and_counted_as_slow() -> None:
-    with scene("--limit-pending", "1000", "--tick", "1ms") as (server, others), ExitStack() as stack:
+def test_who_never_reads_is_cut_off_and_counted_as_slow(model: str) -> None:
+    with scene(model, "--limit-pending", "1000", "--tick", "1ms") as (server, others), ExitStack() as stack:
         clients = [stack.enter_context(_narrow(server)) for _ in range(10)]
         others.receive(400)  # about what the kernel keeps
         stats_when(server, slow=10, connections=AUDIENCE)
         for client in clients:
+            client.settimeout(60)  # the kernel tries again at ever longer intervals while nobody reads
             got = [int(match[3]) for match in MESSAGE.finditer(client.makefile("rb").read())]
             assert got == list(range(1, len(got) + 1))
 
 
-def test_who_reads_late_gets_everything() -> None:
-    with scene("--tick", "1ms") as (server, others), _narrow(server) as client:
+def test_who_reads_late_gets_everything(model: str) -> None:
+    with scene(model, "--tick", "1ms") as (server, others), _narrow(server) as client:
         others.receive(500)  # more than the kernel keeps for the one that does not read
         answer = b""
         while len(got := [int(match[3]) for match in MESSAGE.finditer(answer)]) < 500:
@@ -275,8 +281,8 @@ def test_who_reads_late_gets_everything() -> None:
         assert server.stats()["slow"] == 0
 
 
-def test_who_says_nothing_gets_408_in_the_end() -> None:
-    with scene("--limit-head-time", "200ms") as (server, others), ExitStack() as stack:
+def test_who_says_nothing_gets_408_in_the_end(model: str) -> None:
+    with scene(model, "--limit-head-time", "200ms") as (server, others), ExitStack() as stack:
         clients = [stack.enter_context(Client(server)) for _ in range(200)]
         others.receive(10)
         for client in clients[:100]:
@@ -296,8 +302,8 @@ ENTIRE = [HEAD, asking(7, version="1.0"), asking(7, "HEAD"), asking("/nowhere"),
 ENTIRE += [asking(7, more=f"Never-Seen-Before: {n}\r\n") for n in range(20)]
 
 
-def test_a_reset_before_during_or_after_the_request_leaves_nothing() -> None:
-    with scene() as (server, others), ExitStack() as stack:
+def test_a_reset_before_during_or_after_the_request_leaves_nothing(model: str) -> None:
+    with scene(model) as (server, others), ExitStack() as stack:
         for request in [b"", HEAD[:9], HEAD[:-1]] * 50:
             _reset(Client(server, request))
         for client in streams(stack, server, *range(1, 101)):
@@ -305,8 +311,8 @@ def test_a_reset_before_during_or_after_the_request_leaves_nothing() -> None:
         others.receive(2)
 
 
-def test_a_reset_right_behind_the_request_leaves_nothing() -> None:
-    with scene("--limit-excess", "100") as (server, others), ExitStack() as stack:
+def test_a_reset_right_behind_the_request_leaves_nothing(model: str) -> None:
+    with scene(model, "--limit-excess", "100") as (server, others), ExitStack() as stack:
         for request in ENTIRE * 4:
             _reset(Client(server, request))
         for client in streams(stack, server, *range(1, 51)):  # on the descriptors of those that are gone
@@ -332,10 +338,10 @@ def _visit(server: Comet, chance: random.Random) -> Iterator[None]:
             _reset(client)
 
 
-def test_a_crowd_that_comes_and_goes_at_random() -> None:
+def test_a_crowd_that_comes_and_goes_at_random(model: str) -> None:
     raise_files_limit()
     chance = random.Random(2008)
-    with scene() as (server, others):
+    with scene(model) as (server, others):
         visits = [_visit(server, chance) for _ in range(2000 - AUDIENCE)]
         while visits:
             index = chance.randrange(len(visits))
@@ -355,8 +361,8 @@ GARBAGE = st.binary(max_size=2000) | st.builds(
 )
 
 
-def test_garbage_is_answered_or_closed() -> None:
-    with scene() as (server, others):
+def test_garbage_is_answered_or_closed(model: str) -> None:
+    with scene(model) as (server, others):
 
         @settings(max_examples=300)
         @given(GARBAGE)
@@ -370,8 +376,8 @@ def test_garbage_is_answered_or_closed() -> None:
         others.receive(2)
 
 
-def test_when_a_front_is_killed_the_others_go_on() -> None:
-    with comet("--max-users", "5000", "--tick", "50ms") as server, ExitStack() as stack:
+def test_when_a_front_is_killed_the_others_go_on(model: str) -> None:
+    with comet("--model", model, "--max-users", "5000", "--tick", "50ms") as server, ExitStack() as stack:
         others = stack.enter_context(closing(Audience(server)))
         victim, survivor = fronts(server)
         theirs: dict[int, list[Client]] = {}

@@ -1,6 +1,7 @@
-"""server_under_test.streams: every client gets its own messages in order, and none holds up another."""
+"""The streams of both models of a front: every client gets its own messages in order, and none holds up another."""
 
 import os
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ from flyweight import chunks
 from server_under_test.answers import message
 from server_under_test.streams import READ_SIZE
 from tests.server_rig import EXCESS, PENDING, SMALL, ServerRig
+from tests.task_rig import TaskRig
+
+Holder = ServerRig | TaskRig
 
 
 def sent(*numbers: int, text: bytes = b"hello") -> bytes:
@@ -27,14 +31,14 @@ def test_a_login_writes_the_first_bytes_and_is_counted(front: ServerRig) -> None
     assert front.streams.descriptors().tolist() == sorted(front.descriptors.values())
 
 
-def test_each_connection_counts_its_own_messages(front: ServerRig) -> None:
-    front.login(1)
-    assert front.send(b"hello") == 1
-    front.login(2)
-    assert front.send(b"hello") == 2
-    front.login(3)
-    assert front.send(b"hello") == 3
-    assert [front.read(user) for user in (1, 2, 3)] == [sent(1, 2, 3), sent(1, 2), sent(1)]
+def test_each_connection_counts_its_own_messages(holder: Holder) -> None:
+    holder.login(1)
+    assert holder.send(b"hello") == 1
+    holder.login(2)
+    assert holder.send(b"hello") == 2
+    holder.login(3)
+    assert holder.send(b"hello") == 3
+    assert [holder.read(user) for user in (1, 2, 3)] == [sent(1, 2, 3), sent(1, 2), sent(1)]
 
 
 def test_a_message_goes_to_those_it_is_for(front: ServerRig) -> None:
@@ -52,12 +56,12 @@ def test_nobody_is_nobody(front: ServerRig) -> None:
     assert front.streams.send(np.array([gone]), b"hello") == 0
 
 
-def test_http_1_0_gets_messages_without_framing_next_to_others(front: ServerRig) -> None:
-    front.login(1)
-    front.login_unchunked(2, first=b"welcome")
-    front.login(3)
-    assert front.send(b"hello") == 3
-    assert [front.read(user) for user in (1, 2, 3)] == [sent(1), b"welcome" + message(1, b"hello"), sent(1)]
+def test_http_1_0_gets_messages_without_framing_next_to_others(holder: Holder) -> None:
+    holder.login(1)
+    holder.login_unchunked(2)
+    holder.login(3)
+    assert holder.send(b"hello") == 3
+    assert [holder.read(user) for user in (1, 2, 3)] == [sent(1), message(1, b"hello"), sent(1)]
 
 
 def test_a_reused_descriptor_is_a_connection_of_its_own(front: ServerRig) -> None:
@@ -93,40 +97,49 @@ def test_a_reused_descriptor_gets_nothing_that_was_kept_for_another(front: Serve
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["same numbers", "other numbers"])
-def test_who_does_not_read_is_cut_off_at_the_bound_and_the_others_get_everything(mixed: bool, front: ServerRig) -> None:
-    front.login(1, SMALL)
+def test_who_does_not_read_is_cut_off_at_the_bound_and_the_others_get_everything(mixed: bool, holder: Holder) -> None:
+    holder.login(1, SMALL)
     if mixed:
-        front.send(b"first")
-    front.login(2)
+        holder.send(b"first")
+    holder.login(2)
     got, sizes = b"", []
-    while front.figure("open") == 2:
-        before = front.figure("bytes")
-        front.send(b"x" * 1000)
-        got += front.read(2) or b""
-        sizes.append(front.figure("bytes") - before)
-        front.turn()
+    while holder.figure("open") == 2:
+        before = holder.figure("bytes")
+        holder.send(b"x" * 1000)
+        got += holder.read(2) or b""
+        sizes.append(holder.figure("bytes") - before)
+        holder.turn()
         assert len(sizes) < 100
     assert got == sent(*range(1, len(sizes) + 1), text=b"x" * 1000)
-    assert [front.figure(name) for name in ("slow", "open", "logins")] == [1, 1, 2]
+    assert [holder.figure(name) for name in ("slow", "open", "logins")] == [1, 1, 2]
     first = sent(1, text=b"first") if mixed else b""
     whole = first + sent(*range(1 + mixed, len(sizes) + 1 + mixed), text=b"x" * 1000)
-    taken = front.read_to_the_end(1)
+    taken = holder.read_to_the_end(1)
     assert whole.startswith(taken)
     last = len(sent(len(sizes) + mixed, text=b"x" * 1000))
-    assert PENDING - last < len(whole) - len(taken) - last <= PENDING
-    assert front.read(1) is None
+    assert PENDING - last < len(whole) - len(taken) - last <= PENDING + holder.in_hand
+    assert holder.read(1) is None
 
 
-def test_who_reads_late_gets_everything_in_order(front: ServerRig) -> None:
-    front.login(1, SMALL)
-    count = front.fall_behind(1)
-    front.send(b"y" * 1000)
-    front.turn()
+def test_who_reads_late_gets_everything_in_order(holder: Holder) -> None:
+    holder.login(1, SMALL)
+    before = holder.figure("bytes")
+    count = holder.fall_behind(1)
+    holder.send(b"y" * 1000)
+    holder.turn()
     expected = sent(*range(1, count + 1), text=b"x" * 1000) + sent(count + 1, text=b"y" * 1000)
-    assert front.read_to_the_end(1) == expected
-    assert [front.figure(name) for name in ("slow", "open", "bytes")] == [0, 1, len(expected)]
+    assert holder.read_to_the_end(1) == expected
+    assert [holder.figure(name) for name in ("slow", "open")] == [0, 1]
+    assert holder.figure("bytes") - before == len(expected)
+    holder.send(b"hello")
+    assert holder.read(1) == sent(count + 2)
+
+
+def test_once_a_client_has_read_nothing_is_kept_for_it(front: ServerRig) -> None:
+    front.login(1, SMALL)
+    front.fall_behind(1)
+    front.read_to_the_end(1)
     front.send(b"hello")
-    assert front.read(1) == sent(count + 2)
     assert front.readiness.poll() == []
 
 
@@ -139,28 +152,28 @@ def test_first_bytes_are_bounded_as_well(front: ServerRig) -> None:
 
 
 @pytest.mark.parametrize("pieces", [[EXCESS], [1] * 20, [READ_SIZE, READ_SIZE], [READ_SIZE + 1]])
-def test_what_a_client_sends_is_dropped_and_counted(pieces: list[int], front: ServerRig) -> None:
-    front.login(1)
+def test_what_a_client_sends_is_dropped_and_counted(pieces: list[int], holder: Holder) -> None:
+    holder.login(1)
     for piece in pieces:
-        front.clients[1].sendall(b"x" * piece)
-        front.turn()
-    assert [front.figure(name) for name in ("dropped", "excess", "open")] == [sum(pieces), 0, 1]
-    front.send(b"hello")
-    assert front.read(1) == sent(1)
+        holder.clients[1].sendall(b"x" * piece)
+        holder.turn()
+    assert [holder.figure(name) for name in ("dropped", "excess", "open")] == [sum(pieces), 0, 1]
+    holder.send(b"hello")
+    assert holder.read(1) == sent(1)
 
 
 @pytest.mark.parametrize("pieces", [[EXCESS + 1], [EXCESS, 1], [READ_SIZE, READ_SIZE, READ_SIZE], [100_000]])
-def test_a_client_that_keeps_sending_is_cut_off_and_counted_once(pieces: list[int], front: ServerRig) -> None:
-    front.login(1)
-    front.login(2)
+def test_a_client_that_keeps_sending_is_cut_off_and_counted_once(pieces: list[int], holder: Holder) -> None:
+    holder.login(1)
+    holder.login(2)
     for piece in pieces:
-        front.clients[1].sendall(b"x" * piece)
-        front.turn()
-    assert [front.figure(name) for name in ("excess", "open", "slow")] == [1, 1, 0]
-    assert EXCESS < front.figure("dropped") <= sum(pieces)
-    assert front.read(1) is None
-    assert front.send(b"hello") == 1
-    assert front.read(2) == sent(1)
+        holder.clients[1].sendall(b"x" * piece)
+        holder.turn()
+    assert [holder.figure(name) for name in ("excess", "open", "slow")] == [1, 1, 0]
+    assert EXCESS < holder.figure("dropped") <= sum(pieces)
+    assert holder.read(1) is None
+    assert holder.send(b"hello") == 1
+    assert holder.read(2) == sent(1)
 
 
 @pytest.mark.parametrize(("extra", "unread"), [(0, 0), (EXCESS, 0), (1, EXCESS - 1), (0, EXCESS)])
@@ -206,20 +219,21 @@ def test_a_client_that_goes_is_logged_out(last_words: bytes, front: ServerRig) -
         os.fstat(front.descriptors[1])
 
 
-def test_a_client_that_resets_is_logged_out(front: ServerRig) -> None:
-    front.login(1, first=b"never read")
-    front.clients[1].close()
-    front.turn()
-    assert front.figure("open") == 0
+def test_a_client_that_resets_is_logged_out(holder: Holder) -> None:
+    holder.login(1)
+    holder.send(b"never read")
+    holder.clients[1].close()
+    holder.turn()
+    assert holder.figure("open") == 0
 
 
-def test_a_client_that_has_gone_is_noticed_by_writing_to_it(front: ServerRig) -> None:
-    front.login(1)
-    front.login(2)
-    front.clients[1].close()
-    front.send(b"hello")
-    assert front.figure("open") == 1
-    assert front.read(2) == sent(1)
+def test_a_client_that_has_gone_is_noticed_by_writing_to_it(holder: Holder) -> None:
+    holder.login(1)
+    holder.login(2)
+    holder.clients[1].close()
+    holder.send(b"hello")
+    assert holder.figure("open") == 1
+    assert holder.read(2) == sent(1)
 
 
 def test_a_client_that_goes_before_its_login(front: ServerRig) -> None:
@@ -293,3 +307,45 @@ def test_a_tick_for_nobody_is_over_at_once(front: ServerRig) -> None:
     assert front.ticks.under_way
     assert not front.ticks.send_some(10)
     assert front.ledger.ticks()[1][0] == 0
+
+
+# -- the router's messages, by tasks ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tasks() -> Iterator[TaskRig]:
+    made = TaskRig()
+    yield made
+    made.end()
+
+
+def test_tasks_send_each_message_to_the_connection_it_is_for(tasks: TaskRig) -> None:
+    tasks.login(1)
+    tasks.login_unchunked(2)
+    tasks.send(b"tick 1")
+    tasks.deliver(
+        (1, 1, b"a"), (1, 1, b"b"), (2, 2, b"in two\r\nlines"), (2, 9, b"for who had its descriptor"), (7, 7, b"-")
+    )
+    assert tasks.read(1) == sent(1, text=b"tick 1") + sent(2, text=b"a") + sent(3, text=b"b")
+    assert tasks.read(2) == message(1, b"tick 1") + message(2, b"in two  lines")
+    assert [tasks.figure(name) for name in ("deliveries", "undeliverable", "turn")] == [3, 2, 1]
+
+
+def test_what_a_connection_of_tasks_is_cut_off_over_is_undeliverable(tasks: TaskRig) -> None:
+    tasks.login(1, SMALL)
+    tasks.login(2)
+    tasks.fall_behind(1)
+    tasks.deliver(*((1, 1, b"x" * 1000) for _ in range(20)), (2, 2, b"hello"))
+    assert (tasks.read(2) or b"").endswith(b"hello\n\r\n")
+    assert (tasks.figure("slow"), tasks.figure("open")) == (1, 1)
+    assert tasks.figure("deliveries") + tasks.figure("undeliverable") == 21
+    assert tasks.figure("undeliverable") > 0
+
+
+def test_tasks_keep_up_with_one_who_reads_whatever_a_turn_brings(tasks: TaskRig) -> None:
+    tasks.login(1, 1 << 20)
+    texts = [b"%03d" % number + b"x" * 997 for number in range(80)]
+    tasks.deliver(*((1, 1, text) for text in texts))
+    got = tasks.read_to_the_end(1)
+    assert got == b"".join(sent(number, text=text) for number, text in enumerate(texts, 1))
+    assert tasks.figure("slow") == 0
