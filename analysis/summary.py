@@ -30,6 +30,14 @@ class Ramp(msgspec.Struct, frozen=True):
     per_second: float
 
 
+class Models(msgspec.Struct, frozen=True):
+    """How each end held its connections: `columns`, or the conventional way it is compared with."""
+
+    client: str = "columns"
+    server: str | None = "columns"
+    """None: the server is not ours."""
+
+
 class Workers(msgspec.Struct, frozen=True):
     """Worker processes at each end (server None: not ours), and the file limit of each."""
 
@@ -130,6 +138,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int
     run: str
+    models: Models = Models()
     outcome: Outcome
     reasons: list[str]
     connections: Connections

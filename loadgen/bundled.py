@@ -97,7 +97,7 @@ class BundledServer:
 
 @asynccontextmanager
 async def bundled_server(
-    max_users: int, store: Path | None, log: Path, place: Place = LOOPBACK
+    max_users: int, store: Path | None, log: Path, place: Place = LOOPBACK, model: str = "columns"
 ) -> AsyncIterator[BundledServer]:
     """Run `comet serve` on free ports of a place as long as the block lasts; `store` is of subscriptions, if any.
 
@@ -105,7 +105,7 @@ async def bundled_server(
     """
     ours, theirs = socket.socketpair()
     with theirs, open(log, "wb") as errors:
-        arguments = ["--port", "0", "--control-port", "0", "--max-users", str(max_users)]
+        arguments = ["--port", "0", "--control-port", "0", "--max-users", str(max_users), "--model", model]
         arguments += [] if store is None else ["--db", str(store.absolute())]
         arguments += ["--host", place.host, "--control-host", place.control_host]
         process = await trio.lowlevel.open_process(

@@ -93,7 +93,10 @@ def plan_command_line(
     print(f"Network: {network.in_words}.", file=sys.stderr)
     if fit:
         options = _fitted(options, network, lambda text: print(text, file=sys.stderr))
-    shown = preview(look(options, network))
+    outlook = look(options, network)
+    if not network.is_isolated and (note := outlook.note_on_ports()) is not None:  # in its own the kernel has enough
+        print(note, file=sys.stderr)
+    shown = preview(outlook)
     print(msgspec.json.encode(shown).decode() if as_json else render_preview(shown))
     sys.exit(ExitCode.REFUSED if shown.obstacles else ExitCode.OK)
 

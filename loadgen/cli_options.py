@@ -14,6 +14,7 @@ from analysis import thresholds
 from flyweight import options as opt
 from flyweight.errors import UsageError
 from flyweight.room import DEFAULT_RESERVE
+from loadgen.crew import CLIENT_MODELS
 from loadgen.host.network import BASE_IP, CHOICES, LINKS, VETH_BASE_IP
 from loadgen.host.targets import parse_target
 from loadgen.messages import MessageOptions
@@ -69,9 +70,21 @@ def run_options(
             opt.positive_duration, "SECONDS", "In the hold, our server sends every connection a message this often."
         ),
     ] = None,
-    ports: Annotated[str, typer.Option(metavar="explicit|kernel", help="Who chooses source ports.")] = "explicit",
+    ports: Annotated[
+        str | None,
+        typer.Option(
+            metavar="explicit|kernel", help="Who chooses source ports.  [default: explicit; kernel with --client httpx]"
+        ),
+    ] = None,
     interval: Annotated[Any, option(opt.positive_duration, "SECONDS", "Between two samples.")] = 1.0,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where run records go.", readable=False)] = Path("runs"),
+    client: Annotated[
+        Any,
+        option(opt.one_of(*CLIENT_MODELS), "|".join(CLIENT_MODELS), "In columns, or an httpx stream and a task each."),
+    ] = "columns",
+    server_model: Annotated[
+        Any, option(opt.one_of("columns", "tasks"), "columns|tasks", "Our server: in columns, or a trio task each.")
+    ] = "columns",
     server_pid: Annotated[
         int | None, typer.Option(metavar="PID", help="Measure this process and its children.")
     ] = None,
@@ -114,6 +127,7 @@ def run_options(
     given = dict(locals())
     found = [
         *opt.problems(given),
+        *_problems_with_ports(given),
         *_problems_with_server(given),
         *_problems_with_messages(given),
         *_problems_with_network(given),
@@ -123,6 +137,7 @@ def run_options(
     if found or plan is None:
         raise UsageError(*found)
     kept = {field.name: given[field.name] for field in fields(RunOptions) if field.name in given}
+    kept["ports"] = ports or ("kernel" if client == "httpx" else "explicit")
     kept["messages"] = None if messages is None else MessageOptions(messages, message_seconds, message_size)
     kept["fail_if"] = tuple(fail_if or ())
     return RunOptions(plan, **kept)
@@ -164,10 +179,19 @@ def _problems_with_thresholds(given: dict[str, Any]) -> list[str]:
     return found
 
 
+def _problems_with_ports(given: dict[str, Any]) -> list[str]:
+    found = []
+    if given["ports"] not in (None, "explicit", "kernel"):
+        found.append(f"--ports takes explicit or kernel, not {given['ports']!r}.")
+    if given["client"] == "httpx" and given["ports"] == "explicit":
+        found.append(
+            "--ports explicit is not for --client httpx, which can name a source address but no port: leave one out."
+        )
+    return found
+
+
 def _problems_with_server(given: dict[str, Any]) -> list[str]:
     found = []
-    if given["ports"] not in ("explicit", "kernel"):
-        found.append(f"--ports takes explicit or kernel, not {given['ports']!r}.")
     if given["target"] is None:
         if given["server_pid"] is not None:
             found.append("--server-pid is for a server that was named with --target.")
@@ -182,6 +206,8 @@ def _problems_with_server(given: dict[str, Any]) -> list[str]:
         found.append("--tick is for our own server: leave --target out, or let your server send messages by itself.")
     if given["messages"] is not None:
         found.append("--messages is for our own server: leave --target out.")
+    if given["server_model"] != "columns":
+        found.append("--server-model is for our own server: leave --target out.")
     return found
 
 

@@ -10,6 +10,7 @@ import socket
 import time
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import trio
@@ -178,7 +179,7 @@ async def run(spec: Specification, channel: Channel[ToWorker], ledger: Ledger, f
         client = Client(spec, readiness, accounts, files_limit)
         async with trio.open_nursery() as tasks:
             tasks.start_soon(_obey, channel, client)
-            tasks.start_soon(_report, channel, client)
+            tasks.start_soon(report, channel, client)
             await readiness.turns(client.turn, client.deadline, lambda: client.closing)
             tasks.cancel_scope.cancel()
         while client.close_some():
@@ -198,7 +199,18 @@ async def _obey(channel: Channel[ToWorker], client: Client) -> None:
                 return
 
 
-async def _report(channel: Channel[ToWorker], client: Client) -> None:
+class Ramping(Protocol):
+    """Who opens the connections of a share, whether by the column or in another way."""
+
+    started: trio.Event
+    settled: trio.Event
+
+    @property
+    def in_flight(self) -> int: ...
+
+
+async def report(channel: Channel[ToWorker], client: Ramping) -> None:
+    """Tell the parent how far the ramp has come."""
     await channel.send(Ready())
     await client.started.wait()
     await channel.send(Started(client.in_flight))

@@ -1,7 +1,7 @@
 """What came of a run: from the accounts, the samples and the server's figures to a summary. No clock, no process."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -56,6 +56,7 @@ class Facts:
     predicted_bytes: int | None
     messages: MessageFacts | None = None
     conditions: Sequence[Condition] = ()
+    models: sums.Models = field(default_factory=sums.Models)
 
 
 def conclude(facts: Facts) -> Summary:
@@ -81,6 +82,7 @@ def _summarize(facts: Facts) -> Summary:
     return Summary(
         format=FORMAT,
         run=facts.folder,
+        models=facts.models,
         outcome=_outcome(facts, reasons),
         reasons=reasons,
         connections=connections,

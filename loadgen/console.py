@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import Sample, Summary
-from analysis.summary import Messages, Network
+from analysis.summary import Messages, Models, Network
 
 KIB = 1024
 
@@ -221,6 +221,8 @@ def render(summary: Summary) -> str:
         f"received      {summary.chunks:,} chunks, {size(summary.bytes)}",
         f"workers       {workers.client} client, {server}; {workers.files_limit:,} files each",
     ]
+    if (models := summary.models) != Models(server=models.server and "columns"):
+        lines.append(f"models        client {models.client}" + (f", server {models.server}" if models.server else ""))
     lines.append(f"network       {_network(summary.network)}")
     for threshold in summary.thresholds:
         value = "not measured" if threshold.value is None else f"{threshold.value:,}"

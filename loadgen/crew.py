@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import msgspec
 import numpy as np
@@ -25,6 +26,13 @@ from loadgen import client
 from loadgen.accounts import State
 from loadgen.pacer import Pacer
 from loadgen.plan import Share
+
+ClientModel = Literal["columns", "httpx"]
+"""How workers hold connections: in columns, all by one task; or with an httpx stream and a task for each."""
+
+CLIENT_MODELS: tuple[str, ...] = get_args(ClientModel)
+
+_MODULES: dict[ClientModel, str] = {"columns": "loadgen.client", "httpx": "loadgen.httpx_client"}
 
 
 @dataclass(eq=False)
@@ -168,8 +176,8 @@ def _cause(status: int | None) -> str:
 
 @asynccontextmanager
 async def open_crew(
-    ledger: Ledger, states: npt.NDArray[np.uint8], complain: Callable[[str], None]
+    ledger: Ledger, states: npt.NDArray[np.uint8], complain: Callable[[str], None], model: ClientModel = "columns"
 ) -> AsyncIterator[Crew]:
     """A crew without workers yet, whose workers end with the block."""
-    async with open_workers("loadgen.client") as workers:
+    async with open_workers(_MODULES[model]) as workers:
         yield Crew(workers, ledger, states, complain)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flyweight.room import DEFAULT_RESERVE, Reserve
+from loadgen.crew import ClientModel
 from loadgen.host.demand import Demand
 from loadgen.host.network import HOST, Choice, Link, Network
 from loadgen.host.targets import Target, is_here
@@ -35,6 +36,9 @@ class RunOptions:
     """A file of fakefriends, for the bundled server."""
     db: Path | None = None
     """A store of subscriptions, instead."""
+    client: ClientModel = "columns"
+    server_model: str = "columns"
+    """Of the bundled server, as `comet serve --model` has it."""
     allow_public_target: str | None = None
     network: Choice = "auto"
     link: Link = "loopback"
@@ -58,5 +62,7 @@ class RunOptions:
             in_flight=self.in_flight,
             pacer=self.pacer,
             traffic=self.tick is not None or self.messages is not None,
+            client_model=self.client,
+            server_model=self.server_model,
             server_files=server_files,
         )

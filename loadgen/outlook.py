@@ -13,6 +13,7 @@ from loadgen.host.claims import claim_of, refuse_what_is_claimed
 from loadgen.host.demand import Demand, Forecast, forecast
 from loadgen.host.machine import Machine
 from loadgen.host.network import HOST, Network
+from loadgen.host.ports import local_port_range, note_on_kernel_ports
 from loadgen.host.preflight import Fit, fit, refuse_what_does_not_fit
 from loadgen.host.server_files import files_of_listeners, files_of_server
 from loadgen.host.targets import Target, check_addresses, check_consent, is_here, resolve_target
@@ -38,6 +39,10 @@ class Outlook:
     def fit(self) -> Fit:
         """Return how many of the planned connections this machine can hold."""
         return fit(self.machine, self.demand)
+
+    def note_on_ports(self) -> str | None:
+        """Return what to say of source ports that the kernel is to choose, if it has too few of them."""
+        return None if self.demand.explicit_ports else note_on_kernel_ports(self.options.plan, local_port_range())
 
     def refuse(self) -> None:
         """Refuse a run that would fail; each reason is said by the first that has one."""

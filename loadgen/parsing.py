@@ -48,11 +48,16 @@ def parse_messages(data: bytes) -> Messages:
     except chunks.ChunkError as error:
         decoded = chunks.Decoded(error.payloads, b"", ended=False)
         broken = True
-    found = [match for match in map(_NUMBERED.match, decoded.payloads) if match]
+    return parse_payloads(decoded.payloads, decoded.rest, decoded.ended, broken)
+
+
+def parse_payloads(payloads: list[bytes], rest: bytes = b"", ended: bool = False, broken: bool = False) -> Messages:
+    """Read the numbers in the payloads of chunks; the others say what followed them."""
+    found = [match for match in map(_NUMBERED.match, payloads) if match]
     numbers = tuple(int(match[1]) for match in found)
     ticks = tuple(int(match[2]) for match in found if match[2])
     stamps = tuple((int(match[3]), int(match[4])) for match in found if match[3])
-    return Messages(len(decoded.payloads), numbers, ticks, stamps, decoded.rest, decoded.ended, broken)
+    return Messages(len(payloads), numbers, ticks, stamps, rest, ended, broken)
 
 
 read_messages = lru_cache(maxsize=64)(parse_messages)

@@ -90,6 +90,8 @@ class Run:
     async def _execute(self) -> Summary:
         outlook = look(self._options, self._network)
         outlook.refuse()
+        if (note := outlook.note_on_ports()) is not None:
+            self._console.say(note)
         self._forecast = outlook.forecast()
         self._count = min(self._plan.connections, workers_for(self._plan.connections, self._files_limit))
         self._ledger = Ledger(LEDGER, self._count)
@@ -142,7 +144,8 @@ class Run:
             return
         log = self._journal.folder / "server.log"
         place = place_of(self._network, ipaddress.ip_address(self._plan.base_ip).version)
-        async with self._store() as store, bundled_server(self._plan.connections, store, log, place) as self._server:
+        users, model = self._plan.connections, self._options.server_model
+        async with self._store() as store, bundled_server(users, store, log, place, model) as self._server:
             self._figures = await self._server.stats()
             if self._figures is None:
                 raise WorkerFault(f"The bundled server came up and does not answer. See {log}.")
@@ -164,7 +167,8 @@ class Run:
 
     @asynccontextmanager
     async def _open_crew(self) -> AsyncIterator[Crew]:
-        async with open_crew(self._ledger, self._states, self._reasons.append) as self._crew:
+        complain, model = self._reasons.append, self._options.client
+        async with open_crew(self._ledger, self._states, complain, model) as self._crew:
             yield self._crew
 
     async def _start(self, crew: Crew, target: Target, tasks: trio.Nursery) -> None:
@@ -336,6 +340,7 @@ class Run:
             plan=self._plan,
             explicit_ports=self._options.ports == "explicit",
             folder=str(self._journal.folder),
+            models=summary.Models(self._options.client, None if self._options.target else self._options.server_model),
             counts=counts,
             ledger=self._ledger,
             lost=self._crew.lost,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from loadgen.crew import CLIENT_MODELS
 from server_under_test.server import MODELS
 from tests.client_rig import ClientRig
 from tests.server_rig import ServerRig
@@ -19,6 +20,13 @@ settings.load_profile("floodtest")
 @pytest.fixture(params=MODELS)
 def model(request: pytest.FixtureRequest) -> str:
     """Name a model of the server; whoever asks for it is tested with each."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=CLIENT_MODELS)
+def client(request: pytest.FixtureRequest) -> str:
+    """Name a model of the client; whoever asks for it is tested with each."""
     name: str = request.param
     return name
 

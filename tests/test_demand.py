@@ -45,6 +45,15 @@ def test_a_million_takes_what_it_took(fake: FakeMachine, readable: bool) -> None
     assert found.kernel_source.startswith("/sys/kernel/slab" if readable else "those of Linux 6.18")
 
 
+def test_a_task_a_connection_takes_kibibytes(fake: FakeMachine) -> None:
+    columns = forecast(Demand(plan(100_000)), fake.machine())
+    tasks = forecast(Demand(plan(100_000), client_model="httpx", server_model="tasks"), fake.machine())
+    assert columns.server_user is not None
+    assert tasks.server_user is not None
+    assert (tasks.server_user - columns.server_user) // 100_000 == 8 * 1024 - 5
+    assert (tasks.client_user - columns.client_user) // 100_000 == 24 * 1024 - 17
+
+
 def test_kinds_add_up(fake: FakeMachine) -> None:
     fake.slabs()
     found = forecast(Demand(plan(100_000)), fake.machine())

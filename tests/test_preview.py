@@ -53,6 +53,16 @@ def test_all_that_would_stop_a_run_is_told_and_the_code_is_3() -> None:
     assert ["No interface" in shown["obstacles"][0], "public" in shown["obstacles"][1]] == [True, True]
 
 
+def test_models_and_the_ports_that_go_with_them_are_checked_as_for_a_run() -> None:
+    done = run("floodtest", "plan", "--client", "httpx", "--ports", "explicit", "--server-model", "threads")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 2), done.stderr
+    host = ("--network", "host", "--client", "httpx", "--first-port", "1", "--connections", "65535", "--each", "65535")
+    done = run("floodtest", "plan", *host)
+    assert "The kernel chooses the source ports" in done.stderr
+    assert "127.0.1.1  1 to 65,535" in done.stdout
+    assert "kernel chooses" not in run("floodtest", "plan", *host[2:], "--network", "auto").stderr
+
+
 def test_many_addresses_are_cut_short() -> None:
     _, text = plan("--ips", "100", "--each", "10")
     assert "and 80 more addresses" in text

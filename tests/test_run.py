@@ -16,29 +16,39 @@ from loadgen.accounts import State
 from tests.confinement import forbid_unshare
 from tests.support import OUR_NETWORK, OURS, comet, command, flood, open_now, processes_of, run, started, wait_until
 
+ENDS = pytest.mark.parametrize(
+    ("client", "model"), [("columns", "columns"), ("columns", "tasks"), ("httpx", "columns")]
+)
+"""Models of the client and of the server."""
+
 
 def only_record(folder: Path) -> Path:
     (record,) = folder.iterdir()
     return record
 
 
-def test_a_small_run_opens_holds_ticks_and_accounts_for_everything(tmp_path: Path) -> None:
-    code, summary, errors = flood(tmp_path, "--connections", "3000", "--hold", "1.2", "--tick", "0.5")
+@ENDS
+def test_a_small_run_opens_holds_ticks_and_accounts_for_everything(client: str, model: str, tmp_path: Path) -> None:
+    planned = 3000 if client == model else 300
+    models = ["--client", client, "--server-model", model]
+    code, summary, errors = flood(tmp_path, "--connections", str(planned), "--hold", "1.2", "--tick", "0.5", *models)
     assert (code, summary["outcome"], summary["reasons"]) == (0, "ok", []), errors
     connections = summary["connections"]
-    assert connections["planned"] == connections["opened"] == connections["peak_open"] == 3000
+    assert connections["planned"] == connections["opened"] == connections["peak_open"] == planned
     assert connections["failed"] == {}
     assert connections["closed_early"] == connections["not_reached"] == 0
-    assert [(tick["sent"], tick["received"]) for tick in summary["ticks"]] == [(3000, 3000)] * 3
-    assert summary["chunks"] == 3000 * 4
+    assert [(tick["sent"], tick["received"]) for tick in summary["ticks"]] == [(planned, planned)] * 3
+    assert summary["chunks"] == planned * 4
     assert summary["missing"] == summary["repeated"] == 0
+    assert summary["models"] == {"client": client, "server": model}
     record = load(summary["run"])
     assert record.run["summary"] == summary
+    assert np.all(record.ports() > 0)
     assert [stage["name"] for stage in record.run["stages"]] == ["start", "ramp", "hold", "close"]
     assert np.all(record.states() == State.OPEN)
     for sample in record.samples:
         states = sample.not_reached + sample.in_flight + sample.open + sample.failed + sample.closed_early
-        assert states == 3000
+        assert states == planned
 
 
 def test_the_pairs_in_the_record_are_the_pairs_the_kernel_saw(tmp_path: Path) -> None:
@@ -110,18 +120,19 @@ def test_an_address_without_spares_fails_the_connection_by_name(tmp_path: Path) 
     assert summary["connections"]["opened"] == each - 1
 
 
-def test_kernel_ports_bind_the_address_only(tmp_path: Path) -> None:
-    code, summary, errors = flood(
-        tmp_path, "--connections", "500", "--each", "250", "--ports", "kernel", "--hold", "0.1"
-    )
+def test_kernel_ports_bind_the_address_only(client: str, tmp_path: Path) -> None:
+    arguments = ["--connections", "500", "--each", "250", "--hold", "0.1", "--client", client]
+    code, summary, errors = flood(tmp_path, *arguments, *(["--ports", "kernel"] if client == "columns" else []))
     assert code == 0, errors
     ports = load(summary["run"]).ports()
     assert np.all(ports > 0)
     assert all(len(np.unique(half)) == 250 for half in np.split(ports, 2))
 
 
-def test_a_rate_is_kept_by_the_clock(tmp_path: Path) -> None:
-    code, summary, _ = flood(tmp_path, "--connections", "1000", "--rate", "500", "--hold", "0")
+def test_a_rate_is_kept_by_the_clock(client: str, tmp_path: Path) -> None:
+    connections, rate = ("1000", "500") if client == "columns" else ("200", "100")
+    arguments = ["--connections", connections, "--rate", rate, "--hold", "0", "--client", client]
+    code, summary, _ = flood(tmp_path, *arguments)
     assert code == 0
     assert 1.9 < summary["ramp"]["seconds"] < 4
 
@@ -149,12 +160,11 @@ def test_stages_that_make_no_sense(tmp_path: Path, arguments: tuple[str, ...], w
     assert words in errors
 
 
-def test_few_files_make_many_workers(tmp_path: Path) -> None:
+@ENDS
+def test_few_files_make_many_workers(client: str, model: str, tmp_path: Path) -> None:
+    arguments = ["--connections", "1000", "--hold", "0.3", "--client", client, "--server-model", model]
     process = subprocess.run(
-        command(
-            *("floodtest", "run", "--json", "--no-report", "--out", str(tmp_path), *OURS),
-            *("--connections", "1000", "--hold", "0.3"),
-        ),
+        command("floodtest", "run", "--json", "--no-report", "--out", str(tmp_path), *OURS, *arguments),
         capture_output=True,
         text=True,
         timeout=60,
@@ -201,8 +211,10 @@ def test_fifty_thousand(tmp_path: Path) -> None:
     assert max(sample.server_open or 0 for sample in held) == 50_000
 
 
-def test_ctrl_c_in_the_ramp_keeps_the_record_and_exits_130(tmp_path: Path) -> None:
-    with started(tmp_path, "--connections", "5000", "--rate", "500") as process:
+@ENDS
+def test_ctrl_c_in_the_ramp_keeps_the_record_and_exits_130(client: str, model: str, tmp_path: Path) -> None:
+    models = ["--client", client, "--server-model", model]
+    with started(tmp_path, "--connections", "5000", "--rate", "500", *models) as process:
         wait_until(lambda: open_now(tmp_path), "a connection")
         tree = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
         process.send_signal(signal.SIGINT)

@@ -55,48 +55,48 @@ def answer(make: Callable[[bytes], bytes], then_close: bool = False) -> Handler:
     return handle
 
 
-def test_a_plain_server_of_another_kind(tmp_path: Path) -> None:
-    code, connections = against(answer(welcome), tmp_path)
+def test_a_plain_server_of_another_kind(client: str, tmp_path: Path) -> None:
+    code, connections = against(answer(welcome), tmp_path, "--client", client)
     assert (code, connections["peak_open"]) == (0, 20)
 
 
-def test_the_welcome_byte_by_byte(tmp_path: Path) -> None:
+def test_the_welcome_byte_by_byte(client: str, tmp_path: Path) -> None:
     def handle(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in welcome(connection.recv(4096)):
             connection.send(bytes([byte]))
 
-    code, connections = against(handle, tmp_path)
+    code, connections = against(handle, tmp_path, "--client", client)
     assert (code, connections["opened"]) == (0, 20)
 
 
-def test_a_chunk_header_split_across_reads(tmp_path: Path) -> None:
+def test_a_chunk_header_split_across_reads(client: str, tmp_path: Path) -> None:
     def handle(connection: socket.socket) -> None:
         request = connection.recv(4096)
         connection.sendall(welcome(request) + b"1")
         time.sleep(0.1)  # so that the client reads in between: that is what is tested
-        connection.sendall(b"4\r\n" + b"x" * 20 + b"\r\n")
+        connection.sendall(b"4\r\n" + b"x" * 19 + b"\n\r\n")
 
     with scripted_server(handle) as target:
-        code, summary, _ = flood(tmp_path, "--target", target, *FEW)
+        code, summary, _ = flood(tmp_path, "--target", target, *FEW, "--client", client)
     assert (code, summary["chunks"]) == (0, 40)
 
 
-def test_refused(tmp_path: Path) -> None:
+def test_refused(client: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    code, summary, _ = flood(tmp_path, "--target", f"http://127.0.0.1:{port}/test/{{user}}", *FEW)
+    code, summary, _ = flood(tmp_path, "--target", f"http://127.0.0.1:{port}/test/{{user}}", *FEW, "--client", client)
     assert (code, summary["outcome"]) == (4, "shortfall")
     assert summary["connections"]["failed"] == {"ECONNREFUSED@connect": 20}
 
 
-def test_reset_before_the_welcome(tmp_path: Path) -> None:
+def test_reset_before_the_welcome(client: str, tmp_path: Path) -> None:
     def handle(connection: socket.socket) -> None:
         connection.recv(4096)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
 
-    code, connections = against(handle, tmp_path)
+    code, connections = against(handle, tmp_path, "--client", client)
     assert (code, connections["failed"]) == (4, {"ECONNRESET@response": 20})
 
 
@@ -109,36 +109,38 @@ def test_reset_before_the_welcome(tmp_path: Path) -> None:
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "EPROTO@response"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "EPROTO@response"),
         (HEAD + b"zz\r\nhello\r\n", "EPROTO@response"),
-        (HEAD + chunk(b"hello user 999999999"), "EBADMSG@response"),
+        (HEAD + chunk(b"hello user 999999999\n"), "EBADMSG@response"),
     ],
 )
-def test_an_answer_that_opens_nothing(text: bytes, name: str, tmp_path: Path) -> None:
-    code, connections = against(answer(lambda _: text), tmp_path)
+def test_an_answer_that_opens_nothing(client: str, text: bytes, name: str, tmp_path: Path) -> None:
+    code, connections = against(answer(lambda _: text), tmp_path, "--client", client)
     assert (code, connections["failed"]) == (4, {name: 20})
 
 
-def test_closed_before_the_welcome(tmp_path: Path) -> None:
-    code, connections = against(answer(lambda _: HEAD, then_close=True), tmp_path)
+def test_closed_before_the_welcome(client: str, tmp_path: Path) -> None:
+    code, connections = against(answer(lambda _: HEAD, then_close=True), tmp_path, "--client", client)
     assert (code, connections["failed"]) == (4, {"EOF@response": 20})
 
 
-def test_closed_in_mid_chunk(tmp_path: Path) -> None:
-    code, connections = against(answer(lambda r: welcome(r) + b"40\r\nhalf of it", then_close=True), tmp_path)
+def test_closed_in_mid_chunk(client: str, tmp_path: Path) -> None:
+    code, connections = against(
+        answer(lambda r: welcome(r) + b"40\r\nhalf of it", then_close=True), tmp_path, "--client", client
+    )
     assert (code, connections["closed_early"], connections["closed_by"]) == (4, 20, {"EOF": 20})
 
 
-def test_never_answers(tmp_path: Path) -> None:
-    code, connections = against(lambda connection: None, tmp_path, "--connect-timeout", "300ms")
+def test_never_answers(client: str, tmp_path: Path) -> None:
+    code, connections = against(lambda connection: None, tmp_path, "--client", client, "--connect-timeout", "300ms")
     assert (code, connections["failed"]) == (4, {"ETIMEDOUT@response": 20})
 
 
-def test_lost_and_repeated_messages_are_found(tmp_path: Path) -> None:
+def test_lost_and_repeated_messages_are_found(client: str, tmp_path: Path) -> None:
     def messages(request: bytes) -> bytes:
         numbers = [1, 2, 4, 4, 5]
         return welcome(request) + b"".join(chunk(b"Recvd msg #%d: x\n" % n) for n in numbers)
 
     with scripted_server(answer(messages)) as target:
-        code, summary, _ = flood(tmp_path, "--target", target, *FEW)
+        code, summary, _ = flood(tmp_path, "--target", target, *FEW, "--client", client)
     assert (code, summary["missing"], summary["repeated"]) == (4, 20, 20)
 
 
@@ -164,9 +166,11 @@ def test_loopback_sources_do_not_reach_other_machines(tmp_path: Path) -> None:
     assert "--base-ip" in errors
 
 
-def test_a_name_is_looked_up_for_the_kind_of_the_sources(tmp_path: Path) -> None:
+def test_a_name_is_looked_up_for_the_kind_of_the_sources(client: str, tmp_path: Path) -> None:
     with scripted_server(answer(welcome)) as target:
-        code, _, errors = flood(tmp_path, "--target", target.replace("127.0.0.1", "localhost"), *FEW)
+        code, _, errors = flood(
+            tmp_path, "--target", target.replace("127.0.0.1", "localhost"), *FEW, "--client", client
+        )
     assert code == 0, errors
 
 

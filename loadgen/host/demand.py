@@ -34,6 +34,9 @@ class Demand:
     pacer: Pacer = field(default_factory=lambda: steady(None))
     traffic: bool = False
     """Whether the server sends ticks or messages."""
+    client_model: str = "columns"
+    server_model: str = "columns"
+    """How each end holds its connections."""
     margin: float = 1.0
     """By how much more memory must be there than is predicted."""
     server_files: int | None = None
@@ -104,6 +107,10 @@ class UserMemory:
 SERVER = UserMemory(51 * MIB, int(4.4 * MIB), 144 << 10, 5, 23)
 CLIENT = UserMemory(52 * MIB, int(4.4 * MIB), 184 << 10, 17, 23)
 
+SERVERS = {"columns": SERVER, "tasks": replace(SERVER, connection=8 << 10, with_traffic=8 << 10)}
+CLIENTS = {"columns": CLIENT, "httpx": replace(CLIENT, connection=24 << 10, with_traffic=24 << 10)}
+"""By model; of those with a task a connection in whole KiB."""
+
 OPENED_PER_CORE = 12_500
 """Connections a second that a core opens, both ends included."""
 
@@ -131,7 +138,8 @@ def forecast(demand: Demand, machine: Machine) -> Forecast:
     workers = workers_wanted(connections, files_limit)
     processes = min(machine.cores, workers) if can_unshare_files() else workers
     client, server = (
-        end.of(connections, workers, processes, demand.traffic and demand.bundled) for end in (CLIENT, SERVER)
+        end.of(connections, workers, processes, demand.traffic and demand.bundled)
+        for end in (CLIENTS[demand.client_model], SERVERS[demand.server_model])
     )
     kernel, source = kernel_memory(demand, machine)
     table = HASH_ENTRY_BYTES * (demand.hash_entries or 0)

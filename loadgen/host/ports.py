@@ -55,6 +55,18 @@ def ports_to_avoid(plan: Plan) -> frozenset[int]:
     return reserved_ports() | kept_ports(plan, local_port_range())
 
 
+def note_on_kernel_ports(plan: Plan, port_range: tuple[int, int]) -> str | None:
+    """Return what to say of a plan whose source ports the kernel is to choose; None when it has enough of them."""
+    first, last = port_range
+    room, users = last - first + 1, min(plan.each, plan.connections)
+    if users <= room:
+        return None
+    return (
+        f"The kernel chooses the source ports, and has {room:,} for each address (net.ipv4.ip_local_port_range): of "
+        f"{users:,} connections from one, {users - room:,} or more will fail. Ask for a smaller --each and more --ips."
+    )
+
+
 def as_ranges(ports: Iterable[int]) -> list[tuple[int, int]]:
     """Write ports as ranges, both ends included."""
     ranges: list[tuple[int, int]] = []
