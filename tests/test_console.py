@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from analysis.summary import Ramp, Tick, Workers
+from analysis.summary import Models, Ramp, Tick, Workers
 from loadgen.console import LiveConsole, PlainConsole, open_console, render, size
 from tests.figures import MIB, NOT_MEASURED, connections, messages, sample, start, summary
 
@@ -200,3 +200,18 @@ def test_messages_of_which_little_is_known_are_told_as_well() -> None:
     text = render(summary(messages=few))
     assert line(text, "messages") == "messages 60,000 of 60,000 published"
     assert "latency" not in text
+
+
+@pytest.mark.parametrize(
+    ("models", "line"),
+    [
+        (Models(), None),
+        (Models("columns", None), None),
+        (Models("columns", "tasks"), "models        client columns, server tasks"),
+        (Models("httpx", "columns"), "models        client httpx, server columns"),
+        (Models("httpx", None), "models        client httpx"),
+    ],
+)
+def test_models_are_named_unless_they_are_the_usual_ones(models: Models, line: str | None) -> None:
+    lines = [text for text in render(summary(models=models)).splitlines() if text.startswith("models ")]
+    assert lines == ([] if line is None else [line])

@@ -11,7 +11,7 @@ from flyweight import options
 from flyweight.errors import ExitCode, UsageError
 from flyweight.options import Invalid
 
-READ: list[tuple[Callable[[Any], Any], str, float]] = [
+READ: list[tuple[Callable[[Any], Any], str, object]] = [
     (options.duration, "10", 10.0),
     (options.duration, "10s", 10.0),
     (options.duration, "2m", 120.0),
@@ -32,6 +32,7 @@ READ: list[tuple[Callable[[Any], Any], str, float]] = [
     (options.rate, "0.5", 0.5),
     (options.rate, "1e4", 10_000.0),
     (options.rate, "5,000/s", 5000.0),
+    (options.one_of("columns", "tasks"), "tasks", "tasks"),
     (options.port, "0", 0),
     (options.port, "8000", 8000),
     (options.port, "65535", 65_535),
@@ -57,6 +58,8 @@ NOT_READ: list[tuple[Callable[[Any], Any], str]] = [
     (options.count, "1e6"),
     (options.count, "many"),
     (options.count, "9" * 5000),
+    (options.one_of("columns", "tasks"), ""),
+    (options.one_of("columns", "tasks"), "Tasks"),
     (options.rate, ""),
     (options.rate, "0"),
     (options.rate, "-1"),
@@ -72,7 +75,7 @@ NOT_READ: list[tuple[Callable[[Any], Any], str]] = [
 
 
 @pytest.mark.parametrize(("parse", "text", "value"), READ)
-def test_read(parse: Callable[[Any], Any], text: str, value: float) -> None:
+def test_read(parse: Callable[[Any], Any], text: str, value: object) -> None:
     assert parse(text) == pytest.approx(value)
     assert type(parse(text)) is type(value)
 
