@@ -15,6 +15,7 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
 import httpx
@@ -103,7 +104,10 @@ class HttpxClient:
         limits = httpx.Limits(max_connections=None)
         transport = httpx.AsyncHTTPTransport(verify=self._tls, local_address=address, limits=limits)
         timeout = httpx.Timeout(None, connect=self._timeout)
-        client = httpx.AsyncClient(transport=transport, timeout=timeout, headers=self._headers, trust_env=False)
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # one user's are not the next one's
+        client = httpx.AsyncClient(
+            transport=transport, timeout=timeout, headers=self._headers, cookies=no_cookies, trust_env=False
+        )
         return await self._clients.enter_async_context(client)
 
     async def _follow(self, client: httpx.AsyncClient, user: int) -> None:

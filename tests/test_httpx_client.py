@@ -111,6 +111,21 @@ def test_a_message_in_pieces_is_counted_once(tmp_path: Path) -> None:
     assert summary["bytes"] == 3 * (len(b"Welcome, user 1\n") + 200_015 + len(b"Recvd msg #2: y\n"))
 
 
+def test_the_users_of_one_client_do_not_share_cookies(tmp_path: Path) -> None:
+    requests: list[bytes] = []
+
+    def handle(connection: socket.socket) -> None:
+        requests.append(connection.recv(4096))
+        head = HEAD.replace(b"\r\n\r\n", b"\r\nSet-Cookie: session=%b\r\n\r\n" % user_of(requests[-1]))
+        connection.sendall(head + chunk(b"Welcome, user %b\n" % user_of(requests[-1])))
+
+    with scripted_server(handle) as target:
+        code, _, errors = flood(tmp_path, "--target", target, *FEW, "--in-flight", "1")
+    assert (code, len(requests)) == (0, 3), errors
+    assert not [request for request in requests if b"ookie" in request]
+    assert all(b"User-Agent: floodtest\r\n" in request for request in requests)
+
+
 def test_models_that_make_no_sense_are_named() -> None:
     done = run("floodtest", "run", "--client", "curl", "--server-model", "threads")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 2)
