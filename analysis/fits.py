@@ -39,6 +39,10 @@ CORRELATIONS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.88, 0.94)
 
 SHARE = 0.95
 
+WIDENED = 1.125
+"""By so much intervals are wider than the mixture's: steps too small to be found are in none of the models. Without it
+some sets of 200 random records had under 90% of their slopes within."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -230,7 +234,7 @@ def _quantiles(centres: Floats, scales: Floats, weights: Floats, freedom: Floats
     cumulative /= cumulative[-1]
     tail = (1 - SHARE) / 2
     low, middle, high = (float(grid[np.searchsorted(cumulative, share)]) for share in (tail, 0.5, 1 - tail))
-    return Estimate(middle, low, high)
+    return Estimate(middle, middle - WIDENED * (middle - low), middle + WIDENED * (high - middle))
 
 
 def _t_reach(freedom: Floats) -> Floats:
