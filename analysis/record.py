@@ -9,7 +9,8 @@ import importlib
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,12 @@ class RecordError(FloodtestError):
     exit_code = ExitCode.REFUSED
 
 
+class DiskFault(FloodtestError):
+    """A record that can't be written on with; what was written of it reads back."""
+
+
 class RecordWriter:
-    """Writes one run record into a folder of its own."""
+    """Writes one run record into a folder of its own; DiskFault when that is not possible any more."""
 
     def __init__(self, parent: Path, name: str) -> None:
         self.folder = _create(parent, name)
@@ -55,8 +60,9 @@ class RecordWriter:
 
     def _replace(self, name: str, text: str) -> None:
         temporary = self.folder / f".{name}"
-        temporary.write_text(text)
-        os.replace(temporary, self.folder / name)
+        with self._explained():
+            temporary.write_text(text)
+            os.replace(temporary, self.folder / name)
 
     def write_sample(self, sample: Sample) -> None:
         """Append one line, in one write."""
@@ -64,7 +70,17 @@ class RecordWriter:
         csv.writer(line, lineterminator="\n").writerow(
             "" if value is None else value for value in msgspec.structs.astuple(sample)
         )
-        self._samples.write(line.getvalue().encode())
+        with self._explained():
+            self._samples.write(line.getvalue().encode())
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DiskFault(
+                f"Can't write the run record {self.folder}: {error.strerror}. What was written of it reads back."
+            ) from error
 
     def close(self) -> None:
         self._samples.close()

@@ -1,5 +1,15 @@
-"""`python -m datagen` is `fakefriends`."""
+"""`fakefriends`, and `python -m datagen`."""
 
-from datagen.cli import main
+from flyweight.interrupt import die_of_it
 
-main()
+
+def main() -> None:
+    """Run `fakefriends`; a Ctrl-C ends it in silence, even while it is imported."""
+    die_of_it()
+    from datagen.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

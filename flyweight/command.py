@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 
 from flyweight.errors import ExitCode, FloodtestError
+from flyweight.interrupt import raise_it
 
 
 def known_error(error: BaseException) -> FloodtestError | None:
@@ -19,6 +20,7 @@ def known_error(error: BaseException) -> FloodtestError | None:
 
 def run_command(name: str, app: Callable[[], None]) -> None:
     """Call a typer application; print errors of ours as they are, and exit with their code."""
+    raise_it()
     try:
         app()
     except (FloodtestError, BaseExceptionGroup) as error:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flyweight.errors import Refused
 from flyweight.ledger import CODES, TICK, TICKS, Counter, TickTable
 from loadgen import latency
 
@@ -87,10 +88,16 @@ def named_failures(table: npt.NDArray[np.int64]) -> tuple[dict[str, int], dict[s
 
 
 def create_columns(folder: Path, connections: int) -> None:
-    """Make the two column files, all zero, at their full (sparse) size."""
-    for name, width in (("states.u8", 1), ("ports.u16", 2)):
-        with open(folder / name, "xb") as file:
-            os.truncate(file.fileno(), connections * width)
+    """Make the two column files, all zero, with room on the disk; Refused when there is none.
+
+    A mapped file that is sparse ends whoever writes to it by SIGBUS when the disk is full.
+    """
+    try:
+        for name, width in (("states.u8", 1), ("ports.u16", 2)):
+            with open(folder / name, "xb") as file:
+                os.posix_fallocate(file.fileno(), 0, connections * width)
+    except OSError as error:
+        raise Refused(f"Can't write the run record {folder}: {error.strerror}. Name another --out.") from error
 
 
 def map_columns(folder: Path, first_user: int, count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:

@@ -161,7 +161,7 @@ def _memory_lines(summary: Summary) -> list[str]:
         ("client, user memory", memory.client_user_bytes_per_connection, opened, memory.client_fixed_bytes),
         ("kernel, both ends", kernel, opened, None),
     ]
-    if server is not None and kernel is not None:
+    if server is not None and kernel is not None and kernel > 0:
         rows.append(("server, all of it", server + kernel / 2, opened, None))
     rows += [(name, value, 1_000_000, None) for name, value in HISTORY]
     return [*(_memory_line(*row) for row in rows), *_prediction_line(summary)]
@@ -177,6 +177,8 @@ def _prediction_line(summary: Summary) -> list[str]:
 def _memory_line(name: str, each: float | None, connections: int, fixed: int | None) -> str:
     if each is None:
         return f"  {name:20} not measured"
+    if each <= 0:
+        return f"  {name:20} not measurable: others on this machine gave back more meanwhile"
     of_it = "" if fixed is None else f", {size(fixed)} of it before the first"
     return f"  {name:20} {each:>8,.0f} B each {size(each * connections):>10} for {connections:,}{of_it}"
 
@@ -228,7 +230,7 @@ def render(summary: Summary) -> str:
         value = "not measured" if threshold.value is None else f"{threshold.value:,}"
         lines.append(f"threshold     {threshold.condition}: {value}, {'fell short' if threshold.failed else 'kept'}")
     if c.replaced_ports:
-        lines.append(f"ports         {c.replaced_ports:,} were left to others and replaced by spares")
+        lines.append(f"ports         {c.replaced_ports:,} left to others and replaced by spares")
     for tick in summary.ticks:
         sent = "" if tick.sent is None else f" of {tick.sent:,}"
         rate = "" if tick.per_second is None else f", {tick.per_second:,.0f} a second"

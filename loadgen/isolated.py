@@ -8,6 +8,11 @@ there would be, as JSON.
 
 import sys
 
+from flyweight.interrupt import die_of_it
+
+if __name__ == "__main__":
+    die_of_it()
+
 import msgspec
 
 from flyweight.command import run_command

@@ -198,8 +198,10 @@ class Run:
         self._ramp_began = self._ramp_ended = time.monotonic()
         guard = trio.CancelScope()
         tasks.start_soon(self._guard, crew, guard)
-        await crew.ramp(self._ramp_began, self._options.pacer, self._options.in_flight)
-        self._ramp_ended = time.monotonic()
+        try:
+            await crew.ramp(self._ramp_began, self._options.pacer, self._options.in_flight)
+        finally:
+            self._ramp_ended = time.monotonic()
         guard.cancel()
         await self._sample(everything=True)
 

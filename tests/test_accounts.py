@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flyweight.errors import Refused
 from flyweight.ledger import TICKS, Ledger, TickTable
 from loadgen.accounts import (
     END_OF_STREAM,
@@ -59,15 +60,24 @@ def test_new_columns_say_that_nobody_was_reached(folder: Path) -> None:
     assert ports_in(folder) == [0] * USERS
 
 
-def test_columns_of_a_million_take_no_room_before_they_are_written(tmp_path: Path) -> None:
+def test_columns_of_a_million_have_their_room_on_the_disk_before_they_are_written(tmp_path: Path) -> None:
     create_columns(tmp_path, 1_054_000)
     assert (tmp_path / "states.u8").stat().st_size == 1_054_000
     assert (tmp_path / "ports.u16").stat().st_size == 2_108_000
-    assert (tmp_path / "states.u8").stat().st_blocks * 512 < 1 << 16
+    assert (tmp_path / "states.u8").stat().st_blocks * 512 >= 1_054_000
+
+
+def test_columns_that_a_disk_has_no_room_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(Refused, match="No space left on device"):
+        create_columns(tmp_path, USERS)
 
 
 def test_columns_are_never_written_over(folder: Path) -> None:
-    with pytest.raises(FileExistsError):
+    with pytest.raises(Refused, match="File exists"):
         create_columns(folder, USERS)
 
 

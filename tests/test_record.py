@@ -2,6 +2,7 @@
 
 import json
 import math
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -249,3 +250,20 @@ def test_a_folder_that_cannot_be_made_is_refused_with_a_remedy(parent: str, tmp_
 def test_kernel_memory_is_the_sum_of_its_kinds() -> None:
     assert sample(slab=1, kernel_stack=20, page_tables=300, percpu=4000).kernel == 4321
     assert Sample.__struct_fields__ == FIELDS
+
+
+def test_a_disk_that_fills_while_a_record_is_written_is_told(tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from analysis.record import DiskFault, RecordWriter\n"
+        "writer = RecordWriter(Path(sys.argv[1]), 'run')\n"
+        "writer.write_run({'stages': []})\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
+        "try: writer.write_run({'stages': ['more'] * 10})\n"
+        "except DiskFault as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=30)
+    assert done.stdout.startswith(f"Can't write the run record {tmp_path / 'run'}: File too large."), done.stderr
+    assert load(tmp_path / "run").run["stages"] == []

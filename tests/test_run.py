@@ -223,6 +223,7 @@ def test_ctrl_c_in_the_ramp_keeps_the_record_and_exits_130(client: str, model: s
     assert (process.returncode, summary["outcome"]) == (130, "interrupted")
     connections = summary["connections"]
     assert connections["opened"] + connections["not_reached"] == 5000
+    assert summary["ramp"]["seconds"] > 0
     assert load(summary["run"]).run["summary"] == summary
     wait_until(lambda: not processes_of(tree), "no process of the run is left")
 
