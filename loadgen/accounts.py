@@ -172,4 +172,5 @@ class Accounts:
 def count_states(states: npt.NDArray[np.uint8]) -> dict[State, int]:
     """Count the connections in each state, at one moment: a few hundred microseconds for a million."""
     states = states.copy()  # workers go on writing, and each connection is to be counted once
-    return {state: int(np.count_nonzero(states == state)) for state in State}
+    # `.value`: numpy takes five times as long to compare with an enum
+    return {state: int(np.count_nonzero(states == state.value)) for state in State}

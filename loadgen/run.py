@@ -272,7 +272,7 @@ class Run:
 
     def _all_gone(self) -> bool:
         """Whether nothing is left to hold."""
-        return not np.any(self._states == State.OPEN)
+        return not np.any(self._states == State.OPEN.value)
 
     # Beside the stages.
 
