@@ -1,5 +1,6 @@
 """`fakefriends`: the command line. Parses, calls, prints."""
 
+import os
 import secrets
 import sys
 import time
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from datagen.degrees import count_degrees, fit
-from datagen.files import Pairs, format_of, read_pairs, refuse_existing, write_pairs
+from datagen.files import Pairs, format_of, read_pairs, refuse_unwritable, write_pairs
 from datagen.plot import check_name, plot_degrees
 from flyweight import options as opt
 from flyweight.command import run_command
@@ -65,8 +66,7 @@ def gen(
     if found:
         raise UsageError(*found)
     chosen: Any = form or format_of(out)
-    if not force:
-        refuse_existing(out)
+    refuse_unwritable(out, force, chosen)
     seed = secrets.randbits(32) if seed is None else seed
     with _stage(f"making {users:,} users with {friends:,} friends each"):
         pairs = graph.friend_graph(users, friends, seed)
@@ -110,10 +110,9 @@ def plot(
     force: Annotated[bool, typer.Option("--force", help="Replace a picture that exists.")] = False,
 ) -> None:
     """Draw the degree distribution of a file, log-log, with the fitted power law."""
-    out = file.with_suffix(".png") if out is None else out
+    out = Path(os.path.splitext(file)[0] + ".png") if out is None else out
     check_name(out)
-    if not force:
-        refuse_existing(out)
+    refuse_unwritable(out, force)
     with _stage(f"reading {file}"):
         pairs = read_pairs(file)
     degrees = count_degrees(pairs)

@@ -3,13 +3,14 @@
 import resource
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from datagen.files import read_pairs
-from tests.support import command, run, wait_until
+from tests.support import command, run, run_here, wait_until
 
 SMALL = ("-n", "2000", "-m", "5", "--seed", "1")
 
@@ -96,6 +97,42 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path: Path) -> None:
     assert "making" not in done.stderr  # it is said before the work, not after
     assert run("fakefriends", "gen", *SMALL, "-o", str(tmp_path / "f.txt"), "--force").returncode == 0
     assert len(read_pairs(tmp_path / "f.txt")) == 9985
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-o", "/dev/full"], "Can't write /dev/full: it is no regular file."),
+        (["-o", "/dev/full", "--force"], "Can't write /dev/full: it is no regular file."),
+        (["-o", "."], "Can't write .: Is a directory."),
+        (["-o", "..", "--force"], "Can't write ..: Is a directory."),
+        (["-o", "no/f.txt"], "Can't write no/f.txt: there is no folder "),
+        (["-o", "mine/f.txt"], "Can't write mine/f.txt: Not a directory."),
+    ],
+)
+def test_where_nothing_can_be_written_is_said_before_the_work(options: list[str], words: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    done = run_here("fakefriends", "gen", *SMALL, *options, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"fakefriends: {words}")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+    assert Path("/dev/full").is_char_device()
+
+
+def test_parquet_without_pyarrow_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    done = run_here("fakefriends", "gen", *SMALL, "-o", "f.parquet", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "fakefriends: Parquet needs pyarrow: pip install 'floodtest[parquet]'.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_folder_has_no_picture(name: str, tmp_path: Path) -> None:
+    done = run_here("fakefriends", "plot", name, cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == f"fakefriends: Can't read {name}: Is a directory."
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:

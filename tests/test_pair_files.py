@@ -1,6 +1,7 @@
 """datagen.files: what is written is read back; what is no pair is named by its place; nothing is left half-written."""
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -201,8 +202,41 @@ def test_nothing_is_left_of_a_file_that_was_not_finished(
     assert path.read_bytes() == b"mine"
 
 
+def test_a_symbolic_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    link, target = tmp_path / "link", tmp_path / "folder" / "target"
+    link.symlink_to("folder/target")
+    write_pairs(link, pairs_of([(1, 2)]), "edgelist")
+    with pytest.raises(Refused, match="link exists already"):
+        write_pairs(link, pairs_of([(1, 2)]), "edgelist")
+    write_pairs(link, pairs_of([(3, 4)]), "edgelist", replace=True)
+    assert (link.is_symlink(), target.read_bytes()) == (True, b"3 4\n")
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("links", [0, 1])
+@pytest.mark.parametrize("replace", [True, False])
+def test_what_is_no_regular_file_is_never_replaced(replace: bool, links: int, tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    for _ in range(links):
+        path = tmp_path / "link"
+        path.symlink_to("pipe")
+    with pytest.raises(Refused, match="it is no regular file"):
+        write_pairs(path, pairs_of([(1, 2)]), "edgelist", replace)
+    with pytest.raises(Refused, match=r"Can't write \.: Is a directory"):
+        write_pairs(Path("."), pairs_of([(1, 2)]), "edgelist", replace)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(Refused, match="Too many levels of symbolic links"):
+        write_pairs(tmp_path / "link", pairs_of([(1, 2)]), "npy")
+
+
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="No such file"):
+    with pytest.raises(Refused, match=r"there is no folder .*/no\. Make it"):
         write_pairs(tmp_path / "no" / "a", pairs_of([(1, 2)]), "npy")
 
 
