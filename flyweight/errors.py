@@ -16,6 +16,8 @@ class ExitCode(enum.IntEnum):
     REFUSED = 3
     SHORTFALL = 4
     INTERRUPTED = 130
+    UNREAD = 141
+    """What a shell says of a command that SIGPIPE ended."""
 
 
 class FloodtestError(Exception):
@@ -38,6 +40,12 @@ class Refused(FloodtestError):
     """The options are sound, but this machine or its surroundings can't do it; nothing was opened."""
 
     exit_code = ExitCode.REFUSED
+
+
+class Unread(FloodtestError):
+    """Who read standard output has gone, as `head` does; there is nobody to tell."""
+
+    exit_code = ExitCode.UNREAD
 
 
 class WorkerFault(FloodtestError):
