@@ -48,7 +48,7 @@ def load(
 
 @subs.command("add")
 def add(subscriber: Subscriber, subject: About, db: Db) -> None:
-    """Subscribe a user to a subject."""
+    """Subscribe a user to a subject; the store is made if there is none."""
     pair = as_user(subscriber), as_subject(subject)  # first: nonsense makes no store
     with Store(db, create=True) as store:
         added = store.add_subscriptions([pair])

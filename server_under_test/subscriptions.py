@@ -3,11 +3,16 @@
 A subject is a user's id or a name such as `photo:789`. One row a subject holds its subscribers as sorted uint32: a
 lookup is one search in mapped memory (2 µs), the pairs are a set by construction, and a bulk load is one sort and one
 append (15 million pairs in 2 s). Each call is one transaction, on disk when it returns: after a crash at any instant
-the store holds what it held before the call, or after it. Several processes may use a store; one writes at a time.
+the store holds what it held before the call, or after it. Several processes may use a store; one writes at a time. A
+store that was made for something that then failed is removed again.
 """
 
+import errno
+import fcntl
+import mmap
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +29,9 @@ FORMAT = b"1"
 MAP_SIZE = 1 << 36
 """Bytes a store may grow to; LMDB reserves addresses for it, neither memory nor disk."""
 
+ROOM = 1 << 20
+"""A file system with fewer bytes left is full."""
+
 Users = npt.NDArray[np.uint32]
 Pairs = npt.NDArray[np.uint32] | Iterable[tuple[int, Subject]]
 """Subscriber and subject: an array of shape (n, 2) where all subjects are users, or tuples."""
@@ -37,17 +45,27 @@ class Store:
     def __init__(self, folder: Path, create: bool = False) -> None:
         """Open the store in a folder; Refused if there is none, unless `create` makes it."""
         self._folder = folder
+        self._made = self._made_folder = False
         with self._explained():
             if not create and not (folder / "data.mdb").exists():
                 raise Refused(f"There is no subscription store in {folder}. Make one: comet load FRIENDS --db {folder}")
             if create:
+                self._made_folder = not folder.exists()
                 folder.mkdir(parents=True, exist_ok=True)
-            self._env = lmdb.open(str(folder), map_size=MAP_SIZE, max_dbs=3)
-            try:
+                self._made = not (folder / "data.mdb").exists()
+        try:
+            with self._explained():
+                self._env = lmdb.open(str(folder), map_size=MAP_SIZE, max_dbs=3)
+        except BaseException:
+            self._unmake(lambda: _size(folder / "data.mdb") <= 2 * mmap.PAGESIZE)  # with which an empty one begins
+            raise
+        try:
+            with self._explained():
                 self._open(create)
-            except BaseException:
-                self._env.close()
-                raise
+        except BaseException:
+            self._unmake(lambda: not self._env.stat()["entries"])
+            self._env.close()
+            raise
 
     def _open(self, create: bool) -> None:
         names = (_META, _USERS, _NAMES)
@@ -74,6 +92,26 @@ class Store:
                 f"reads {FORMAT.decode()}. Load it anew into another --db."
             )
 
+    def _unmake(self, is_empty: Callable[[], bool]) -> None:
+        """Remove the store if it was made here, is empty, and nobody else has it open."""
+        if not self._made:
+            return
+        data, lock = self._folder / "data.mdb", self._folder / "lock.mdb"
+        with suppress(OSError, lmdb.Error, Refused), open(lock, "ab") as file:
+            # The lock by which LMDB tells who has a store open: those who have share it, those who come wait for it.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
+            if is_empty():
+                data.unlink(missing_ok=True)
+                if self._made_folder:  # otherwise the lock stays: who waits for it goes on in the folder
+                    lock.unlink()
+                    self._folder.rmdir()
+
+    def _reason(self, error: Exception) -> str:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).rpartition(": ")[2]
+        if reason == os.strerror(errno.EIO) and _is_full(self._folder):  # what LMDB says of a write that was cut short
+            return os.strerror(errno.ENOSPC)
+        return reason
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
@@ -82,7 +120,7 @@ class Store:
             reason = f"it is full, at {MAP_SIZE >> 30} GiB"
             raise Refused(f"The subscription store {self._folder} can't be used: {reason}. It is as it was.") from error
         except (lmdb.Error, OSError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error).rpartition(": ")[2]
+            reason = self._reason(error)
             raise Refused(f"The subscription store {self._folder} can't be used: {reason}. It is as it was.") from error
 
     def add_subscriptions(self, pairs: Pairs) -> int:
@@ -165,8 +203,21 @@ class Store:
     def __enter__(self) -> "Store":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, *error: object) -> None:
+        if kind is not None:
+            self._unmake(lambda: self.counts() == (0, 0))
         self.close()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _is_full(folder: Path) -> bool:
+    with suppress(OSError):
+        room = os.statvfs(folder)
+        return room.f_bavail * room.f_frsize < ROOM
+    return False
 
 
 class _Rows:

@@ -7,16 +7,19 @@ import random
 import resource
 import signal
 import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import PIPE
 
 import lmdb
 import numpy as np
 import pytest
 
 from datagen.files import Format, write_pairs
+from flyweight.errors import Refused
 from server_under_test.subscriptions import Store
 from tests.support import run_here, wait_until
 
@@ -340,6 +343,78 @@ def test_a_store_that_a_full_disk_did_not_let_begin_is_made_once_there_is_room(s
     done = comet("load", folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert contents(folder) == set(map(tuple, many.tolist()))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("load", size) for size in (0, 4096, 8192, 16384, 32768)] + [("add", 0), ("add", 8192)]
+)
+def test_a_store_that_was_made_for_nothing_is_removed_again(name: str, size: int, db: Path) -> None:
+    folder, there = db.with_name("other"), db.with_name("there")
+    there.mkdir()
+    many = np.stack([np.arange(1, 9_901), np.arange(1, 9_901) % 99 + 1], axis=1).astype(np.uint32)
+    write_pairs(db.parent / "friends.txt", many, "edgelist", replace=True)
+    assert_refused(comet(name, folder, disk_of(size)), f"{folder} can't be used: ")
+    assert not folder.exists()
+    assert_refused(comet(name, there, disk_of(size)), f"{there} can't be used: ")
+    assert [path.name for path in there.iterdir()] in ([], ["lock.mdb"])
+    assert comet("load", there).returncode == 0
+
+
+def test_a_new_store_that_somebody_else_has_open_or_put_something_into_is_left(db: Path) -> None:
+    folder = db.with_name("other")
+
+    def fail(held: bool) -> None:
+        with Store(folder, create=True):
+            process = subprocess.Popen(
+                [sys.executable, "-c", HOLD if held else PUT, str(folder)], stdin=PIPE, stdout=PIPE, text=True
+            )
+            others.append(process)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "open\n"
+            if not held:
+                process.communicate()
+            raise Refused("it fails")
+
+    others: list[subprocess.Popen[str]] = []
+    with pytest.raises(Refused, match="it fails"):
+        fail(held=True)
+    others[0].communicate("go on\n")
+    assert contents(folder) == {(1, 2)}
+    for path in (*folder.iterdir(), folder):
+        path.rmdir() if path.is_dir() else path.unlink()
+    with pytest.raises(Refused, match="it fails"):
+        fail(held=False)
+    assert contents(folder) == {(1, 2)}
+
+
+PUT = """
+import sys
+from pathlib import Path
+from server_under_test.subscriptions import Store
+with Store(Path(sys.argv[1])) as store:
+    store.add_subscriptions([(1, 2)])
+    print("open", flush=True)
+"""
+HOLD = PUT.replace("    store", "    print('open', flush=True)\n    sys.stdin.readline()\n    store", 1)
+
+
+def full_disk_of(size: int) -> Limit:
+    """Before a command begins: the same, and let the file system say that it is full."""
+
+    def limit() -> None:
+        disk_of(size)()
+        full = os.statvfs_result((4096, 4096, 100, 5, 0, 9, 9, 9, 0, 255))
+        os.statvfs = lambda path: full
+
+    return limit
+
+
+@pytest.mark.parametrize("name", ["load", "add"])
+@pytest.mark.parametrize("size", [8192 + 100, 12_288 + 100, 20_480 + 100])
+def test_a_write_that_a_full_disk_cut_short_is_called_that(name: str, size: int, db: Path) -> None:
+    many = np.stack([np.arange(1, 9_901), np.arange(1, 9_901) % 99 + 1], axis=1).astype(np.uint32)
+    write_pairs(db.parent / "friends.txt", many, "edgelist", replace=True)
+    assert_refused(comet(name, db.with_name("other"), full_disk_of(size)), "can't be used: No space left on device.")
 
 
 def test_serve_on_a_full_disk_refuses_a_store_it_cannot_lock(db: Path) -> None:
