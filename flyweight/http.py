@@ -15,6 +15,9 @@ import h11
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 """The end of a head; bare LF as a line end is accepted (RFC 9112, section 2.2), as h11 does."""
 
+_QUOTE = re.compile(r":? *(?:bytearray\()?b['\"].*", re.DOTALL)
+"""Where h11 goes on with what it read, as Python writes bytes: nothing for a person who speaks HTTP."""
+
 MAX_HEAD = 8192
 MAX_INFORMATIONAL = 100
 """1xx answers before the real one."""
@@ -58,7 +61,7 @@ def split_head(data: bytes, limit: int = MAX_HEAD) -> tuple[bytes, bytes] | None
     if len(data) >= limit:
         raise HeadError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a head of more than {limit} bytes")
     if data and not data[:1].isalpha():
-        raise HeadError(HTTPStatus.BAD_REQUEST, f"no HTTP at {data[:20]!r}")
+        raise HeadError(HTTPStatus.BAD_REQUEST, "no HTTP, which begins with a letter")
     return None
 
 
@@ -102,4 +105,5 @@ def _next_event(connection: h11.Connection, head: bytes) -> object:
         connection.receive_data(head)
         return connection.next_event()
     except h11.ProtocolError as error:
-        raise HeadError(HTTPStatus(error.error_status_hint), str(error)) from error
+        reason = _QUOTE.sub("", str(error))
+        raise HeadError(HTTPStatus(error.error_status_hint), reason) from error

@@ -100,9 +100,7 @@ def run_options(
     ] = None,
     db: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="The same, as a store of comet load: it need not be made first.", readable=False
-        ),
+        typer.Option(metavar="DIR", help="The same, as a store of comet load, which must exist.", readable=False),
     ] = None,
     allow_public_target: Annotated[
         str | None,

@@ -37,19 +37,22 @@ def bad_line(number: int, problem: object) -> HTTPException:
     return HTTPException(HTTPStatus.BAD_REQUEST, f"Line {number}: {problem} Nothing of the batch was done.")
 
 
-def decode_lines(body: bytes, decoder: "msgspec.json.Decoder[T]", most: int) -> list[T]:
-    """Return what stands on each line (NDJSON); HTTPException 400 with the number of a bad one, 413 over `most`."""
+def decode_lines(body: bytes, decoder: "msgspec.json.Decoder[T]", most: int) -> list[tuple[int, T]]:
+    """Return the number of each line that is not blank, from 1, and what stands on it (NDJSON).
+
+    HTTPException 400 with the number of a bad one, 413 over `most` lines, blank ones included.
+    """
     lines = body.splitlines()
     if len(lines) > most:
         raise HTTPException(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The batch has {len(lines):,} lines, and {most:,} are the most."
         )
+    decoded = []
+    number = 0
     try:
-        return list(map(decoder.decode, lines))
-    except MALFORMED:
         for number, line in enumerate(lines, 1):
-            try:
-                decoder.decode(line)
-            except MALFORMED as error:
-                raise bad_line(number, f"{error}.") from error
-        raise
+            if line.strip(b" \t"):
+                decoded.append((number, decoder.decode(line)))
+    except MALFORMED as error:
+        raise bad_line(number, f"{error}.") from error
+    return decoded

@@ -123,6 +123,7 @@ def application(server: "Server") -> ASGIApp:
         ],
         exception_handlers={HTTPException: _explain},
     )
+    starlette.router.redirect_slashes = False  # a path with a slash more is another path
     return starlette if server.options.token is None else with_token(starlette, server.options.token)
 
 

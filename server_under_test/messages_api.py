@@ -49,7 +49,7 @@ def read_publications(body: bytes) -> tuple[list[Subject], list[bytes]]:
     """Return subjects and texts of a batch; HTTPException for a bad line, with its number."""
     subjects: list[Subject] = []
     texts: list[bytes] = []
-    for number, line in enumerate(decode_lines(body, _PUBLICATIONS, MAX_BATCH), 1):
+    for number, line in decode_lines(body, _PUBLICATIONS, MAX_BATCH):
         try:
             subjects.append(as_subject(line.subject))
             text = line.message.encode()
@@ -64,7 +64,7 @@ def read_publications(body: bytes) -> tuple[list[Subject], list[bytes]]:
 def read_subscriptions(body: bytes) -> list[tuple[int, Subject]]:
     """Return the pairs of a batch; HTTPException for a bad line, with its number."""
     pairs = []
-    for number, line in enumerate(decode_lines(body, _SUBSCRIPTIONS, MAX_BATCH), 1):
+    for number, line in decode_lines(body, _SUBSCRIPTIONS, MAX_BATCH):
         try:
             pairs.append((as_user(line.subscriber), as_subject(line.subject)))
         except BadSubject as error:

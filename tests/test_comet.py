@@ -235,6 +235,8 @@ def test_the_control_api_has_three_paths(server: Comet) -> None:
     assert control(server, "GET", "/healthz").text == "ok\n"
     answers = [control(server, *item) for item in (("GET", "/test/1"), ("GET", "/tick"), ("POST", "/stats"))]
     assert [answer.status_code for answer in answers] == [404, 405, 405]
+    for path in ("/healthz/", "/stats/", "//healthz", "/tick/"):
+        assert control(server, "GET", path).status_code == 404
 
 
 def test_stats_agree_with_what_was_done(model: str) -> None:

@@ -109,6 +109,15 @@ def test_a_malformed_request_owes_an_answer(head: bytes, status: HTTPStatus) -> 
     assert caught.value.status == status
 
 
+@pytest.mark.parametrize(
+    "head", [*[head for head, _ in BAD_REQUESTS], b"\x16\x03\x01", b"GET / HTTP/1.1\r\nb'x\r\n\r\n"]
+)
+def test_what_is_wrong_is_said_without_the_bytes_as_python_writes_them(head: bytes) -> None:
+    with pytest.raises(HeadError) as caught:
+        parse_request(head)
+    assert re.fullmatch(r"[\w -]+[\w:,]( [\w-]+)*", str(caught.value)), str(caught.value)
+
+
 @pytest.mark.parametrize("head", [head for head, _ in BAD_REQUESTS])
 def test_no_prefix_of_a_malformed_request_is_a_request(head: bytes) -> None:
     for length in range(len(head)):

@@ -251,9 +251,30 @@ def test_an_empty_batch_does_nothing(method: str, path: str, answer: dict[str, i
     assert accepted(server, method, path) == answer
 
 
+@pytest.mark.parametrize("form", ["\n{0}\n{0}", "{0}\n\n \t\n{0}\n\n", "{0}\r\n\r\n{0}\r\n\r\n"])
+def test_blank_lines_are_skipped(form: str, server: Comet) -> None:
+    line = message("nobody's subject").decode()
+    assert accepted(server, "POST", "/publish", form.format(line).encode()) == {"messages": 2, "deliveries": 0}
+    twice = form.format(pair(1, "blank lines").decode()).encode()
+    assert accepted(server, "POST", "/subscriptions", twice) == {"pairs": 2, "added": 1}
+    assert accepted(server, "DELETE", "/subscriptions", twice) == {"pairs": 2, "removed": 1}
+
+
+@pytest.mark.parametrize("bad", [b"{", message(0), message("")])
+def test_blank_lines_are_counted_where_a_later_one_is_named(bad: bytes, server: Comet) -> None:
+    status, text = refused(server, "POST", "/publish", b"", message(7), b" \t", bad)
+    assert (status, text.partition(": ")[0]) == (400, "Line 4")
+    status, text = refused(server, "POST", "/subscriptions", b"", pair(1, 7), b"", b"", pair(0, 7))
+    assert (status, text.partition(": ")[0]) == (400, "Line 5")
+
+
+def test_blank_lines_count_among_those_that_are_too_many(server: Comet) -> None:
+    assert refused(server, "POST", "/publish", *[b""] * (MAX_BATCH + 1), b"")[0] == 413
+
+
 NO_OBJECTS = [
-    b"",
-    b"  \t",
+    b"\0",
+    b"\f",
     b"{",
     b"{}",
     b"[]",
