@@ -17,14 +17,20 @@ FRONTS = {"columns": "front", "tasks": "tasks"}
 
 def lines_of_code(record: Record) -> float | None:
     """Count the bundled server's code for the model of a run."""
-    options = record.run.get("options")
-    if not isinstance(options, dict) or options.get("target") is not None:
-        return None
-    module = FRONTS.get(str(options.get("model") or "columns"))
-    folder = _folder()
+    module, folder = FRONTS.get(_model(record) or ""), _folder()
     if module is None or folder is None or not (folder / f"{module}.py").exists():
         return None
     return count(sources(folder, module))
+
+
+def _model(record: Record) -> str | None:
+    """Name the bundled server's model: by the options, which a run that was killed has as well, or by the summary."""
+    options = record.run.get("options")
+    if not isinstance(options, dict) or options.get("target") is not None:
+        return None
+    if "server_model" in options:
+        return str(options["server_model"])
+    return "columns" if record.summary is None else record.summary.models.server
 
 
 def _folder() -> Path | None:

@@ -1,7 +1,10 @@
 """What `floodtest run` was asked for, checked; and what that asks of the machine."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from flyweight.room import DEFAULT_RESERVE, Reserve
 from loadgen.crew import ClientModel
@@ -49,6 +52,11 @@ class RunOptions:
     @property
     def pacer(self) -> Pacer:
         return steady(self.rate) if self.stages is None else Pacer(self.stages)
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what a run record keeps of them, as JSON has it."""
+        found: dict[str, Any] = msgspec.to_builtins(asdict(self), enc_hook=str)
+        return found
 
     def demand(self, target: Target | None, network: Network = HOST, server_files: int | None = None) -> Demand:
         """Return what the run asks of the machine."""

@@ -12,7 +12,6 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, closing, nullcontext
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -123,9 +122,8 @@ class Run:
         return claimed(self._plan) if self._options.ports == "explicit" else nullcontext()
 
     def _open_journal(self) -> Journal:
-        options = msgspec.to_builtins(asdict(self._options), enc_hook=str)
-        prediction = msgspec.to_builtins(self._forecast)
-        return Journal(self._options.out, options, prediction, self._plan.connections, self._ledger, self._console)
+        options, prediction = self._options, msgspec.to_builtins(self._forecast)
+        return Journal(options.out, options.recorded(), prediction, self._plan.connections, self._ledger, self._console)
 
     # Stages.
 

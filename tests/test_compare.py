@@ -1,5 +1,6 @@
 """analysis.compare: figures beside each other with ratios, what is not significant, and what is not alike."""
 
+import importlib.resources
 import json
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from analysis import Record, RecordWriter, Sample
+from analysis import Record, RecordWriter, Sample, load
 from analysis.code import count, lines_of_code, sources
 from analysis.compare import Cell, Row, compare, differences, labels, render
 from analysis.compare_page import write_page
+from analysis.summary import Models
 from flyweight.errors import Refused, UsageError
+from loadgen.options import RunOptions
+from loadgen.plan import Plan
 from tests.figures import MIB, messages, record_of, sample, start, summary
 from tests.support import run
 from tests.test_report import HOSTILE, read
@@ -48,6 +52,7 @@ def row(records: list[Record], name: str) -> Row:
     return found
 
 
+PLAN = Plan(1, 1000, "127.0.1.1", 1024, 1000)
 SERVER = "server, user memory, one more connection"
 
 
@@ -178,7 +183,27 @@ def test_our_server_has_lines_and_one_that_is_not_ours_has_none() -> None:
     assert ours is not None
     assert ours > 300
     assert lines_of_code(record("a", target="http://127.0.0.1:1/{user}")) is None
-    assert lines_of_code(record("a", model="of another time")) is None
+    assert lines_of_code(record("a", server_model="of another time")) is None
+
+
+def test_the_code_counted_is_that_of_the_model_the_run_was_against(tmp_path: Path) -> None:
+    counted = []
+    for model in ("columns", "tasks"):
+        writer = RecordWriter(tmp_path, model)
+        writer.write_run({"options": RunOptions(PLAN, server_model=model).recorded(), "summary": None})
+        writer.close()
+        counted.append(lines_of_code(load(writer.folder)))
+    server = importlib.resources.files("server_under_test")
+    assert counted == [count(sources(Path(str(server)), module)) for module in ("front", "tasks")]
+    assert counted[0] != counted[1]
+
+
+def test_a_record_that_has_no_such_option_is_of_the_model_its_summary_names() -> None:
+    of_tasks, of_columns = (
+        record_of([], options={"target": None}, summary=msgspec.to_builtins(summary(**models)))
+        for models in ({"models": Models(server="tasks")}, {})
+    )
+    assert lines_of_code(of_tasks) != lines_of_code(of_columns) == lines_of_code(record("a"))
 
 
 # -- the command -----------------------------------------------------------------------------------------------------
