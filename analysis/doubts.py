@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.findings import ENDS, memory_of, rate_of, stages_of
 from analysis.record import Record
-from analysis.words import each_between, size
+from analysis.words import each_between, plain, size
 
 WIDE_SHARE = 0.1
 """An interval wider than this share of the slope, to either side, is called noisy."""
@@ -26,7 +26,10 @@ def doubts(record: Record) -> list[str]:
 
 def _of_outcome(record: Record) -> Iterator[str]:
     summary = record.summary
-    if summary is None:
+    if record.summary_fault is not None:
+        fault = plain(record.summary_fault)
+        yield f"The run ended, but its summary can't be understood: {fault}. What the samples show is shown."
+    elif summary is None:
         last = stages_of(record)[-1][0] if record.samples else "start"
         yield f"The run has no summary: it was killed, or still goes on, in the stage {last}. What there is is shown."
     elif summary.outcome != "ok":

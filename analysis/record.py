@@ -139,10 +139,18 @@ class Record:
     @property
     def summary(self) -> Summary | None:
         """The summary the run ended with; None if it did not get so far, or if it can't be understood."""
+        return self._read_summary()[0]
+
+    @property
+    def summary_fault(self) -> str | None:
+        """What can't be understood about the summary there is; None if all can, or there is none."""
+        return self._read_summary()[1]
+
+    def _read_summary(self) -> tuple[Summary | None, str | None]:
         try:
-            return msgspec.convert(self.run.get("summary"), Summary | None)
-        except msgspec.ValidationError:
-            return None
+            return msgspec.convert(self.run.get("summary"), Summary | None), None
+        except msgspec.ValidationError as error:
+            return None, str(error)
 
     def states(self) -> npt.NDArray[np.uint8]:
         """Return what became of each connection (user 1 first); the numbers are those of docs/run-record.md."""

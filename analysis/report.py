@@ -82,7 +82,8 @@ def render(record: Record, drawn: list[Drawn]) -> bytes:
 
 def _about(record: Record) -> Html:
     summary = record.summary
-    outcome = "no summary" if summary is None else summary.outcome
+    missing = "no summary" if record.summary_fault is None else "a summary that can't be understood"
+    outcome = missing if summary is None else summary.outcome
     host = _mapping(record.run.get("host"))
     told = [host.get("system"), f"{host['cores']} cores" if "cores" in host else None, _bytes_of(host.get("memory"))]
     return tag(

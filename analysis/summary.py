@@ -53,14 +53,14 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     client_user_bytes_per_connection: float | None
     kernel_bytes_per_connection: float | None
     kernel_source: str
-    server_fixed_bytes: int | None
-    client_fixed_bytes: int | None
+    server_fixed_bytes: int | None = None
+    client_fixed_bytes: int | None = None
     server_marginal_bytes_per_connection: float | None
     client_marginal_bytes_per_connection: float | None
     available_bytes_per_connection: float | None
-    measured_bytes: int | None
+    measured_bytes: int | None = None
     """User memory of both ends and what the kernel's has grown by, together."""
-    predicted_bytes: int | None
+    predicted_bytes: int | None = None
     """The same, as it was predicted for all planned connections."""
 
 
@@ -134,7 +134,7 @@ class Network(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it; the keys of `--json`."""
+    """All of it; the keys of `--json`. Fields that format 1 got later have defaults, for the records before them."""
 
     format: int
     run: str
@@ -144,11 +144,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     connections: Connections
     ramp: Ramp
     workers: Workers
-    network: Network
+    network: Network = Network("host", "loopback", None)
     memory: Memory
     cpu: Cpu
     ticks: list[Tick]
-    messages: Messages | None
+    messages: Messages | None = None
     chunks: int
     bytes: int
     missing: int

@@ -156,6 +156,25 @@ def test_the_summary_is_typed(folder: Path) -> None:
     assert load(folder).summary == found
 
 
+def test_a_summary_from_before_later_fields_is_understood(folder: Path) -> None:
+    older = msgspec.to_builtins(summary())
+    for name in ("network", "models", "messages", "thresholds"):
+        del older[name]
+    for name in ("server_fixed_bytes", "client_fixed_bytes", "measured_bytes", "predicted_bytes"):
+        del older["memory"][name]
+    (folder / "run.json").write_text(json.dumps({"format": FORMAT, "summary": older}))
+    record = load(folder)
+    assert record.summary is not None
+    assert record.summary_fault is None
+    assert (record.summary.network.kind, record.summary.memory.measured_bytes) == ("host", None)
+
+
+def test_a_summary_that_can_not_be_understood_is_none_with_a_word_why(folder: Path) -> None:
+    (folder / "run.json").write_text(json.dumps({"format": FORMAT, "summary": {"format": 1}}))
+    assert load(folder).summary is None
+    assert "missing required field" in (load(folder).summary_fault or "")
+
+
 # -- other formats ---------------------------------------------------------------------------------------------------
 
 

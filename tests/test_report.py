@@ -200,6 +200,16 @@ def test_a_record_cut_off_mid_line_has_a_report_of_what_there_is(example: Path) 
     assert "it was killed, or still goes on" in report_of(example)
 
 
+def test_a_summary_that_can_not_be_understood_is_no_run_that_was_killed() -> None:
+    text = text_of(record_of(ramp(), summary={"outcome": "ok"}))
+    assert "its summary can't be understood: Object missing required field" in text
+    assert "killed" not in text
+
+
+def test_the_recorded_run_has_its_summary(example: Path) -> None:
+    assert load(example).summary is not None
+
+
 def test_a_record_without_messages_has_no_latency(tmp_path: Path) -> None:
     folder = written(tmp_path, [*ramp(), sample(time=30)])
     text = report_of(folder)
