@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from analysis.code import lines_of_code
-from analysis.findings import ENDS, mean_of, memory_of, percentiles, rate_of
+from analysis.findings import ENDS, Floats, mean_of, memory_of, percentiles, rate_of
 from analysis.fits import Estimate
 from analysis.record import Record
 from analysis.words import each, number, plain
@@ -120,14 +120,12 @@ def _value(found: Estimate | float) -> float:
 
 def figures(record: Record) -> dict[str, tuple[str, Found]]:
     """Return what of a run is compared: name -> (unit, figure)."""
-    memory, summary = memory_of(record), record.summary
+    memory = memory_of(record)
     found: dict[str, tuple[str, Found]] = {}
     for end, finding in memory.items():
         found[f"{ENDS[end]}, one more connection"] = ("B", None if finding.fit is None else finding.fit.slope)
         found[f"{ENDS[end]}, all of it, each"] = ("B", None if finding.measured is None else finding.measured.value)
-    opening = mean_of(_of_full_intervals(record))
-    fallback = None if summary is None else summary.ramp.per_second
-    found["opened"] = ("/s", opening or fallback)
+    found["opened"] = ("/s", _opening(record))
     found["deliveries"] = ("/s", _deliveries(record))
     for share, name in ((0.5, "50%"), (0.99, "99%")):
         found[f"latency, {name}"] = ("ms", _latency(record, share))
@@ -137,10 +135,12 @@ def figures(record: Record) -> dict[str, tuple[str, Found]]:
     return found
 
 
-def _of_full_intervals(record: Record) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Rates of opening between samples of the ramp; the last, in which it ended, is of less than an interval."""
+def _opening(record: Record) -> Found:
+    """Opened a second between samples of the ramp; the last, in which it ended, is of less than an interval."""
     _, rate = rate_of(record, "open", "ramp")
-    return rate[:-1] if len(rate) > 3 else np.zeros(0)
+    if len(rate) > 3:
+        return _about(float(rate[:-1].mean()), rate[:-1])
+    return None if record.summary is None else record.summary.ramp.per_second
 
 
 def _deliveries(record: Record) -> Found:
@@ -148,10 +148,32 @@ def _deliveries(record: Record) -> Found:
     if summary is None:
         return None
     if summary.messages is not None:
-        _, rate = rate_of(record, "messages", "messages")
-        return mean_of(rate[rate > 0]) or summary.messages.per_second
-    rates = [tick.per_second for tick in summary.ticks if tick.per_second is not None]
-    return (mean_of(np.array(rates)) or float(np.mean(rates))) if rates else None
+        value = summary.messages.per_second
+        return None if value is None else _about(value, _delivered(record))
+    rates = np.array([tick.per_second for tick in summary.ticks if tick.per_second is not None], np.float64)
+    return _about(float(np.median(rates)), rates) if len(rates) else None
+
+
+def _delivered(record: Record) -> Floats:
+    """Rates of delivery in whole intervals, those without any included, from the first delivery to the last."""
+    kept = np.array([sample.stage == "messages" for sample in record.samples], bool)
+    count = record.column("messages")[kept]
+    begun = np.flatnonzero(count > count.min(initial=np.inf))
+    unfinished = np.flatnonzero(count < count.max(initial=-np.inf))
+    if not len(begun) or not len(unfinished):
+        return np.zeros(0)
+    times = record.column("time")[kept]
+    at, rate = rate_of(record, "messages", "messages")
+    inside = (at > times[begun[0]]) & (at <= times[unfinished[-1]])
+    return rate[inside]
+
+
+def _about(value: float, figures: Floats) -> Estimate | float:
+    """Return a figure with the width of the interval of such figures' mean; without width it is a single one."""
+    spread = mean_of(figures)
+    if spread is None or spread.high <= spread.low:
+        return value
+    return Estimate(value, value + spread.low - spread.value, value + spread.high - spread.value)
 
 
 def _latency(record: Record, share: float) -> Found:
@@ -159,13 +181,7 @@ def _latency(record: Record, share: float) -> Found:
     found = percentiles(record, np.array([share]))
     if found is None:
         return None
-    value = float(found[0])
-    spread = mean_of(record.column(f"latency_p{share * 100:.0f}"))
-    return (
-        value
-        if spread is None
-        else Estimate(value, value + spread.low - spread.value, value + spread.high - spread.value)
-    )
+    return _about(float(found[0]), record.column(f"latency_p{share * 100:.0f}"))
 
 
 def _cpu(record: Record, field: str) -> Found:

@@ -13,7 +13,7 @@ from analysis import Record, RecordWriter, Sample, load
 from analysis.code import count, lines_of_code, sources
 from analysis.compare import Cell, Row, compare, differences, labels, render
 from analysis.compare_page import write_page
-from analysis.summary import Models
+from analysis.summary import Models, Tick
 from flyweight.errors import Refused, UsageError
 from loadgen.options import RunOptions
 from loadgen.plan import Plan
@@ -41,7 +41,7 @@ def samples(slope: float, noise: float = 20_000, rate: int = 1000, seed: int = 1
 
 
 def record(name: str, slope: float = 1000, host: dict[str, Any] = HOST, **options: Any) -> Record:
-    found = msgspec.to_builtins(summary(messages=messages()))
+    found = msgspec.to_builtins(summary(messages=messages(per_second=5000.0)))
     seed = int(options.pop("seed", 1))
     rows = samples(slope, seed=seed, **{key: options.pop(key) for key in ("noise", "rate") if key in options})
     return record_of(rows, Path(name), host=host, summary=found, options={"target": None, **options}, command="cmd")
@@ -94,6 +94,54 @@ def test_what_is_compared() -> None:
         assert second is not None
         assert first.value == pytest.approx(value, rel=0.02)
         assert second.ratio == pytest.approx(ratio, rel=0.02)
+
+
+def delivering(*rates: float, per_second: float | None = 300.0) -> Record:
+    """A run with messages, so many of them in each second of their stage."""
+    last = samples(1000)[20]
+    counts = np.cumsum([0, *rates]).astype(int).tolist()
+    rows = [
+        msgspec.structs.replace(last, time=20.0 + at, stage="messages", messages=count)
+        for at, count in enumerate(counts)
+    ]
+    found = summary(messages=messages(per_second=per_second))
+    return record_of([*samples(1000)[:21], *rows], Path("a"), host=HOST, summary=msgspec.to_builtins(found))
+
+
+def deliveries(record: Record) -> Cell:
+    cell = row([record, record], "deliveries").cells[0]
+    assert cell is not None
+    return cell
+
+
+def test_deliveries_are_the_run_s_own_figure_with_the_spread_of_whole_intervals() -> None:
+    cell = deliveries(delivering(0, 0, 70, 300, 310, 290, 300, 300, 40, 0, 0))
+    assert cell.value == 300
+    assert cell.low is not None
+    assert 285 < cell.low < 300 < (cell.high or 0) < 315
+
+
+def test_an_interval_without_deliveries_among_others_counts() -> None:
+    steady, halting = (deliveries(delivering(50, 300, 310, *pause, 290, 300, 310, 50)) for pause in ((300,), (0,)))
+    assert steady.low is not None
+    assert halting.low is not None
+    assert 300 - halting.low > 5 * (300 - steady.low)
+
+
+@pytest.mark.parametrize("rates", [(), (0, 0), (300,), (0, 300, 0), (300, 300, 300), (10, 300, 300, 300, 300, 20)])
+def test_deliveries_without_a_spread_are_a_single_figure(rates: tuple[float, ...]) -> None:
+    assert deliveries(delivering(*rates)) == Cell(300.0)
+
+
+def test_messages_that_did_not_arrive_have_no_rate() -> None:
+    found = delivering(0, 0, per_second=None)
+    assert "deliveries" not in {row.name for row in compare([found, found]).table.rows}
+
+
+def test_deliveries_of_ticks_are_the_median_tick_s() -> None:
+    ticks = [Tick(at, 1000, 1000, 1.0, rate) for at, rate in enumerate((1000.0, 1010.0, 10.0, 1020.0), 1)]
+    found = record_of(samples(1000)[:21], Path("a"), host=HOST, summary=msgspec.to_builtins(summary(ticks=ticks)))
+    assert deliveries(found).value == 1005
 
 
 def test_figures_that_a_run_has_not_got_are_left_out() -> None:
