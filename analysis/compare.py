@@ -29,7 +29,7 @@ class Cell(msgspec.Struct, frozen=True):
     low: float | None = None
     high: float | None = None
     ratio: float | None = None
-    """To the first run's."""
+    """To the first run's; None where either is not above 0."""
     significant: bool | None = None
     """Whether it differs from the first run's; None where that can't be said."""
 
@@ -87,7 +87,7 @@ def differences(records: list[Record]) -> list[str]:
         names = [name for name in {**here, **there} if name != "slabinfo"]  # whether root ran it, not where
         pairs += [(name, here.get(name), there.get(name)) for name in names]
         found += [
-            f"{plain(name)} is {plain(a)} in {first.folder} and {plain(b)} in {record.folder}"
+            f"{plain(name)} is {plain(a)} in {plain(first.folder)} and {plain(b)} in {plain(record.folder)}"
             for name, a, b in pairs
             if a != b
         ]
@@ -108,10 +108,9 @@ def _cell(found: Estimate | float, base: Found, first: bool) -> Cell:
     low, high = (found.low, found.high) if isinstance(found, Estimate) else (None, None)
     if first or reference is None:
         return Cell(value, low, high)
-    both = isinstance(found, Estimate) and isinstance(base, Estimate)
     significant = found.differs_from(base) if isinstance(found, Estimate) and isinstance(base, Estimate) else None
-    assert both == (significant is not None)
-    return Cell(value, low, high, value / reference if reference else None, significant)
+    ratio = value / reference if value > 0 and reference > 0 else None
+    return Cell(value, low, high, ratio, significant)
 
 
 def _value(found: Estimate | float) -> float:
@@ -211,7 +210,7 @@ def write_cell(cell: Cell | None, unit: str) -> str:
     text = WRITERS[unit](cell.value)
     if cell.ratio is None:
         return text
-    said = {True: "", False: ", not significant", None: ""}[cell.significant]
+    said = {True: "", False: ", not significant", None: ", no interval"}[cell.significant]
     return f"{text} (x{cell.ratio:.2f}{said})"
 
 
@@ -237,12 +236,12 @@ def render(comparison: Comparison) -> str:
 
 
 NOTE = (
-    "x is the ratio to A. Where nothing is said the difference is significant at 95%, or the figure is a single one\n"
-    "and has no interval (all of it, lines of code)."
+    "x is the ratio to A. Where nothing more is said the difference is significant at 95%. No interval: a figure is a\n"
+    "single one (all of it, lines of code), so that nothing says whether the difference is."
 )
 
 
 def _told(record: Record) -> str:
     """Name a run by its folder and, on one line without control characters, its command."""
     command = record.run.get("command")
-    return f"{record.folder}  {plain(command) if isinstance(command, str) else ''}".rstrip()
+    return plain(f"{record.folder}  {command if isinstance(command, str) else ''}".rstrip())

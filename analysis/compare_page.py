@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis import pictures as pic
-from analysis.compare import Comparison, labels, row_title, write_cell
+from analysis.compare import NOTE, Comparison, labels, row_title, write_cell
 from analysis.files import write_whole
 from analysis.findings import memory_of, thinned
 from analysis.page import page, picture, table, tag
@@ -27,7 +27,7 @@ def write_page(comparison: Comparison, out: Path) -> Path:
     with pic.style():
         drawn = []
         for name, title, draw, finish in PLOTS:
-            wide, narrow = (_overlaid(records, width, draw, finish) for width in (pic.WIDE, pic.NARROW))
+            wide, narrow = (overlaid(records, width, draw, finish) for width in (pic.WIDE, pic.NARROW))
             if wide is not None and narrow is not None:
                 svg = pic.as_svg(wide)
                 write_whole(out / "plots" / f"compare-{name}.svg", svg)
@@ -47,16 +47,12 @@ def render_page(comparison: Comparison, drawn: list[tuple[str, bytes, bytes]]) -
     ]
     rows = [(row_title(row), *(write_cell(cell, row.unit) for cell in row.cells)) for row in found.rows]
     differences = [tag("p", f"Not alike, and compared all the same: {one}.", class_="bad") for one in found.differences]
-    caption = (
-        "x is the ratio to A. Where nothing is said a difference is significant at 95%, or a figure is a single one "
-        "and has no interval (all of it, lines of code)."
-    )
     content: list[object] = [
         tag("h1", "floodtest runs compared"),
         table(("run", "record", "command"), commands, kind="cards words"),
         *differences,
         tag("h2", "Figures"),
-        table(("", *names), rows, caption),
+        table(("", *names), rows, NOTE),
     ]
     for title, wide, narrow in drawn:
         content += [tag("h2", title), picture(wide, narrow, f"{title}, all runs in one picture")]
@@ -75,7 +71,7 @@ Finish = Callable[["Axes", float], None]
 """Labels the axes, when all runs are drawn, up to where the longest goes."""
 
 
-def _overlaid(records: list[Record], width: float, draw: Draw, finish: Finish) -> "Figure | None":
+def overlaid(records: list[Record], width: float, draw: Draw, finish: Finish) -> "Figure | None":
     """Draw each run's line in one picture; None where no run has any."""
     figure = pic.new_figure(width, 3.4)
     axes = figure.subplots()
@@ -86,7 +82,7 @@ def _overlaid(records: list[Record], width: float, draw: Draw, finish: Finish) -
     if not any(ends):
         return None
     finish(axes, max(ends))
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=min(0.0, axes.dataLim.y0 * 1.08))
     pic.legend_below(figure, axes, min(len(records), 6))
     return figure
 

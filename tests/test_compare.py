@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 
 from analysis import Record, RecordWriter, Sample, load
 from analysis.code import count, lines_of_code, sources
-from analysis.compare import Cell, Row, compare, differences, labels, render
-from analysis.compare_page import write_page
+from analysis.compare import NOTE, Cell, Row, compare, differences, labels, render
+from analysis.compare_page import PLOTS, overlaid, write_page
+from analysis.pictures import WIDE
 from analysis.summary import Models, Tick
 from flyweight.errors import Refused, UsageError
 from loadgen.options import RunOptions
@@ -73,6 +75,22 @@ def test_a_difference_within_the_noise_is_not_significant() -> None:
     assert cell is not None
     assert cell.significant is False
     assert "not significant" in render(compare(pair))
+
+
+def test_a_difference_of_single_figures_is_said_to_have_no_interval() -> None:
+    lines = render(compare([record("a"), record("b", 2000)])).splitlines()
+    (code,) = [line for line in lines if line.startswith("code of the server")]
+    assert code.endswith("(x1.00, no interval)")
+    assert lines[-2:] == NOTE.splitlines()
+
+
+@pytest.mark.parametrize("slopes", [(1000, -500), (-500, 1000)])
+def test_a_figure_that_is_not_above_zero_has_no_ratio(slopes: tuple[float, float]) -> None:
+    first, second = (record(name, slope) for name, slope in zip("ab", slopes, strict=True))
+    cell = row([first, second], SERVER).cells[1]
+    assert cell is not None
+    assert cell.ratio is None
+    assert cell.significant is True
 
 
 def test_a_run_differs_from_itself_in_nothing() -> None:
@@ -191,7 +209,7 @@ def test_the_table_is_aligned() -> None:
 
 def test_a_command_can_not_steer_the_terminal() -> None:
     steering = "\x1b[2J evil\nline"
-    hostile = record_of(samples(1000), Path("b"), host={**HOST, steering: steering}, command=steering)
+    hostile = record_of(samples(1000), Path(steering), host={**HOST, steering: steering}, command=steering)
     assert "\x1b" not in render(compare([record("a"), hostile], force=True))
     with pytest.raises(Refused, match="not alike") as caught:
         compare([record("a"), hostile])
@@ -202,11 +220,25 @@ def test_the_page_has_every_run_in_each_picture_and_escapes_all(tmp_path: Path) 
     hostile = record_of(samples(1000), Path("<b>"), host={**HOST, "system": HOSTILE}, command=HOSTILE)
     path = write_page(compare([record("a"), record("b", 2000), hostile], force=True), tmp_path)
     page = read(path)
+    assert NOTE in "".join(page.text)
     assert not {"script", "b"} & set(page.elements)
     assert all(address.startswith("data:") for address in page.addresses)
     assert page.elements.count("img") == 4  # no latency file in these
     assert (tmp_path / "plots/compare-server-memory.svg").exists()
     assert (tmp_path / "plots/compare-server-memory.png").exists()
+
+
+def test_memory_that_came_out_negative_is_in_the_picture() -> None:
+    whole = record("a")
+    lower = [msgspec.structs.replace(one, server_private=(one.server_private or 0) - 35 * MIB) for one in whole.samples]
+    _, _, draw, finish = PLOTS[0]
+    bottoms = []
+    for runs in ([whole, whole], [whole, replace(whole, samples=lower)]):
+        figure = overlaid(runs, WIDE, draw, finish)
+        assert figure is not None
+        bottoms.append(figure.axes[0].get_ylim()[0])
+    assert bottoms[0] == 0
+    assert bottoms[1] < -5
 
 
 # -- lines of code ---------------------------------------------------------------------------------------------------
