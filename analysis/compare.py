@@ -7,13 +7,12 @@ difference (95%). Records of different formats or hosts are refused unless force
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from analysis.code import lines_of_code
-from analysis.findings import ENDS, Floats, mean_of, memory_of, percentiles, rate_of
+from analysis.findings import ENDS, Floats, mapping, mean_of, memory_of, percentiles, rate_of
 from analysis.fits import Estimate
 from analysis.record import Record
 from analysis.words import each, number, plain
@@ -83,7 +82,7 @@ def differences(records: list[Record]) -> list[str]:
     first, found = records[0], []
     for record in records[1:]:
         pairs = [("format", first.run["format"], record.run["format"])]
-        here, there = (_mapping(one.run.get("host")) for one in (first, record))
+        here, there = (mapping(one.run.get("host")) for one in (first, record))
         names = [name for name in {**here, **there} if name != "slabinfo"]  # whether root ran it, not where
         pairs += [(name, here.get(name), there.get(name)) for name in names]
         found += [
@@ -92,10 +91,6 @@ def differences(records: list[Record]) -> list[str]:
             if a != b
         ]
     return found
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _cells(found: list[Found]) -> list[Cell | None]:

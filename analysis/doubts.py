@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from analysis.findings import ENDS, memory_of, rate_of, stages_of
+from analysis.findings import ENDS, mapping, memory_of, predicted_of, rate_of, stages_of
 from analysis.record import Record
 from analysis.words import each_between, plain, size
 
@@ -18,10 +18,16 @@ WORTH = 200.0
 OTHERS = 0.15
 """Cores busy with something else, on average, that are worth a word."""
 
+MOVED = 0.1
+"""Share of what the kernel's memory grew by in the ramp, by which it may move in the hold without a word."""
+
+MORE = 1.3
+"""Times the prediction, up to which the kernel's growth is taken for the run's."""
+
 
 def doubts(record: Record) -> list[str]:
     """Return everything there is to be said against the record; nothing if all is well."""
-    return [*_of_outcome(record), *_of_memory(record), *_of_machine(record), *_of_messages(record)]
+    return [*_of_outcome(record), *_of_memory(record), *_of_kernel(record), *_of_machine(record), *_of_messages(record)]
 
 
 def _of_outcome(record: Record) -> Iterator[str]:
@@ -53,12 +59,47 @@ def _of_memory(record: Record) -> Iterator[str]:
         half = max(slope.value - slope.low, slope.high - slope.value)
         if half > WORTH and half > WIDE_SHARE * abs(slope.value):
             yield f"{ENDS[end]}: the slope is uncertain, {each_between(slope)}: noise, or too short a ramp."
-    slab = [sample.slab_tcp for sample in record.samples]
-    if slab and all(value is None for value in slab):
+
+
+def _of_kernel(record: Record) -> Iterator[str]:
+    if not record.samples:
+        return
+    unread = all(sample.slab_tcp is None for sample in record.samples)
+    by_kind = "; its figures by kind of object could not be read (/proc/slabinfo is for root)" if unread else ""
+    yield (
+        "The kernel's memory is the whole machine's (/proc/meminfo), in whatever network the run was: what else the "
+        f"machine did in that time is counted as well{by_kind}."
+    )
+    found = memory_of(record)["kernel"]
+    if found.measured is None:
+        return
+    grown = found.measured.value * found.most
+    if grown < 0:
+        yield f"The kernel's memory fell by {size(-grown)} in the ramp: others gave back more than connections took."
+        return
+    moved = _moved(record, found.most)
+    if moved > MOVED * grown:
         yield (
-            "The kernel's figures by kind of object could not be read (/proc/slabinfo is for root); its total is from "
-            "/proc/meminfo, which counts what else the machine does as well."
+            f"The kernel's memory moved by {size(moved)} in the hold, with no connection opened; the ramp took "
+            f"{size(grown)}. Ticks, or others on the machine, move its figures by so much."
         )
+    expected = predicted_of(record).get("kernel", 0.0) * _opened_share(record, found.most)
+    if 0 < MORE * expected < grown:
+        yield (
+            f"The kernel's memory grew by {size(grown)}, and {size(expected)} were predicted: others on the machine "
+            "are likely to be in it."
+        )
+
+
+def _moved(record: Record, most: float) -> float:
+    """Bytes between the least and the most the kernel had in the hold, while all but 1% were open."""
+    held = [sample.kernel for sample in record.samples if sample.stage == "hold" and sample.open >= 0.99 * most]
+    return float(max(held) - min(held)) if held else 0.0
+
+
+def _opened_share(record: Record, most: float) -> float:
+    planned = mapping(mapping(record.run.get("options")).get("plan")).get("connections")
+    return min(1.0, most / planned) if isinstance(planned, int) and planned > 0 else 1.0
 
 
 def _of_machine(record: Record) -> Iterator[str]:
@@ -111,12 +152,10 @@ def _of_messages(record: Record) -> Iterator[str]:
 
 
 def _option(record: Record, name: str, default: float) -> float:
-    options = record.run.get("options")
-    value = options.get(name) if isinstance(options, dict) else None
+    value = mapping(record.run.get("options")).get(name)
     return float(value) if isinstance(value, int | float) and value > 0 else default
 
 
 def _host(record: Record, name: str) -> int | None:
-    host = record.run.get("host")
-    value = host.get(name) if isinstance(host, dict) else None
+    value = mapping(record.run.get("host")).get(name)
     return value if isinstance(value, int) else None

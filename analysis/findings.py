@@ -6,6 +6,7 @@ In: a `Record`. Out: fits of memory against connections, rates between samples, 
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,19 @@ def memory_of(record: Record) -> dict[str, MemoryFinding]:
             measured = Estimate(value, value, value)
         found[end] = MemoryFinding(opened, size, fit_memory(opened, size), measured)
     return found
+
+
+def predicted_of(record: Record) -> dict[str, float]:
+    """Return what each of `ENDS` was predicted to take for all planned connections, in bytes, where the record says."""
+    told = mapping(record.run.get("prediction"))
+    kernel = [value for value in mapping(told.get("kernel")).values() if isinstance(value, int | float)]
+    values = {"server": told.get("server_user"), "client": told.get("client_user"), "kernel": sum(kernel) or None}
+    return {end: float(value) for end, value in values.items() if isinstance(value, int | float)}
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Return a part of a record that should be a mapping, empty if it is none."""
+    return value if isinstance(value, dict) else {}
 
 
 def _memory(record: Record, end: str) -> Floats:

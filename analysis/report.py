@@ -14,7 +14,7 @@ import msgspec
 from analysis import pictures as pic
 from analysis.doubts import doubts
 from analysis.files import write_whole
-from analysis.findings import ENDS, MILLION, MemoryFinding, memory_of, thinned
+from analysis.findings import ENDS, MILLION, MemoryFinding, mapping, memory_of, predicted_of, thinned
 from analysis.history import HISTORY
 from analysis.page import Html, join, page, picture, table, tag
 from analysis.plots import PLOTS, Plot
@@ -84,7 +84,7 @@ def _about(record: Record) -> Html:
     summary = record.summary
     missing = "no summary" if record.summary_fault is None else "a summary that can't be understood"
     outcome = missing if summary is None else summary.outcome
-    host = _mapping(record.run.get("host"))
+    host = mapping(record.run.get("host"))
     told = [host.get("system"), f"{host['cores']} cores" if "cores" in host else None, _bytes_of(host.get("memory"))]
     return tag(
         "p",
@@ -97,10 +97,6 @@ def _about(record: Record) -> Html:
 
 def _bytes_of(value: Any) -> str | None:
     return size(value) if isinstance(value, int | float) else None
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _lead(record: Record, memory: dict[str, MemoryFinding]) -> Html:
@@ -175,14 +171,10 @@ def _million_of(memory: dict[str, MemoryFinding]) -> str:
 
 def _predicted(record: Record, memory: dict[str, MemoryFinding]) -> Iterator[Html]:
     """Set the prediction, where the record has one, beside what was measured at the most connections."""
-    predicted = _mapping(record.run.get("prediction"))
-    kernel = _mapping(predicted.get("kernel"))
-    told = {"server": predicted.get("server_user"), "client": predicted.get("client_user"), "kernel": kernel or None}
     rows = []
-    for end, value in told.items():
+    for end, expected in predicted_of(record).items():
         found = memory[end]
-        expected = sum(v for v in value.values() if isinstance(v, int | float)) if isinstance(value, dict) else value
-        if not isinstance(expected, int | float) or found.measured is None:
+        if found.measured is None:
             continue
         measured = found.measured.value * found.most
         ratio = f"{measured / expected:.2f}" if expected else ""
@@ -248,10 +240,7 @@ def _ticks(record: Record) -> Iterator[Html]:
 
 
 def _doubts(record: Record) -> Html:
-    found = doubts(record)
-    if not found:
-        return tag("p", "Nothing in the record speaks against these figures.")
-    return tag("ul", *(tag("li", doubt) for doubt in found), class_="doubts")
+    return tag("ul", *(tag("li", doubt) for doubt in doubts(record)), class_="doubts")
 
 
 def _run(record: Record) -> Iterator[Html]:
@@ -276,7 +265,7 @@ def _run(record: Record) -> Iterator[Html]:
     facts = [
         (str(name), _fact(value))
         for part in ("options", "host", "versions")
-        for name, value in _mapping(record.run.get(part)).items()
+        for name, value in mapping(record.run.get(part)).items()
         if value is not None
     ]
     if facts:

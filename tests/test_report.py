@@ -326,10 +326,12 @@ def doubts_about(samples: list[Sample], **record: Any) -> str:
     return "\n".join(doubts(record_of(samples, **record)))
 
 
-def test_a_quiet_run_has_no_doubts() -> None:
+def test_a_quiet_run_has_no_doubts_but_whose_the_kernel_s_figures_are() -> None:
     slabs = {"slab_tcp": 1, "machine_cpu": 1.0, "server_cpu": 0.5, "client_cpu": 0.5, "swapped": 0}
     rows = [msgspec.structs.replace(row, **slabs) for row in ramp()]
-    assert doubts(record_of(rows, summary=msgspec.to_builtins(summary()), host={"cores": 2})) == []
+    (said,) = doubts(record_of(rows, summary=msgspec.to_builtins(summary()), host={"cores": 2}))
+    assert said.startswith("The kernel's memory is the whole machine's (/proc/meminfo)")
+    assert "slabinfo" not in said
 
 
 @pytest.mark.parametrize(
@@ -365,6 +367,36 @@ def test_a_server_that_was_not_measured_is_said() -> None:
 
 def test_a_figure_of_the_kernel_that_could_not_be_read_is_said() -> None:
     assert "/proc/slabinfo is for root" in doubts_about(ramp())
+
+
+def kernel_doubts(*held: int, predicted: int = 10, planned: int = 1000) -> str:
+    """Doubts about a kernel that has taken so many MiB at each sample of the hold."""
+    rows = [*ramp()[:-1], *(sample(time=20 + at, slab=(100 + taken) * MIB) for at, taken in enumerate(held))]
+    prediction = {"kernel": {"sockets": predicted * MIB}}
+    return doubts_about(rows, prediction=prediction, options={"plan": {"connections": planned}})
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        ((20, 23, 20), "moved by 3 MiB in the hold"),
+        ((20, 17), "moved by 3 MiB in the hold"),
+        ((-20,), "fell by 20 MiB"),
+        ((14,), "grew by 14 MiB, and 10 MiB were predicted"),
+    ],
+)
+def test_a_kernel_that_others_move_is_said(held: tuple[int, ...], words: str) -> None:
+    assert words in kernel_doubts(*held)
+
+
+def test_a_kernel_that_does_as_predicted_is_no_doubt() -> None:
+    for said in (kernel_doubts(12, 13, 12), kernel_doubts(22, 23, predicted=20)):
+        assert "in the hold" not in said
+        assert "were predicted" not in said
+
+
+def test_a_prediction_is_for_as_many_as_were_open() -> None:
+    assert "10 MiB were predicted" in kernel_doubts(14, predicted=100, planned=10_000)
 
 
 def test_messages_behind_their_plan_are_said() -> None:
