@@ -38,6 +38,10 @@ class MemoryFinding:
         """The largest number of connections, 0 without any."""
         return float(self.connections.max(initial=0))
 
+    def reaches(self, connections: float) -> bool:
+        """Whether at least half of so many were open, so that an interval for them rests on something."""
+        return self.most >= connections / 2
+
     def at(self, connections: float) -> Estimate | None:
         """Bytes for so many connections, by the fit: its steps as often as they were seen."""
         if self.fit is None:

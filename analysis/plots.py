@@ -243,7 +243,10 @@ def _say_connections(record: Record) -> str:
 def _say_time(record: Record) -> str:
     known = [sample.kernel + sample.client_private + (sample.server_private or 0) for sample in record.samples]
     most = size(max(known) - record.samples[0].kernel)
-    return f"At the most {most} were in use, by both ends and by the kernel beyond what it had at the start."
+    is_measured = any(sample.server_private is not None for sample in record.samples)
+    ends = "both ends" if is_measured else "the client"
+    missing = "" if is_measured else " The server's memory was not measured, and is not among it."
+    return f"At the most {most} were in use, by {ends} and by the kernel beyond what it had at the start.{missing}"
 
 
 def _say_cpu(record: Record) -> str:

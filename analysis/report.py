@@ -19,7 +19,7 @@ from analysis.history import HISTORY
 from analysis.page import Html, join, page, picture, table, tag
 from analysis.plots import PLOTS, Plot
 from analysis.record import Record
-from analysis.words import NOT_MEASURED, each, each_between, number, size, size_between
+from analysis.words import NOT_MEASURED, WHAT, each, each_between, listed, number, size, size_between
 
 REPORT_FILE = "report.html"
 PLOTS_FOLDER = "plots"
@@ -110,10 +110,12 @@ def _lead(record: Record, memory: dict[str, MemoryFinding]) -> Html:
     said = [f"{each_between(fit.slope)} {WHOSE[end]}" for end, fit in fitted.items()]
     million = sum(estimate.value for found in memory.values() if (estimate := found.at(MILLION)) is not None)
     beyond = "" if most >= MILLION else f" (this run reached {most:,.0f}: the rest is the line, continued)"
+    without = [WHAT[end] for end in memory if end not in fitted]
+    missing = f" Not in it, since not measured or too little for a line: {listed(without)}." if without else ""
     return tag(
         "p",
-        f"One more connection costs {_listed(said)}. ",
-        f"A million would take {size(million)} in all, both ends and the kernel{beyond}.",
+        f"One more connection costs {listed(said)}. ",
+        f"A million would take {size(million)}, {listed([WHAT[end] for end in fitted])} together{beyond}.{missing}",
         class_="lead",
     )
 
@@ -121,14 +123,19 @@ def _lead(record: Record, memory: dict[str, MemoryFinding]) -> Html:
 WHOSE = {"server": "of the server's memory", "client": "of the client's", "kernel": "of the kernel's for both ends"}
 
 
-def _listed(parts: list[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
 def _costs(memory: dict[str, MemoryFinding]) -> Html:
     head = ("", "one more connection", "before the first", "all of it, at the most open", "for a million")
     rows = [(ENDS[end], *_cost(found)) for end, found in memory.items()]
-    caption = "In brackets the 95% interval of the fit. The kernel counts from before the ramp, both ends together."
+    caption = (
+        "In brackets the 95% interval of the fit. The kernel counts from before the ramp, both ends together. For a "
+        "million is the line, continued with this run's workers and steps"
+    )
+    if all(found.reaches(MILLION) for found in memory.values() if found.fit is not None):
+        caption += "."
+    else:
+        caption += (
+            ": it has no interval where under half of them were open, for what more workers take is in no sample."
+        )
     return table(head, rows, caption)
 
 
@@ -140,7 +147,8 @@ def _cost(found: MemoryFinding) -> tuple[str, str, str, str]:
         return NO_FIT, NO_FIT, measured, NO_FIT
     million, fixed = found.at(MILLION), found.fit.fixed
     assert million is not None
-    return each_between(found.fit.slope), size_between(fixed), measured, size_between(million)
+    for_million = size_between(million) if found.reaches(MILLION) else size(million.value)
+    return each_between(found.fit.slope), size_between(fixed), measured, for_million
 
 
 def _history(memory: dict[str, MemoryFinding]) -> Html:

@@ -44,6 +44,15 @@ def size_between(estimate: Estimate) -> str:
     return f"{value:,.1f} {unit} ({low:,.1f} to {high:,.1f})"
 
 
+WHAT = {"server": "the server", "client": "the client", "kernel": "the kernel"}
+"""Whose memory it is, in a sentence."""
+
+
+def listed(parts: list[str]) -> str:
+    """Write a, b and c."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
 def number(value: float | None, unit: str = "") -> str:
     """Write a count or a rate, to as many digits as it is worth."""
     if value is None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -128,11 +129,20 @@ def test_the_same_record_makes_the_same_page(example: Path, tmp_path: Path) -> N
 def test_the_answer_is_in_words_and_units_a_person_reads(tmp_path: Path) -> None:
     text = text_of(load(written(tmp_path, ramp(), summary=msgspec.to_builtins(summary()))))
     assert "One more connection costs 2.05 KB (2.0" in text
-    assert "A million would take 1.9 GiB" in text
+    assert "A million would take 1.9 GiB, the server, the client and the kernel together (this run reached" in text
     assert "2008, mochiweb" in text
     assert "38.00 KB" in text
     assert "35.4 GiB" in text
     assert "1,054,000" in text
+
+
+@pytest.mark.parametrize(("most", "is_near"), [(1000, False), (499_999, False), (500_000, True), (1_000_000, True)])
+def test_a_million_has_an_interval_only_where_enough_were_open(most: int, is_near: bool) -> None:
+    page = render(record_of(ramp(stop=most)), []).decode()
+    cells = re.findall(r'data-label="for a million">([^<]*)<', page)[:3]
+    assert ["(" in cell for cell in cells] == [is_near] * 3
+    assert ("it has no interval where under half" in page) != is_near
+    assert "continued with this run&#x27;s workers and steps" in page
 
 
 def test_a_prediction_is_set_beside_what_was_measured() -> None:
@@ -362,7 +372,12 @@ def test_noise_is_said() -> None:
 def test_a_server_that_was_not_measured_is_said() -> None:
     rows = [msgspec.structs.replace(row, server_private=None, server_cpu=None) for row in ramp()]
     assert "--server-pid" in doubts_about(rows)
-    assert "not measured" in text_of(record_of(rows))
+    text = text_of(record_of(rows))
+    assert "the client and the kernel together" in text
+    assert "Not in it, since not measured or too little for a line: the server." in text
+    said = PLOTS[1].sentence(record_of(rows))
+    assert "by the client and by the kernel" in said
+    assert "The server's memory was not measured" in said
 
 
 def test_a_figure_of_the_kernel_that_could_not_be_read_is_said() -> None:
