@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from analysis.fits import Estimate, MemoryFit, fit_memory
 from analysis.record import Record
+from analysis.samples import filling
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,7 +57,7 @@ class MemoryFinding:
 
 def memory_of(record: Record) -> dict[str, MemoryFinding]:
     """Return what is known of each of `ENDS`."""
-    kept = _filling(record)
+    kept = np.array(filling(record.samples), np.intp)
     found = {}
     for end in ENDS:
         size = _memory(record, end)[kept]
@@ -95,15 +96,6 @@ def _memory(record: Record, end: str) -> Floats:
     return total
 
 
-def _filling(record: Record) -> npt.NDArray[np.intp]:
-    """Return which samples show connections being opened: the hold adds none, and ticks would pass for slope."""
-    stages = [sample.stage for sample in record.samples]
-    before = [at for at, stage in enumerate(stages) if stage == "start"][-1:]
-    ramp = [at for at, stage in enumerate(stages) if stage == "ramp"]
-    held = [at for at, stage in enumerate(stages) if stage == "hold"][:1]
-    return np.array([*before, *ramp, *held], np.intp)
-
-
 MOST_DRAWN = 1500
 
 
@@ -112,7 +104,7 @@ def thinned(record: Record, most: int = MOST_DRAWN) -> Record:
 
     Those of the ramp stay, up to `most`, so that the fit in a picture is the one in the text.
     """
-    count, ramp = len(record.samples), _filling(record)
+    count, ramp = len(record.samples), np.array(filling(record.samples), np.intp)
     if count <= most:
         return record
     even = np.linspace(0, count - 1, most).round().astype(np.intp)

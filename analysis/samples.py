@@ -56,6 +56,15 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         return self.slab + self.kernel_stack + self.page_tables + self.percpu
 
 
+def filling(samples: list[Sample]) -> list[int]:
+    """Return which samples show connections being opened: the hold adds none, and ticks would pass for slope."""
+    stages = [sample.stage for sample in samples]
+    before = [at for at, stage in enumerate(stages) if stage == "start"][-1:]
+    ramp = [at for at, stage in enumerate(stages) if stage == "ramp"]
+    held = [at for at, stage in enumerate(stages) if stage == "hold"][:1]
+    return [*before, *ramp, *held]
+
+
 FIELDS = Sample.__struct_fields__
 
 _UNIT_OF = {

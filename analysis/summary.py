@@ -5,7 +5,8 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from analysis.samples import Sample
+from analysis.fits import fit_memory
+from analysis.samples import Sample, filling
 
 Outcome = Literal["ok", "shortfall", "refused", "interrupted"]
 
@@ -179,7 +180,6 @@ def memory_of(samples: list[Sample], kernel_source: str, predicted: int | None =
             predicted_bytes=predicted,
         )
     first, last = before[-1], max(held, key=lambda sample: (sample.open, sample.time))
-    ramp = [sample for sample in samples if sample.stage == "ramp" and sample.open > last.open / 4] + [last]
     return Memory(
         server_user_bytes_per_connection=per_connection(last.server_private, last.open),
         client_user_bytes_per_connection=per_connection(last.client_private, last.open),
@@ -187,20 +187,20 @@ def memory_of(samples: list[Sample], kernel_source: str, predicted: int | None =
         kernel_source=kernel_source,
         server_fixed_bytes=first.server_private,
         client_fixed_bytes=first.client_private,
-        server_marginal_bytes_per_connection=_slope(ramp, "server_private"),
-        client_marginal_bytes_per_connection=_slope(ramp, "client_private"),
+        server_marginal_bytes_per_connection=_marginal(samples, "server_private"),
+        client_marginal_bytes_per_connection=_marginal(samples, "client_private"),
         available_bytes_per_connection=per_connection(first.mem_available - last.mem_available, last.open),
         measured_bytes=(last.server_private or 0) + last.client_private + last.kernel - first.kernel,
         predicted_bytes=predicted,
     )
 
 
-def _slope(samples: list[Sample], field: str) -> float | None:
-    points = [(s.open, getattr(s, field)) for s in samples if getattr(s, field) is not None]
-    if len({opened for opened, _ in points}) < 4:
-        return None
-    opened, size = np.array(points, np.float64).T
-    return round(float(np.polyfit(opened, size, 1)[0]), 1)
+def _marginal(samples: list[Sample], field: str) -> float | None:
+    """The slope that a report shows (it has the interval as well), some 20 ms; None where there is too little."""
+    points = [(samples[at].open, getattr(samples[at], field)) for at in filling(samples)]
+    known = np.array([point for point in points if point[1] is not None], np.float64).reshape(-1, 2)
+    fit = fit_memory(known[:, 0], known[:, 1])
+    return None if fit is None else round(fit.slope.value, 1)
 
 
 def idle_share(samples: list[Sample], field: str) -> float | None:

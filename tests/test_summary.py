@@ -2,9 +2,9 @@
 
 import pytest
 
-from analysis import Sample
+from analysis import Sample, findings
 from analysis.summary import idle_share, memory_of, per_connection
-from tests.figures import EACH, MIB, NOT_MEASURED, sample, start
+from tests.figures import EACH, MIB, NOT_MEASURED, record_of, sample, start
 
 
 @pytest.mark.parametrize(
@@ -69,21 +69,31 @@ def test_a_server_that_is_not_measured_says_nothing_of_the_client() -> None:
     assert memory.client_user_bytes_per_connection == round(10 * MIB / EACH, 1)
 
 
-def test_the_marginal_cost_is_the_slope_of_the_upper_part_of_the_ramp() -> None:
+def test_the_marginal_cost_is_the_slope_that_a_report_shows() -> None:
+    private = [MIB + 64 * opened + (3 * MIB if opened >= 500 else 0) for opened in range(0, EACH, 50)]
     ramp = [
-        sample(time=float(opened), stage="ramp", open=opened, server_private=MIB + 64 * opened, client_private=2 * MIB)
-        for opened in (300, 400, 500, 800)
+        sample(time=float(at), stage="ramp", open=50 * at, server_private=size, client_private=2 * MIB)
+        for at, size in enumerate(private)
     ]
-    steep = [sample(time=1.0, stage="ramp", open=opened, server_private=0, client_private=0) for opened in (10, 250)]
-    held = sample(server_private=MIB + 64 * EACH, client_private=2 * MIB)
-    memory = memory_of([start(), *steep, *ramp, held], "")
-    assert memory.server_marginal_bytes_per_connection == pytest.approx(64, abs=0.1)
-    assert memory.client_marginal_bytes_per_connection == pytest.approx(0, abs=0.1)
+    held = [
+        sample(time=30.0 + at, server_private=4 * MIB + 64 * EACH + at * MIB, client_private=2 * MIB) for at in (0, 1)
+    ]
+    samples = [start(server_private=MIB, client_private=2 * MIB), *ramp, *held]
+    memory, fit = memory_of(samples, ""), findings.memory_of(record_of(samples))["server"].fit
+    assert fit is not None
+    assert memory.server_marginal_bytes_per_connection == round(fit.slope.value, 1)
+    assert memory.server_marginal_bytes_per_connection == pytest.approx(64, abs=20)  # the worker that began is no slope
+    assert memory.client_marginal_bytes_per_connection == pytest.approx(0, abs=20)
 
 
 def test_a_slope_of_too_few_points_is_none() -> None:
     ramp = [sample(stage="ramp", open=opened) for opened in (400, 600)]
     assert memory_of([start(), *ramp, sample()], "").server_marginal_bytes_per_connection is None
+
+
+def test_a_server_that_is_not_measured_has_no_slope() -> None:
+    ramp = [sample(stage="ramp", open=opened, server_private=None) for opened in range(0, EACH, 100)]
+    assert memory_of([start(server_private=None), *ramp], "").server_marginal_bytes_per_connection is None
 
 
 def test_a_ramp_that_stands_still_has_no_slope() -> None:
