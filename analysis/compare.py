@@ -158,8 +158,8 @@ def _delivered(record: Record) -> Floats:
         return np.zeros(0)
     times = record.column("time")[kept]
     at, rate = rate_of(record, "messages", "messages")
-    inside = (at > times[begun[0]]) & (at <= times[unfinished[-1]])
-    return rate[inside]
+    inside: Floats = rate[(at > times[begun[0]]) & (at <= times[unfinished[-1]])]
+    return inside
 
 
 def _about(value: float, figures: Floats) -> Estimate | float:

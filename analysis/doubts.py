@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from analysis.findings import ENDS, mapping, memory_of, predicted_of, rate_of, stages_of
-from analysis.record import Record
+from analysis.record import LATENCY_FILE, Record
 from analysis.words import each_between, plain, size
 
 WIDE_SHARE = 0.1
@@ -138,6 +138,8 @@ def _others(record: Record) -> float | None:
 
 
 def _of_messages(record: Record) -> Iterator[str]:
+    if record.latency_fault is not None:
+        yield f"{LATENCY_FILE} {plain(record.latency_fault)}."
     summary = record.summary
     messages = None if summary is None else summary.messages
     if messages is None:

@@ -8,6 +8,7 @@ import csv
 import importlib
 import io
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -157,15 +158,29 @@ class Record:
         return np.fromfile(self.folder / "states.u8", np.uint8)
 
     def latency(self) -> npt.NDArray[np.float64]:
-        """Return the rows of latency.csv, shape (n, 3): milliseconds, messages from plan and from publishing."""
-        file = self.folder / LATENCY_FILE
-        if not file.exists():
-            return np.zeros((0, 3))
+        """Return the rows of latency.csv, shape (n, 3): milliseconds, messages from plan and from publishing.
+
+        A last line that was cut off is left out; no rows where there is no such file, or it can't be read.
+        """
+        return self._read_latency()[0]
+
+    @property
+    def latency_fault(self) -> str | None:
+        """What is wrong with latency.csv; None if nothing is, or there is none."""
+        return self._read_latency()[1]
+
+    def _read_latency(self) -> tuple[npt.NDArray[np.float64], str | None]:
+        file, none = self.folder / LATENCY_FILE, np.zeros((0, 3))
         try:
-            lines = file.read_text().splitlines()[1:]
-            return np.array([line.split(",") for line in lines], np.float64).reshape(-1, 3)
+            *lines, rest = file.read_text().split("\n")
+            rows = np.array([line.split(",") for line in lines[1:]], np.float64) if lines[1:] else none
+            if rows.shape[1:] != (3,) or not np.isfinite(rows).all() or (rows < 0).any():
+                return none, "is left out, for it can't be read: its rows are not of three figures"
+        except FileNotFoundError:
+            return none, None
         except (OSError, ValueError) as error:
-            raise RecordError(f"{file} can't be read: {error}.") from error
+            return none, f"is left out, for it can't be read: {error}"
+        return rows, "was cut off: its slowest messages are missing" if rest or not lines else None
 
     def ports(self) -> npt.NDArray[np.uint16]:
         """Return the source port each user really had (user 1 first); 0 for none."""
@@ -183,7 +198,7 @@ def load(folder: str | Path) -> Record:
         lines = (folder / SAMPLES_FILE).read_text().split("\n")
     except FileNotFoundError as error:
         raise RecordError(f"{folder} is no run record: it has no {Path(error.filename).name}.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last is JSON that is nested too deep
         raise RecordError(f"The run record {folder} can't be read: {error}.") from error
     if not isinstance(run, dict) or not isinstance(run.get("format"), int):
         raise RecordError(f"{folder} is no run record: its {RUN_FILE} names no format.")
@@ -196,6 +211,11 @@ def load(folder: str | Path) -> Record:
 def _sample(row: dict[str, str], folder: Path) -> Sample:
     known = {name: row[name] or None for name in FIELDS if row.get(name) is not None}
     try:
-        return msgspec.convert(known, Sample, strict=False)
+        sample = msgspec.convert(known, Sample, strict=False)
     except msgspec.ValidationError as error:
         raise RecordError(f"A sample of the run record {folder} can't be read: {error}.") from error
+    for name in known:
+        value = getattr(sample, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RecordError(f"A sample of the run record {folder} can't be read: its {name} is {value}.")
+    return sample

@@ -19,7 +19,9 @@ PRICES = (3.0, 6.0)
 
 
 def find_steps(x: Floats, y: Floats, least_noise: float) -> list[tuple[int, ...]]:
-    """Return sets of places, the most plausible first; noise is taken to be `least_noise` at least."""
+    """Return sets of places, the most plausible first, none where x never rises; noise is at least `least_noise`."""
+    if not (np.diff(x) > 0).any():
+        return []
     found: dict[tuple[int, ...], float] = {}
     slopes = _slopes(x, y)
     middle = _typical_slope(x, y)

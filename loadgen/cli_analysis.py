@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from analysis.words import plain
 from flyweight.errors import FloodtestError, Refused
 
 app = typer.Typer(add_completion=False)
@@ -60,3 +61,6 @@ def report_of(folder: Path) -> None:
     except FloodtestError as error:
         remedy = f" The record is whole; later: floodtest report {folder}" if isinstance(error, Refused) else ""
         print(f"There is no report: {error}{remedy}", file=sys.stderr)
+    except Exception as error:  # the run is over and its record whole: nothing in a picture may change its exit code
+        said = plain(f"{type(error).__name__}: {error}")
+        print(f"There is no report: it failed with {said}. The record is whole: {folder}", file=sys.stderr)

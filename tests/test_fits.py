@@ -102,6 +102,14 @@ def test_samples_at_one_number_of_connections_make_no_fit() -> None:
     assert fit_memory(np.full(50, 1000.0), np.linspace(1e6, 2e6, 50)) is None
 
 
+def test_connections_that_only_fall_have_no_steps() -> None:
+    opened, size = line(20, 500)
+    fit = fit_memory(opened[::-1], size[::-1])
+    assert fit is not None
+    assert not fit.steps
+    assert fit.slope.value == pytest.approx(500, abs=1)
+
+
 def test_what_was_not_read_is_left_out() -> None:
     opened, size = line(30, 500)
     size[::3] = np.nan

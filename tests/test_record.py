@@ -247,6 +247,44 @@ def test_bytes_that_are_no_text_are_named(folder: Path) -> None:
         load(folder)
 
 
+def test_json_that_is_nested_without_end_is_named(folder: Path) -> None:
+    (folder / "run.json").write_text('{"format": 1, "summary": ' + "[" * 200_000)
+    with pytest.raises(RecordError, match="can't be read"):
+        load(folder)
+
+
+@pytest.mark.parametrize("field", ["time", "server_cpu"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_sample_that_is_no_number_is_named(field: str, value: str, folder: Path) -> None:
+    writer = RecordWriter(folder / "more", "one")
+    writer.write_run({})
+    writer.write_sample(sample(**{field: float(value)}))
+    writer.close()
+    with pytest.raises(RecordError, match=f"its {field} is {value}"):
+        load(writer.folder)
+
+
+LATENCY = "milliseconds,planned,published\n1.5,10,20\n3.0,30,25\n"
+
+
+def test_a_latency_file_reads_to_its_last_whole_line_and_says_what_is_missing(folder: Path) -> None:
+    record = load(folder)
+    assert (record.latency().shape, record.latency_fault) == ((0, 3), None)
+    for length in range(len(LATENCY) + 1):
+        (folder / "latency.csv").write_text(LATENCY[:length])
+        assert len(record.latency()) == max(0, LATENCY[:length].count("\n") - 1)
+        is_whole = LATENCY[:length].endswith("\n")
+        assert (record.latency_fault is None) == is_whole
+    assert record.latency().tolist() == [[1.5, 10, 20], [3, 30, 25]]
+
+
+@pytest.mark.parametrize("rows", ["1,2\n", "1,2\n3,4\n5,6\n", "a,b,c\n", "1,nan,2\n", "1,-5,2\n", "1,2,3\n\n", "\0\n"])
+def test_a_latency_file_that_makes_no_sense_is_left_out(rows: str, folder: Path) -> None:
+    (folder / "latency.csv").write_text("milliseconds,planned,published\n" + rows)
+    assert load(folder).latency().shape == (0, 3)
+    assert "can't be read" in (load(folder).latency_fault or "")
+
+
 # -- folders ---------------------------------------------------------------------------------------------------------
 
 

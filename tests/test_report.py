@@ -20,6 +20,7 @@ from analysis.doubts import doubts
 from analysis.plots import PLOTS
 from analysis.report import render, write_report
 from flyweight.errors import Refused
+from loadgen import cli_analysis
 from tests.figures import MIB, connections, messages, record_of, sample, start, summary
 from tests.support import run
 
@@ -272,9 +273,22 @@ def test_a_record_of_a_newer_format_is_refused(example: Path) -> None:
     assert "newer" in refused(str(example))
 
 
-def test_a_latency_file_that_makes_no_sense_is_named(example: Path) -> None:
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [(-3, "latency.csv was cut off: its slowest messages are missing"), (9, "latency.csv was cut off")],
+)
+def test_a_latency_file_that_was_cut_off_is_a_doubt(kept: int, words: str, example: Path) -> None:
+    whole = (example / "latency.csv").read_text()
+    (example / "latency.csv").write_text(whole[:kept])
+    assert words in "\n".join(doubts(load(example)))
+    assert not [one for one in doubts(load(EXAMPLE)) if "latency.csv" in one]
+
+
+def test_a_latency_file_that_makes_no_sense_costs_no_more_than_its_picture(example: Path) -> None:
     (example / "latency.csv").write_text("milliseconds,planned,published\n1,2\n")
-    assert "latency.csv can't be read" in refused(str(example))
+    text = " ".join(read(write_report(load(example))).text)
+    assert "latency.csv is left out, for it can't be read" in text
+    assert "nothing to draw: Latency" in text
 
 
 def test_where_nothing_may_be_written_that_is_said(example: Path, tmp_path: Path) -> None:
@@ -327,6 +341,26 @@ def test_a_run_without_matplotlib_keeps_its_record_and_its_exit_code(tmp_path: P
         f"The record is whole; later: floodtest report {folder}"
     )
     assert load(folder).summary is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (IndexError("of a\x1b[2J picture"), "it failed with IndexError: of a\ufffd[2J picture. The record is whole: "),
+        (Refused("No room."), "There is no report: No room. The record is whole; later: floodtest report "),
+    ],
+)
+def test_a_report_that_fails_after_a_run_is_a_sentence(
+    error: Exception, words: str, example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: Record) -> None:
+        raise error
+
+    monkeypatch.setattr("analysis.report.write_report", fail)
+    cli_analysis.report_of(example)
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
 
 
 # -- doubts ----------------------------------------------------------------------------------------------------------
