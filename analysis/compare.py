@@ -179,9 +179,11 @@ def _latency(record: Record, share: float) -> Found:
 
 
 def _cpu(record: Record, field: str) -> Found:
-    """CPU seconds over deliveries in hold and messages: a ratio, with the interval of what is left about it."""
-    kept = np.array([sample.stage in ("hold", "messages") for sample in record.samples], bool)
-    used, read = (np.diff(record.column(name)[kept]) for name in (field, "chunks"))
+    """CPU seconds over deliveries of messages, of ticks where there are none: with the interval of what is left."""
+    has_messages = any(sample.stage == "messages" for sample in record.samples)
+    stage, count = ("messages", "messages") if has_messages else ("hold", "chunks")
+    kept = np.array([sample.stage == stage for sample in record.samples], bool)
+    used, read = (np.diff(record.column(name)[kept]) for name in (field, count))
     known = np.isfinite(used) & np.isfinite(read)
     used, read = used[known], read[known]
     if read.sum() < 1000:
@@ -190,7 +192,7 @@ def _cpu(record: Record, field: str) -> Found:
     rest = mean_of(used - ratio * read)
     half = 0.0 if rest is None else (rest.high - rest.value) / float(read.mean())
     value = 1000 * ratio
-    return value if rest is None else Estimate(value, value - 1000 * half, value + 1000 * half)
+    return Estimate(value, value - 1000 * half, value + 1000 * half) if half > 0 else value
 
 
 def labels(count: int) -> list[str]:

@@ -41,7 +41,8 @@ figure img { width: 100%; height: auto; display: block; }
   .cards td, .cards th { display: flex; justify-content: space-between; gap: 1rem; border: 0; padding: .1rem 0;
     text-align: right; }
   .cards td:first-child { font-weight: 600; }
-  .cards td:not(:first-child)::before { content: attr(data-label); color: #595959; text-align: left; }
+  .cards td:not(:first-child)::before { content: attr(data-label); flex: none; overflow-wrap: normal;
+    color: #595959; text-align: left; }
 }
 @media print {
   @page { margin: 14mm; }

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Write a report and a comparison of the recorded run."""
     folder = Path(shutil.copytree(EXAMPLE, tmp_path_factory.mktemp("page") / "example-run"))
     record = load(folder)
-    return {"report": write_report(record), "comparison": write_page(compare([record, record]), folder)}
+    commanded = replace(record, run={**record.run, "command": f"floodtest run --target http://{'a' * 300}/{{user}}"})
+    return {"report": write_report(record), "comparison": write_page(compare([record, commanded]), folder)}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,25 @@ def test_a_page_prints_without_cut_off(name: str, pages: dict[str, Path], window
         window.call("Emulation.setEmulatedMedia", media="")
     window.pdf(tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("name", ["report", "comparison"])
+@pytest.mark.parametrize("width", [width for width in WINDOWS if width < 600])
+def test_labels_on_a_telephone_are_on_one_line(name: str, width: int, pages: dict[str, Path], window: Browser) -> None:
+    window.show(pages[name], width)
+    missing = window.value(
+        """[...document.querySelectorAll('.cards td:not(:first-child)')].map(cell => {
+          const whole = document.createElement('span');
+          whole.textContent = cell.dataset.label;
+          whole.style.cssText = 'position: absolute; white-space: nowrap';
+          cell.append(whole);
+          const missing = whole.getBoundingClientRect().width - parseFloat(getComputedStyle(cell, '::before').width);
+          whole.remove();
+          return missing;
+        })"""
+    )
+    assert len(missing) > 4
+    assert max(missing) < 1
 
 
 @pytest.mark.parametrize("width", WINDOWS)

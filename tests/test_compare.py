@@ -162,6 +162,19 @@ def test_deliveries_of_ticks_are_the_median_tick_s() -> None:
     assert deliveries(found).value == 1005
 
 
+@pytest.mark.parametrize(("has_messages", "seconds"), [(True, 0.01), (False, 0.02)])
+def test_the_cpu_of_deliveries_is_that_of_messages_and_else_of_ticks(has_messages: bool, seconds: float) -> None:
+    *ramp, last = samples(1000)[:21]
+    held = [sample(time=20.0 + at, chunks=last.chunks + at * 1000, server_cpu=1.25 + at * 0.02) for at in range(6)]
+    after = [
+        msgspec.structs.replace(one, chunks=held[-1].chunks + 9 * one.messages) for one in samples(1000)[21:]
+    ]  # chunks that are no deliveries of messages
+    rows = [*ramp, last, *held, *(after if has_messages else [])]
+    (found,) = {row(pair, "server CPU for 1,000 deliveries").cells[0] for pair in [[record_of(rows, host=HOST)] * 2]}
+    assert found is not None
+    assert found.value == pytest.approx(seconds)
+
+
 def test_figures_that_a_run_has_not_got_are_left_out() -> None:
     bare = record_of([start(), sample()], Path("c"), host=HOST)
     table = compare([record("a"), bare]).table
