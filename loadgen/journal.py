@@ -20,6 +20,7 @@ from flyweight.limits import cores, raise_files_limit, read_memory
 from flyweight.sockets import read_slabs
 from loadgen import latency
 from loadgen.console import Console
+from loadgen.host.machine import Machine
 
 
 class Journal:
@@ -82,7 +83,7 @@ class Journal:
                 "command": shlex.join(sys.argv),
                 "options": self._options,
                 "prediction": self._prediction,
-                "host": host_facts(),
+                "host": host_facts(Machine()),
                 "versions": {name: version(name) for name in ("floodtest", "trio", "numpy")},
                 "stages": self._stages,
                 "summary": None if summary is None else msgspec.to_builtins(summary),
@@ -100,8 +101,8 @@ class Journal:
         return round(time.monotonic() - self._began, 3)
 
 
-def host_facts() -> dict[str, Any]:
-    """Return what of this machine a reader of the record needs to judge it."""
+def host_facts(machine: Machine) -> dict[str, Any]:
+    """Return what of this machine a reader of the record needs to judge it; None for what it does not tell."""
     return {
         "system": platform.platform(),
         "machine": platform.machine(),
@@ -109,6 +110,6 @@ def host_facts() -> dict[str, Any]:
         "cores": cores(),
         "memory": read_memory().total,
         "files_limit": raise_files_limit(),
-        "somaxconn": int(Path("/proc/sys/net/core/somaxconn").read_text()),
+        "somaxconn": machine.setting("net/core/somaxconn"),
         "slabinfo": read_slabs() is not None,
     }

@@ -12,6 +12,7 @@ from loadgen.host.checks import CHECKS, Verdict, examine
 from loadgen.host.demand import Demand, forecast
 from loadgen.host.machine import Machine
 from loadgen.host.preflight import fit, obstacles, refuse_what_does_not_fit
+from loadgen.journal import host_facts
 from loadgen.plan import Plan
 from tests.host_rig import FakeMachine
 
@@ -220,3 +221,11 @@ def test_this_machine_can_be_examined() -> None:
     verdicts = examine(machine, MILLION)
     assert len(verdicts) > 10
     assert all(verdict.sentence() for verdict in verdicts)
+
+
+def test_a_backlog_that_the_kernel_hides_is_no_fault_of_the_record(fake: FakeMachine) -> None:
+    """Before Linux 6.3 a network namespace of a user namespace has no net.core sysctls."""
+    assert host_facts(fake.machine())["somaxconn"] == 4096
+    (fake.proc / "sys/net/core/somaxconn").unlink()
+    assert host_facts(fake.machine())["somaxconn"] is None
+    assert "net.core.somaxconn" not in names(fake)
