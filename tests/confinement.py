@@ -13,7 +13,7 @@ CALL, FIRST_ARGUMENT = 0, 16  # offsets in struct seccomp_data
 
 AF_NETLINK = 16
 CLONE_NEWUSER = 0x10000000
-CAP_SYS_ADMIN, CAP_NET_ADMIN = 21, 12
+CAP_SETUID, CAP_SYS_ADMIN, CAP_NET_ADMIN = 7, 21, 12
 
 Step = tuple[int, int, int, int]
 
@@ -55,16 +55,27 @@ def forbid_user_namespaces() -> None:
 
     The limit is that of a user namespace of our own, so that the host's stays what it is.
     """
+    _enter_user_namespace()
+    Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    drop(CAP_SYS_ADMIN)
+
+
+def allow_one_network_namespace() -> None:
+    """Let there be one network namespace besides the host's, as long as it is there."""
+    _enter_user_namespace()
+    Path("/proc/sys/user/max_net_namespaces").write_text("1")
+
+
+def _enter_user_namespace() -> None:
     user, group = os.geteuid(), os.getegid()
     assert ctypes.CDLL(None).unshare(CLONE_NEWUSER) == 0
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"0 {user} 1")
     Path("/proc/self/gid_map").write_text(f"0 {group} 1")
-    Path("/proc/sys/user/max_user_namespaces").write_text("0")
-    drop(CAP_SYS_ADMIN)
 
 
-def drop(capability: int) -> None:
-    """Take a capability from what this process and its children can ever have; for who has none it is nothing."""
+def drop(*capabilities: int) -> None:
+    """Take capabilities from what this process and its children can ever have; for who has none it is nothing."""
     drop_from_bounding_set = 24
-    ctypes.CDLL(None).prctl(drop_from_bounding_set, capability, 0, 0, 0)
+    for capability in capabilities:
+        ctypes.CDLL(None).prctl(drop_from_bounding_set, capability, 0, 0, 0)

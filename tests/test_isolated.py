@@ -18,7 +18,14 @@ from loadgen.host.namespaces import own_entries
 from loadgen.host.network import MAX_ENTRIES, Network, Wish, entries_for, wish_of
 from loadgen.plan import Plan
 from loadgen.settle import _foresee
-from tests.confinement import CAP_SYS_ADMIN, drop, forbid_unshare, forbid_user_namespaces
+from tests.confinement import (
+    CAP_SETUID,
+    CAP_SYS_ADMIN,
+    allow_one_network_namespace,
+    drop,
+    forbid_unshare,
+    forbid_user_namespaces,
+)
 from tests.namespace_rig import in_a_namespace
 from tests.support import OUR_NETWORK, command, flood, open_now, processes_of, run, started, wait_until
 
@@ -154,6 +161,40 @@ def test_without_root_in_a_user_namespace(tmp_path: Path) -> None:
     assert (process.returncode, json.loads(output)["network"]["kind"]) == (0, "isolated"), errors
     assert users[0] != users[1]
     assert Path(json.loads(output)["run"]).stat().st_uid == os.geteuid()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+def test_root_without_the_right_to_make_namespaces_keeps_its_rights_to_files(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o700)
+    os.chown(theirs, 65534, 65534)
+    arguments = ["--connections", "50", "--hold", "0", "--no-report", "--json", "--out", str(theirs)]
+    done = run("floodtest", "run", *ISOLATED, *arguments, preexec_fn=lambda: drop(CAP_SYS_ADMIN))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["network"]["kind"] == "isolated"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="somebody who is not root maps nobody else")
+def test_root_that_would_lose_its_rights_to_files_stays_in_the_hosts_network() -> None:
+    done = run("floodtest", "plan", "--connections", "50", preexec_fn=lambda: drop(CAP_SYS_ADMIN, CAP_SETUID))
+    assert done.returncode == 0, done.stderr
+    assert "Network: the host's (the kernel permits no other: the users of a user namespace can't be" in done.stderr
+
+
+def test_one_network_namespace_is_enough_for_a_run_that_needs_no_table(tmp_path: Path) -> None:
+    arguments = ["--connections", "50", "--hold", "0", "--no-report", "--json", "--out", str(tmp_path)]
+    done = run("floodtest", "run", *ISOLATED, *arguments, preexec_fn=allow_one_network_namespace)
+    assert (done.returncode, json.loads(done.stdout)["network"]["kind"]) == (0, "isolated"), done.stderr
+
+
+@pytest.mark.parametrize(("asked", "code"), [((), 0), (ISOLATED, 3)], ids=["auto", "isolated"])
+def test_a_second_namespace_that_is_forbidden_is_no_fault(asked: tuple[str, ...], code: int) -> None:
+    """The table of a large run takes two."""
+    of_host = abs(int(Path("/proc/sys/net/ipv4/tcp_ehash_entries").read_text()))
+    done = run("floodtest", "plan", "--connections", str(of_host), *asked, preexec_fn=allow_one_network_namespace)
+    assert done.returncode == code, done.stderr
+    used_up = "the kernel permits no other: unshare: user.max_user_namespaces or user.max_net_namespaces are used up"
+    assert used_up in done.stderr
 
 
 def confined(tmp_path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -16,6 +16,11 @@ from flyweight.room import DEFAULT_RESERVE, MemoryGauge, Reserve, Room
 SYS = Path("/sys")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
+_FIRST_USER_NAMESPACE = 0xEFFFFFFD
+"""USER_NS_INIT_INO of linux/nsfs.h."""
+
+_CAP_SYS_ADMIN = 21
+
 _LISTENING = "0A"
 """TCP_LISTEN in /proc/net/tcp (include/net/tcp_states.h)."""
 
@@ -50,12 +55,14 @@ class Machine:
 
     @cached_property
     def is_privileged(self) -> bool:
-        """Whether this is root, and not only of a user namespace."""
+        """Whether the kernel takes this for the superuser (CAP_SYS_ADMIN), and not only of a user namespace."""
         try:
-            mapping = (self.proc / "self/uid_map").read_text().split()
+            is_first = (self.proc / "self/ns/user").stat().st_ino == _FIRST_USER_NAMESPACE
+            status = (self.proc / "self/status").read_text()
         except OSError:
             return False
-        return os.geteuid() == 0 and mapping == ["0", "0", str(2**32 - 1)]
+        capabilities = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
+        return is_first and bool(int(capabilities, 16) >> _CAP_SYS_ADMIN & 1)
 
     @cached_property
     def memory(self) -> Memory:

@@ -1,14 +1,16 @@
 """A network namespace of a run's own: entered before anything else is started, gone with the run's last process.
 
 In: a `Wish`. Out: the `Network` that this process, and all it starts from then on, are in. As root it takes
-CLONE_NEWNET; without, a user namespace besides, in which our own user is the only one (user_namespaces(7)).
+CLONE_NEWNET; without, a user namespace besides, in which our own user is the only one (user_namespaces(7)). Root
+without CAP_SYS_ADMIN takes all users along into that, and with them its rights to their files.
 
 Nothing of the host is written. A new namespace gets a table of established connections of the size that
 net.ipv4.tcp_child_ehash_entries of its *parent* says (tcp_set_hashinfo, net/ipv4/tcp_ipv4.c, since Linux 6.1); so a
 first namespace is told the size, and a second one is made from it, whereupon the first is gone.
 
-unshare(2) moves one thread, and takes a user namespace only from a process that has one thread: see `loadgen.isolated`.
-What may be forbidden is tried in a forked process first, so that it leaves this one where it was.
+A forked process makes all of it and hands over descriptors; only then does this one join (setns(2)). So whatever step
+the machine forbids, this process is where it was. A user namespace takes in only a process that has one thread: see
+`loadgen.isolated`.
 """
 
 import ctypes
@@ -19,7 +21,9 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -35,6 +39,11 @@ BACKLOG = 65535
 
 _CHILD_ENTRIES = "net/ipv4/tcp_child_ehash_entries"
 _ENTRIES = "net/ipv4/tcp_ehash_entries"
+
+_NEW_USERS, _FAILED, _MADE = b"u", b"f", b"m"
+"""What the process that makes a network says: its users are to be mapped, a step failed, it is there."""
+
+_MESSAGE = 1 << 12
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _IFREQ = "16sh22x"
@@ -53,10 +62,9 @@ class Forbidden(FloodtestError):
 def try_to_enter(wish: Wish) -> Network:
     """Enter a network of our own, or stay in the host's, which then says why."""
     try:
-        _rehearse(wish)
+        return enter(wish)
     except Forbidden as error:
         return msgspec.structs.replace(HOST, reason=f"the kernel permits no other: {error}")
-    return enter(wish)
 
 
 def refuse_the_host(network: Network) -> None:
@@ -66,14 +74,67 @@ def refuse_the_host(network: Network) -> None:
 
 
 def enter(wish: Wish) -> Network:
-    """Move this process into a network of its own; Forbidden at the step that failed, which may be half-way."""
+    """Move this process into a network of its own; Forbidden, and still where it was, when a step of it fails."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        _make_and_exit(wish, theirs)
+    theirs.close()
+    try:
+        with ours:
+            return _join_what_is_made(ours, pid)
+    finally:
+        os.waitpid(pid, 0)
+
+
+def _join_what_is_made(maker: socket.socket, pid: int) -> Network:
+    """Wait until the other process has made the network, and enter it."""
+    said, descriptors = _hear(maker)
+    users = said[:1] == _NEW_USERS
+    if users:
+        _map_users(pid)
+        maker.send(_NEW_USERS)
+        said, descriptors = _hear(maker)
+    with ExitStack() as opened:
+        for descriptor in descriptors[:2]:
+            opened.callback(os.close, descriptor)
+        network = msgspec.json.decode(said[1:], type=Network)
+        if users:
+            enter_namespace(descriptors[0], CLONE_NEWUSER)
+        enter_namespace(descriptors[1])
+    return msgspec.structs.replace(network, server_namespace=descriptors[2] if len(descriptors) > 2 else None)
+
+
+def _hear(maker: socket.socket) -> tuple[bytes, list[int]]:
+    said, descriptors, _, _ = socket.recv_fds(maker, _MESSAGE, 3, socket.MSG_CMSG_CLOEXEC)
+    if said[:1] in (_NEW_USERS, _MADE):
+        return said, descriptors
+    raise Forbidden(said[1:].decode(errors="replace") or "the process that made it ended")
+
+
+def _make_and_exit(wish: Wish, joiner: socket.socket) -> NoReturn:
+    """Make the network around this process, and hand over its namespaces: of users, of the client, of the server."""
+    try:
+        network = _make(wish, joiner)
+        descriptors = [os.open(PROC / "self/ns" / kind, os.O_RDONLY) for kind in ("user", "net")]
+        if network.server_namespace is not None:
+            descriptors.append(network.server_namespace)
+        socket.send_fds(joiner, [_MADE + msgspec.json.encode(network)], descriptors)
+    except BaseException as error:  # the last frame of this process
+        joiner.send(_FAILED + (str(error) or type(error).__name__).encode()[: _MESSAGE - 1])
+    finally:
+        os._exit(0)
+
+
+def _make(wish: Wish, joiner: socket.socket) -> Network:
     entries = entries_for(wish.sockets, abs(_read(_ENTRIES) or 0))
-    _unshare_network()
+    _unshare_network(joiner)
     if entries is not None and _write(_CHILD_ENTRIES, str(entries)):
         unshare(CLONE_NEWNET)
     _set_up(wish)
     if wish.link == "veth":
-        return _enter_the_clients(wish, entries)
+        return _make_the_clients(wish, entries)
     if wish.first_address is not None:
         in_a_process_of_its_own(lambda: _add_addresses(wish.addresses))
     return Network("isolated", hash_entries=own_entries())
@@ -85,7 +146,7 @@ def _add_addresses(addresses: Sequence[str]) -> None:
     bring_up(addresses)
 
 
-def _enter_the_clients(wish: Wish, entries: int | None) -> Network:
+def _make_the_clients(wish: Wish, entries: int | None) -> Network:
     """Leave this namespace to the server, and enter another, for the client, that a veth pair joins to it."""
     servers = os.open(PROC / "self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     if entries is not None:
@@ -119,9 +180,9 @@ def unshare(flags: int) -> None:
     _call("unshare", ctypes.c_int(flags))
 
 
-def enter_namespace(descriptor: int) -> None:
-    """Move the calling thread into another network namespace; Forbidden when the kernel says no."""
-    _call("setns", ctypes.c_int(descriptor), ctypes.c_int(CLONE_NEWNET))
+def enter_namespace(descriptor: int, kind: int = CLONE_NEWNET) -> None:
+    """Move the calling thread into another namespace; Forbidden when the kernel says no."""
+    _call("setns", ctypes.c_int(descriptor), ctypes.c_int(kind))
 
 
 def _call(name: str, *arguments: ctypes.c_int) -> None:
@@ -131,19 +192,36 @@ def _call(name: str, *arguments: ctypes.c_int) -> None:
         raise Forbidden(f"{name}: {used_up if error == errno.ENOSPC else os.strerror(error)}")
 
 
-def _unshare_network() -> None:
-    """Leave the host's network: as root, or as the only user of a user namespace."""
-    user, group = os.geteuid(), os.getegid()
+def _unshare_network(joiner: socket.socket) -> None:
+    """Leave the host's network: as root, or in a user namespace, whose users the process outside has to name."""
     try:
         unshare(CLONE_NEWNET)
     except Forbidden:
         unshare(CLONE_NEWUSER | CLONE_NEWNET)
-        try:
-            (PROC / "self/setgroups").write_text("deny")
-            (PROC / "self/uid_map").write_text(f"{user} {user} 1")
-            (PROC / "self/gid_map").write_text(f"{group} {group} 1")
-        except OSError as error:
-            raise Forbidden(f"{error.filename or 'the user map'}: {error.strerror}") from error
+        joiner.send(_NEW_USERS)
+        if not joiner.recv(1):
+            os._exit(0)  # it could not
+
+
+def _map_users(pid: int) -> None:
+    """Name the users of a process's user namespace, each as it is outside: all, if we are root, or ourselves alone."""
+    folder, user, group = PROC / str(pid), os.geteuid(), os.getegid()
+    try:
+        if user == 0:
+            users, groups = (_same_ids(PROC / "self" / name) for name in ("uid_map", "gid_map"))
+        else:
+            (folder / "setgroups").write_text("deny")
+            users, groups = f"{user} {user} 1", f"{group} {group} 1"
+        (folder / "uid_map").write_text(users)
+        (folder / "gid_map").write_text(groups)
+    except OSError as error:
+        raise Forbidden(f"the users of a user namespace can't be named: {error.strerror}") from error
+
+
+def _same_ids(ours: Path) -> str:
+    """Return a map of all ids that a namespace has to themselves."""
+    ranges = (line.split() for line in ours.read_text().splitlines())
+    return "".join(f"{first} {first} {count}\n" for first, _, count in ranges)
 
 
 def _set_up(wish: Wish) -> None:
@@ -180,11 +258,6 @@ def _write(key: str, value: str, proc: Path = PROC) -> bool:
     except OSError:
         return False
     return True
-
-
-def _rehearse(wish: Wish) -> None:
-    """Do all of it in a process that ends at once, with as small a table and as few addresses as there are."""
-    in_a_process_of_its_own(lambda: enter(msgspec.structs.replace(wish, sockets=1, count=min(wish.count, 1))))
 
 
 def in_a_process_of_its_own(work: Callable[[], object]) -> None:
