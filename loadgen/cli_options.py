@@ -15,12 +15,12 @@ from flyweight import options as opt
 from flyweight.errors import UsageError
 from flyweight.room import DEFAULT_RESERVE
 from loadgen.crew import CLIENT_MODELS
-from loadgen.host.network import BASE_IP, CHOICES, LINKS, VETH_BASE_IP
+from loadgen.host.network import BASE_IP, CHOICES, LINKS, VETH_BASE_IP, VETH_SERVERS
 from loadgen.host.targets import parse_target
 from loadgen.messages import MessageOptions
 from loadgen.options import RunOptions
 from loadgen.pacer import Pacer, parse_stages
-from loadgen.plan import Plan
+from loadgen.plan import Plan, is_between
 
 STAGES = opt.parser(parse_stages, "stages such as 1000/s:30s,5000/s:60s,max")
 
@@ -85,9 +85,7 @@ def run_options(
     server_model: Annotated[
         Any, option(opt.one_of("columns", "tasks"), "columns|tasks", "Our server: in columns, or a trio task each.")
     ] = "columns",
-    server_pid: Annotated[
-        int | None, typer.Option(metavar="PID", help="Measure this process and its children.")
-    ] = None,
+    server_pid: Annotated[Any, option(opt.count, "PID", "Measure this process and its children.")] = None,
     messages: Annotated[
         Any,
         option(opt.rate, "N/s", "After the hold, our server gets so many messages a second about random users."),
@@ -131,7 +129,7 @@ def run_options(
         *_problems_with_network(given),
     ]
     plan = _plan(given, found)
-    found += [*_problems_with_stages(given, plan), *_problems_with_thresholds(given)]
+    found += [*_problems_with_stages(given, plan), *_problems_with_veth(given, plan), *_problems_with_thresholds(given)]
     if found or plan is None:
         raise UsageError(*found)
     kept = {field.name: given[field.name] for field in fields(RunOptions) if field.name in given}
@@ -219,16 +217,19 @@ def _problems_with_network(given: dict[str, Any]) -> list[str]:
         found.append("--target can't be reached from a network of the run's own: leave it out, or take --network host.")
     if network == "host" and link == "veth":
         found.append("--link veth joins two networks of the run's own: leave --network host out.")
-    if link == "veth" and _is_loopback(given["base_ip"] or VETH_BASE_IP):
-        found.append(f"--link veth takes a --base-ip that is routed, such as {VETH_BASE_IP}.")
     return found
 
 
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False  # the plan says what is wrong with it
+def _problems_with_veth(given: dict[str, Any], plan: Plan | None) -> list[str]:
+    if given["link"] != "veth" or plan is None:
+        return []
+    first, last = (ipaddress.ip_address(plan.addresses[end]) for end in (0, -1))
+    if first.is_loopback or last.is_loopback:
+        return [f"--link veth takes a --base-ip that is routed, such as {VETH_BASE_IP}."]
+    server = ipaddress.ip_address(VETH_SERVERS[first.version])
+    if is_between(server, first, last):
+        return [f"--link veth has its server at {server}: choose a --base-ip without it, such as {VETH_BASE_IP}."]
+    return []
 
 
 def _problems_with_messages(given: dict[str, Any]) -> list[str]:

@@ -13,6 +13,9 @@ from flyweight.errors import UsageError
 
 LAST_PORT = 65535
 
+MAX_ADDRESSES = 65_536
+"""Source addresses of a run: each is looked at, and added to a device where it is not there."""
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -70,13 +73,19 @@ class Plan:
                 f"--connections {self.connections} is more than --ips {self.ips} x --each {self.each} = "
                 f"{self.ips * self.each}; ask for more addresses."
             )
+        return [*problems, *self._problems_with_addresses()]
+
+    def _problems_with_addresses(self) -> list[str]:
+        if self.ips > MAX_ADDRESSES:
+            return [f"--ips must be at most {MAX_ADDRESSES:,}, not {self.ips:,}."]
         try:
-            ipaddress.ip_address(self.base_ip) + max(self.ips - 1, 0)
+            first = ipaddress.ip_address(self.base_ip)
+            last = first + max(self.ips - 1, 0)
         except ValueError:
-            problems.append(
-                f"--base-ip must be an IPv4 or IPv6 address with {self.ips} above it, not {self.base_ip!r}."
-            )
-        return problems
+            return [f"--base-ip must be an IPv4 or IPv6 address with {self.ips} above it, not {self.base_ip!r}."]
+        looked_at = [first, last, *(each for each in _BROADCAST if is_between(each, first, last))]
+        bad = next((each for each in looked_at if _is_of_nobody(each)), None)
+        return [] if bad is None else [f"{bad} can't be a source address: choose another --base-ip, or fewer --ips."]
 
     @cached_property
     def addresses(self) -> tuple[str, ...]:
@@ -106,3 +115,23 @@ class Plan:
             pieces.append(Piece(self.addresses[address], user, size, self.pair(user)[1], first_spare))
             user += size
         return Share(first_user, count, tuple(pieces))
+
+
+_BROADCAST = (ipaddress.ip_address("127.255.255.255"), ipaddress.ip_address("255.255.255.255"))
+"""Of loopback and of every network."""
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def is_between(address: IPAddress, first: IPAddress, last: IPAddress) -> bool:
+    """Return whether an address is of a range, both ends included."""
+    return address.version == first.version and int(first) <= int(address) <= int(last)
+
+
+def _is_of_nobody(address: IPAddress) -> bool:
+    """Whether no socket can have it. Networks of these are larger than a plan, so its two ends tell of all between."""
+    return address.is_multicast or address.is_unspecified or address in _BROADCAST or address in _THIS_NETWORK
+
+
+_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
+"""RFC 1122, 3.2.1.3."""

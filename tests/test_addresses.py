@@ -194,3 +194,8 @@ def test_what_is_forbidden_is_said(confine: Callable[[], None], words: str) -> N
     assert (done.returncode, done.stdout) == (3, "")
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_more_addresses_than_a_run_can_have_are_refused() -> None:
+    with pytest.raises(UsageError, match="at most 65,536"):
+        consecutive("10.0.0.1", 65_537)

@@ -94,11 +94,13 @@ def test_addresses_are_wished_for_that_loopback_has_not_got() -> None:
     assert wish_of(Plan(2, 100, "10.0.0.1", 1024, 200), True).addresses == ["10.0.0.1", "10.0.0.2"]
     assert wish_of(Plan(1, 100, "::1", 1024, 100), True).addresses == []
     assert wish_of(Plan(2, 100, "127.0.1.1", 1024, 200), True).addresses == []
+    assert wish_of(Plan(3, 100, "::1", 1024, 300), True).addresses == ["::2", "::3"]
+    assert wish_of(Plan(2, 100, "126.255.255.255", 1024, 200), True).addresses == ["126.255.255.255"]
 
 
 def test_a_wish_fits_into_a_command_line() -> None:
     """MAX_ARG_STRLEN is 128 KiB."""
-    assert len(msgspec.json.encode(wish_of(Plan(100_000, 10, "fd00::1", 1024, 1_000_000), True))) < 1000
+    assert len(msgspec.json.encode(wish_of(Plan(65_536, 16, "fd00::1", 1024, 1_000_000), True))) < 1000
 
 
 # What there is then.
@@ -252,6 +254,9 @@ def test_auto_takes_the_hosts_where_the_target_is(tmp_path: Path) -> None:
         ),
         (("--network", "host", "--link", "veth"), "leave --network host out"),
         (("--link", "veth", "--base-ip", "127.0.1.1"), "--link veth takes a --base-ip that is routed"),
+        (("--link", "veth", "--base-ip", "198.18.0.0", "--ips", "2"), "--link veth has its server at 198.18.0.1"),
+        (("--link", "veth", "--base-ip", "2001:2::1"), "--link veth has its server at 2001:2::1"),
+        (("--target", "http://127.0.0.1:9/{user}", "--server-pid", "-1"), "--server-pid takes a whole number from 1"),
     ],
 )
 def test_what_makes_no_sense(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_fifty_addresses_for_three_million() -> None:
         ("10.255.255.255", 2, "11.0.0.0"),
         ("fd00::ffff", 2, "fd00::1:0"),
         ("::1", 1, "::1"),
-        ("255.255.255.255", 1, "255.255.255.255"),
+        ("255.255.255.254", 1, "255.255.255.254"),
     ],
 )
 def test_addresses_count_upward_from_the_base(base_ip: str, ips: int, last: str) -> None:
@@ -168,6 +168,29 @@ def test_the_base_must_be_an_address_with_room_above_it(base_ip: str) -> None:
     (found,) = problems(base_ip=base_ip)
     assert "--base-ip" in found
     assert repr(base_ip) in found
+
+
+@pytest.mark.parametrize(
+    ("base_ip", "ips", "named"),
+    [
+        ("224.0.0.1", 1, "224.0.0.1"),
+        ("223.255.255.255", 2, "224.0.0.0"),
+        ("0.0.0.0", 1, "0.0.0.0"),
+        ("255.255.255.255", 1, "255.255.255.255"),
+        ("127.255.255.254", 3, "127.255.255.255"),
+        ("::", 2, "::"),
+        ("ff02::1", 1, "ff02::1"),
+    ],
+)
+def test_addresses_that_no_socket_can_have(base_ip: str, ips: int, named: str) -> None:
+    (found,) = problems(base_ip=base_ip, ips=ips)
+    assert found.startswith(f"{named} can't be a source address")
+
+
+def test_there_are_not_more_addresses_than_can_be_looked_at() -> None:
+    assert len(plan(ips=65_536, each=1).addresses) == 65_536
+    (found,) = problems(ips=2_000_000_000, each=1)
+    assert found == "--ips must be at most 65,536, not 2,000,000,000."
 
 
 def test_all_problems_are_named_at_once() -> None:

@@ -20,6 +20,7 @@ from pyroute2 import IPRoute, NetlinkError
 
 from flyweight.errors import Refused, UsageError
 from loadgen.host.network import LOOPBACK_DEVICE
+from loadgen.plan import MAX_ADDRESSES
 
 LABEL = "floodtest"
 PROTOCOL = 247
@@ -56,6 +57,8 @@ class Change:
 
 def consecutive(base_ip: str, count: int) -> list[str]:
     """Return `count` addresses from the first on; UsageError where those are none that a device can have."""
+    if count > MAX_ADDRESSES:
+        raise UsageError(f"--ips must be at most {MAX_ADDRESSES:,}, not {count:,}.")
     try:
         first = ipaddress.ip_address(base_ip)
         last = first + (count - 1)

@@ -91,12 +91,12 @@ def wish_of(plan: Plan, explicit_ports: bool, link: Link = "loopback") -> Wish:
     where an address has enough ports left.
     """
     first = planned_ports(plan).stop if explicit_ports else min(plan.first_port, 1024)
-    has_addresses = link == "loopback" and ipaddress.ip_address(plan.base_ip).is_loopback
+    missing = [each for each in plan.addresses if link == "veth" or not ipaddress.ip_address(each).is_loopback]
     return Wish(
         sockets=plan.connections * (1 if link == "veth" else 2),
         port_range=(max(first, 1), LAST_PORT) if LAST_PORT - first >= HOST_PORTS else None,
-        first_address=None if has_addresses else plan.base_ip,
-        count=0 if has_addresses else len(plan.addresses),
+        first_address=missing[0] if missing else None,  # what is not of loopback is in one piece
+        count=len(missing),
         link=link,
     )
 
