@@ -140,8 +140,3 @@ def reserved_ports(proc: Path = PROC) -> frozenset[int]:
             first, _, last = item.partition("-")
             ports.update(range(int(first), int(last or first) + 1))
     return frozenset(ports)
-
-
-def max_user_watches(proc: Path = PROC) -> int:
-    """Return how many descriptors one user may watch with epoll (fs.epoll.max_user_watches)."""
-    return int((proc / "sys/fs/epoll/max_user_watches").read_text())

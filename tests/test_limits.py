@@ -15,7 +15,6 @@ from flyweight.limits import (
     FILES_RESERVE,
     MAX_WORKERS,
     Memory,
-    max_user_watches,
     read_memory,
     reserved_ports,
     workers_for,
@@ -177,10 +176,6 @@ def test_reserved_ports(text: str, ports: list[int], proc: Proc) -> None:
     assert reserved_ports(proc("sys/net/ipv4/ip_local_reserved_ports", text)) == frozenset(ports)
 
 
-def test_epoll_watches(proc: Proc) -> None:
-    assert max_user_watches(proc("sys/fs/epoll/max_user_watches", "5491511\n")) == 5_491_511
-
-
 def test_sockets(proc: Proc) -> None:
     read = read_sockets(proc("net/sockstat", SOCKSTAT))
     assert read == Sockets(used=2108290, tcp_inuse=2108005, tcp_time_wait=17, queued=12 * PAGE)
@@ -206,7 +201,6 @@ def test_slabs_that_are_not_ours_to_read_are_unknown(tmp_path: Path) -> None:
 def test_the_real_files_read() -> None:
     assert 0 < read_memory().available <= read_memory().total
     assert read_sockets().used > 0
-    assert max_user_watches() > 0
     assert all(0 < port < 65_536 for port in reserved_ports())
     assert limits.cores() >= 1
 
