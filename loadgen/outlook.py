@@ -6,6 +6,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from flyweight.errors import Refused
 from loadgen.host.checks import Verdict, examine
@@ -68,6 +69,8 @@ class Outlook:
             checks.append(partial(check_consent, self.options.target, target, self.options.allow_public_target))
         if self.demand.explicit_ports and not self.demand.isolated:
             checks.append(lambda: refuse_what_is_claimed(claim_of(plan)))
+        if self.options.friends is not None:
+            checks.append(partial(_refuse_what_is_no_file, self.options.friends))
         return [*checks, partial(refuse_what_does_not_fit, self.machine, self.demand)]
 
 
@@ -85,6 +88,11 @@ def look(options: RunOptions, network: Network = HOST) -> Outlook:
     files = _server_files(options, target)
     machine = Machine(reserve=options.reserve)
     return Outlook(options, target, machine, options.demand(target, network, files))
+
+
+def _refuse_what_is_no_file(friends: Path) -> None:
+    if not friends.is_file():
+        raise Refused(f"There is no file {friends}. Make one: fakefriends gen")
 
 
 def _server_files(options: RunOptions, target: Target | None) -> int | None:

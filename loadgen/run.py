@@ -21,7 +21,7 @@ import numpy as np
 import trio
 
 from analysis import Summary, summary, thresholds
-from flyweight.errors import ExitCode, Refused, WorkerFault
+from flyweight.errors import ExitCode, WorkerFault
 from flyweight.ledger import Ledger
 from flyweight.limits import raise_files_limit, workers_for
 from flyweight.room import MemoryGauge
@@ -94,8 +94,6 @@ class Run:
         self._forecast = outlook.forecast()
         self._count = min(self._plan.connections, workers_for(self._plan.connections, self._files_limit))
         self._ledger = Ledger(LEDGER, self._count)
-        if self._options.friends is not None and not self._options.friends.is_file():
-            raise Refused(f"There is no file {self._options.friends}. Make one: fakefriends gen")
         with self._claim(), closing(self._open_journal()) as self._journal:
             folder = self._journal.folder
             self._console.say(f"The record of this run is {folder}.")

@@ -79,3 +79,10 @@ def test_mistakes_are_all_named() -> None:
     done = run("floodtest", "plan", "--ips", "0", "--reserve", "lots", "--allow-public-target", "x")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 3
+
+
+def test_friends_that_are_not_there_are_an_obstacle(tmp_path: Path) -> None:
+    missing = tmp_path / "friends.txt"
+    code, text = plan("--connections", "50", "--messages", "10/s", "--friends", str(missing))
+    assert code == 3
+    assert f"A run would be refused:\n  There is no file {missing}. Make one: fakefriends gen" in text
