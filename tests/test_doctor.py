@@ -95,6 +95,118 @@ def test_what_somebody_has_changed_since_stays(fake: FakeMachine, state: Path) -
     assert "somebody has set it to 777 since" in left.in_words()
 
 
+def test_an_old_value_that_was_not_put_back_is_kept(fake: FakeMachine, state: Path) -> None:
+    apply(wanted(fake), state, fake.proc)
+    fake.set("net/core/somaxconn", "777")
+    revert(state, fake.proc)
+    fake.set("net/core/somaxconn", "1024")
+    (late,) = revert(state, fake.proc)
+    assert (late.put_back, fake.get("net/core/somaxconn")) == (True, "128")
+    assert not (state / FILE).exists()
+
+
+def test_what_somebody_has_set_between_two_applies_comes_back(fake: FakeMachine, state: Path) -> None:
+    apply(wanted(fake), state, fake.proc)
+    fake.set("net/core/somaxconn", "777")
+    apply(wanted(fake), state, fake.proc)
+    revert(state, fake.proc)
+    assert fake.get("net/core/somaxconn") == "777"
+
+
+def in_network(fake: FakeMachine, name: str) -> None:
+    """Be in a network namespace of this name: an inode of its own."""
+    link, place = fake.proc / "self/ns/net", fake.proc / f"networks/{name}"
+    fake.write(f"proc/networks/{name}", name)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(place)
+
+
+def test_sysctls_of_another_network_are_left_to_it(fake: FakeMachine, state: Path) -> None:
+    fake.write("proc/sys/kernel/random/boot_id", "one\n")
+    in_network(fake, "first")
+    apply(wanted(fake), state, fake.proc)
+    in_network(fake, "second")
+    left = [each for each in revert(state, fake.proc) if not each.put_back]
+    assert {each.name.partition(".")[0] for each in left} == {"net"}
+    assert "another network namespace" in left[0].in_words()
+    assert fake.get("net/core/somaxconn") == "1024"
+    assert fake.get("fs/epoll/max_user_watches") == "400000"  # of all networks
+    in_network(fake, "first")
+    assert all(each.put_back for each in revert(state, fake.proc))
+    assert fake.get("net/core/somaxconn") == "128"
+
+
+def forged(state: Path, key: str, old: str = "7") -> None:
+    state.mkdir()
+    text = json.dumps({"format": 1, "sysctls": [{"key": key, "old": old, "ours": ["1024"]}]})
+    (state / FILE).write_text(text)
+
+
+@pytest.mark.parametrize("key", ["../../victim", "/etc/passwd", "kernel/core_pattern", ""])
+def test_only_sysctls_of_the_table_are_taken_from_a_file(
+    fake: FakeMachine, state: Path, tmp_path: Path, key: str
+) -> None:
+    fake.write("victim", "1024")
+    forged(state, key)
+    with pytest.raises(Refused, match="is not ours"):
+        revert(state, fake.proc)
+    assert (tmp_path / "machine/victim").read_text() == "1024"
+
+
+def test_an_old_value_is_numbers(fake: FakeMachine, state: Path) -> None:
+    forged(state, "net/core/somaxconn", "|/bin/sh")
+    with pytest.raises(Refused, match="is not ours"):
+        revert(state, fake.proc)
+
+
+@pytest.mark.parametrize("name", ["", FILE])
+def test_what_others_can_write_is_not_trusted(fake: FakeMachine, state: Path, name: str) -> None:
+    forged(state, "net/core/somaxconn")
+    (state / name).chmod(0o777)
+    for call in (lambda: revert(state, fake.proc), lambda: apply(wanted(fake), state, fake.proc)):
+        with pytest.raises(Refused, match="not trusted"):
+            call()
+    assert fake.get("net/core/somaxconn") == "128"
+
+
+def test_what_belongs_to_others_is_not_trusted(fake: FakeMachine, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forged(state, "net/core/somaxconn")
+    monkeypatch.setattr(os, "geteuid", lambda: state.stat().st_uid + 1)
+    with pytest.raises(Refused, match="belongs to another user"):
+        revert(state, fake.proc)
+
+
+def test_no_link_is_followed(fake: FakeMachine, state: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("as it was")
+    state.mkdir()
+    (state / f"{FILE}.new").symlink_to(victim)
+    apply(wanted(fake), state, fake.proc)
+    assert victim.read_text() == "as it was"
+    assert not (state / FILE).is_symlink()
+    revert(state, fake.proc)
+    (state / FILE).symlink_to(victim)
+    with pytest.raises(Refused, match="can't be read"):
+        revert(state, fake.proc)
+
+
+def test_the_folder_is_for_its_owner_alone(fake: FakeMachine, state: Path) -> None:
+    apply(wanted(fake), state, fake.proc)
+    assert (state.stat().st_mode & 0o777, (state / FILE).stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_refused(
+    fake: FakeMachine, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: Path) -> os.stat_result:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "lstat", forbidden)
+    with pytest.raises(Refused, match=r"can't be looked at: Permission denied"):
+        revert(state, fake.proc)
+
+
 def test_what_a_reboot_has_put_back_stays(fake: FakeMachine, state: Path) -> None:
     before = fake.settings()
     apply(wanted(fake), state, fake.proc)

@@ -3,10 +3,15 @@
 What is changed, and from what, is on disk before the first sysctl is written: one file, replaced as a whole. So
 wherever `apply` is killed, `revert` finds every change that may have been made. It touches only what still has a value
 of ours: what was never changed, what a reboot has put back, and what somebody has changed since stay as they are.
+A value that could not be put back (somebody else's is there; it is of another network namespace) is kept.
+
+The file says what root writes, so only sysctls of the table are taken from it, and only from a folder and a file that
+nobody else can write.
 """
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,13 +21,17 @@ import msgspec
 
 from flyweight.errors import Refused
 from flyweight.limits import PROC
-from loadgen.host.checks import Setting, Verdict
+from loadgen.host.checks import CHECKS, Setting, Verdict
 
 STATE = Path("/var/lib/floodtest")
 """Where old values are kept (Filesystem Hierarchy Standard 3.0, 5.8: it outlives a reboot, unlike /run)."""
 
 FILE = "sysctls.json"
 FORMAT = 1
+
+_KEYS = frozenset(check.setting.key for check in CHECKS if check.setting is not None)
+_NUMBERS = re.compile(r"[0-9]+( [0-9]+)*")
+_WRITABLE_FOR_OTHERS = 0o022
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,24 @@ class _Kept(msgspec.Struct, frozen=True):
     key: str
     old: str
     ours: tuple[str, ...]
+    boot: str | None = None
+    """The boot and the network namespace (its inode) that a sysctl below net/ was changed in."""
+    network: int | None = None
+
+    def is_here(self, here: "_Here") -> bool:
+        """Return whether the sysctl of that name here may be the same one; no namespace outlives a reboot."""
+        return self.network is None or self.boot != here.boot or self.network == here.network
+
+
+@dataclass(frozen=True)
+class _Here:
+    """Where this process is; None: /proc does not say."""
+
+    boot: str | None
+    network: int | None
+
+    def kept(self, key: str, old: str, ours: tuple[str, ...]) -> _Kept:
+        return _Kept(key, old, ours, self.boot, self.network) if key.startswith("net/") else _Kept(key, old, ours)
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -88,9 +115,9 @@ def apply(wanted: Sequence[Change], folder: Path = STATE, proc: Path = PROC) -> 
     if not wanted:
         return
     _refuse_what_is_not_ours_to_write([proc / "sys" / change.key for change in wanted])
-    with _locked(folder):
-        before = _load(folder)
-        _save(folder, _merged(before, wanted))
+    with _locked(folder, make=True) as place:
+        before = _load(folder, place)
+        _save(folder, place, _merged(before, wanted, proc))
         done: list[Change] = []
         try:
             for change in wanted:
@@ -99,7 +126,7 @@ def apply(wanted: Sequence[Change], folder: Path = STATE, proc: Path = PROC) -> 
         except OSError as error:
             for change in reversed(done):
                 _try_to_write(proc, change.key, change.old)
-            _save(folder, before)
+            _save(folder, place, before)
             raise Refused(
                 f"{done[-1].name} can't be set to {done[-1].new}: {error.strerror}. Nothing was changed. In a "
                 "container, set it on the host: floodtest doctor --sysctl."
@@ -114,10 +141,19 @@ class Reverted:
     old: str
     found: str | None
     put_back: bool
+    elsewhere: bool = False
+    """Whether it is of another network namespace."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is what it was, so that the old value can be forgotten."""
+        return self.put_back or (self.found == self.old and not self.elsewhere)
 
     def in_words(self) -> str:
         if self.put_back:
             return f"{self.name}: {self.found} is {self.old} again"
+        if self.elsewhere:
+            return f"{self.name}: was changed in another network namespace; revert there (it was {self.old})"
         if self.found is None:
             return f"{self.name}: there is no such sysctl any more"
         if self.found == self.old:
@@ -126,19 +162,41 @@ class Reverted:
 
 
 def revert(folder: Path = STATE, proc: Path = PROC) -> list[Reverted]:
-    """Put back what was changed, and forget it; Refused where a sysctl can't be written."""
-    if not (folder / FILE).exists():
+    """Put back what was changed, and forget that; Refused where a sysctl can't be written."""
+    if not _is_there(folder / FILE):
         return []
-    kept = _load(folder)
-    _refuse_what_is_not_ours_to_write([folder, *(path for each in kept if (path := proc / "sys" / each.key).exists())])
-    with _locked(folder):
-        done = [_put_back(each, proc) for each in reversed(_load(folder))]
-        _save(folder, [])
-    return done
+    with _locked(folder) as place:
+        kept = _load(folder, place)
+        paths = [path for each in kept if (path := proc / "sys" / each.key).exists()]
+        _refuse_what_is_not_ours_to_write([folder, *paths])
+        here = _here(proc)
+        done = [(each, _put_back(each, proc, here)) for each in reversed(kept)]
+        _save(folder, place, [each for each, what in reversed(done) if not what.is_done])
+    return [what for _, what in done]
 
 
-def _put_back(each: _Kept, proc: Path) -> Reverted:
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise Refused(f"{path} can't be looked at: {error.strerror}. Reverting takes whoever applied: sudo.") from error
+    return True
+
+
+def _here(proc: Path) -> _Here:
+    try:
+        boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
+        return _Here(boot, (proc / "self/ns/net").stat().st_ino)
+    except OSError:
+        return _Here(None, None)
+
+
+def _put_back(each: _Kept, proc: Path, here: _Here) -> Reverted:
     found, name = _read(proc, each.key), Setting(each.key).name
+    if not each.is_here(here):
+        return Reverted(name, each.old, found, put_back=False, elsewhere=True)
     ours = found != each.old and found in each.ours
     if ours:
         try:
@@ -150,14 +208,19 @@ def _put_back(each: _Kept, proc: Path) -> Reverted:
     return Reverted(name, each.old, found, ours)
 
 
-def _merged(before: list[_Kept], wanted: Sequence[Change]) -> list[_Kept]:
-    """Return what to keep: of what was changed twice, the value before the first change."""
-    kept = {each.key: each for each in before}
+def _merged(before: list[_Kept], wanted: Sequence[Change], proc: Path) -> list[_Kept]:
+    """Return what to keep: the value before our first change, but where somebody has set another one since, that."""
+    here = _here(proc)
+    kept = [each for each in before if not each.is_here(here)]
+    known = {each.key: each for each in before if each.is_here(here)}
     for change in wanted:
-        known = kept.get(change.key, _Kept(change.key, change.old, ()))
-        ours = known.ours if change.new in known.ours else (*known.ours, change.new)
-        kept[change.key] = _Kept(change.key, known.old, ours)
-    return list(kept.values())
+        now = _read(proc, change.key) or change.old
+        found = known.get(change.key)
+        if found is None or now not in (found.old, *found.ours):
+            found = here.kept(change.key, now, ())
+        ours = found.ours if change.new in found.ours else (*found.ours, change.new)
+        known[change.key] = here.kept(change.key, found.old, ours)
+    return [*kept, *known.values()]
 
 
 def _refuse_what_is_not_ours_to_write(paths: Sequence[Path]) -> None:
@@ -170,26 +233,40 @@ def _refuse_what_is_not_ours_to_write(paths: Sequence[Path]) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, make: bool = False) -> Iterator[int]:
     """Keep others out of the folder while the block lasts; the kernel lets go of the lock with the process."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        if make:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
         raise Refused(
-            f"The folder {folder} for old values can't be made: {error.strerror}. Name one: --state."
+            f"The folder {folder} for old values can't be made or opened: {error.strerror}. Name one: --state."
         ) from error
     try:
+        _refuse_what_others_can_write(descriptor, folder)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _load(folder: Path) -> list[_Kept]:
+def _refuse_what_others_can_write(descriptor: int, path: Path) -> None:
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid() or found.st_mode & _WRITABLE_FOR_OTHERS:
+        raise Refused(
+            f"{path} belongs to another user (uid {found.st_uid}) or can be written by others (mode "
+            f"{found.st_mode & 0o7777:o}), so it is not trusted. Be who has it (sudo), or name another --state."
+        )
+
+
+def _load(folder: Path, place: int) -> list[_Kept]:
     path = folder / FILE
     try:
-        state = msgspec.json.decode(path.read_bytes(), type=_State)
+        descriptor = os.open(FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
+        with open(descriptor, "rb") as file:
+            _refuse_what_others_can_write(descriptor, path)
+            state = msgspec.json.decode(file.read(), type=_State)
     except FileNotFoundError:
         return []
     except (OSError, msgspec.DecodeError) as error:
@@ -198,29 +275,38 @@ def _load(folder: Path) -> list[_Kept]:
         ) from error
     if state.format > FORMAT:
         raise Refused(f"{path} is of a newer floodtest (format {state.format}); use that one to revert.")
+    for each in state.sysctls:
+        if each.key not in _KEYS or not _NUMBERS.fullmatch(each.old):
+            raise Refused(
+                f"{path} is not ours: floodtest never sets {each.key!r} to {each.old!r}. Nothing was changed."
+            )
     return state.sysctls
 
 
-def _save(folder: Path, kept: list[_Kept]) -> None:
+def _save(folder: Path, place: int, kept: list[_Kept]) -> None:
     """Replace the file as a whole, on disk when this returns; without anything to keep there is none."""
-    path, new = folder / FILE, folder / f"{FILE}.new"
+    new = f"{FILE}.new"
     try:
+        _unlink(new, place)  # of one that was killed
         if kept:
-            with new.open("wb") as file:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=place)
+            with open(descriptor, "wb") as file:
                 file.write(msgspec.json.format(msgspec.json.encode(_State(FORMAT, kept)), indent=1))
                 file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
+                os.fsync(descriptor)
+            os.replace(new, FILE, src_dir_fd=place, dst_dir_fd=place)
         else:
-            path.unlink(missing_ok=True)
-            new.unlink(missing_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            _unlink(FILE, place)
+        os.fsync(place)
     except OSError as error:
-        raise Refused(f"The old values can't be written to {path}: {error.strerror}. Nothing was changed.") from error
+        raise Refused(
+            f"The old values can't be written to {folder / FILE}: {error.strerror}. Nothing was changed."
+        ) from error
+
+
+def _unlink(name: str, place: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=place)
 
 
 def _read(proc: Path, key: str) -> str | None:
