@@ -33,7 +33,8 @@ def test_claims_overlap_where_they_share_a_pair(other: Claim, overlap: bool) -> 
 
 
 def test_a_claim_has_what_the_fullest_address_has() -> None:
-    assert claim_of(PLAN) == Claim(os.getpid(), "127.77.1.1", 3, 4000, 4099)
+    found = claim_of(PLAN)
+    assert found == Claim(os.getpid(), "127.77.1.1", 3, 4000, 4099, found.token)
 
 
 def unix(fake: FakeMachine, *names: str) -> None:
@@ -44,13 +45,20 @@ def unix(fake: FakeMachine, *names: str) -> None:
 
 def test_names_that_are_no_claims_are_passed_over(tmp_path: Path) -> None:
     fake = FakeMachine(tmp_path)
-    unix(fake, "/run/some.sock", "@floodtest/x", "@floodtest/7/1.2.3/1/2-3", "@floodtest/7/127.0.1.1/17/1024-63023", "")
-    assert list(claims(fake.proc)) == [Claim(7, "127.0.1.1", 17, 1024, 63_023)]
+    unix(
+        fake,
+        "/run/some.sock",
+        "@floodtest/x",
+        "@floodtest/7/a1/1.2.3/1/2-3",
+        "@floodtest/7/a1/127.0.1.1/17/1024-63023",
+        "",
+    )
+    assert list(claims(fake.proc)) == [Claim(7, "127.0.1.1", 17, 1024, 63_023, "a1")]
 
 
 def test_the_other_is_named(tmp_path: Path) -> None:
     fake = FakeMachine(tmp_path)
-    unix(fake, "@floodtest/7/127.77.1.2/1/4099-4099")
+    unix(fake, "@floodtest/7/a1/127.77.1.2/1/4099-4099")
     with pytest.raises(Refused, match=r"process 7.*127\.77\.1\.2.*--base-ip"):
         refuse_what_is_claimed(claim_of(PLAN), fake.proc)
 
@@ -72,4 +80,12 @@ def test_a_claim_is_seen_by_other_processes_and_gone_with_its_block() -> None:
 def test_nobody_can_claim_in_vain_what_is_free_again() -> None:
     for _ in range(3):
         with claimed(PLAN):
-            refuse_what_is_claimed(claim_of(PLAN))
+            pass
+
+
+def test_one_of_the_same_process_number_is_another() -> None:
+    """Containers that share a network have processes of equal numbers."""
+    with claimed(PLAN), pytest.raises(Refused, match="Another floodtest"), claimed(PLAN):
+        pass
+    with claimed(PLAN), claimed(Plan(3, 100, "127.77.2.1", 4000, 300)):
+        pass

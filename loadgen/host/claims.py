@@ -8,10 +8,11 @@ Two that start at the same instant may both be refused, never neither.
 import ipaddress
 import os
 import re
+import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flyweight.errors import Refused
@@ -19,7 +20,7 @@ from flyweight.limits import PROC
 from loadgen.host.ports import planned_ports
 from loadgen.plan import Plan
 
-_NAME = re.compile(r"@floodtest/(\d+)/([0-9a-f.:]+)/(\d+)/(\d+)-(\d+)")
+_NAME = re.compile(r"@floodtest/(\d+)/([0-9a-f]+)/([0-9a-f.:]+)/(\d+)/(\d+)-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,12 @@ class Claim:
     addresses: int
     first_port: int
     last_port: int
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Tells claims of equal process numbers apart, as containers have that share a network."""
 
     @property
     def name(self) -> str:
-        return f"floodtest/{self.pid}/{self.base_ip}/{self.addresses}/{self.first_port}-{self.last_port}"
+        return f"floodtest/{self.pid}/{self.token}/{self.base_ip}/{self.addresses}/{self.first_port}-{self.last_port}"
 
     def overlaps(self, other: "Claim") -> bool:
         """Return whether there is a source pair in both."""
@@ -68,7 +71,7 @@ def claimed(plan: Plan) -> Iterator[None]:
 def refuse_what_is_claimed(ours: Claim, proc: Path = PROC) -> None:
     """Refuse source pairs that another process has claimed."""
     for other in claims(proc):
-        if other.pid != ours.pid and ours.overlaps(other):
+        if other.name != ours.name and ours.overlaps(other):
             raise Refused(
                 f"Another floodtest (process {other.pid}) has {other.base_ip} and {other.addresses - 1} addresses "
                 f"after it, ports {other.first_port} to {other.last_port}. Wait for it, or choose another --base-ip "
@@ -82,7 +85,7 @@ def claims(proc: Path = PROC) -> Iterator[Claim]:
         found = _NAME.fullmatch(line.rpartition(" ")[2])
         if found:
             try:
-                ipaddress.ip_address(found[2])
+                ipaddress.ip_address(found[3])
             except ValueError:
                 continue  # somebody else's idea of a name
-            yield Claim(int(found[1]), found[2], *(int(found[group]) for group in (3, 4, 5)))
+            yield Claim(int(found[1]), found[3], *(int(found[group]) for group in (4, 5, 6)), token=found[2])
