@@ -89,6 +89,22 @@ def test_ipv6_is_ours_too_and_can_be_bound_at_once() -> None:
 
 
 @in_a_namespace
+def test_ipv6_without_a_mark_is_refused_and_nothing_stays() -> None:
+    """Linux before 5.18 ignores the mark; so does any kernel an attribute that it does not know."""
+    before = all_addresses()
+    with mock.patch.object(addresses, "PROTOCOL", 0):
+        marked = addresses._addresses
+
+        def unmarked(ip: IPRoute) -> list[Address]:
+            return [Address(found.address, found.prefix, found.device, False) for found in marked(ip)]
+
+        with mock.patch.object(addresses, "_addresses", unmarked):
+            assert "IPv6 takes Linux 5.18" in refusal(bring_up, consecutive("fd00::1", 3))
+    assert all_addresses() == before
+    assert take_down() == []
+
+
+@in_a_namespace
 def test_a_clash_is_refused_and_nothing_is_added() -> None:
     add_by_hand("10.0.0.3")
     before = all_addresses()

@@ -84,6 +84,8 @@ def bring_up(wanted: Sequence[str], device: str = LOOPBACK_DEVICE) -> Change:
             for address in missing:
                 _add(ip, index, address, device)
                 added.append(address)
+                if len(added) == 1:
+                    _refuse_without_a_mark(ip, address, device)
         except BaseException:
             for address in added:
                 with suppress(NetlinkError, OSError):  # gone with its device, or by somebody's hand
@@ -172,6 +174,13 @@ def _add(ip: IPRoute, index: int, address: str, device: str) -> None:
         ):
             return  # another floodtest net up did it just now
         raise _refusal(f"{address} can't be added to {device}", error) from error
+
+
+def _refuse_without_a_mark(ip: IPRoute, address: str, device: str) -> None:
+    """Refuse where the kernel has ignored the mark, as it does one that it does not know; net down would not see it."""
+    for found in list(_addresses(ip)):
+        if (found.address, found.device, found.ours) == (address, device, False):
+            raise Refused(f"{address} can't be marked as ours on {device}: IPv6 takes Linux 5.18 or later.")
 
 
 def _remove(ip: IPRoute, index: int, address: str) -> None:
