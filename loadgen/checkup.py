@@ -1,6 +1,7 @@
 """The checkup: what `floodtest doctor` shows of the checks, for a program and for a person. Pure."""
 
 import textwrap
+from collections.abc import Sequence
 
 import msgspec
 
@@ -36,12 +37,19 @@ class Checkup(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     """Whether nothing would stop a run."""
     checks: list[Row]
+    obstacles: list[str]
+    """What would have the run refused, a sentence or more each; with what the checks do not see."""
 
 
-def checkup(connections: int, verdicts: list[Verdict]) -> Checkup:
+def checkup(connections: int, verdicts: list[Verdict], obstacles: Sequence[str] = ()) -> Checkup:
     """Draw up the table."""
-    ready = not any(verdict.stops for verdict in verdicts)
-    return Checkup(format=FORMAT, connections=connections, ready=ready, checks=list(map(_row, verdicts)))
+    return Checkup(
+        format=FORMAT,
+        connections=connections,
+        ready=not obstacles and not any(verdict.stops for verdict in verdicts),
+        checks=list(map(_row, verdicts)),
+        obstacles=list(obstacles),
+    )
 
 
 def _row(verdict: Verdict) -> Row:
@@ -60,15 +68,19 @@ def _row(verdict: Verdict) -> Row:
     )
 
 
-def render_checkup(connections: int, verdicts: list[Verdict]) -> str:
+def render_checkup(connections: int, verdicts: list[Verdict], obstacles: Sequence[str] = ()) -> str:
     """Write the table for a person: what stops a run first, then what is advice, then what is well."""
     verdicts = sorted(verdicts, key=lambda verdict: (verdict.ok, not verdict.stops))
     lines = [f"For {connections:,} connections", "", *(line for verdict in verdicts for line in _lines(verdict)), ""]
+    if obstacles:
+        lines += ["A run would be refused:", *(f"  {line}" for text in obstacles for line in text.splitlines()), ""]
     wrong = [verdict for verdict in verdicts if not verdict.ok]
+    if not wrong and obstacles:
+        return "\n".join(lines[:-1])
     if not wrong:
         return "\n".join([*lines, "All is well."])
     stopping = sum(verdict.stops for verdict in wrong)
-    said = f"{stopping} would stop a run" if stopping else "Nothing would stop a run"
+    said = f"{stopping} would stop a run" if stopping else "Nothing in the table would stop a run"
     if len(wrong) > stopping:
         said += f"; {len(wrong) - stopping} could be better"
     if any(verdict.check.setting is not None for verdict in wrong):

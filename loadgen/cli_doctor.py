@@ -11,8 +11,10 @@ from flyweight.errors import ExitCode, UsageError
 from loadgen.checkup import checkup, render_checkup
 from loadgen.cli_options import takes_run_options
 from loadgen.host.doctor import STATE, apply, as_sysctl_conf, changes, revert
+from loadgen.host.network import Network
 from loadgen.options import RunOptions
 from loadgen.outlook import Outlook, look
+from loadgen.settle import foresee
 
 app = typer.Typer()
 
@@ -31,33 +33,36 @@ def doctor_command(
 ) -> None:
     """Check what a run with these options needs of this machine, and say why.
 
-    Exit codes: 0 a run can start, 2 usage, 3 something would stop it (NO in the table); what is only advice is no
-    obstacle.
+    Exit codes: 0 a run can start, 2 usage, 3 something would stop it; what is only advice is no obstacle.
+    The sysctls are those of the network that the run would take: with --network host, the host's.
     """
     if change + put_back + sysctl > 1:
         raise UsageError("doctor does one thing at a time: one of --apply, --revert and --sysctl.")
     if put_back:
         print("\n".join(each.in_words() for each in revert(state)) or "Nothing to revert.")
         return
-    outlook = look(options)
+    network = foresee(options)
+    print(f"Network: {network.in_words}.", file=sys.stderr)
+    outlook = look(options, network)
     if change:
-        outlook = _apply(outlook, state)
+        outlook = _apply(outlook, network, state)
     verdicts = outlook.verdicts()
-    found = checkup(outlook.demand.connections, verdicts)
+    obstacles = outlook.refusals()
+    found = checkup(outlook.demand.connections, verdicts, obstacles)
     if sysctl:
         print(as_sysctl_conf(changes(verdicts)), end="")
     elif as_json:
         print(msgspec.json.encode(found).decode())
     else:
-        print(render_checkup(outlook.demand.connections, verdicts))
+        print(render_checkup(outlook.demand.connections, verdicts, obstacles))
     sys.exit(ExitCode.OK if found.ready else ExitCode.REFUSED)
 
 
-def _apply(outlook: Outlook, state: Path) -> Outlook:
+def _apply(outlook: Outlook, network: Network, state: Path) -> Outlook:
     """Change what falls short, say what, and look again."""
     wanted = changes(outlook.verdicts())
     apply(wanted, state)
     for each in wanted:
         print(f"{each.name}: {each.old} is {each.new} now", file=sys.stderr)
     print("floodtest doctor --revert puts it back." if wanted else "There is no sysctl to change.", file=sys.stderr)
-    return look(outlook.options)
+    return look(outlook.options, network)
