@@ -88,4 +88,4 @@ def claims(proc: Path = PROC) -> Iterator[Claim]:
                 ipaddress.ip_address(found[3])
             except ValueError:
                 continue  # somebody else's idea of a name
-            yield Claim(int(found[1]), found[3], *(int(found[group]) for group in (4, 5, 6)), token=found[2])
+            yield Claim(int(found[1]), found[3], int(found[4]), int(found[5]), int(found[6]), found[2])
