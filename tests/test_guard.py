@@ -43,14 +43,14 @@ def test_the_ramp_stops_when_another_process_eats_the_memory(
 
 
 def test_a_second_run_on_the_same_pairs_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    where = ("--base-ip", "127.78.1.1", "--connections", "100")
+    where = ("--network", "host", "--base-ip", "127.78.1.1", "--connections", "100")
     with started(tmp_path / "first", *where, "--hold", "60") as first:
         wait_until(lambda: open_now(tmp_path / "first") == 100, "100 connections")
         code, summary, errors = flood(tmp_path / "second", *where, "--hold", "0")
         assert (code, summary["outcome"]) == (3, "refused")
         assert f"Another floodtest (process {first.pid}) has 127.78.1.1" in errors
         assert not (tmp_path / "second").exists()
-        apart = ("--base-ip", "127.78.1.1", "--each", "100", "--first-port", "30000", "--hold", "0", "--ips", "1")
+        apart = (*where, "--each", "100", "--first-port", "30000", "--hold", "0", "--ips", "1")
         assert flood(tmp_path / "third", *apart)[0] == 0
         assert open_now(tmp_path / "first") == 100
         first.terminate()
