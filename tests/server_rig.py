@@ -21,13 +21,50 @@ SMALL = 2048
 """A send buffer asked for, so that a client that does not read is behind after a few messages."""
 
 
-class ServerRig:
+class Clients:
+    """The clients' end of a front's connections, by user."""
+
+    def __init__(self) -> None:
+        self.clients: dict[int, socket.socket] = {}
+
+    def turn(self) -> None:
+        """Let the front do what is to be done."""
+        raise NotImplementedError
+
+    def read(self, user: int) -> bytes | None:
+        """Return all that has arrived for a user; None when that is nothing, but the end."""
+        data = b""
+        while True:
+            try:
+                piece = self.clients[user].recv(1 << 16)
+            except BlockingIOError:
+                return data
+            except ConnectionResetError:
+                return data or None
+            if not piece:
+                return data or None
+            data += piece
+
+    def read_to_the_end(self, user: int) -> bytes:
+        """Return all that a user gets, which makes room for more, until nothing comes any more."""
+        data = b""
+        for _ in range(1000):
+            piece = self.read(user)
+            if not piece:
+                return data
+            data += piece
+            self.turn()
+        raise AssertionError("it never ends")
+
+
+class ServerRig(Clients):
     """Streams of one front and their clients, by user."""
 
     in_hand = 0
     """Bytes that the bound on what is kept leaves out."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.readiness = Readiness()
         self._behind: set[int] = set()
         self.outbox = Outbox(PENDING, self._modify)
@@ -35,7 +72,6 @@ class ServerRig:
         self.whereabouts = Whereabouts(MAX_USERS, 1, FILES)
         self.streams = Streams(self.outbox, self.ledger.row(0), FILES, EXCESS, self.whereabouts.of_front(0))
         self.ticks = TickSender(self.streams, self.ledger.row(0))
-        self.clients: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}
 
     def _modify(self, fd: int, events: int) -> None:
@@ -83,31 +119,6 @@ class ServerRig:
             if self.descriptors[user] in self._behind:
                 return count
         raise AssertionError("its buffer is never full")
-
-    def read(self, user: int) -> bytes | None:
-        """Return all that has arrived for a user; None when that is nothing, but the end."""
-        data = b""
-        while True:
-            try:
-                piece = self.clients[user].recv(1 << 16)
-            except BlockingIOError:
-                return data
-            except ConnectionResetError:
-                return data or None
-            if not piece:
-                return data or None
-            data += piece
-
-    def read_to_the_end(self, user: int) -> bytes:
-        """Return all that a user gets, which makes room for more, until nothing comes any more."""
-        data = b""
-        for _ in range(1000):
-            piece = self.read(user)
-            if not piece:
-                return data
-            data += piece
-            self.turn()
-        raise AssertionError("it never ends")
 
     def figure(self, name: str) -> int:
         self.streams.publish_counts()

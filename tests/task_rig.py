@@ -22,22 +22,22 @@ from server_under_test.orders import FrontSpecification, ToFront
 from server_under_test.tasks import TaskFront
 from server_under_test.whereabouts import Whereabouts
 from server_under_test.worker import Shared
-from tests.server_rig import EXCESS, FILES, MAX_USERS, PENDING
+from tests.server_rig import EXCESS, FILES, MAX_USERS, PENDING, Clients
 
 T = TypeVar("T")
 
 
-class TaskRig:
+class TaskRig(Clients):
     """One front and its clients, by user."""
 
     in_hand = 2000
     """Bytes of a write that does not go on, which the bound leaves out: one message here."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.ledger = Ledger(FRONT_LEDGER, 1)
         self.whereabouts = Whereabouts(MAX_USERS, 1, FILES)
         self.bus = Bus()
-        self.clients: dict[int, socket.socket] = {}
         self._up = threading.Event()
         self._thread = threading.Thread(target=trio.run, args=(self._main,))
         self._thread.start()
@@ -118,31 +118,6 @@ class TaskRig:
             if any(c.user == user and c.writing for c in self._front._connections.values()):
                 return count
         raise AssertionError("its buffer is never full")
-
-    def read(self, user: int) -> bytes | None:
-        """Return all that has arrived for a user; None when that is nothing, but the end."""
-        data = b""
-        while True:
-            try:
-                piece = self.clients[user].recv(1 << 16)
-            except BlockingIOError:
-                return data
-            except ConnectionResetError:
-                return data or None
-            if not piece:
-                return data or None
-            data += piece
-
-    def read_to_the_end(self, user: int) -> bytes:
-        """Return all that a user gets, which makes room for more, until nothing comes any more."""
-        data = b""
-        for _ in range(1000):
-            piece = self.read(user)
-            if not piece:
-                return data
-            data += piece
-            self.turn()
-        raise AssertionError("it never ends")
 
     def figure(self, name: str) -> int:
         return int(self.ledger.total(name))

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,25 @@ def publish(net: Net, *messages: tuple[Subject, bytes]) -> int:
     return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
+def publish_together(net: Net, *batches: list[Subject]) -> list[int]:
+    """Publish batches at once while the router runs; return the numbers of deliveries, smallest first."""
+    answers: list[int] = []
+
+    async def one(subjects: list[Subject]) -> None:
+        answers.append(await net.router.publish(subjects, [b"x"] * len(subjects)))
+
+    async def main() -> None:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(net.router.run)
+            async with trio.open_nursery() as publishers:
+                for subjects in batches:
+                    publishers.start_soon(one, subjects)
+            tasks.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    return sorted(answers)
+
+
 # -- routes ----------------------------------------------------------------------------------------------------------
 
 
@@ -146,22 +166,8 @@ def test_a_batch_is_answered_with_its_own_deliveries(net: Net, store: Store) -> 
     store.add_subscriptions([(user, "all") for user in range(1, 11)])
     for user in range(1, 11):
         net.login(user, user % FRONTS, user)
-    answers: list[int] = []
-
-    async def main() -> None:
-        async def one(subjects: list[Subject]) -> None:
-            answers.append(await net.router.publish(subjects, [b"x"] * len(subjects)))
-
-        async with trio.open_nursery() as tasks:
-            tasks.start_soon(net.router.run)
-            async with trio.open_nursery() as publishers:
-                batches: list[list[Subject]] = [["all"], [1, 2], ["all", "all"], ["none"]]
-                for subjects in batches:
-                    publishers.start_soon(one, subjects)
-            tasks.cancel_scope.cancel()
-
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-    assert sorted(answers) == [0, 2, 10, 20]
+    answers = publish_together(net, ["all"], [1, 2], ["all", "all"], ["none"])
+    assert answers == [0, 2, 10, 20]
     assert (net.router.messages, net.router.deliveries) == (6, 32)
 
 
@@ -194,22 +200,8 @@ def test_a_batch_with_more_deliveries_than_a_turn_has_rows_takes_several(
     store.add_subscriptions([(user, "all") for user in range(1, 11)])
     for user in range(1, 11):
         net.login(user, user % FRONTS, user)
-    answers: list[int] = []
-
-    async def main() -> None:
-        async def one(subjects: list[Subject]) -> None:
-            answers.append(await net.router.publish(subjects, [b"x"] * len(subjects)))
-
-        async with trio.open_nursery() as tasks:
-            tasks.start_soon(net.router.run)
-            async with trio.open_nursery() as publishers:
-                batches: list[list[Subject]] = [["all"] * 7, ["nobody's", 3, "all"]]
-                for subjects in batches:
-                    publishers.start_soon(one, subjects)
-            tasks.cancel_scope.cancel()
-
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-    assert sorted(answers) == [11, 70]
+    answers = publish_together(net, ["all"] * 7, ["nobody's", 3, "all"])
+    assert answers == [11, 70]
     assert (net.router.messages, net.router.deliveries) == (10, 81)
     of_turns = Counter[int]()
     for _, order in net.told:
@@ -328,156 +320,148 @@ def test_slots_hold_the_largest_turn() -> None:
 # -- what a front writes ---------------------------------------------------------------------------------------------
 
 
-def rows(rig: ServerRig, *deliveries: tuple[int, int, int]) -> Bus:
-    """A bus on which turn 1 is (user whose descriptor it is, user it is for, index of the text)."""
-    made = Bus()
-    fds, users, which = (
-        np.array(column, np.uint32)
-        for column in zip(*((rig.descriptors[at], user, text) for at, user, text in deliveries), strict=True)
-    )
-    made.write(1, fds, users, which, [b"a", b"b", b"c"])
-    return made
+class Writer:
+    """A front's messages: what the router would put on the bus, in its order, and the slices that it is written in."""
+
+    def __init__(self, rig: ServerRig) -> None:
+        self._rig = rig
+        self._bus = Bus()
+        self._turn = 0
+        self.sender = MessageSender(rig.streams, self._bus, rig.ledger.row(0))
+
+    def begin(self, texts: list[bytes], *deliveries: tuple[int, int, int]) -> None:
+        """Order a turn, of (user whose descriptor it is, user it is for, index of the text)."""
+        in_order = sorted((self._rig.descriptors[at], which, user) for at, user, which in deliveries)
+        fds, which, users = (np.array(column, np.uint32) for column in zip(*in_order, strict=True))
+        self._turn += 1
+        self._bus.write(self._turn, fds, users, which, texts)
+        self.sender.begin(Deliver(self._turn, 0, len(fds), len(texts)))
+
+    def send(self, most: int, *deliveries: tuple[int, int, int]) -> int:
+        """Have a turn of the texts a, b and c written; return in how many slices it was."""
+        self.begin([b"a", b"b", b"c"], *deliveries)
+        slices = 0
+        while self.sender.under_way:
+            assert self._rig.figure("turn") == self._turn - 1
+            self.sender.send_some(most)
+            slices += 1
+        assert self._rig.figure("turn") == self._turn
+        return slices
+
+    def close(self) -> None:
+        os.close(self._bus.descriptor)
 
 
-def send(rig: ServerRig, most: int, *deliveries: tuple[int, int, int]) -> int:
-    """Have a front write these; return in how many slices it did."""
-    made = rows(rig, *deliveries)
-    sender = MessageSender(rig.streams, made, rig.ledger.row(0))
-    rig.ledger.rows["turn"] = 0
-    sender.begin(Deliver(1, 0, len(deliveries), 3))
-    slices = 0
-    while sender.under_way:
-        assert rig.figure("turn") == 0
-        sender.send_some(most)
-        slices += 1
-    assert rig.figure("turn") == 1
-    os.close(made.descriptor)
-    return slices
+@pytest.fixture
+def writer(front: ServerRig) -> Iterator[Writer]:
+    with closing(Writer(front)) as made:
+        yield made
 
 
 def chunks(*payloads: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(payload), payload) for payload in payloads)
 
 
-def test_each_connection_has_its_own_numbers(front: ServerRig) -> None:
+def test_each_connection_has_its_own_numbers(front: ServerRig, writer: Writer) -> None:
     for user in (1, 2):
         front.login(user)
-    send(front, 100, (1, 1, 0), (1, 1, 2), (2, 2, 2))
-    send(front, 100, (1, 1, 1), (2, 2, 1))
+    writer.send(100, (1, 1, 0), (1, 1, 2), (2, 2, 2))
+    writer.send(100, (1, 1, 1), (2, 2, 1))
     assert front.read(1) == chunks(b"Recvd msg #1: a\n", b"Recvd msg #2: c\n", b"Recvd msg #3: b\n")
     assert front.read(2) == chunks(b"Recvd msg #1: c\n", b"Recvd msg #2: b\n")
     assert (front.figure("deliveries"), front.figure("undeliverable")) == (5, 0)
 
 
-def test_ticks_and_messages_share_the_numbers(front: ServerRig) -> None:
+def test_ticks_and_messages_share_the_numbers(front: ServerRig, writer: Writer) -> None:
     front.login(1)
     front.send(b"tick 1")
-    send(front, 100, (1, 1, 0))
+    writer.send(100, (1, 1, 0))
     assert front.read(1) == chunks(b"Recvd msg #1: tick 1\n", b"Recvd msg #2: a\n")
 
 
-def test_http_1_0_gets_messages_without_framing(front: ServerRig) -> None:
+def test_http_1_0_gets_messages_without_framing(front: ServerRig, writer: Writer) -> None:
     front.login_unchunked(1)
-    send(front, 100, (1, 1, 0), (1, 1, 1))
+    writer.send(100, (1, 1, 0), (1, 1, 1))
     assert front.read(1) == b"Recvd msg #1: a\nRecvd msg #2: b\n"
 
 
-def test_a_text_cannot_pass_for_two_messages_where_there_is_no_framing(front: ServerRig) -> None:
+def test_a_text_cannot_pass_for_two_messages_where_there_is_no_framing(front: ServerRig, writer: Writer) -> None:
     front.login_unchunked(1)
-    made = Bus()
-    fds = np.array([front.descriptors[1]], np.uint32)
-    made.write(1, fds, np.ones(1, np.uint32), np.zeros(1, np.uint32), [b"a\r\nRecvd msg #9: b\n"])
-    sender = MessageSender(front.streams, made, front.ledger.row(0))
-    sender.begin(Deliver(1, 0, 1, 1))
-    sender.send_some(100)
+    writer.begin([b"a\r\nRecvd msg #9: b\n"], (1, 1, 0))
+    writer.sender.send_some(100)
     assert front.read(1) == b"Recvd msg #1: a  Recvd msg #9: b \n"
-    os.close(made.descriptor)
 
 
 @pytest.mark.parametrize(("size", "slices"), [(100, 1), (50_000, 3), (70_000, 6), (200_000, 6)])
-def test_a_slice_is_bounded_in_bytes_even_of_one_connection(size: int, slices: int, front: ServerRig) -> None:
+def test_a_slice_is_bounded_in_bytes_even_of_one_connection(
+    size: int, slices: int, front: ServerRig, writer: Writer
+) -> None:
     for user in (1, 2):
         front.login(user)
-    made = Bus()
-    users = np.repeat(np.array([1, 2], np.uint32), 3)
-    fds = np.array([front.descriptors[user] for user in users.tolist()], np.uint32)
-    made.write(1, fds, users, np.zeros(6, np.uint32), [b"x" * size])
-    sender = MessageSender(front.streams, made, front.ledger.row(0))
-    sender.begin(Deliver(1, 0, 6, 1))
+    writer.begin([b"x" * size], *[(user, user, 0) for user in (1, 2)] * 3)
     got = {1: b"", 2: b""}
     taken = 0
-    while sender.under_way:
-        sender.send_some(100)
+    while writer.sender.under_way:
+        writer.sender.send_some(100)
         taken += 1
         for user in got:
             got[user] += front.read_to_the_end(user)
     assert taken == slices
     for user in got:
         assert got[user] == chunks(*(b"Recvd msg #%d: %b\n" % (n, b"x" * size) for n in (1, 2, 3)))
-    os.close(made.descriptor)
 
 
-def test_what_a_stream_is_given_up_over_is_not_delivered(front: ServerRig) -> None:
+def test_what_a_stream_is_given_up_over_is_not_delivered(front: ServerRig, writer: Writer) -> None:
     front.login(1, buffer=2048)
     front.login(2)
-    made = Bus()
-    fds = np.array([front.descriptors[1], front.descriptors[2]], np.uint32)
-    made.write(1, fds, np.array([1, 2], np.uint32), np.zeros(2, np.uint32), [b"x" * 50_000])
-    sender = MessageSender(front.streams, made, front.ledger.row(0))
-    sender.begin(Deliver(1, 0, 2, 1))
-    sender.send_some(100)
+    writer.begin([b"x" * 50_000], (1, 1, 0), (2, 2, 0))
+    writer.sender.send_some(100)
     assert (front.figure("slow"), front.figure("deliveries"), front.figure("undeliverable")) == (1, 1, 1)
-    os.close(made.descriptor)
 
 
-def test_a_descriptor_that_is_another_users_by_now_gets_nothing(front: ServerRig) -> None:
+def test_a_descriptor_that_is_another_users_by_now_gets_nothing(front: ServerRig, writer: Writer) -> None:
     front.login(1)
     fd = front.descriptors[1]
     front.clients[1].close()
     front.turn()
     front.login(2)
     assert front.descriptors[2] == fd
-    send(front, 100, (1, 1, 0), (2, 2, 1))
+    writer.send(100, (1, 1, 0), (2, 2, 1))
     assert front.read(2) == chunks(b"Recvd msg #1: b\n")
     assert (front.figure("deliveries"), front.figure("undeliverable")) == (1, 1)
 
 
-def test_a_user_who_left_is_counted_undeliverable(front: ServerRig) -> None:
+def test_a_user_who_left_is_counted_undeliverable(front: ServerRig, writer: Writer) -> None:
     front.login(1)
     front.clients[1].close()
     front.turn()
-    send(front, 100, (1, 1, 0))
+    writer.send(100, (1, 1, 0))
     assert (front.figure("deliveries"), front.figure("undeliverable")) == (0, 1)
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 7, 100])
-def test_slices_do_not_part_what_goes_to_one_connection(most: int, front: ServerRig) -> None:
+def test_slices_do_not_part_what_goes_to_one_connection(most: int, front: ServerRig, writer: Writer) -> None:
     deliveries = [(user, user, text) for user in range(1, 6) for text in range(3)]
     for user in range(1, 6):
         front.login(user)
-    slices = send(front, most, *deliveries)
+    slices = writer.send(most, *deliveries)
     assert slices == {1: 5, 2: 5, 3: 5, 7: 2, 100: 1}[most]
     for user in range(1, 6):
         assert front.read(user) == chunks(*(b"Recvd msg #%d: %c\n" % (n + 1, b"abc"[n]) for n in range(3)))
 
 
-def test_one_that_does_not_read_is_cut_off_and_the_others_get_theirs(front: ServerRig) -> None:
+def test_one_that_does_not_read_is_cut_off_and_the_others_get_theirs(front: ServerRig, writer: Writer) -> None:
     front.login(1, buffer=2048)
     front.login(2)
-    made = Bus()
-    fds = np.array([front.descriptors[1], front.descriptors[2]], np.uint32)
-    sender = MessageSender(front.streams, made, front.ledger.row(0))
     got = b""
-    for turn in range(1, 60):
-        made.write(turn, fds, np.array([1, 2], np.uint32), np.zeros(2, np.uint32), [b"x" * 1000])
-        sender.begin(Deliver(turn, 0, 2, 1))
-        sender.send_some(100)
+    for _ in range(59):
+        writer.begin([b"x" * 1000], (1, 1, 0), (2, 2, 0))
+        writer.sender.send_some(100)
         got += front.read(2) or b""
     assert got.count(b"Recvd msg #") == 59
     assert front.figure("slow") == 1
     assert front.figure("deliveries") + front.figure("undeliverable") == 118
     assert front.figure("undeliverable") > 0
-    os.close(made.descriptor)
 
 
 # -- ground truth ----------------------------------------------------------------------------------------------------
