@@ -113,6 +113,8 @@ class Memory:
     kernel_stack: int
     page_tables: int
     percpu: int
+    swapped: int
+    """Swapped out now."""
 
     @property
     def kernel(self) -> int:
@@ -128,7 +130,13 @@ def read_memory(proc: Path = PROC) -> Memory:
         return int(fields.get(name, "0 kB").split()[0]) * 1024
 
     return Memory(
-        size("MemTotal"), size("MemAvailable"), size("Slab"), size("KernelStack"), size("PageTables"), size("Percpu")
+        total=size("MemTotal"),
+        available=size("MemAvailable"),
+        slab=size("Slab"),
+        kernel_stack=size("KernelStack"),
+        page_tables=size("PageTables"),
+        percpu=size("Percpu"),
+        swapped=size("SwapTotal") - size("SwapFree"),
     )
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.samples import Sample
+from flyweight.cputime import read_cpu_time
 from flyweight.ledger import Ledger
 from flyweight.limits import read_memory
-from flyweight.machine import read_machine
 from flyweight.memory import ProcessMeter, cpu_seconds
 from flyweight.sockets import read_slabs, read_sockets
 from loadgen import latency
@@ -34,7 +34,7 @@ class Sampler:
         self._client = ProcessMeter()
         self._server = ProcessMeter()
         self._began = time.monotonic()
-        self._before = read_machine()
+        self._before = read_cpu_time()
         self._latency = ledger.total("latency")
 
     def read(self, stage: str, server: dict[str, Any] | None, everything: bool = False) -> Sample:
@@ -43,20 +43,7 @@ class Sampler:
         if self._server_pids is not None:
             self._server.read(self._server_pids(), everything)
         counts = count_states(self._states)
-        memory, sockets, machine = read_memory(), read_sockets(), read_machine()
-        of_server = (
-            {}
-            if server is None
-            else {
-                "server_open": server["connections"],
-                "server_logins": server["logins"],
-                "server_rejected": sum(server["rejected"].values()),
-                "server_slow": server["slow"],
-                "server_messages": server["messages"],
-                "server_routed": server["routed"],
-                "router_cpu": cpu_seconds(server["pids"]["parent"]),
-            }
-        )
+        memory, sockets, machine = read_memory(), read_sockets(), read_cpu_time()
         return Sample(
             time=round(time.monotonic() - self._began, 3),
             stage=stage,
@@ -83,12 +70,12 @@ class Sampler:
             tcp_time_wait=sockets.tcp_time_wait,
             tcp_queued=sockets.queued,
             **(read_slabs() or {}),
-            **of_server,
+            **_of_server(server),
             messages=int(self._ledger.total("messages")),
             **self._latency_since(),
-            machine_cpu=round(machine.cpu - self._before.cpu, 2),
-            kernel_cpu=round(machine.kernel_cpu - self._before.kernel_cpu, 2),
-            swapped=machine.swapped,
+            machine_cpu=round(machine.busy - self._before.busy, 2),
+            kernel_cpu=round(machine.kernel - self._before.kernel, 2),
+            swapped=memory.swapped,
         )
 
     def _latency_since(self) -> dict[str, Any]:
@@ -97,3 +84,18 @@ class Sampler:
         found = latency.percentiles(self._latency - before, [0.5, 0.99, 1.0])
         names = ("latency_p50", "latency_p99", "latency_max")
         return {name: value / 1000 for name, value in zip(names, found or [], strict=False)}
+
+
+def _of_server(server: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what a sample takes from the bundled server's figures (GET /stats)."""
+    if server is None:
+        return {}
+    return {
+        "server_open": server["connections"],
+        "server_logins": server["logins"],
+        "server_rejected": sum(server["rejected"].values()),
+        "server_slow": server["slow"],
+        "server_messages": server["messages"],
+        "server_routed": server["routed"],
+        "router_cpu": cpu_seconds(server["pids"]["parent"]),
+    }

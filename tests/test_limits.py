@@ -27,6 +27,8 @@ MEMINFO = """\
 MemTotal:       24603484 kB
 MemFree:        20000000 kB
 MemAvailable:   22000000 kB
+SwapTotal:         1000 kB
+SwapFree:           400 kB
 Slab:            1000000 kB
 KernelStack:        3000 kB
 PageTables:         4000 kB
@@ -157,7 +159,7 @@ def test_a_limit_beyond_all_use_is_not_used_up(hard: int, monkeypatch: pytest.Mo
 def test_memory(proc: Proc) -> None:
     read = read_memory(proc("meminfo", MEMINFO))
     kib = 1024
-    assert read == Memory(24603484 * kib, 22000000 * kib, 1000000 * kib, 3000 * kib, 4000 * kib, 5000 * kib)
+    assert read == Memory(24603484 * kib, 22000000 * kib, 1000000 * kib, 3000 * kib, 4000 * kib, 5000 * kib, 600 * kib)
     assert read.kernel == (1000000 + 3000 + 4000 + 5000) * kib
 
 

@@ -234,7 +234,7 @@ CHECKS = (
     ),
     Check(
         "swap in use",
-        lambda machine, demand: machine.swap_used,
+        lambda machine, demand: machine.memory.swapped,
         _always(0),
         "a worker whose pages were swapped out answers late, which looks like a slow server",
         "proc_meminfo(5) SwapTotal, SwapFree",

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from flyweight.cputime import read_cpu_time
 from flyweight.limits import PROC, Memory, cores, read_memory, reserved_ports
 from flyweight.room import DEFAULT_RESERVE, MemoryGauge, Reserve, Room
 
@@ -79,12 +80,6 @@ class Machine:
         return min(self.rooms, key=lambda room: room.free)
 
     @cached_property
-    def swap_used(self) -> int:
-        fields = dict(line.split(":", 1) for line in (self.proc / "meminfo").read_text().splitlines())
-        total, free = (int(fields.get(name, "0").split()[0]) for name in ("SwapTotal", "SwapFree"))
-        return (total - free) * 1024
-
-    @cached_property
     def cores(self) -> int:
         return cores()
 
@@ -125,13 +120,12 @@ class Machine:
 
     @cached_property
     def steal_percent(self) -> int | None:
-        """The share of CPU time since boot that a hypervisor gave to others (proc_stat(5)), in whole percent."""
+        """The share of CPU time since boot that a hypervisor gave to others, in whole percent."""
         try:
-            words = (self.proc / "stat").read_text().splitlines()[0].split()
+            time = read_cpu_time(self.proc)
         except OSError:
             return None
-        times = [int(word) for word in words[1:9]]
-        return round(100 * times[7] / max(1, sum(times))) if len(times) == 8 else None
+        return round(100 * time.stolen / time.total)
 
     def slab_bytes(self, cache: str) -> float | None:
         """Return what an object of a slab cache takes, its share of the slab's waste included; None if it can't tell.
