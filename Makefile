@@ -8,7 +8,9 @@ RUN = $(VENV)/ready
 DEV = $(VENV)/ready-dev
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test bench lock wheel clean
+.PHONY: setup run test bench lock wheel clean
+
+setup: $(RUN)
 
 run: $(RUN)
 	$(BIN)/floodtest run --ips 17 --fit

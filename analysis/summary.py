@@ -8,6 +8,9 @@ import numpy as np
 from analysis.fits import fit_memory
 from analysis.samples import Sample, filling
 
+LEAST_IDLE_SECONDS = 2.0
+"""Of a hold that tells of idle CPU: what the ramp left to do takes its first moments."""
+
 Outcome = Literal["ok", "shortfall", "refused", "interrupted"]
 
 
@@ -190,9 +193,15 @@ def memory_of(samples: list[Sample], kernel_source: str, predicted: int | None =
         server_marginal_bytes_per_connection=_marginal(samples, "server_private"),
         client_marginal_bytes_per_connection=_marginal(samples, "client_private"),
         available_bytes_per_connection=per_connection(first.mem_available - last.mem_available, last.open),
-        measured_bytes=(last.server_private or 0) + last.client_private + last.kernel - first.kernel,
+        measured_bytes=_measured(first, last),
         predicted_bytes=predicted,
     )
+
+
+def _measured(first: Sample, last: Sample) -> int | None:
+    """The bytes of a run's own; None where the kernel had less memory than before, so that its part is not known."""
+    kernel = last.kernel - first.kernel
+    return None if kernel <= 0 else (last.server_private or 0) + last.client_private + kernel
 
 
 def _marginal(samples: list[Sample], field: str) -> float | None:
@@ -204,9 +213,9 @@ def _marginal(samples: list[Sample], field: str) -> float | None:
 
 
 def idle_share(samples: list[Sample], field: str) -> float | None:
-    """Return the share of a core used between the first and the last sample of a hold without ticks."""
+    """Return the share of a core used between the first and the last sample of a hold without ticks, if long enough."""
     held = [sample for sample in samples if sample.stage == "hold" and getattr(sample, field) is not None]
-    if len(held) < 2 or held[-1].time <= held[0].time or held[-1].chunks != held[0].chunks:
+    if len(held) < 2 or held[-1].time - held[0].time < LEAST_IDLE_SECONDS or held[-1].chunks != held[0].chunks:
         return None
     used: float = getattr(held[-1], field) - getattr(held[0], field)
     return round(used / (held[-1].time - held[0].time), 4)

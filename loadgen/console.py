@@ -90,6 +90,10 @@ def _figures(sample: Sample) -> str:
     return ", ".join(parts)
 
 
+def _closing(sample: Sample) -> str:
+    return f"{sample.tcp_inuse:,} TCP sockets are left, listeners of whatever else is in this network included"
+
+
 class PlainConsole:
     """One line a sample."""
 
@@ -101,7 +105,7 @@ class PlainConsole:
 
     def sample(self, sample: Sample, planned: int) -> None:
         if sample.stage == "close":
-            self.say(f"{sample.time:6.1f} s close {sample.tcp_inuse:,} TCP sockets are left on this machine")
+            self.say(f"{sample.time:6.1f} s close {_closing(sample)}")
             return
         self._rate.update(sample)
         left = self._rate.left(sample, planned)
@@ -130,8 +134,7 @@ class LiveConsole:
 
     def sample(self, sample: Sample, planned: int) -> None:
         if sample.stage == "close":
-            closing = f"closing: {sample.tcp_inuse:,} TCP sockets are left on this machine"
-            self._live.update(Text(closing), refresh=True)
+            self._live.update(Text(f"closing: {_closing(sample)}"), refresh=True)
             return
         self._rate.update(sample)
         table = Table.grid(padding=(0, 1))
@@ -178,7 +181,7 @@ def _memory_line(name: str, each: float | None, connections: int, fixed: int | N
     if each is None:
         return f"  {name:20} not measured"
     if each <= 0:
-        return f"  {name:20} not measurable: others on this machine gave back more meanwhile"
+        return f"  {name:20} not measurable: the kernel of this machine has less memory than before"
     of_it = "" if fixed is None else f", {size(fixed)} of it before the first"
     return f"  {name:20} {each:>8,.0f} B each {size(each * connections):>10} for {connections:,}{of_it}"
 

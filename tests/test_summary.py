@@ -96,6 +96,12 @@ def test_a_server_that_is_not_measured_has_no_slope() -> None:
     assert memory_of([start(server_private=None), *ramp], "").server_marginal_bytes_per_connection is None
 
 
+def test_a_kernel_that_has_less_than_before_leaves_no_total() -> None:
+    shrunk = sample(slab=start().slab - (1 << 20))
+    assert memory_of([start(), sample()], "").measured_bytes is not None
+    assert memory_of([start(), shrunk], "").measured_bytes is None
+
+
 def test_a_ramp_that_stands_still_has_no_slope() -> None:
     waiting = [sample(time=float(second), stage="ramp", open=EACH - 1) for second in range(1, 11)]
     memory = memory_of([start(), *waiting, sample(open=EACH - 1)], "")
@@ -116,7 +122,7 @@ def test_the_idle_share_is_the_time_used_in_the_hold() -> None:
 
 
 def test_a_hold_in_which_messages_came_is_not_idle() -> None:
-    assert idle_share([sample(time=1.0), sample(time=2.0, chunks=EACH + 1)], "server_cpu") is None
+    assert idle_share([sample(time=1.0), sample(time=9.0, chunks=EACH + 1)], "server_cpu") is None
 
 
 @pytest.mark.parametrize(
@@ -125,9 +131,10 @@ def test_a_hold_in_which_messages_came_is_not_idle() -> None:
         [],
         [sample()],
         [sample(time=1.0), sample(time=1.0)],
-        [sample(time=1.0, server_cpu=None), sample(time=2.0, server_cpu=None)],
-        [sample(time=1.0, stage="ramp"), sample(time=2.0)],
+        [sample(time=1.0), sample(time=2.9)],
+        [sample(time=1.0, server_cpu=None), sample(time=9.0, server_cpu=None)],
+        [sample(time=1.0, stage="ramp"), sample(time=9.0)],
     ],
 )
-def test_an_idle_share_needs_two_samples_of_the_hold(samples: list[Sample]) -> None:
+def test_an_idle_share_needs_two_samples_of_the_hold_some_time_apart(samples: list[Sample]) -> None:
     assert idle_share(samples, "server_cpu") is None
