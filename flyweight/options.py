@@ -14,6 +14,7 @@ from flyweight.errors import UsageError
 from flyweight.room import parse_reserve
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
+_GROUPED = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?")
 MAX_RATE = 10_000_000
 """A second: beyond what any machine does, and within what counting it costs."""
 
@@ -59,15 +60,22 @@ def _positive_duration(text: str) -> float:
 
 
 def _count(text: str) -> int:
-    number = int(text.replace(",", "").replace("_", ""))
+    number = int(ungrouped(text))
     if number < 1:
         raise ValueError(text)
     return number
 
 
+def ungrouped(number: str) -> str:
+    """Return a number without commas between its thousands; ValueError for any other comma, such as that of 1,5."""
+    if "," in number and not _GROUPED.fullmatch(number):
+        raise ValueError(number)
+    return number.replace(",", "")
+
+
 def parse_rate(text: str) -> float:
     """Read 5000, 5,000 or 5000/s, from 0 to MAX_RATE."""
-    number = float(text.removesuffix("/s").replace(",", "").replace("_", ""))
+    number = float(ungrouped(text.removesuffix("/s")))
     if not 0 <= number <= MAX_RATE:
         raise ValueError(text)
     return number
