@@ -11,12 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import psutil
 
 from loadgen.accounts import State
 
@@ -170,6 +171,20 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunk
 
 def chunk(text: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(text), text)
+
+
+def descendants(process: "subprocess.Popen[str]", *words: str) -> list[psutil.Process]:
+    """Return the processes below one with all these words in their command lines (`a` stands for `a.b` as well).
+
+    One that has ended meanwhile has no command line any more.
+    """
+    found = []
+    for one in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            line = [f"{word}." for word in one.cmdline()]
+            if all(any(given.startswith(f"{word}.") for given in line) for word in words):
+                found.append(one)
+    return found
 
 
 def processes_of(pids: list[int]) -> list[int]:

@@ -27,7 +27,7 @@ from tests.confinement import (
     forbid_user_namespaces,
 )
 from tests.namespace_rig import in_a_namespace
-from tests.support import OUR_NETWORK, command, flood, open_now, processes_of, run, started, wait_until
+from tests.support import OUR_NETWORK, command, descendants, flood, open_now, processes_of, run, started, wait_until
 
 ISOLATED = ("--network", "isolated")
 
@@ -112,7 +112,7 @@ def test_a_run_in_a_network_of_its_own(tmp_path: Path) -> None:
         started(tmp_path, *ISOLATED, "--connections", "500", "--hold", "1.5", "--tick", "0.5") as process,
     ):
         wait_until(lambda: open_now(tmp_path) == 500, "500 connections", 60)
-        tree = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+        tree = [process.pid, *(child.pid for child in descendants(process))]
         assert len({namespace(pid) for pid in tree}) == 1
         assert namespace(process.pid) not in (namespace(), None)
         of_host = [c for c in psutil.net_connections("tcp4") if c.laddr and c.laddr.ip.startswith(f"{OUR_NETWORK}.")]
@@ -281,9 +281,8 @@ def test_client_and_server_joined_by_a_veth_pair(base: str, tmp_path: Path) -> N
     sending = ["--hold", "1", "--tick", "0.4", "--messages", "100", "--message-seconds", "0.5"]
     with the_same_host(), started(tmp_path, *arguments, *sending) as process:
         wait_until(lambda: open_now(tmp_path) == 300, "300 connections", 60)
-        family = psutil.Process(process.pid).children(recursive=True)
-        servers = {namespace(child.pid) for child in family if "server_under_test" in " ".join(child.cmdline())}
-        clients = {namespace(child.pid) for child in family if "loadgen.client" in " ".join(child.cmdline())}
+        servers = {namespace(child.pid) for child in descendants(process, "server_under_test")}
+        clients = {namespace(child.pid) for child in descendants(process, "loadgen.client")}
         assert len(servers) == len(clients) == 1
         assert clients == {namespace(process.pid)} != servers
         assert namespace() not in servers | clients
@@ -351,7 +350,7 @@ def test_killed_it_leaves_nothing_on_the_host(stage: str, link: str, tmp_path: P
     with the_same_host():
         with started(tmp_path, *ISOLATED, *LINKS[link], *arguments, *messages) as process:
             wait_until(lambda: STAGES[stage](process, tmp_path), stage, 60)
-            tree = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+            tree = [process.pid, *(child.pid for child in descendants(process))]
             networks = {namespace(pid) for pid in tree} - {namespace()}
             process.send_signal(signal.SIGKILL)
             process.wait(10)

@@ -17,13 +17,16 @@ from analysis import Record, load
 from datagen.files import write_pairs
 from datagen.graph import friend_graph
 from server_under_test.subscriptions import Store
-from tests.support import Comet, comet, processes_of, run, started, wait_until
+from tests.support import Comet, comet, descendants, processes_of, run, started, wait_until
 from tests.test_comet import Client, asking, control, stats_when, streams
-from tests.test_run_failures import descendants
+from tests.test_run_failures import workers_of
 
 USERS = 2500
 """Enough for two fronts."""
 SENDING = ("--connections", str(USERS), "--messages", "1000/s", "--hold", "0")
+
+
+LOADER = "server_under_test", "load"
 
 
 @pytest.fixture(scope="module")
@@ -57,19 +60,15 @@ def left_in(out: Path) -> list[Path]:
     return list(record_in(out).folder.glob("subscriptions*"))
 
 
-def tree_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
-
-
 def child(process: "subprocess.Popen[str]", *words: str) -> psutil.Process:
     """Return the process that a run started itself with these words in its command line."""
-    (found,) = [one for one in psutil.Process(process.pid).children() if set(words) <= set(one.cmdline())]
+    (found,) = [one for one in descendants(process, *words) if one.ppid() == process.pid]
     return found
 
 
 def conclusion_of(process: "subprocess.Popen[str]", out: Path) -> dict[str, Any]:
     """Wait for the end of a run, and check what holds for its messages however it ended."""
-    tree = [one.pid for one in tree_of(process)]
+    tree = [one.pid for one in descendants(process)]
     output, errors = process.communicate(timeout=30)
     assert "Traceback" not in errors
     wait_until(lambda: not processes_of(tree), "no process of the run is left", 5)
@@ -105,8 +104,8 @@ def test_ctrl_c_keeps_the_record_and_loses_nothing(friends: Path, tmp_path: Path
 
 def test_ctrl_c_while_friends_are_loaded(friends: Path, tmp_path: Path) -> None:
     with started(tmp_path, *SENDING, "--friends", str(friends)) as process:
-        wait_until(lambda: [one for one in tree_of(process) if "load" in one.cmdline()], "friends are loaded")
-        tree = [one.pid for one in tree_of(process)]
+        wait_until(lambda: descendants(process, *LOADER), "friends are loaded")
+        tree = [one.pid for one in descendants(process)]
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
@@ -120,7 +119,7 @@ def test_when_the_run_is_killed_nothing_is_left_of_it(friends: Path, tmp_path: P
     with sending(tmp_path, friends, "--interval", "0.2") as process:
         wait_until(lambda: record_in(tmp_path).latency().any(), "latencies in the record")
         assert [path.name for path in left_in(tmp_path)] == ["subscriptions"]
-        tree = [one.pid for one in tree_of(process)]
+        tree = [one.pid for one in descendants(process)]
         assert child(process, "msggen").pid in tree
         assert len(tree) >= 6
         process.kill()
@@ -137,7 +136,7 @@ def test_when_the_run_is_killed_nothing_is_left_of_it(friends: Path, tmp_path: P
 
 def test_a_second_ctrl_c_leaves_nothing_either(friends: Path, tmp_path: Path) -> None:
     with sending(tmp_path, friends) as process:
-        tree = [one.pid for one in tree_of(process)]
+        tree = [one.pid for one in descendants(process)]
         crew = child(process, "flyweight.nursery", "loadgen.client")
         crew.suspend()  # so that closing in order does not end before the second one
         try:
@@ -152,11 +151,8 @@ def test_a_second_ctrl_c_leaves_nothing_either(friends: Path, tmp_path: Path) ->
     assert not left_in(tmp_path)
 
 
-LOADER = "server_under_test", "load"
-
-
 def loader_runs(process: "subprocess.Popen[str]", out: Path) -> bool:
-    return any(set(LOADER) <= set(one.cmdline()) for one in tree_of(process))
+    return bool(descendants(process, *LOADER))
 
 
 def store_is_made(process: "subprocess.Popen[str]", out: Path) -> bool:
@@ -180,7 +176,7 @@ def test_when_the_run_is_killed_while_friends_are_loaded_nothing_is_left_of_it(
 ) -> None:
     with started(tmp_path, *SENDING, "--friends", str(friends)) as process:
         wait_until(lambda: happened(process, tmp_path), "the instant for the kill")
-        tree = [one.pid for one in tree_of(process)]
+        tree = [one.pid for one in descendants(process)]
         process.kill()
         process.wait(10)
         wait_until(lambda: not processes_of(tree), "no process of the run is left", 5)
@@ -192,7 +188,7 @@ def test_a_store_that_was_named_outlives_a_run_that_is_killed(friends: Path, tmp
     assert run("comet", "load", str(friends), "--db", str(store)).returncode == 0
     with started(out, *SENDING, "--db", str(store)) as process:
         wait_until(lambda: "published" in log_of(out), "messages are published", 40)
-        tree = [one.pid for one in tree_of(process)]
+        tree = [one.pid for one in descendants(process)]
         process.kill()
         process.wait(10)
         wait_until(lambda: not processes_of(tree), "no process of the run is left", 5)
@@ -202,7 +198,7 @@ def test_a_store_that_was_named_outlives_a_run_that_is_killed(friends: Path, tmp
 
 def test_a_front_that_is_killed_takes_only_its_own_with_it(friends: Path, tmp_path: Path) -> None:
     with sending(tmp_path, friends, "--message-seconds", "4", "--interval", "0.2") as process:
-        descendants(process, "server_under_test.front")[0].kill()
+        workers_of(process, "server_under_test.front")[0].kill()
         wait_until(lambda: record_in(tmp_path).samples[-1].open < USERS, "its connections are gone")
         before = record_in(tmp_path).samples[-1].messages
         summary = conclusion_of(process, tmp_path)

@@ -14,7 +14,19 @@ import pytest
 from analysis import load
 from loadgen.accounts import State
 from tests.confinement import forbid_unshare
-from tests.support import OUR_NETWORK, OURS, comet, command, flood, open_now, processes_of, run, started, wait_until
+from tests.support import (
+    OUR_NETWORK,
+    OURS,
+    comet,
+    command,
+    descendants,
+    flood,
+    open_now,
+    processes_of,
+    run,
+    started,
+    wait_until,
+)
 
 ENDS = pytest.mark.parametrize(
     ("client", "model"), [("columns", "columns"), ("columns", "tasks"), ("httpx", "columns")]
@@ -190,13 +202,13 @@ def test_where_threads_cannot_have_files_each_worker_is_a_process(tmp_path: Path
         preexec_fn=limit,
     ) as process:
         wait_until(lambda: open_now(tmp_path) == 3000, "3000 connections")
-        names = [" ".join(child.cmdline()) for child in psutil.Process(process.pid).children(recursive=True)]
+        models = "loadgen.client", "server_under_test.front"
+        counts = [len(descendants(process, model)) for model in models]
         output, errors = process.communicate(timeout=60)
     summary = json.loads(output)
     assert process.returncode == 0, errors
     assert (summary["workers"]["client"], summary["workers"]["server"]) == (4, 4)
-    for module in ("loadgen.client", "server_under_test.front"):
-        assert len([name for name in names if module in name]) == 5  # and the process they are forked from
+    assert counts == [5, 5]  # and the process they are forked from
     assert [(tick["sent"], tick["received"]) for tick in summary["ticks"]] == [(3000, 3000)] * len(summary["ticks"])
 
 
@@ -216,7 +228,7 @@ def test_ctrl_c_in_the_ramp_keeps_the_record_and_exits_130(client: str, model: s
     models = ["--client", client, "--server-model", model]
     with started(tmp_path, "--connections", "5000", "--rate", "500", *models) as process:
         wait_until(lambda: open_now(tmp_path), "a connection")
-        tree = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+        tree = [child.pid for child in descendants(process)]
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=30)
     summary = json.loads(output)
@@ -240,7 +252,7 @@ def test_ctrl_c_while_the_server_is_starting(tmp_path: Path) -> None:
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     with started(tmp_path, "--connections", "100", "--hold", "60") as process:
         wait_until(lambda: open_now(tmp_path) == 100, "100 connections")
-        tree = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+        tree = [child.pid for child in descendants(process)]
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130

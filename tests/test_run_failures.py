@@ -20,6 +20,7 @@ from tests.support import (
     Handler,
     chunk,
     comet,
+    descendants,
     flood,
     open_now,
     processes_of,
@@ -192,10 +193,9 @@ def test_an_output_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert "Choose another --out" in errors
 
 
-def descendants(process: "subprocess.Popen[str]", word: str) -> list[psutil.Process]:
-    """The processes of a run whose command line has a word, those that only fork left out."""
-    found = [c for c in psutil.Process(process.pid).children(recursive=True) if word in " ".join(c.cmdline())]
-    return [child for child in found if not child.children()]
+def workers_of(process: "subprocess.Popen[str]", model: str) -> list[psutil.Process]:
+    """Return the workers of a run, those that only fork left out."""
+    return [one for one in descendants(process, model) if not one.children()]
 
 
 def until_open(tmp_path: Path, connections: int) -> None:
@@ -205,7 +205,7 @@ def until_open(tmp_path: Path, connections: int) -> None:
 def test_a_client_worker_that_is_killed(tmp_path: Path) -> None:
     with started(tmp_path, "--connections", "4000", "--hold", "3") as process:
         until_open(tmp_path, 4000)
-        victim = descendants(process, "loadgen.client")[0]
+        victim = workers_of(process, "loadgen.client")[0]
         victim.send_signal(signal.SIGKILL)
         output, _ = process.communicate(timeout=30)
         summary = json.loads(output)
@@ -219,9 +219,8 @@ def test_a_client_worker_that_is_killed(tmp_path: Path) -> None:
 def test_the_server_dies_in_mid_run(tmp_path: Path) -> None:
     with started(tmp_path, "--connections", "3000", "--hold", "30") as process:
         until_open(tmp_path, 3000)
-        for child in psutil.Process(process.pid).children(recursive=True):
-            if "server_under_test" in " ".join(child.cmdline()):
-                child.send_signal(signal.SIGKILL)
+        for child in descendants(process, "server_under_test"):
+            child.send_signal(signal.SIGKILL)
         output, _ = process.communicate(timeout=30)
         summary = json.loads(output)
         assert process.returncode == 4
@@ -234,7 +233,7 @@ def test_the_server_dies_in_mid_run(tmp_path: Path) -> None:
 def test_the_parent_is_killed(connections: int, tmp_path: Path) -> None:
     with started(tmp_path, "--connections", "5000", "--rate", "4000", "--hold", "30") as process:
         until_open(tmp_path, connections)
-        tree = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+        tree = [child.pid for child in descendants(process)]
         assert len(tree) >= 5
         process.kill()
         process.wait(10)
@@ -247,7 +246,7 @@ def test_the_parent_is_killed(connections: int, tmp_path: Path) -> None:
 def test_files_run_out_in_a_worker(tmp_path: Path) -> None:
     with started(tmp_path, "--connections", "4000", "--rate", "2000", "--hold", "0.5") as process:
         until_open(tmp_path, 1)
-        for worker in descendants(process, "loadgen.client"):
+        for worker in workers_of(process, "loadgen.client"):
             psutil.Process(worker.pid).rlimit(psutil.RLIMIT_NOFILE, (500, 500))
         output, _ = process.communicate(timeout=60)
         summary = json.loads(output)
