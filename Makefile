@@ -15,11 +15,12 @@ setup: $(RUN)
 run: $(RUN)
 	$(BIN)/floodtest run --ips 17 --fit
 
+# Two processes of tests, each with loopback addresses of its own; by itself, pytest takes one.
 test: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 bench: $(DEV)
 	$(BIN)/python -m benchmarks.bench
