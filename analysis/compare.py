@@ -130,11 +130,23 @@ def figures(record: Record) -> dict[str, tuple[str, Found]]:
 
 
 def _opening(record: Record) -> Found:
-    """Opened a second between samples of the ramp; the last, in which it ended, is of less than an interval."""
-    _, rate = rate_of(record, "open", "ramp")
-    if len(rate) > 3:
-        return _about(float(rate[:-1].mean()), rate[:-1])
-    return None if record.summary is None else record.summary.ramp.per_second
+    """Opened a second, as the run has it, with the interval of the rates in equal parts of the ramp."""
+    rates = _opening_rates(record)
+    if record.summary is not None:
+        return _about(record.summary.ramp.per_second, rates)
+    return _about(float(rates.mean()), rates) if len(rates) else None
+
+
+def _opening_rates(record: Record) -> Floats:
+    """Rates in equal parts of the ramp, each as long as the longest between two samples: those come faster early."""
+    kept = np.array([sample.stage == "ramp" for sample in record.samples], bool)
+    time, opened = record.column("time")[kept], record.column("open")[kept]
+    longest = np.diff(time).max(initial=0)
+    if longest <= 0:
+        return np.zeros(0)
+    ends = np.linspace(time[0], time[-1], int((time[-1] - time[0]) / longest) + 1)
+    rates: Floats = np.diff(np.interp(ends, time, opened)) / np.diff(ends)
+    return rates
 
 
 def _deliveries(record: Record) -> Found:
@@ -163,11 +175,11 @@ def _delivered(record: Record) -> Floats:
 
 
 def _about(value: float, figures: Floats) -> Estimate | float:
-    """Return a figure with the width of the interval of such figures' mean; without width it is a single one."""
+    """Return a figure, which can't be below 0, with the width of the interval of such figures' mean, if it has one."""
     spread = mean_of(figures)
     if spread is None or spread.high <= spread.low:
         return value
-    return Estimate(value, value + spread.low - spread.value, value + spread.high - spread.value)
+    return Estimate(value, max(0.0, value + spread.low - spread.value), value + spread.high - spread.value)
 
 
 def _latency(record: Record, share: float) -> Found:

@@ -12,10 +12,11 @@ import pytest
 
 from analysis import Record, RecordWriter, Sample, load
 from analysis.code import count, lines_of_code, sources
-from analysis.compare import NOTE, Cell, Row, compare, differences, labels, render
+from analysis.compare import NOTE, Cell, Row, compare, differences, figures, labels, render
 from analysis.compare_page import PLOTS, overlaid, write_page
+from analysis.fits import Estimate
 from analysis.pictures import WIDE
-from analysis.summary import Models, Tick
+from analysis.summary import Models, Ramp, Tick
 from flyweight.errors import Refused, UsageError
 from loadgen.options import RunOptions
 from loadgen.plan import Plan
@@ -43,7 +44,9 @@ def samples(slope: float, noise: float = 20_000, rate: int = 1000, seed: int = 1
 
 
 def record(name: str, slope: float = 1000, host: dict[str, Any] = HOST, **options: Any) -> Record:
-    found = msgspec.to_builtins(summary(messages=messages(per_second=5000.0)))
+    found = msgspec.to_builtins(
+        summary(messages=messages(per_second=5000.0), ramp=Ramp(20.0, float(options.get("rate", 1000))))
+    )
     seed = int(options.pop("seed", 1))
     rows = samples(slope, seed=seed, **{key: options.pop(key) for key in ("noise", "rate") if key in options})
     return record_of(rows, Path(name), host=host, summary=found, options={"target": None, **options}, command="cmd")
@@ -130,6 +133,31 @@ def deliveries(record: Record) -> Cell:
     cell = row([record, record], "deliveries").cells[0]
     assert cell is not None
     return cell
+
+
+def test_the_opening_rate_is_the_run_s_own_with_the_interval_of_equal_parts() -> None:
+    early, late = np.arange(0, 1, 0.1), np.arange(1, 11, 1.0)
+    opened = np.concatenate([40_000 * early, 40_000 + 20_000 * (late - 1)])
+    rows = [
+        sample(time=at, stage="ramp", open=int(count))
+        for at, count in zip(np.concatenate([early, late]).tolist(), opened, strict=True)
+    ]
+    found = figures(record_of([start(time=0.0), *rows]))["opened"][1]
+    assert isinstance(found, Estimate)
+    assert found.value == pytest.approx(220_000 / 10)
+    assert 0 <= found.low < found.value < found.high < 2 * found.value
+    run = summary(ramp=Ramp(10.0, 21_990.0))
+    told = figures(record_of(rows, summary=msgspec.to_builtins(run)))["opened"][1]
+    assert isinstance(told, Estimate)
+    assert told.value == 21_990.0
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_ramp_without_samples_to_compare_has_the_rate_of_its_summary(count: int) -> None:
+    rows = [sample(time=1.0, stage="ramp")] * count
+    run = msgspec.to_builtins(summary(ramp=Ramp(0.5, 2000.0)))
+    assert figures(record_of([start(), *rows], summary=run))["opened"][1] == 2000.0
+    assert figures(record_of([start(), *rows]))["opened"][1] is None
 
 
 def test_deliveries_are_the_run_s_own_figure_with_the_spread_of_whole_intervals() -> None:
