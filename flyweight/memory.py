@@ -50,7 +50,7 @@ class ProcessMeter:
         """Bring the figures up to date: within the budget of seconds, or all of them."""
         alive = set(pids)
         for pid in self._private.keys() - alive:
-            del self._private[pid], self._read_at[pid]
+            self._forget(pid)
         until = time.monotonic() + self._budget
         for pid in sorted(alive, key=lambda pid: self._read_at.get(pid, 0.0)):
             if not everything and pid in self._private and time.monotonic() > until:
@@ -58,6 +58,13 @@ class ProcessMeter:
             private, seconds = private_bytes(pid), cpu_seconds(pid)
             if private is not None and seconds is not None:
                 self._private[pid], self._cpu[pid], self._read_at[pid] = private, seconds, time.monotonic()
+            else:
+                self._forget(pid)
+
+    def _forget(self, pid: int) -> None:
+        """Leave out the memory of a process that has ended; its CPU time stays."""
+        self._private.pop(pid, None)
+        self._read_at.pop(pid, None)
 
     @property
     def private(self) -> int:

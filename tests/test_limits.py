@@ -288,6 +288,14 @@ def test_a_process_that_ended_costs_no_memory_but_has_used_its_time(figures: Fig
     assert (meter.private, meter.cpu) == (400, 6.0)
 
 
+def test_one_that_is_still_listed_but_has_ended_costs_no_memory_either(figures: Figures) -> None:
+    meter = ProcessMeter()
+    figures.read(meter, [1, 2, 3])
+    del figures.private[2]
+    figures.read(meter, [1, 2, 3], everything=True)
+    assert (meter.private, meter.cpu) == (400, 6.0)
+
+
 def test_a_process_that_cannot_be_read_is_left_out(figures: Figures) -> None:
     meter = ProcessMeter()
     figures.read(meter, [1, 99])
