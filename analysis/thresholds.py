@@ -21,6 +21,7 @@ import msgspec
 
 from analysis.summary import Summary, Threshold
 from flyweight.errors import UsageError
+from flyweight.options import ungrouped
 
 _CONDITION = re.compile(r"\s*([A-Za-z][\w.]*)\s*(<=|>=|==|!=|<|>)\s*(-?[\d.,_]+)\s*([A-Za-z%]*)\s*")
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -52,10 +53,11 @@ class Condition:
     def judge(self, summary: Summary) -> Threshold:
         """Say whether a summary fulfils the condition, which is then what fell short."""
         found = list(_values(msgspec.to_builtins(summary), self.path))
-        if not found:
-            return Threshold(self.text, None, failed=True)
-        holding = [value for value in found if _OPERATORS[self.operator](value, self.value)]
-        return Threshold(self.text, (holding or found)[0], failed=bool(holding))
+        known = [value for value in found if value is not None]
+        holding = [value for value in known if _OPERATORS[self.operator](value, self.value)]
+        if holding or (known and known == found):
+            return Threshold(self.text, (holding or known)[0], failed=bool(holding))
+        return Threshold(self.text, None, failed=True)  # what was not measured may have been anything
 
 
 def parse(text: str) -> Condition:
@@ -69,7 +71,7 @@ def parse(text: str) -> Condition:
     path = _find(key, text)
     kind, own = _kind(path)
     try:
-        value = float(number.replace(",", "").replace("_", ""))
+        value = float(ungrouped(number))
     except ValueError as error:
         raise UsageError(f"--fail-if {text!r}: {number!r} is no number.") from error
     if unit and unit not in _UNITS[kind]:
@@ -137,7 +139,7 @@ def _unwrapped(kind: Any) -> Iterator[Any]:
         yield kind
 
 
-def _values(found: Any, path: tuple[str, ...]) -> Iterator[float]:
+def _values(found: Any, path: tuple[str, ...]) -> Iterator[float | None]:
     if isinstance(found, list):
         for item in found:
             yield from _values(item, path)
@@ -145,5 +147,5 @@ def _values(found: Any, path: tuple[str, ...]) -> Iterator[float]:
         yield from _values(found.get(path[0]), path[1:])
     elif isinstance(found, dict):
         yield sum(found.values())
-    elif isinstance(found, int | float):
-        yield found
+    else:
+        yield found if isinstance(found, int | float) else None

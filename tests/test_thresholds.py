@@ -55,6 +55,7 @@ def test_a_condition(text: str, path: str, operator: str, value: float) -> None:
         ("opened < 5 or failed > 1", "takes a condition such as"),
         ("opened < -", "takes a condition such as"),
         ("opened < 1.2.3", "is no number"),
+        ("latency.p99 > 1,5ms", "'1,5' is no number"),
         ("open < 5", "the summary has no open"),
         ("outcome == 0", "the summary has no outcome"),
         ("thresholds.value > 1", "the summary has no thresholds.value"),
@@ -117,6 +118,13 @@ def test_the_verdict_has_the_number_it_was_held_against(text: str, value: float,
 def test_what_was_not_measured_has_failed(text: str) -> None:
     verdict = parse(text).judge(figures.summary())
     assert (verdict.value, verdict.failed) == (None, True)
+
+
+@pytest.mark.parametrize(("slower", "value"), [("10", None), ("30", 20.0)])
+def test_one_of_several_that_was_not_measured_has_failed_as_well(slower: str, value: float | None) -> None:
+    ticks = [Tick(1, 10, 10, 0.5, 20.0), Tick(2, 10, 0, 0.0, None)]
+    verdict = parse(f"ticks.per_second < {slower}").judge(figures.summary(ticks=ticks))
+    assert (verdict.value, verdict.failed) == (value, True)
 
 
 # In a run.
