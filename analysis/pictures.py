@@ -116,6 +116,7 @@ def mark_stages(axes: "Axes", stages: list[tuple[str, float, float]], names: boo
         if names and (stop - start) / (end - begin) > per_letter * len(name):
             axes.text(
                 *((start + stop) / 2, 1.01, name),
+                parse_math=False,
                 transform=axes.get_xaxis_transform(),
                 ha="center",
                 va="bottom",

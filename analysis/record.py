@@ -194,18 +194,22 @@ def load(folder: str | Path) -> Record:
     """Read a run record; a last line that was cut off is left out. RecordError says what is wrong with a folder."""
     folder = Path(folder)
     try:
-        run = json.loads((folder / RUN_FILE).read_text())
+        run = json.loads((folder / RUN_FILE).read_text(), parse_constant=_no_number)
         lines = (folder / SAMPLES_FILE).read_text().split("\n")
+        rows = list(csv.DictReader(lines[:-1]))  # what follows the last line end was cut off
     except FileNotFoundError as error:
         raise RecordError(f"{folder} is no run record: it has no {Path(error.filename).name}.") from error
-    except (OSError, ValueError, RecursionError) as error:  # the last is JSON that is nested too deep
+    except (OSError, ValueError, csv.Error, RecursionError) as error:  # the last is JSON that is nested too deep
         raise RecordError(f"The run record {folder} can't be read: {error}.") from error
     if not isinstance(run, dict) or not isinstance(run.get("format"), int):
         raise RecordError(f"{folder} is no run record: its {RUN_FILE} names no format.")
     if run["format"] > FORMAT:
         raise RecordError(f"The run record {folder} is of a newer format than {FORMAT}: use a newer floodtest.")
-    rows = list(csv.DictReader(lines[:-1]))  # what follows the last line end was cut off
     return Record(folder, run, [_sample(row, folder) for row in rows])
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _sample(row: dict[str, str], folder: Path) -> Sample:

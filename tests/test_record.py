@@ -253,6 +253,20 @@ def test_json_that_is_nested_without_end_is_named(folder: Path) -> None:
         load(folder)
 
 
+def test_a_field_that_is_longer_than_any_is_named(folder: Path) -> None:
+    with open(folder / "samples.csv", "a") as samples:
+        samples.write("x" * 200_000 + "\n")
+    with pytest.raises(RecordError, match="can't be read"):
+        load(folder)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_of_json_is_named(value: str, folder: Path) -> None:
+    (folder / "run.json").write_text(f'{{"format": 1, "summary": {value}}}')
+    with pytest.raises(RecordError, match=f"{value} is no number"):
+        load(folder)
+
+
 @pytest.mark.parametrize("field", ["time", "server_cpu"])
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_a_sample_that_is_no_number_is_named(field: str, value: str, folder: Path) -> None:
