@@ -45,8 +45,11 @@ def _of_outcome(record: Record) -> Iterator[str]:
 
 
 def _of_memory(record: Record) -> Iterator[str]:
-    if all(sample.server_private is None for sample in record.samples) and record.samples:
+    unread, samples = sum(sample.server_private is None for sample in record.samples), len(record.samples)
+    if 0 < unread == samples:
         yield "The server's memory and CPU were not measured: it is not ours, and --server-pid did not name it."
+    elif unread:
+        yield f"The server's memory was not read in {unread:,} of {samples:,} samples."
     for end, found in memory_of(record).items():
         if found.fit is None:
             if len(found.size):
@@ -104,7 +107,8 @@ def _opened_share(record: Record, most: float) -> float:
 
 def _of_machine(record: Record) -> Iterator[str]:
     swapped = record.column("swapped")
-    grown = np.nanmax(swapped) - swapped[0] if np.isfinite(swapped).any() else 0.0
+    swapped = swapped[np.isfinite(swapped)]
+    grown = swapped.max() - swapped[0] if len(swapped) else 0.0
     if grown > 0:
         yield f"The machine swapped {size(grown)} out in the run: that is missing in these figures."
     others = _others(record)

@@ -32,7 +32,10 @@ class MemoryFinding:
     """Bytes; of the kernel, those beyond what it had before the ramp."""
     fit: MemoryFit | None
     measured: Estimate | None
-    """What the largest number of connections took each, all included; it has no interval of its own."""
+    """What the largest number of connections took each, all included; it has no interval of its own.
+
+    None for the kernel where there is no sample from before the ramp.
+    """
 
     @property
     def most(self) -> float:
@@ -44,7 +47,7 @@ class MemoryFinding:
         return self.most >= connections / 2
 
     def at(self, connections: float) -> Estimate | None:
-        """Bytes for so many connections, by the fit: its steps as often as they were seen."""
+        """Bytes for so many connections, by the fit, with every step that was seen, wherever it was."""
         if self.fit is None:
             return None
         steps = sum(step.bytes for step in self.fit.steps)
@@ -67,7 +70,7 @@ def memory_of(record: Record) -> dict[str, MemoryFinding]:
         known = np.isfinite(size)
         opened, size = opened[known], size[known]
         measured = None
-        if len(opened) and opened.max() > 0:
+        if len(opened) and opened.max() > 0 and (end != "kernel" or record.samples[kept[0]].stage == "start"):
             at = int(opened.argmax())
             value = float(size[at] / opened[at])
             measured = Estimate(value, value, value)

@@ -69,9 +69,10 @@ def memory_by_time(record: Record, width: float) -> "Figure | None":
     figure = pic.new_figure(width, 3.4)
     axes = figure.subplots()
     pic.mark_stages(axes, stages_of(record))
+    known = np.isfinite([values for values, _ in layers.values()]).all(axis=0)  # a gap where one was not read
     axes.stackplot(
         time,
-        [np.nan_to_num(values) / MIB for values, _ in layers.values()],
+        [np.where(known, values, np.nan) / MIB for values, _ in layers.values()],
         labels=list(layers),
         colors=[pic.COLOURS[end] for _, end in layers.values()],
         edgecolor="white",
@@ -241,9 +242,13 @@ def _say_connections(record: Record) -> str:
 
 
 def _say_time(record: Record) -> str:
-    known = [sample.kernel + sample.client_private + (sample.server_private or 0) for sample in record.samples]
-    most = size(max(known) - record.samples[0].kernel)
     is_measured = any(sample.server_private is not None for sample in record.samples)
+    known = [
+        sample.kernel + sample.client_private + (sample.server_private or 0)
+        for sample in record.samples
+        if sample.server_private is not None or not is_measured
+    ]
+    most = size(max(known) - record.samples[0].kernel)
     ends = "both ends" if is_measured else "the client"
     missing = "" if is_measured else " The server's memory was not measured, and is not among it."
     return f"At the most {most} were in use, by {ends} and by the kernel beyond what it had at the start.{missing}"

@@ -159,6 +159,14 @@ def test_the_kernel_is_counted_from_before_the_ramp() -> None:
     assert abs(found.fit.fixed.value) < 100_000
 
 
+def test_the_kernel_without_a_sample_from_before_has_a_slope_and_no_total() -> None:
+    samples = [sample(stage="ramp", open=at * 100, slab=(500 << 20) + at * 100 * 8192) for at in range(1, 12)]
+    found = memory_of(record_of(samples))["kernel"]
+    assert found.measured is None
+    assert found.fit is not None
+    assert found.fit.slope.value == pytest.approx(8192, rel=0.01)
+
+
 def test_a_picture_has_fewer_samples_and_the_same_fit() -> None:
     samples = [start(), *(sample(time=at, stage="ramp", open=at, server_private=at * 5000) for at in range(1, 300))]
     long = record_of([*samples, *(sample(time=at) for at in range(300, 20_000))])

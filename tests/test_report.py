@@ -17,7 +17,8 @@ import pytest
 
 from analysis import Record, RecordWriter, Sample, load
 from analysis.doubts import doubts
-from analysis.plots import PLOTS
+from analysis.pictures import WIDE
+from analysis.plots import PLOTS, memory_by_time
 from analysis.report import render, write_report
 from flyweight.errors import Refused
 from loadgen import cli_analysis
@@ -392,6 +393,26 @@ def test_what_disturbed_the_machine_is_said(changes: dict[str, Any], words: str)
     assert words in doubts_about(
         [*rows, msgspec.structs.replace(rows[-1], **{"time": 21.0, "stage": "hold", **changes})]
     )
+
+
+def test_swapping_is_said_though_the_first_sample_does_not_tell() -> None:
+    rows = [msgspec.structs.replace(row, swapped=at * MIB if at else None) for at, row in enumerate(ramp())]
+    assert "swapped 19 MiB out" in doubts_about(rows)
+
+
+def test_samples_without_the_server_are_a_gap_and_said() -> None:
+    rows = [msgspec.structs.replace(row, server_private=None if 5 <= row.time < 10 else 20 * MIB) for row in ramp()]
+    assert "The server's memory was not read in 5 of 21 samples." in doubts_about(rows)
+    figure = memory_by_time(record_of(rows), WIDE)
+    assert figure is not None
+    for layer in figure.axes[0].collections[-3:]:
+        corners = np.concatenate([path.vertices for path in layer.get_paths()])
+        assert not ((corners[:, 0] >= 5) & (corners[:, 0] < 10)).any()
+
+
+def test_a_stage_may_be_called_anything() -> None:
+    odd = [msgspec.structs.replace(row, stage="$\\frac$") for row in ramp()]
+    assert render(record_of([*ramp(), *odd]), [])
 
 
 def test_noise_is_said() -> None:
