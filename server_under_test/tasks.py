@@ -103,9 +103,9 @@ class TaskFront:
             try:
                 sock, _ = await listener.accept()
             except OSError as error:
-                if error.errno in OUT_OF_DESCRIPTORS:
+                if error.errno in OUT_OF_DESCRIPTORS:  # else it is the connection's own, which is gone
                     self._accept_errors.add(1)
-                await trio.sleep(PAUSE)
+                    await trio.sleep(PAUSE)
             else:
                 self._held += 1
                 self._tasks.start_soon(self._serve, trio.SocketStream(sock))
