@@ -160,6 +160,27 @@ def test_an_old_value_is_numbers(fake: FakeMachine, state: Path) -> None:
         revert(state, fake.proc)
 
 
+def test_a_negative_value_comes_back(fake: FakeMachine, state: Path) -> None:
+    """Linux takes one here (proc_dointvec has no bounds)."""
+    fake.set("net/ipv4/tcp_max_syn_backlog", "-1")
+    apply(wanted(fake), state, fake.proc)
+    assert fake.get("net/ipv4/tcp_max_syn_backlog") == "1024"
+    apply(wanted(fake, replace(MILLION, in_flight=9000)), state, fake.proc)
+    revert(state, fake.proc)
+    assert fake.get("net/ipv4/tcp_max_syn_backlog") == "-1"
+
+
+@pytest.mark.parametrize("change", [Change("kernel/panic", "0", "1"), Change("net/core/somaxconn", "128", "1024")])
+def test_what_could_not_be_put_back_is_not_changed(fake: FakeMachine, state: Path, change: Change) -> None:
+    fake.set("kernel/panic", "0")
+    fake.set("net/core/somaxconn", "a word")
+    before = fake.settings()
+    with pytest.raises(Refused, match="could not be put back"):
+        apply([change], state, fake.proc)
+    assert fake.settings() == before
+    assert revert(state, fake.proc) == []
+
+
 @pytest.mark.parametrize("name", ["", FILE])
 def test_what_others_can_write_is_not_trusted(fake: FakeMachine, state: Path, name: str) -> None:
     forged(state, "net/core/somaxconn")

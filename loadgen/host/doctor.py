@@ -30,7 +30,9 @@ FILE = "sysctls.json"
 FORMAT = 1
 
 _KEYS = frozenset(check.setting.key for check in CHECKS if check.setting is not None)
-_NUMBERS = re.compile(r"[0-9]+( [0-9]+)*")
+_NUMBERS = re.compile(r"-?[0-9]+( -?[0-9]+)*")
+"""Linux takes a negative number in some sysctls of the table (tcp_max_syn_backlog)."""
+
 _WRITABLE_FOR_OTHERS = 0o022
 
 
@@ -61,6 +63,10 @@ class _Kept(msgspec.Struct, frozen=True):
     def is_here(self, here: "_Here") -> bool:
         """Return whether the sysctl of that name here may be the same one; no namespace outlives a reboot."""
         return self.network is None or self.boot != here.boot or self.network == here.network
+
+    def is_of_the_table(self) -> bool:
+        """Return whether it is what is taken from a file: a sysctl of the table, and numbers to set it to."""
+        return self.key in _KEYS and _NUMBERS.fullmatch(self.old) is not None
 
 
 @dataclass(frozen=True)
@@ -276,7 +282,7 @@ def _load(folder: Path, place: int) -> list[_Kept]:
     if state.format > FORMAT:
         raise Refused(f"{path} is of a newer floodtest (format {state.format}); use that one to revert.")
     for each in state.sysctls:
-        if each.key not in _KEYS or not _NUMBERS.fullmatch(each.old):
+        if not each.is_of_the_table():
             raise Refused(
                 f"{path} is not ours: floodtest never sets {each.key!r} to {each.old!r}. Nothing was changed."
             )
@@ -285,6 +291,11 @@ def _load(folder: Path, place: int) -> list[_Kept]:
 
 def _save(folder: Path, place: int, kept: list[_Kept]) -> None:
     """Replace the file as a whole, on disk when this returns; without anything to keep there is none."""
+    for each in kept:
+        if not each.is_of_the_table():
+            raise Refused(
+                f"{Setting(each.key).name} is {each.old!r}, which could not be put back. Nothing was changed."
+            )
     new = f"{FILE}.new"
     try:
         _unlink(new, place)  # of one that was killed
