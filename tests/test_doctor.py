@@ -122,8 +122,12 @@ def in_network(fake: FakeMachine, name: str) -> None:
     link.symlink_to(place)
 
 
+def boot(fake: FakeMachine, name: str) -> None:
+    fake.write("proc/sys/kernel/random/boot_id", f"{name}\n")
+
+
 def test_sysctls_of_another_network_are_left_to_it(fake: FakeMachine, state: Path) -> None:
-    fake.write("proc/sys/kernel/random/boot_id", "one\n")
+    boot(fake, "one")
     in_network(fake, "first")
     apply(wanted(fake), state, fake.proc)
     in_network(fake, "second")
@@ -228,7 +232,41 @@ def test_a_folder_that_cannot_be_looked_into_is_refused(
         revert(state, fake.proc)
 
 
-def test_what_a_reboot_has_put_back_stays(fake: FakeMachine, state: Path) -> None:
+def test_what_was_changed_before_a_reboot_is_forgotten(fake: FakeMachine, state: Path) -> None:
+    """Even a value of ours is then somebody else's, such as that of a sysctl.conf."""
+    boot(fake, "one")
+    in_network(fake, "first")
+    apply(wanted(fake), state, fake.proc)
+    boot(fake, "two")
+    in_network(fake, "second")
+    after = fake.settings()
+    done = revert(state, fake.proc)
+    assert fake.settings() == after
+    assert fake.get("fs/epoll/max_user_watches") == "2109000"
+    assert {each.in_words().partition(": ")[2] for each in done} == {"a reboot has put it back, and it stays as it is"}
+    assert [each.rebooted for each in done] == [True] * 4
+    assert not (state / FILE).exists()
+
+
+def test_an_apply_after_a_reboot_puts_back_what_is_there_then(fake: FakeMachine, state: Path) -> None:
+    boot(fake, "one")
+    apply(wanted(fake), state, fake.proc)
+    boot(fake, "two")
+    apply(wanted(fake, replace(MILLION, in_flight=9000)), state, fake.proc)
+    revert(state, fake.proc)
+    assert fake.get("net/core/somaxconn") == "1024"
+    assert not (state / FILE).exists()
+
+
+def test_where_no_boot_is_known_values_of_ours_are_put_back(fake: FakeMachine, state: Path) -> None:
+    boot(fake, "one")
+    in_network(fake, "first")
+    apply(wanted(fake), state, fake.proc)
+    (fake.proc / "sys/kernel/random/boot_id").unlink()
+    assert all(each.put_back for each in revert(state, fake.proc))
+
+
+def test_what_is_as_it_was_stays(fake: FakeMachine, state: Path) -> None:
     before = fake.settings()
     apply(wanted(fake), state, fake.proc)
     for key, text in before.items():

@@ -2,8 +2,9 @@
 
 What is changed, and from what, is on disk before the first sysctl is written: one file, replaced as a whole. So
 wherever `apply` is killed, `revert` finds every change that may have been made. It touches only what still has a value
-of ours: what was never changed, what a reboot has put back, and what somebody has changed since stay as they are.
-A value that could not be put back (somebody else's is there; it is of another network namespace) is kept.
+of ours: what was never changed, and what somebody has changed since stay as they are. No change outlives a reboot, so
+what was changed before one is forgotten, whatever is there now. A value that could not be put back (somebody else's is
+there; it is of another network namespace) is kept.
 
 The file says what root writes, so only sysctls of the table are taken from it, and only from a folder and a file that
 nobody else can write.
@@ -57,12 +58,15 @@ class _Kept(msgspec.Struct, frozen=True):
     old: str
     ours: tuple[str, ...]
     boot: str | None = None
-    """The boot and the network namespace (its inode) that a sysctl below net/ was changed in."""
+    """The boot that it was changed in, and of a sysctl below net/ the network namespace (its inode)."""
     network: int | None = None
 
+    def is_of_an_earlier_boot(self, here: "_Here") -> bool:
+        return None not in (self.boot, here.boot) and self.boot != here.boot
+
     def is_here(self, here: "_Here") -> bool:
-        """Return whether the sysctl of that name here may be the same one; no namespace outlives a reboot."""
-        return self.network is None or self.boot != here.boot or self.network == here.network
+        """Return whether the sysctl of that name here may be the same one."""
+        return here.network is None or self.network in (None, here.network)
 
     def is_of_the_table(self) -> bool:
         """Return whether it is what is taken from a file: a sysctl of the table, and numbers to set it to."""
@@ -77,7 +81,7 @@ class _Here:
     network: int | None
 
     def kept(self, key: str, old: str, ours: tuple[str, ...]) -> _Kept:
-        return _Kept(key, old, ours, self.boot, self.network) if key.startswith("net/") else _Kept(key, old, ours)
+        return _Kept(key, old, ours, self.boot, self.network if key.startswith("net/") else None)
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -149,13 +153,17 @@ class Reverted:
     put_back: bool
     elsewhere: bool = False
     """Whether it is of another network namespace."""
+    rebooted: bool = False
+    """Whether it was changed before a reboot."""
 
     @property
     def is_done(self) -> bool:
-        """Whether it is what it was, so that the old value can be forgotten."""
-        return self.put_back or (self.found == self.old and not self.elsewhere)
+        """Whether nothing of ours is left of it, so that the old value can be forgotten."""
+        return self.put_back or self.rebooted or (self.found == self.old and not self.elsewhere)
 
     def in_words(self) -> str:
+        if self.rebooted:
+            return f"{self.name}: a reboot has put it back, and it stays as it is"
         if self.put_back:
             return f"{self.name}: {self.found} is {self.old} again"
         if self.elsewhere:
@@ -192,15 +200,17 @@ def _is_there(path: Path) -> bool:
 
 
 def _here(proc: Path) -> _Here:
-    try:
+    boot = network = None
+    with suppress(OSError):  # without the boot the inode means nothing: another boot may have the same
         boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
-        return _Here(boot, (proc / "self/ns/net").stat().st_ino)
-    except OSError:
-        return _Here(None, None)
+        network = (proc / "self/ns/net").stat().st_ino
+    return _Here(boot, network)
 
 
 def _put_back(each: _Kept, proc: Path, here: _Here) -> Reverted:
     found, name = _read(proc, each.key), Setting(each.key).name
+    if each.is_of_an_earlier_boot(here):
+        return Reverted(name, each.old, found, put_back=False, rebooted=True)
     if not each.is_here(here):
         return Reverted(name, each.old, found, put_back=False, elsewhere=True)
     ours = found != each.old and found in each.ours
@@ -217,6 +227,7 @@ def _put_back(each: _Kept, proc: Path, here: _Here) -> Reverted:
 def _merged(before: list[_Kept], wanted: Sequence[Change], proc: Path) -> list[_Kept]:
     """Return what to keep: the value before our first change, but where somebody has set another one since, that."""
     here = _here(proc)
+    before = [each for each in before if not each.is_of_an_earlier_boot(here)]
     kept = [each for each in before if not each.is_here(here)]
     known = {each.key: each for each in before if each.is_here(here)}
     for change in wanted:
