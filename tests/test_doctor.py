@@ -2,47 +2,25 @@
 
 import json
 import os
-import shlex
-import signal
-import subprocess
-import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flyweight.errors import Refused
-from loadgen.host import doctor
-from loadgen.host.checks import examine
-from loadgen.host.demand import Demand
-from loadgen.host.doctor import FILE, Change, apply, as_sysctl_conf, changes, revert
-from loadgen.plan import Plan
+from loadgen.host.doctor import FILE, Change, apply, as_sysctl_conf, revert
+from tests.doctor_rig import MILLION, short_machine, wanted
 from tests.host_rig import FakeMachine
-from tests.support import command, run
-
-MILLION = Demand(Plan(17, 62_000, "127.0.1.1", 1024, 1_054_000))
 
 
 @pytest.fixture
 def fake(tmp_path: Path) -> FakeMachine:
-    """A machine on which several sysctls fall short, one of them a number among three."""
-    made = FakeMachine(tmp_path / "machine")
-    made.set("net/core/somaxconn", "128")
-    made.set("net/ipv4/tcp_mem", "1000\t2000\t3000")
-    made.set("fs/epoll/max_user_watches", "400000")
-    made.set("net/netfilter/nf_conntrack_max", "65536")
-    made.set("net/netfilter/nf_conntrack_count", "36")
-    return made
+    return short_machine(tmp_path / "machine")
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
-
-
-def wanted(fake: FakeMachine, demand: Demand = MILLION) -> list[Change]:
-    return changes(examine(fake.machine(), demand), fake.proc)
 
 
 def test_each_sysctl_that_falls_short_is_changed_as_far_as_needed(fake: FakeMachine) -> None:
@@ -282,88 +260,6 @@ def test_what_is_gone_since_is_passed_over(fake: FakeMachine, state: Path) -> No
     assert gone.in_words() == "net.netfilter.nf_conntrack_max: there is no such sysctl any more"
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from loadgen.host import doctor
-from loadgen.host.doctor import Change
-
-step, proc, state, what = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
-changes = [Change(*words.split("|")) for words in sys.argv[5:]]
-steps = 0
-
-def kill(event, arguments):
-    global steps
-    if event in ("open", "os.rename", "os.remove", "os.mkdir"):
-        steps += 1
-        if steps == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(kill)
-doctor.apply(changes, state, proc) if what == "apply" else doctor.revert(state, proc)
-"""
-
-
-def killed_at(step: int, fake: FakeMachine, state: Path, what: str, *found: Change) -> bool:
-    """Apply or revert in a process that kills itself before its nth touch of a file; return whether it got so far."""
-    arguments = [f"{change.key}|{change.old}|{change.new}" for change in found]
-    done = subprocess.run([sys.executable, "-P", "-c", KILLED, str(step), str(fake.proc), str(state), what, *arguments])
-    assert done.returncode in (0, -signal.SIGKILL)
-    return done.returncode != 0
-
-
-def test_killed_at_any_step_of_apply_revert_mends_it(fake: FakeMachine, state: Path) -> None:
-    before = {key: text.split() for key, text in fake.settings().items()}
-    found, step = wanted(fake), 1
-    while killed_at(step, fake, state, "apply", *found):
-        revert(state, fake.proc)
-        assert {key: text.split() for key, text in fake.settings().items()} == before, f"killed at step {step}"
-        assert not (state / FILE).exists()
-        step += 1
-    assert step > 8  # the file of old values and four sysctls, each of them opened
-
-
-def test_killed_at_any_step_of_revert_another_one_mends_it(fake: FakeMachine, state: Path) -> None:
-    before = {key: text.split() for key, text in fake.settings().items()}
-    found, step, killed = wanted(fake), 1, True
-    while killed:
-        apply(found, state, fake.proc)
-        killed = killed_at(step, fake, state, "revert")
-        revert(state, fake.proc)
-        assert {key: text.split() for key, text in fake.settings().items()} == before, f"killed at step {step}"
-        step += 1
-    assert step > 8
-
-
-def test_a_sysctl_that_cannot_be_set_leaves_everything_as_it_was(
-    fake: FakeMachine, state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before, write = fake.settings(), doctor._write
-
-    def stubborn(proc: Path, key: str, text: str) -> None:
-        if key == "net/ipv4/tcp_mem":
-            raise OSError(22, "Invalid argument")
-        write(proc, key, text)
-
-    monkeypatch.setattr(doctor, "_write", stubborn)
-    with pytest.raises(Refused, match=r"net\.ipv4\.tcp_mem can't be set to 1000 2000 329375: Invalid argument"):
-        apply(wanted(fake), state, fake.proc)
-    assert fake.settings() == before
-    assert not (state / FILE).exists()
-
-
-def test_two_at_once_take_turns(fake: FakeMachine, state: Path) -> None:
-    before = {key: text.split() for key, text in fake.settings().items()}
-    found = wanted(fake)
-    threads = [threading.Thread(target=apply, args=(found, state, fake.proc)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    revert(state, fake.proc)
-    assert {key: text.split() for key, text in fake.settings().items()} == before
-
-
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', "\\x00", '{"format": 1, "sysctls": [{"key": 1}]}'])
 def test_a_state_that_is_not_ours_is_refused_and_kept(fake: FakeMachine, state: Path, text: str) -> None:
     state.mkdir()
@@ -392,75 +288,3 @@ def test_sysctl_conf_has_a_line_a_change_and_says_why(fake: FakeMachine) -> None
         "net.netfilter.nf_conntrack_max = 1054036",
     ]
     assert text.startswith("# was 400000: each end of a connection is watched by an epoll")
-
-
-# The command, on this machine, for a size that it can hold.
-
-FEW = ("--connections", "1000")
-
-
-def test_the_command_shows_every_check_with_its_reason() -> None:
-    done = run("floodtest", "doctor", *FEW)
-    assert done.returncode == 0, done.stdout
-    assert "open files, hard limit" in done.stdout
-    assert "getrlimit(2)" in done.stdout
-
-
-def test_the_command_as_json() -> None:
-    rows = json.loads(run("floodtest", "doctor", *FEW, "--network", "host", "--json").stdout)["checks"]
-    (row,) = [row for row in rows if row["name"] == "net.core.somaxconn"]
-    assert row["needed"] == 1000
-    assert (row["sysctl"], row["relation"]) == ("net.core.somaxconn", ">=")
-
-
-def test_what_stops_a_run_is_exit_code_3() -> None:
-    done = run("floodtest", "doctor", "--reserve", "1000000GiB")
-    assert done.returncode == 3
-    assert "NO" in done.stdout
-
-
-def test_the_command_says_of_which_network_it_speaks() -> None:
-    rows = run("floodtest", "doctor", *FEW, "--network", "host", "--json")
-    assert "Network: the host's (as asked for)." in rows.stderr
-    assert "net.core.somaxconn" in rows.stdout
-
-
-def test_what_a_run_would_be_refused_for_is_exit_code_3_of_doctor_too() -> None:
-    done = run("floodtest", "doctor", *FEW, "--network", "host", "--base-ip", "198.51.100.7")
-    assert done.returncode == 3
-    assert "A run would be refused:" in done.stdout
-    assert "198.51.100.7" in done.stdout
-
-
-@pytest.mark.parametrize("both", [("--apply", "--revert"), ("--sysctl", "--apply"), ("--revert", "--sysctl")])
-def test_one_thing_at_a_time(both: tuple[str, str]) -> None:
-    done = run("floodtest", "doctor", *both)
-    assert done.returncode == 2
-    assert "one of --apply, --revert and --sysctl" in done.stderr
-
-
-def test_nothing_to_revert_is_said(tmp_path: Path) -> None:
-    done = run("floodtest", "doctor", "--revert", "--state", str(tmp_path / "none"))
-    assert (done.returncode, done.stdout) == (0, "Nothing to revert.\n")
-
-
-def test_the_command_changes_this_network_and_puts_it_back(tmp_path: Path) -> None:
-    """In a network of its own, so that nothing of the machine changes; without root it must refuse and say why."""
-    if os.geteuid() != 0:
-        done = run(
-            "floodtest", "doctor", "--apply", "--network", "host", "--in-flight", "60000", "--connections", "60000"
-        )
-        assert (done.returncode, "takes root" in done.stderr) == (3, True)
-        return
-    arguments = (*FEW[:1], "9000", "--in-flight", "9000", "--network", "host", "--state", str(tmp_path / "state"))
-    rows = json.loads(run("floodtest", "doctor", *arguments, "--json").stdout)["checks"]
-    to_change = {row["sysctl"] for row in rows if not row["ok"]} - {None}
-    assert to_change <= {"net.core.somaxconn", "net.ipv4.tcp_max_syn_backlog"}  # each network has its own
-    show = "cat /proc/sys/net/core/somaxconn"
-    change = shlex.join(command("floodtest", "doctor", *arguments, "--apply"))
-    put_back = shlex.join(command("floodtest", "doctor", "--revert", *arguments[-2:]))
-    steps = f"{show}; {change} >/dev/null; {show}; {put_back} >/dev/null; {show}"
-    done = subprocess.run(["unshare", "-n", "sh", "-c", steps], capture_output=True, text=True)
-    before, applied, after = done.stdout.split()
-    assert (applied, after) == ("9000", before), done.stderr
-    assert int(before) < 9000

@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -121,26 +121,43 @@ def as_sysctl_conf(wanted: Sequence[Change]) -> str:
 
 
 def apply(wanted: Sequence[Change], folder: Path = STATE, proc: Path = PROC) -> None:
-    """Make the changes, after writing down what was; Refused, with nothing changed, where that can't be."""
+    """Make the changes, after writing down what was; Refused where one can't be made, and those before it undone."""
     if not wanted:
         return
     _refuse_what_is_not_ours_to_write([proc / "sys" / change.key for change in wanted])
     with _locked(folder, make=True) as place:
-        before = _load(folder, place)
-        _save(folder, place, _merged(before, wanted, proc))
+        before, here = _load(folder, place), _here(proc)
+        wanted = [replace(change, old=_read(proc, change.key) or change.old) for change in wanted]
+        _save(folder, place, _merged(before, wanted, here), "Nothing was changed.")
         done: list[Change] = []
         try:
             for change in wanted:
                 done.append(change)
                 _write(proc, change.key, change.new)
         except OSError as error:
-            for change in reversed(done):
-                _try_to_write(proc, change.key, change.old)
-            _save(folder, place, before)
-            raise Refused(
-                f"{done[-1].name} can't be set to {done[-1].new}: {error.strerror}. Nothing was changed. In a "
-                "container, set it on the host: floodtest doctor --sysctl."
-            ) from error
+            stuck = _undo(done, proc)
+            refusal = f"{done[-1].name} can't be set to {done[-1].new}: {error.strerror}. {_what_is_left(stuck)}"
+            _save(folder, place, _merged(before, stuck, here), refusal)
+            raise Refused(f"{refusal} In a container, set it on the host: floodtest doctor --sysctl.") from error
+
+
+def _undo(done: Sequence[Change], proc: Path) -> list[Change]:
+    """Take changes back, the last one first; return those of which something is left, as they are now."""
+    stuck = []
+    for change in reversed(done):
+        with suppress(OSError):
+            _write(proc, change.key, change.old)
+        now = _read(proc, change.key)
+        if now != change.old:
+            stuck.append(replace(change, new=now or change.new))
+    return stuck[::-1]
+
+
+def _what_is_left(stuck: Sequence[Change]) -> str:
+    if not stuck:
+        return "Nothing was changed."
+    named = ", ".join(f"{change.name} (was {change.old}, is {change.new})" for change in stuck)
+    return f"These could not be put back: {named}. Their old values are kept for floodtest doctor --revert."
 
 
 @dataclass(frozen=True)
@@ -185,7 +202,8 @@ def revert(folder: Path = STATE, proc: Path = PROC) -> list[Reverted]:
         _refuse_what_is_not_ours_to_write([folder, *paths])
         here = _here(proc)
         done = [(each, _put_back(each, proc, here)) for each in reversed(kept)]
-        _save(folder, place, [each for each, what in reversed(done) if not what.is_done])
+        left = [each for each, what in reversed(done) if not what.is_done]
+        _save(folder, place, left, "What could be put back has been; reverting again does no harm.")
     return [what for _, what in done]
 
 
@@ -224,17 +242,15 @@ def _put_back(each: _Kept, proc: Path, here: _Here) -> Reverted:
     return Reverted(name, each.old, found, ours)
 
 
-def _merged(before: list[_Kept], wanted: Sequence[Change], proc: Path) -> list[_Kept]:
+def _merged(before: list[_Kept], wanted: Sequence[Change], here: _Here) -> list[_Kept]:
     """Return what to keep: the value before our first change, but where somebody has set another one since, that."""
-    here = _here(proc)
     before = [each for each in before if not each.is_of_an_earlier_boot(here)]
     kept = [each for each in before if not each.is_here(here)]
     known = {each.key: each for each in before if each.is_here(here)}
     for change in wanted:
-        now = _read(proc, change.key) or change.old
         found = known.get(change.key)
-        if found is None or now not in (found.old, *found.ours):
-            found = here.kept(change.key, now, ())
+        if found is None or change.old not in (found.old, *found.ours):
+            found = here.kept(change.key, change.old, ())
         ours = found.ours if change.new in found.ours else (*found.ours, change.new)
         known[change.key] = here.kept(change.key, found.old, ours)
     return [*kept, *known.values()]
@@ -300,13 +316,14 @@ def _load(folder: Path, place: int) -> list[_Kept]:
     return state.sysctls
 
 
-def _save(folder: Path, place: int, kept: list[_Kept]) -> None:
-    """Replace the file as a whole, on disk when this returns; without anything to keep there is none."""
+def _save(folder: Path, place: int, kept: list[_Kept], otherwise: str) -> None:
+    """Replace the file as a whole, on disk when this returns; without anything to keep there is none.
+
+    `otherwise` ends what is said where that can't be: how things stand then.
+    """
     for each in kept:
         if not each.is_of_the_table():
-            raise Refused(
-                f"{Setting(each.key).name} is {each.old!r}, which could not be put back. Nothing was changed."
-            )
+            raise Refused(f"{Setting(each.key).name} is {each.old!r}, which could not be put back. {otherwise}")
     new = f"{FILE}.new"
     try:
         _unlink(new, place)  # of one that was killed
@@ -321,9 +338,7 @@ def _save(folder: Path, place: int, kept: list[_Kept]) -> None:
             _unlink(FILE, place)
         os.fsync(place)
     except OSError as error:
-        raise Refused(
-            f"The old values can't be written to {folder / FILE}: {error.strerror}. Nothing was changed."
-        ) from error
+        raise Refused(f"The old values can't be written to {folder / FILE}: {error.strerror}. {otherwise}") from error
 
 
 def _unlink(name: str, place: int) -> None:
@@ -343,8 +358,3 @@ def _write(proc: Path, key: str, text: str) -> None:
     (proc / "sys" / key).write_text(f"{text}\n")
     if _read(proc, key) != text:
         raise OSError(0, f"the kernel keeps {_read(proc, key)}")
-
-
-def _try_to_write(proc: Path, key: str, text: str) -> None:
-    with suppress(OSError):  # what can't be put back could not be changed either
-        _write(proc, key, text)
