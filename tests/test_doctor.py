@@ -271,9 +271,10 @@ def test_a_state_that_is_not_ours_is_refused_and_kept(fake: FakeMachine, state: 
     assert (state / FILE).read_text() == text
 
 
-def test_a_newer_state_is_refused(fake: FakeMachine, state: Path) -> None:
+@pytest.mark.parametrize("sysctls", ["[]", '{"a": 1}'])
+def test_a_newer_state_is_refused_whatever_its_shape(fake: FakeMachine, state: Path, sysctls: str) -> None:
     state.mkdir()
-    (state / FILE).write_text('{"format": 2, "sysctls": []}')
+    (state / FILE).write_text(f'{{"format": 2, "sysctls": {sysctls}}}')
     with pytest.raises(Refused, match="newer floodtest"):
         revert(state, fake.proc)
 

@@ -84,8 +84,11 @@ class _Here:
         return _Kept(key, old, ours, self.boot, self.network if key.startswith("net/") else None)
 
 
-class _State(msgspec.Struct, frozen=True):
+class _Format(msgspec.Struct, frozen=True):
     format: int
+
+
+class _State(_Format, frozen=True):
     sysctls: list[_Kept]
 
 
@@ -299,15 +302,17 @@ def _load(folder: Path, place: int) -> list[_Kept]:
         descriptor = os.open(FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
         with open(descriptor, "rb") as file:
             _refuse_what_others_can_write(descriptor, path)
-            state = msgspec.json.decode(file.read(), type=_State)
+            text = file.read()
+        found = msgspec.json.decode(text, type=_Format).format  # alone: a newer one may have another shape
+        if found > FORMAT:
+            raise Refused(f"{path} is of a newer floodtest (format {found}); use that one to revert.")
+        state = msgspec.json.decode(text, type=_State)
     except FileNotFoundError:
         return []
     except (OSError, msgspec.DecodeError) as error:
         raise Refused(
             f"The old values in {path} can't be read: {error}. Look at it, and remove it if it is not ours."
         ) from error
-    if state.format > FORMAT:
-        raise Refused(f"{path} is of a newer floodtest (format {state.format}); use that one to revert.")
     for each in state.sysctls:
         if not each.is_of_the_table():
             raise Refused(
