@@ -177,3 +177,31 @@ def test_two_at_once_take_turns(fake: FakeMachine, state: Path) -> None:
         thread.join()
     revert(state, fake.proc)
     assert {key: text.split() for key, text in fake.settings().items()} == before
+
+
+@pytest.mark.parametrize(
+    ("user", "remedy"), [(0, "read-only here, for root as well.*--sysctl"), (1000, "sudo floodtest")]
+)
+def test_what_cannot_be_written_is_told_with_what_helps(
+    fake: FakeMachine, state: Path, monkeypatch: pytest.MonkeyPatch, user: int, remedy: str
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: path != fake.proc / "sys/net/core/somaxconn")
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    with pytest.raises(Refused, match=f"somaxconn .*{remedy}"):
+        apply(wanted(fake), state, fake.proc)
+    assert not state.exists()
+
+
+def test_only_what_is_to_be_put_back_must_be_writable(
+    fake: FakeMachine, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(wanted(fake), state, fake.proc)
+    fake.set("net/core/somaxconn", "128")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != fake.proc / "sys/net/core/somaxconn")
+    assert len(revert(state, fake.proc)) == 4
+    assert not (state / FILE).exists()
+    apply([change for change in wanted(fake) if change.key != STUCK], state, fake.proc)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(Refused, match=r"read-only here|takes root"):
+        revert(state, fake.proc)
+    assert fake.get("net/netfilter/nf_conntrack_max") == "1054036"

@@ -201,9 +201,9 @@ def revert(folder: Path = STATE, proc: Path = PROC) -> list[Reverted]:
         return []
     with _locked(folder) as place:
         kept = _load(folder, place)
-        paths = [path for each in kept if (path := proc / "sys" / each.key).exists()]
-        _refuse_what_is_not_ours_to_write([folder, *paths])
         here = _here(proc)
+        paths = [proc / "sys" / each.key for each in kept if _is_ours(each, _read(proc, each.key), here)]
+        _refuse_what_is_not_ours_to_write([folder, *paths])
         done = [(each, _put_back(each, proc, here)) for each in reversed(kept)]
         left = [each for each, what in reversed(done) if not what.is_done]
         _save(folder, place, left, "What could be put back has been; reverting again does no harm.")
@@ -228,13 +228,18 @@ def _here(proc: Path) -> _Here:
     return _Here(boot, network)
 
 
+def _is_ours(each: _Kept, found: str | None, here: _Here) -> bool:
+    """Return whether a sysctl still has a value of ours, so that its old one is to be put back."""
+    return not each.is_of_an_earlier_boot(here) and each.is_here(here) and found != each.old and found in each.ours
+
+
 def _put_back(each: _Kept, proc: Path, here: _Here) -> Reverted:
     found, name = _read(proc, each.key), Setting(each.key).name
     if each.is_of_an_earlier_boot(here):
         return Reverted(name, each.old, found, put_back=False, rebooted=True)
     if not each.is_here(here):
         return Reverted(name, each.old, found, put_back=False, elsewhere=True)
-    ours = found != each.old and found in each.ours
+    ours = _is_ours(each, found, here)
     if ours:
         try:
             _write(proc, each.key, each.old)
@@ -261,11 +266,17 @@ def _merged(before: list[_Kept], wanted: Sequence[Change], here: _Here) -> list[
 
 def _refuse_what_is_not_ours_to_write(paths: Sequence[Path]) -> None:
     for path in paths:
-        if not os.access(path, os.W_OK):
+        if os.access(path, os.W_OK):
+            continue
+        if os.geteuid() == 0:
             raise Refused(
-                f"{path} can't be written. Changing sysctls takes root: sudo floodtest doctor, with the same options; "
-                "or let floodtest doctor --sysctl print them for whoever has it."
+                f"{path} is read-only here, for root as well, as it is in most containers. Change sysctls on the host: "
+                "floodtest doctor --sysctl prints them."
             )
+        raise Refused(
+            f"{path} can't be written. Changing sysctls takes root: sudo floodtest doctor, with the same options; "
+            "or let floodtest doctor --sysctl print them for whoever has it."
+        )
 
 
 @contextmanager
