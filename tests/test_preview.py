@@ -1,13 +1,15 @@
 """`floodtest plan`: the table of 2008, memory by kind, and what would stop a run; it opens nothing."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from loadgen.plan import Plan
 from loadgen.preview import Source, sources
-from tests.support import run
+from tests.confinement import forbid_netlink
+from tests.support import OURS, command, run
 
 
 def test_the_table_of_2008() -> None:
@@ -86,3 +88,30 @@ def test_friends_that_are_not_there_are_an_obstacle(tmp_path: Path) -> None:
     code, text = plan("--connections", "50", "--messages", "10/s", "--friends", str(missing))
     assert code == 3
     assert f"A run would be refused:\n  There is no file {missing}. Make one: fakefriends gen" in text
+
+
+def without_netlink(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command("floodtest", *arguments, "--network", "host", "--connections", "50"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=forbid_netlink,
+    )
+
+
+def test_loopback_needs_nobody_to_tell_addresses(tmp_path: Path) -> None:
+    for name in ("plan", "doctor"):
+        assert (done := without_netlink(name)).returncode == 0, done.stdout + done.stderr
+    done = without_netlink("run", *OURS, "--hold", "0", "--no-report", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("address", [("--base-ip", "10.0.0.1"), ("--target", "http://10.0.0.1/{user}")])
+@pytest.mark.parametrize("name", ["plan", "doctor", "run"])
+def test_where_nobody_tells_addresses_others_are_refused(name: str, address: tuple[str, str], tmp_path: Path) -> None:
+    done = without_netlink(name, *address, "--out", str(tmp_path))
+    assert done.returncode == 3
+    assert "Some containers forbid it. Loopback needs no asking: --base-ip 127.0.1.1" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

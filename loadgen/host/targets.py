@@ -97,14 +97,14 @@ def check_consent(url: str, target: Target, allowed: str | None) -> None:
 
 def check_addresses(plan: Plan, target: Target | None) -> None:
     """Refuse a plan whose source addresses are not on this machine, or can't reach the target; name them."""
-    here = own_addresses()
-    if target is not None and not target.is_loopback and target.address[0] not in here:
-        if ipaddress.ip_address(plan.base_ip).is_loopback:
-            raise Refused(
-                f"The target {target.address[0]} can't be reached from {plan.base_ip}, which is for this machine only. "
-                "Name the first of your own addresses with --base-ip."
-            )
-    missing = [a for a in plan.addresses if a not in here and not ipaddress.ip_address(a).is_loopback]
+    if target is not None and ipaddress.ip_address(plan.base_ip).is_loopback and not is_here(target):
+        raise Refused(
+            f"The target {target.address[0]} can't be reached from {plan.base_ip}, which is for this machine only. "
+            "Name the first of your own addresses with --base-ip."
+        )
+    wanted = [a for a in plan.addresses if not ipaddress.ip_address(a).is_loopback]
+    here = own_addresses() if wanted else set()
+    missing = [a for a in wanted if a not in here]
     if missing:
         named = ", ".join(missing[:20]) + (f" and {len(missing) - 20} more" if len(missing) > 20 else "")
         raise Refused(
@@ -119,5 +119,12 @@ def is_here(target: Target) -> bool:
 
 
 def own_addresses() -> set[str]:
-    """Return all addresses of this machine's interfaces, as far as this network namespace goes."""
-    return {entry.address.partition("%")[0] for card in psutil.net_if_addrs().values() for entry in card}
+    """Return all addresses of this machine's interfaces, of this network namespace; Refused where nobody tells."""
+    try:
+        cards = psutil.net_if_addrs()
+    except OSError as error:
+        raise Refused(
+            f"The kernel can't be asked for this machine's addresses (netlink: {error.strerror}). Some containers "
+            "forbid it. Loopback needs no asking: --base-ip 127.0.1.1, and a --target that is there."
+        ) from error
+    return {entry.address.partition("%")[0] for card in cards.values() for entry in card}
