@@ -32,6 +32,7 @@ from loadgen.conclusion import Facts, MessageFacts, conclude
 from loadgen.console import Console
 from loadgen.crew import Crew, open_crew
 from loadgen.host.claims import claimed
+from loadgen.host.machine import Machine
 from loadgen.host.network import HOST, Network
 from loadgen.host.ports import as_ranges, ports_to_avoid
 from loadgen.host.server_files import process_tree
@@ -168,6 +169,8 @@ class Run:
             yield self._crew
 
     async def _start(self, crew: Crew, target: Target, tasks: trio.Nursery) -> None:
+        avoided = as_ranges(ports_to_avoid(self._plan, Machine()))
+
         def specification(number: int, share: Share) -> client.Specification:
             return client.Specification(
                 worker=number,
@@ -177,7 +180,7 @@ class Run:
                 target=target.address,
                 request=target.request,
                 ports=self._options.ports,
-                reserved=as_ranges(ports_to_avoid(self._plan)),
+                reserved=avoided,
                 stages=self._options.pacer.stages,
                 connect_timeout=self._options.connect_timeout,
                 reset_at_end=self._server is not None,

@@ -11,6 +11,7 @@ from flyweight.room import Reserve
 from loadgen.host.checks import CHECKS, Verdict, examine
 from loadgen.host.demand import Demand, forecast
 from loadgen.host.machine import Machine
+from loadgen.host.ports import HOST_PORTS, ports_to_avoid
 from loadgen.host.preflight import fit, obstacles, refuse_what_does_not_fit
 from loadgen.journal import host_facts
 from loadgen.plan import Plan
@@ -229,3 +230,23 @@ def test_a_backlog_that_the_kernel_hides_is_no_fault_of_the_record(fake: FakeMac
     (fake.proc / "sys/net/core/somaxconn").unlink()
     assert host_facts(fake.machine())["somaxconn"] is None
     assert "net.core.somaxconn" not in names(fake)
+
+
+def test_ports_to_avoid_are_the_reserved_and_those_kept_for_the_host(fake: FakeMachine) -> None:
+    fake.set("net/ipv4/ip_local_reserved_ports", "80,2000-2009")
+    full = Plan(1, 62_000, "127.0.1.1", 1024, 62_000)
+    avoided = ports_to_avoid(full, fake.machine())
+    assert {80, *range(2000, 2010)} < avoided
+    assert len(avoided) == 11 + HOST_PORTS
+
+
+def test_a_kernel_that_tells_of_no_ports_leaves_none_to_avoid(tmp_path: Path) -> None:
+    assert (
+        ports_to_avoid(Plan(1, 62_000, "127.0.1.1", 1024, 62_000), Machine(tmp_path / "proc", tmp_path / "sys"))
+        == frozenset()
+    )
+
+
+def test_a_machine_that_counts_no_cpu_time_has_none_stolen(fake: FakeMachine) -> None:
+    fake.write("proc/stat", "cpu  0 0 0 0 0 0 0 0 0 0\n")
+    assert fake.machine().steal_percent is None

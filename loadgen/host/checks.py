@@ -144,9 +144,9 @@ def _planned(ports: Callable[[Machine], frozenset[int]]) -> Callable[[Machine, D
 
 
 def _range(machine: Machine, demand: Demand) -> Value:
-    first, last = machine.setting("net/ipv4/ip_local_port_range"), machine.setting("net/ipv4/ip_local_port_range", 1)
-    if first is None or last is None:
+    if machine.port_range is None:
         return None
+    first, last = machine.port_range
     return free_ports(demand.plan, (first, last)) if demand.explicit_ports else last - first + 1
 
 

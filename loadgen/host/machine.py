@@ -83,6 +83,12 @@ class Machine:
     def cores(self) -> int:
         return cores()
 
+    @property
+    def port_range(self) -> tuple[int, int] | None:
+        """net.ipv4.ip_local_port_range: the ports the kernel gives to outgoing connections, both ends included."""
+        first, last = (self.setting("net/ipv4/ip_local_port_range", field) for field in (0, 1))
+        return None if first is None or last is None else (first, last)
+
     @cached_property
     def reserved_ports(self) -> frozenset[int]:
         """net.ipv4.ip_local_reserved_ports."""
@@ -125,7 +131,7 @@ class Machine:
             time = read_cpu_time(self.proc)
         except OSError:
             return None
-        return round(100 * time.stolen / time.total)
+        return round(100 * time.stolen / time.total) if time.total else None
 
     def slab_bytes(self, cache: str) -> float | None:
         """Return what an object of a slab cache takes, its share of the slab's waste included; None if it can't tell.

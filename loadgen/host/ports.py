@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from flyweight.limits import reserved_ports
+from loadgen.host.machine import Machine
 from loadgen.plan import LAST_PORT, Plan
 
 HOST_PORTS = 1000
@@ -43,16 +43,10 @@ def free_ports(plan: Plan, port_range: tuple[int, int]) -> int:
     return sum(1 for port in range(first, last + 1) if port not in used) + len(kept_ports(plan, port_range))
 
 
-def local_port_range() -> tuple[int, int]:
-    """Return net.ipv4.ip_local_port_range: the ports the kernel gives to outgoing connections."""
-    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
-        first, last = map(int, file.read().split())
-    return first, last
-
-
-def ports_to_avoid(plan: Plan) -> frozenset[int]:
+def ports_to_avoid(plan: Plan, machine: Machine) -> frozenset[int]:
     """Return the ports that are not ours: reserved by the administrator, or kept for the host."""
-    return reserved_ports() | kept_ports(plan, local_port_range())
+    kept = frozenset[int]() if machine.port_range is None else kept_ports(plan, machine.port_range)
+    return machine.reserved_ports | kept
 
 
 def note_on_kernel_ports(plan: Plan, port_range: tuple[int, int]) -> str | None:
