@@ -64,7 +64,7 @@ class RunOptions:
             plan=self.plan,
             bundled=target is None,
             server_here=target is None or is_here(target),
-            hash_entries=network.hash_entries,
+            hash_entries=network.all_hash_entries,
             isolated=network.is_isolated,
             explicit_ports=self.ports == "explicit",
             in_flight=self.in_flight,

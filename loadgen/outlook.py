@@ -3,6 +3,7 @@
 `run` refuses what stands in its way; `plan` and `doctor` only tell it. Opens nothing; looks up the target's name.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +15,7 @@ from loadgen.host.claims import claim_of, refuse_what_is_claimed
 from loadgen.host.demand import Demand, Forecast, forecast
 from loadgen.host.machine import Machine
 from loadgen.host.network import HOST, Network
-from loadgen.host.ports import local_port_range, note_on_kernel_ports
+from loadgen.host.ports import note_on_kernel_ports
 from loadgen.host.preflight import Fit, fit, refuse_what_does_not_fit
 from loadgen.host.server_files import files_of_listeners, files_of_server
 from loadgen.host.targets import Target, check_addresses, check_consent, is_here, resolve_target
@@ -43,7 +44,8 @@ class Outlook:
 
     def note_on_ports(self) -> str | None:
         """Return what to say of source ports that the kernel is to choose, if it has too few of them."""
-        return None if self.demand.explicit_ports else note_on_kernel_ports(self.options.plan, local_port_range())
+        chosen = None if self.demand.explicit_ports else self.machine.port_range
+        return None if chosen is None else note_on_kernel_ports(self.options.plan, chosen)
 
     def refuse(self) -> None:
         """Refuse a run that would fail; each reason is said by the first that has one."""
@@ -71,6 +73,9 @@ class Outlook:
             checks.append(lambda: refuse_what_is_claimed(claim_of(plan)))
         if self.options.friends is not None:
             checks.append(partial(_refuse_what_is_no_file, self.options.friends))
+        if self.options.db is not None:
+            checks.append(partial(_refuse_what_is_no_store, self.options.db))
+        checks.append(partial(_refuse_what_is_not_ours_to_write, self.options.out))
         return [*checks, partial(refuse_what_does_not_fit, self.machine, self.demand)]
 
 
@@ -93,6 +98,19 @@ def look(options: RunOptions, network: Network = HOST) -> Outlook:
 def _refuse_what_is_no_file(friends: Path) -> None:
     if not friends.is_file():
         raise Refused(f"There is no file {friends}. Make one: fakefriends gen")
+
+
+def _refuse_what_is_no_store(db: Path) -> None:
+    if not (db / "data.mdb").is_file():  # the file of LMDB
+        raise Refused(f"There is no subscription store in {db}. Make one: comet load FRIENDS --db {db}")
+
+
+def _refuse_what_is_not_ours_to_write(out: Path) -> None:
+    place = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.exists(path))
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise Refused(
+            f"Can't write the run record to {out}: {place} is no folder that we may write to. Choose another --out."
+        )
 
 
 def _server_files(options: RunOptions, target: Target | None) -> int | None:

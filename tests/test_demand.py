@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from flyweight import limits
 from loadgen.host import demand as demand_module
 from loadgen.host.demand import Demand, forecast
+from loadgen.host.network import Link, Network
+from loadgen.options import RunOptions
 from loadgen.pacer import steady
 from loadgen.plan import Plan
 from tests.host_rig import FakeMachine
@@ -100,6 +102,13 @@ def test_processes_cost_more_than_threads(fake: FakeMachine, monkeypatch: pytest
 def test_a_table_of_its_own_counts(fake: FakeMachine) -> None:
     shared, own = (forecast(Demand(plan(1000), hash_entries=entries), fake.machine()) for entries in (None, 1 << 22))
     assert own.total - shared.total == own.hash_table == 8 << 22
+
+
+@pytest.mark.parametrize(("link", "entries"), [("loopback", 1 << 22), ("veth", 2 << 22)])
+def test_two_networks_have_a_table_each(link: Link, entries: int) -> None:
+    options = RunOptions(plan(1000))
+    assert options.demand(None, Network("isolated", link, 1 << 22)).hash_entries == entries
+    assert options.demand(None, Network("isolated", link)).hash_entries is None
 
 
 def test_the_ramp_takes_as_long_as_planned_or_as_the_cores_need(fake: FakeMachine) -> None:

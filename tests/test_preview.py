@@ -90,6 +90,19 @@ def test_friends_that_are_not_there_are_an_obstacle(tmp_path: Path) -> None:
     assert f"A run would be refused:\n  There is no file {missing}. Make one: fakefriends gen" in text
 
 
+def test_a_store_that_is_not_there_is_an_obstacle(tmp_path: Path) -> None:
+    code, text = plan("--connections", "50", "--messages", "10/s", "--db", str(tmp_path))
+    assert code == 3
+    assert f"A run would be refused:\n  There is no subscription store in {tmp_path}. Make one: comet load" in text
+
+
+def test_a_place_that_takes_no_record_is_an_obstacle(tmp_path: Path) -> None:
+    (file := tmp_path / "file").touch()
+    code, text = plan("--connections", "50", "--out", str(file / "runs"))
+    assert code == 3
+    assert f"A run would be refused:\n  Can't write the run record to {file}/runs: {file} is no folder" in text
+
+
 def without_netlink(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         command("floodtest", *arguments, "--network", "host", "--connections", "50"),

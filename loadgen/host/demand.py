@@ -27,7 +27,7 @@ class Demand:
     server_here: bool = True
     """Whether both ends of each connection are on this machine."""
     hash_entries: int | None = None
-    """Entries of a table of established connections of its own; None where the host's is used."""
+    """Entries of tables of established connections of its own, all together; None where the host's is used."""
     isolated: bool = False
     explicit_ports: bool = True
     in_flight: int = 1024
@@ -173,7 +173,7 @@ def kernel_memory(demand: Demand, machine: Machine) -> tuple[dict[str, int], str
         size = (machine.slab_bytes(cache) or 0.0) if readable else item.size  # 0: this kernel has no such thing
         found[item.kind] = found.get(item.kind, 0.0) + counts[item.per] * size
     found["other"] += OTHER_BYTES * demand.sockets
-    source = "/sys/kernel/slab" if readable else "those of Linux 6.18, since this kernel's are for root only"
+    source = "/sys/kernel/slab" if readable else "those of Linux 6.18, since this kernel's can't be read"
     return {kind: int(size) for kind, size in found.items()}, source
 
 

@@ -37,7 +37,7 @@ class Network(msgspec.Struct, frozen=True):
     kind: Literal["host", "isolated"] = "host"
     link: Link = "loopback"
     hash_entries: int | None = None
-    """Entries of a table of established connections of its own; None: it shares the host's."""
+    """Entries of a table of established connections of its own, in each namespace; None: it shares the host's."""
     server_address: str | None = None
     """Where the bundled server listens, if not on loopback."""
     server_namespace: int | None = None
@@ -48,6 +48,11 @@ class Network(msgspec.Struct, frozen=True):
     @property
     def is_isolated(self) -> bool:
         return self.kind == "isolated"
+
+    @property
+    def all_hash_entries(self) -> int | None:
+        """Entries of its tables together: client and server have one each where they are joined by a link."""
+        return self.hash_entries and self.hash_entries * (2 if self.link == "veth" else 1)
 
     @property
     def in_words(self) -> str:
