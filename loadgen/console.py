@@ -91,7 +91,7 @@ def _figures(sample: Sample) -> str:
 
 
 def _closing(sample: Sample) -> str:
-    return f"{sample.tcp_inuse:,} TCP sockets are left, listeners of whatever else is in this network included"
+    return f"{sample.tcp_inuse:,} TCP sockets are left in this network"
 
 
 class PlainConsole:

@@ -152,6 +152,19 @@ def test_the_opening_rate_is_the_run_s_own_with_the_interval_of_equal_parts() ->
     assert told.value == 21_990.0
 
 
+def test_a_rate_that_falls_throughout_is_uncertain_by_no_more_than_it_fell() -> None:
+    def falling(rate: float) -> Record:
+        at = np.arange(0.0, 21.0)
+        opened = rate * (at - at**2 / 80)
+        return record_of([sample(time=t, stage="ramp", open=int(o)) for t, o in zip(at.tolist(), opened, strict=True)])
+
+    slow, fast = (figures(falling(rate))["opened"][1] for rate in (1000, 5000))
+    assert isinstance(slow, Estimate)
+    assert isinstance(fast, Estimate)
+    assert 500 < slow.low < slow.value < slow.high < 1000
+    assert fast.differs_from(slow)
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_ramp_without_samples_to_compare_has_the_rate_of_its_summary(count: int) -> None:
     rows = [sample(time=1.0, stage="ramp")] * count
