@@ -280,6 +280,14 @@ def test_a_meter_keeps_to_its_budget_and_reads_the_longest_unread_first(figures:
     assert figures.read(meter, [1, 2, 3], everything=True) == [2, 3, 1]
 
 
+def test_cpu_time_is_read_of_all_whatever_the_budget(figures: Figures) -> None:
+    meter = ProcessMeter(budget=0.004)
+    figures.read(meter, [1, 2, 3])
+    figures.cpu[3] = 33.0
+    assert figures.read(meter, [1, 2, 3]) == [1, 2]
+    assert meter.cpu == 36.0
+
+
 def test_a_process_that_ended_costs_no_memory_but_has_used_its_time(figures: Figures) -> None:
     meter = ProcessMeter()
     figures.read(meter, [1, 2, 3])
