@@ -11,6 +11,7 @@ import pytest
 
 from flyweight.errors import Refused
 from flyweight.limits import can_unshare_files, unshare_files
+from loadgen.host import server_files
 from loadgen.host.server_files import files_of_listeners, files_of_server, process_tree, tables_of_files
 
 LIMITED = "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))\n"
@@ -52,6 +53,12 @@ def test_no_such_process_is_refused() -> None:
     assert not psutil.pid_exists(process.pid)
     with pytest.raises(Refused, match=f"no process {process.pid}"):
         files_of_server(process.pid)
+
+
+def test_one_whose_memory_is_not_ours_to_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_files, "private_bytes", {}.get)
+    with pytest.raises(Refused, match=f"The memory of process {os.getpid()} can't be read .*leave --server-pid out"):
+        files_of_server(os.getpid())
 
 
 def test_a_thread_with_files_of_its_own_counts_and_one_without_does_not() -> None:

@@ -15,6 +15,7 @@ import psutil
 
 from flyweight.errors import Refused
 from flyweight.limits import PROC
+from flyweight.memory import private_bytes
 from loadgen.host.machine import Machine
 
 _KCMP = {"x86_64": 312, "aarch64": 272}
@@ -33,10 +34,15 @@ def process_tree(root: int) -> list[int]:
 
 
 def files_of_server(root: int) -> int:
-    """Return how many files a process and its descendants may open; Refused when there is no such process."""
+    """Return how many files a process and its descendants may open; Refused when it can't be found or measured."""
     pids = process_tree(root)
     if not pids:
         raise Refused(f"There is no process {root}. Name the server's with --server-pid.")
+    if private_bytes(root) is None:
+        raise Refused(
+            f"The memory of process {root} can't be read (/proc/{root}/smaps_rollup): it is another user's. Be that "
+            "user or root, or leave --server-pid out: the server is not measured then."
+        )
     return files_of(pids)
 
 
