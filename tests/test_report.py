@@ -17,7 +17,7 @@ import pytest
 
 from analysis import Record, RecordWriter, Sample, load
 from analysis.doubts import doubts
-from analysis.pictures import WIDE
+from analysis.pictures import WIDE, as_svg, style
 from analysis.plots import PLOTS, memory_by_time
 from analysis.report import render, write_report
 from flyweight.errors import Refused
@@ -411,8 +411,11 @@ def test_samples_without_the_server_are_a_gap_and_said() -> None:
 
 
 def test_a_stage_may_be_called_anything() -> None:
-    odd = [msgspec.structs.replace(row, stage="$\\frac$") for row in ramp()]
-    assert render(record_of([*ramp(), *odd]), [])
+    odd = [msgspec.structs.replace(row, time=row.time + 30, stage="$\\frac$") for row in ramp()]
+    with style():
+        figure = memory_by_time(record_of([*ramp(), *odd]), WIDE)
+        assert figure is not None
+        assert as_svg(figure)
 
 
 def test_noise_is_said() -> None:
