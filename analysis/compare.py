@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from analysis.code import lines_of_code
-from analysis.findings import ENDS, Floats, mapping, mean_of, memory_of, percentiles, rate_of
+from analysis.findings import ENDS, Floats, in_stage, mapping, mean_of, memory_of, percentiles, rate_of
 from analysis.fits import Estimate
 from analysis.record import Record
 from analysis.words import each, number, plain
@@ -150,7 +150,7 @@ def _opening(record: Record) -> Found:
 
 def _opening_rates(record: Record) -> Floats:
     """Rates in equal parts of the ramp, each as long as the longest between two samples: those come faster early."""
-    kept = np.array([sample.stage == "ramp" for sample in record.samples], bool)
+    kept = in_stage(record, "ramp")
     time, opened = record.column("time")[kept], record.column("open")[kept]
     longest = np.diff(time).max(initial=0)
     if longest <= 0:
@@ -173,7 +173,7 @@ def _deliveries(record: Record) -> Found:
 
 def _delivered(record: Record) -> Floats:
     """Rates of delivery in whole intervals, those without any included, from the first delivery to the last."""
-    kept = np.array([sample.stage == "messages" for sample in record.samples], bool)
+    kept = in_stage(record, "messages")
     count = record.column("messages")[kept]
     begun = np.flatnonzero(count > count.min(initial=np.inf))
     unfinished = np.flatnonzero(count < count.max(initial=-np.inf))
@@ -203,9 +203,9 @@ def _latency(record: Record, share: float) -> Found:
 
 def _cpu(record: Record, field: str) -> Found:
     """CPU seconds over deliveries of messages, of ticks where there are none: with the interval of what is left."""
-    has_messages = any(sample.stage == "messages" for sample in record.samples)
+    has_messages = in_stage(record, "messages").any()
     stage, count = ("messages", "messages") if has_messages else ("hold", "chunks")
-    kept = np.array([sample.stage == stage for sample in record.samples], bool)
+    kept = in_stage(record, stage)
     used, read = (np.diff(record.column(name)[kept]) for name in (field, count))
     known = np.isfinite(used) & np.isfinite(read)
     used, read = used[known], read[known]

@@ -127,12 +127,17 @@ def stages_of(record: Record) -> list[tuple[str, float, float]]:
     return found
 
 
+def in_stage(record: Record, stage: str) -> npt.NDArray[np.bool_]:
+    """Return which samples are of a stage."""
+    return np.array([sample.stage == stage for sample in record.samples], bool)
+
+
 def rate_of(record: Record, field: str, stage: str | None = None, apart: float = 0.1) -> tuple[Floats, Floats]:
     """Return times, and how much a field grew a second between the sample before and that one; within a stage if named.
 
     Samples closer than so many seconds to the one before (the ends of stages) are passed over: they show the clock.
     """
-    kept = np.array([stage is None or sample.stage == stage for sample in record.samples], bool)
+    kept = slice(None) if stage is None else in_stage(record, stage)
     time, value = record.column("time")[kept], record.column(field)[kept]
     known = np.isfinite(value)
     time, value = time[known], value[known]
