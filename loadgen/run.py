@@ -32,7 +32,6 @@ from loadgen.conclusion import Facts, MessageFacts, conclude
 from loadgen.console import Console
 from loadgen.crew import Crew, open_crew
 from loadgen.host.claims import claimed
-from loadgen.host.machine import Machine
 from loadgen.host.network import HOST, Network
 from loadgen.host.ports import as_ranges, ports_to_avoid
 from loadgen.host.server_files import process_tree
@@ -93,6 +92,7 @@ class Run:
         if (note := outlook.note_on_ports()) is not None:
             self._console.say(note)
         self._forecast = outlook.forecast()
+        self._avoided = as_ranges(ports_to_avoid(self._plan, outlook.machine))
         self._count = min(self._plan.connections, workers_for(self._plan.connections, self._files_limit))
         self._ledger = Ledger(LEDGER, self._count)
         with self._claim(), closing(self._open_journal()) as self._journal:
@@ -169,8 +169,6 @@ class Run:
             yield self._crew
 
     async def _start(self, crew: Crew, target: Target, tasks: trio.Nursery) -> None:
-        avoided = as_ranges(ports_to_avoid(self._plan, Machine()))
-
         def specification(number: int, share: Share) -> client.Specification:
             return client.Specification(
                 worker=number,
@@ -180,7 +178,7 @@ class Run:
                 target=target.address,
                 request=target.request,
                 ports=self._options.ports,
-                reserved=avoided,
+                reserved=self._avoided,
                 stages=self._options.pacer.stages,
                 connect_timeout=self._options.connect_timeout,
                 reset_at_end=self._server is not None,
