@@ -241,10 +241,8 @@ def test_ports_to_avoid_are_the_reserved_and_those_kept_for_the_host(fake: FakeM
 
 
 def test_a_kernel_that_tells_of_no_ports_leaves_none_to_avoid(tmp_path: Path) -> None:
-    assert (
-        ports_to_avoid(Plan(1, 62_000, "127.0.1.1", 1024, 62_000), Machine(tmp_path / "proc", tmp_path / "sys"))
-        == frozenset()
-    )
+    nothing = Machine(tmp_path / "proc", tmp_path / "sys")
+    assert ports_to_avoid(Plan(1, 62_000, "127.0.1.1", 1024, 62_000), nothing) == frozenset()
 
 
 def test_a_machine_that_counts_no_cpu_time_has_none_stolen(fake: FakeMachine) -> None:

@@ -288,19 +288,12 @@ def test_cpu_time_is_read_of_all_whatever_the_budget(figures: Figures) -> None:
     assert meter.cpu == 36.0
 
 
-def test_a_process_that_ended_costs_no_memory_but_has_used_its_time(figures: Figures) -> None:
+@pytest.mark.parametrize("listed", [[1, 3], [1, 2, 3]])
+def test_a_process_that_ended_costs_no_memory_but_has_used_its_time(listed: list[int], figures: Figures) -> None:
     meter = ProcessMeter()
     figures.read(meter, [1, 2, 3])
     del figures.private[2]
-    figures.read(meter, [1, 3])
-    assert (meter.private, meter.cpu) == (400, 6.0)
-
-
-def test_one_that_is_still_listed_but_has_ended_costs_no_memory_either(figures: Figures) -> None:
-    meter = ProcessMeter()
-    figures.read(meter, [1, 2, 3])
-    del figures.private[2]
-    figures.read(meter, [1, 2, 3], everything=True)
+    figures.read(meter, listed, everything=True)
     assert (meter.private, meter.cpu) == (400, 6.0)
 
 
