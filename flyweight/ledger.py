@@ -7,12 +7,13 @@ that counted it: after SIGKILL the row says what had happened until then.
 Fields are 64-bit integers, so that none is ever seen half-written; a reader may see a row between two fields.
 """
 
-import mmap
 import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from flyweight.mapping import map_shared
 
 TICKS = 256
 """How many ticks a row remembers; the row of tick k is k modulo this."""
@@ -33,8 +34,7 @@ class Ledger:
         self.descriptor = os.memfd_create("ledger") if descriptor is None else descriptor
         if descriptor is None:
             os.truncate(self.descriptor, size)
-        self._memory = mmap.mmap(self.descriptor, size)
-        self.rows: npt.NDArray[Any] = np.ndarray((workers,), layout, buffer=self._memory)
+        self.rows: npt.NDArray[Any] = np.ndarray((workers,), layout, buffer=map_shared(self.descriptor, size))
 
     def row(self, worker: int) -> npt.NDArray[Any]:
         """Return a worker's own row, as an array of one."""

@@ -7,8 +7,12 @@ own main module again in every worker.
 
 A process may be several workers: each is a thread with a trio run of its own and, since unshare(CLONE_FILES), with a
 table of files of its own, so that the limit of open files counts for each of them. At 20,000 files a million
-connections need 54 workers an end, and as threads they take a quarter of the memory (docs/benchmarks.md). The rules of
-that: a descriptor means something in its own thread only, and whatever closes one must run there.
+connections need 54 workers an end, and as threads they take a quarter of the memory (docs/benchmarks.md).
+
+A descriptor means something in its own thread only, so it must be closed there. The garbage collector runs in any
+thread: an object that owns a descriptor and is left to it closes that number in another worker's table. So a worker
+closes what it opened on every way out (`with`), shared memory keeps no descriptor (`flyweight.mapping`), and a worker
+that failed collects what its traceback kept alive before its thread, and with that its table, ends.
 
 In: one packet a process, a msgpack list of specifications, with a channel for each and then the descriptors all share.
 Out: "+PID" when forked, "-PID STATUS" when one has ended (STATUS as in subprocess: negative is a signal).
@@ -103,7 +107,8 @@ class _Nursery:
 def _run_workers(main: WorkerMain, specifications: list[bytes], channels: list[int], shared: list[int]) -> int:
     """Be one worker, or a thread for each of several; return the process's exit status."""
     if len(specifications) == 1:
-        main(specifications[0], socket.socket(fileno=channels[0]), shared)
+        with socket.socket(fileno=channels[0]) as channel:
+            main(specifications[0], channel, shared)
         return 0
     failed: list[int] = []
     all_have_tables = threading.Barrier(len(specifications) + 1)
@@ -115,12 +120,15 @@ def _run_workers(main: WorkerMain, specifications: list[bytes], channels: list[i
             for channel in channels:
                 if channel != channels[index]:
                     os.close(channel)
-            main(specifications[index], socket.socket(fileno=channels[index]), shared)
+            with socket.socket(fileno=channels[index]) as channel:
+                main(specifications[index], channel, shared)
         except BaseException:
             # The last frame of this thread. Its end closes its files, its channel with them, which the parent hears.
             traceback.print_exc()
             failed.append(index)
             all_have_tables.abort()
+        if index in failed:
+            gc.collect()  # not before here: until the handler has ended, the traceback keeps its frames alive
 
     threads = [threading.Thread(target=be_worker, args=(index,)) for index in range(len(specifications))]
     for thread in threads:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from flyweight.errors import Refused
 from flyweight.ledger import CODES, TICK, TICKS, Counter, TickTable
+from flyweight.mapping import map_shared
 from loadgen import latency
 
 Ints = npt.NDArray[np.int64]
@@ -102,9 +103,11 @@ def create_columns(folder: Path, connections: int) -> None:
 
 def map_columns(folder: Path, first_user: int, count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
     """Map the entries of `count` users from `first_user` on of both files, for reading and writing."""
-    states = np.memmap(folder / "states.u8", np.uint8, "r+", first_user - 1, (count,))
-    ports = np.memmap(folder / "ports.u16", np.dtype("<u2"), "r+", 2 * (first_user - 1), (count,))
-    return states.view(np.ndarray), ports.view(np.ndarray)
+    with open(folder / "states.u8", "r+b") as states, open(folder / "ports.u16", "r+b") as ports:
+        return (
+            np.frombuffer(map_shared(states.fileno(), count, first_user - 1), np.uint8),
+            np.frombuffer(map_shared(ports.fileno(), 2 * count, 2 * (first_user - 1)), np.dtype("<u2")),
+        )
 
 
 class Accounts:

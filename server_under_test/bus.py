@@ -9,14 +9,15 @@ turns as long as the load asks for: what is published meanwhile goes with the ne
 Cost: 12 bytes a delivery and the texts, of memory that is there while turns are that long.
 """
 
-import mmap
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from flyweight.channel import Message
+from flyweight.mapping import map_shared
 from server_under_test.limits import MAX_BATCH_BYTES
 
 Column = npt.NDArray[np.uint32]
@@ -71,7 +72,7 @@ class Bus:
         self.descriptor = os.memfd_create("bus") if descriptor is None else descriptor
         if descriptor is None:
             os.truncate(self.descriptor, size)
-        memory = mmap.mmap(self.descriptor, size)
+        memory = map_shared(self.descriptor, size)
         self._slots = [_Slot(memory, number * _SLOT) for number in range(SLOTS)]
 
     def write(self, turn: int, fds: Column, users: Column, which: Column, texts: list[bytes]) -> None:
@@ -92,8 +93,8 @@ class Bus:
 
 
 class _Slot:
-    def __init__(self, memory: mmap.mmap, start: int) -> None:
+    def __init__(self, memory: Any, start: int) -> None:
         self.columns = [np.frombuffer(memory, np.uint32, ROWS, start + 4 * ROWS * number) for number in range(3)]
         self.offsets: Column = np.frombuffer(memory, np.uint32, MESSAGES + 1, start + 12 * ROWS)
         first = start + 4 * (3 * ROWS + MESSAGES + 1)
-        self.texts = memoryview(memory)[first : first + TEXTS]
+        self.texts = memoryview(memory).cast("B")[first : first + TEXTS]

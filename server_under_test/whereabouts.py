@@ -10,13 +10,14 @@ again whether a descriptor is still that user's before it writes.
 """
 
 import fcntl
-import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
+
+from flyweight.mapping import map_shared
 
 Column = npt.NDArray[np.uint32]
 
@@ -30,7 +31,7 @@ class Whereabouts:
         self.descriptor = os.memfd_create("whereabouts") if descriptor is None else descriptor
         if descriptor is None:
             os.truncate(self.descriptor, size)
-        memory = mmap.mmap(self.descriptor, size)
+        memory = map_shared(self.descriptor, size)
         self._files = files
         self._last: Column = np.frombuffer(memory, np.uint32, users)
         self._user_at: Column = np.frombuffer(memory, np.uint32, places, 4 * users)

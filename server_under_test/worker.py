@@ -50,8 +50,8 @@ def be_front(
     spec = msgspec.msgpack.decode(specification, type=FrontSpecification)
     files_limit = raise_files_limit()
     ledger = Ledger(FRONT_LEDGER, spec.workers, descriptors[0])
-    listener = socket.socket(fileno=descriptors[1])
     places = Whereabouts(spec.max_users, spec.workers, files_limit, descriptors[2]).of_front(spec.worker)
     channel = Channel[ToFront](sock, ToFront)
-    shared = Shared(spec, channel, listener, ledger.row(spec.worker), places, Bus(descriptors[3]), files_limit)
-    trio.run(run, shared)
+    with socket.socket(fileno=descriptors[1]) as listener:
+        shared = Shared(spec, channel, listener, ledger.row(spec.worker), places, Bus(descriptors[3]), files_limit)
+        trio.run(run, shared)
