@@ -1,37 +1,19 @@
-"""What is to happen when the process that started another is gone: one that is killed can't say so.
+"""`python -m flyweight.lifeline FOLDER`: removes a folder when the processes that use it have ended, however they did.
 
-A lifeline is a pipe or socket whose other end is held by whoever is to live; the kernel closes that end with the last
-process that has it. In: our end. Out: `end_with` ends the process that calls it; `python -m flyweight.lifeline FOLDER`,
-with the lifeline as its stdin, removes a folder and ends. What can't be removed is said on stderr.
+Its stdin is a lifeline: a pipe or socket whose other end those processes hold; the kernel closes that end with the last
+of them. What can't be removed is said on stderr, and ends it with status 1.
 """
 
-import os
 import select
 import shutil
 import sys
-import threading
 from pathlib import Path
 
 from flyweight.errors import ExitCode
 
 
-def end_with(descriptor: int) -> None:
-    """End this process at once, whatever it is doing, when the other end of a lifeline is closed, or is already."""
-
-    def watch() -> None:
-        _wait_for_end(descriptor)
-        os._exit(ExitCode.INTERRUPTED)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _wait_for_end(descriptor: int) -> None:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    poll.poll()
-
-
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> ExitCode:
+    """Remove a folder with all that is in it, if it is there; say on stderr what can't be."""
     gone = folder.with_name(f"{folder.name}.gone")
     try:
         folder.rename(gone)  # first: now nobody opens a file in it while it is being emptied
@@ -40,8 +22,12 @@ def _remove(folder: Path) -> None:
         pass  # it was never made, or somebody else removed it
     except OSError as error:
         print(f"{folder} could not be removed ({error.strerror}). Remove it.", file=sys.stderr)
+        return ExitCode.FAULT
+    return ExitCode.OK
 
 
 if __name__ == "__main__":
-    _wait_for_end(sys.stdin.fileno())
-    _remove(Path(sys.argv[1]))
+    poll = select.poll()
+    poll.register(sys.stdin.fileno(), select.POLLIN)
+    poll.poll()
+    sys.exit(remove(Path(sys.argv[1])))

@@ -16,7 +16,8 @@ that failed collects what its traceback kept alive before its thread, and with t
 
 In: one packet a process, a msgpack list of specifications, with a channel for each and then the descriptors all share.
 Out: "+PID" when forked, "-PID STATUS" when one has ended (STATUS as in subprocess: negative is a signal).
-When the parent goes, so do this process and all its workers: nothing outlives a killed command.
+When the parent goes, so does this process, and when this process goes, so do all its workers: the kernel sees to it
+(`flyweight.launch`), so that nothing outlives a killed command, be it stopped.
 """
 
 import gc
@@ -33,6 +34,7 @@ from typing import NoReturn
 
 import msgspec
 
+from flyweight.launch import end_with_parent
 from flyweight.limits import unshare_files
 
 MAX_PACKET = 1 << 17
@@ -64,8 +66,10 @@ class _Nursery:
         packet, descriptors, _, _ = socket.recv_fds(self._control, MAX_PACKET, MAX_DESCRIPTORS)
         if not packet:
             return False
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
+            end_with_parent(parent)
             self._become_workers(msgspec.msgpack.decode(packet, type=list[bytes]), descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -107,8 +111,8 @@ class _Nursery:
 def _run_workers(main: WorkerMain, specifications: list[bytes], channels: list[int], shared: list[int]) -> int:
     """Be one worker, or a thread for each of several; return the process's exit status."""
     if len(specifications) == 1:
-        with socket.socket(fileno=channels[0]) as channel:
-            main(specifications[0], channel, shared)
+        with socket.socket(fileno=channels[0]) as ours:
+            main(specifications[0], ours, shared)
         return 0
     failed: list[int] = []
     all_have_tables = threading.Barrier(len(specifications) + 1)
@@ -120,8 +124,8 @@ def _run_workers(main: WorkerMain, specifications: list[bytes], channels: list[i
             for channel in channels:
                 if channel != channels[index]:
                     os.close(channel)
-            with socket.socket(fileno=channels[index]) as channel:
-                main(specifications[index], channel, shared)
+            with socket.socket(fileno=channels[index]) as ours:
+                main(specifications[index], ours, shared)
         except BaseException:
             # The last frame of this thread. Its end closes its files, its channel with them, which the parent hears.
             traceback.print_exc()

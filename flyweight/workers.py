@@ -9,8 +9,6 @@ seconds to end by themselves and then kills what is left. A worker that ends too
 import os
 import signal
 import socket
-import subprocess
-import sys
 from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -21,6 +19,7 @@ import trio
 
 from flyweight.channel import Channel
 from flyweight.errors import WorkerFault
+from flyweight.launch import Program, launch, wait_for_end
 from flyweight.limits import can_unshare_files, cores
 from flyweight.nursery import MAX_DESCRIPTORS, MAX_PACKET
 
@@ -68,7 +67,7 @@ class Worker:
 class Workers:
     """The workers of one end, by number."""
 
-    def __init__(self, control: socket.socket, nursery: trio.Process) -> None:
+    def __init__(self, control: socket.socket, nursery: Program) -> None:
         self._control = trio.socket.from_stdlib_socket(control)
         self._nursery = nursery
         self._processes: list[_Process] = []
@@ -78,6 +77,11 @@ class Workers:
     def pids(self) -> list[int]:
         """The process ids of the nursery and of every process of workers that is alive."""
         return [self._nursery.pid, *(p.pid for p in self._processes if p.pid and not p.ended.is_set())]
+
+    @property
+    def nursery_status(self) -> int | None:
+        """The exit status of the process that workers come from (negative: a signal), None while that runs."""
+        return self._nursery.exit_status
 
     async def start(self, specifications: Sequence[bytes], receives: Any, shared: Sequence[int]) -> None:
         """Start a worker for each specification; return when their processes exist.
@@ -126,7 +130,9 @@ class Workers:
                 process = next(p for p in self._processes if p.pid == pid)
                 process.exit_status = status
                 process.ended.set()
-        for process in self._processes:
+        for process in self._processes:  # the nursery takes all of them along
+            if process.pid:
+                await wait_for_end(process.pid)
             process.forked.set()
             process.ended.set()
 
@@ -173,15 +179,9 @@ async def open_workers(module: str) -> AsyncIterator[Workers]:
     """Run a nursery for `module` (which has a `worker_main`) as long as the block lasts."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        process = await trio.lowlevel.open_process(
-            # -P: the folder a person happens to stand in is not where our modules are.
-            [sys.executable, "-P", "-m", "flyweight.nursery", str(theirs.fileno()), module],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            env={**os.environ, **_ENVIRONMENT},
-        )
-    workers = Workers(ours, process)
+        environment = {**os.environ, **_ENVIRONMENT}
+        nursery = launch("flyweight.nursery", str(theirs.fileno()), module, pass_fds=[theirs.fileno()], env=environment)
+    workers = Workers(ours, nursery)
     async with trio.open_nursery() as tasks:
         tasks.start_soon(workers.listen)
         try:

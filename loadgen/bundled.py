@@ -1,17 +1,14 @@
 """The bundled server, as a run sees it: a `comet serve` in processes of its own, spoken to over its control API.
 
-It is started with one end of a socket pair: on it the server says where it listens, and by its end it notices that the
-run is gone, in whatever way. Its errors go to `server.log` in the run's folder. It never takes a token from the
+It is started with one end of a socket pair, on which it says where it listens; the kernel ends it with the run, however
+that ends (`flyweight.launch`). Its errors go to `server.log` in the run's folder. It never takes a token from the
 environment, which is for another server, and gets one of the run's own where it listens beyond loopback.
 """
 
 import json
 import os
 import secrets
-import signal
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +20,7 @@ import httpx
 import trio
 
 from flyweight.errors import ExitCode, Refused, WorkerFault
+from flyweight.launch import Program, launch
 from loadgen.host.namespaces import enter_namespace
 from loadgen.host.network import Network
 
@@ -64,7 +62,7 @@ class BundledServer:
     """A running `comet serve`."""
 
     def __init__(
-        self, process: trio.Process, address: tuple[str, int], control: httpx.AsyncClient, token: str | None
+        self, process: Program, address: tuple[str, int], control: httpx.AsyncClient, token: str | None
     ) -> None:
         self.process = process
         self.address = address
@@ -92,7 +90,7 @@ class BundledServer:
 
     @property
     def has_ended(self) -> bool:
-        return self.process.poll() is not None
+        return self.process.exit_status is not None
 
 
 @asynccontextmanager
@@ -108,15 +106,13 @@ async def bundled_server(
         arguments = ["--port", "0", "--control-port", "0", "--max-users", str(max_users), "--model", model]
         arguments += [] if store is None else ["--db", str(store.absolute())]
         arguments += ["--host", place.host, "--control-host", place.control_host]
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "-P", "-m", "server_under_test", "serve", *arguments, "--parent-fd", str(theirs.fileno())],
+        process = launch(
+            "server_under_test",
+            *("serve", *arguments, "--parent-fd", str(theirs.fileno())),
             pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
             stderr=errors,
-            start_new_session=True,  # a Ctrl-C is for the run, which ends its server in order
             env=_environment(place.token),
-            preexec_fn=None if place.namespace is None else partial(enter_namespace, place.namespace),
+            first=None if place.namespace is None else partial(enter_namespace, place.namespace),
         )
     lifeline = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
     try:
@@ -145,19 +141,18 @@ def _environment(token: str | None) -> dict[str, str]:
     return given if token is None else {**given, TOKEN: token}
 
 
-async def _explain(process: trio.Process, log: Path) -> NoReturn:
+async def _explain(process: Program, log: Path) -> NoReturn:
     """Raise what a server that did not come up says of it."""
     with trio.move_on_after(5):  # its end of the socket was closed by its end
         await process.wait()
     words = log.read_text().strip().splitlines()[-1:] or ["it said nothing"]
-    if process.returncode == ExitCode.REFUSED:
+    if process.exit_status == ExitCode.REFUSED:
         raise Refused(words[0].removeprefix("comet: "))
     raise WorkerFault(f"The bundled server did not come up: {words[0]}. See {log}.")
 
 
-async def _end(process: trio.Process) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
+async def _end(process: Program) -> None:
+    process.terminate()
     with trio.move_on_after(STOP_SECONDS):
         await process.wait()
         return

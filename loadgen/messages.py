@@ -8,18 +8,17 @@ end. Fails: Refused for friends that can't be loaded; a generator that fails is 
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import trio
 
-from flyweight.errors import Refused
+from flyweight import lifeline
+from flyweight.errors import Refused, WorkerFault
+from flyweight.launch import launch, run_to_end
 
 LOG = "messages.log"
 STORE = "subscriptions"
@@ -60,40 +59,25 @@ async def removed_in_the_end(folder: Path) -> AsyncIterator[int]:
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
-            keeper = await trio.lowlevel.open_process(
-                [sys.executable, "-P", "-m", "flyweight.lifeline", str(folder.absolute())],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            keeper = launch("flyweight.lifeline", str(folder.absolute()), stdin=theirs.fileno(), outlives_us=True)
         try:
             yield ours.fileno()
         finally:
             ours.close()
             with trio.CancelScope(shield=True):
-                await keeper.wait()
-
-
-async def _comet(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[bytes]":
-    """Run a command of the server's to its end, which comes when this process is gone, at the latest."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        return await trio.run_process(
-            [sys.executable, "-P", "-m", "server_under_test", *arguments, "--parent-fd", "0"],
-            stdin=theirs.fileno(),
-            capture_stdout=True,
-            check=False,
-            start_new_session=True,
-            **options,
-        )
+                status = await keeper.wait()
+            if status < 0:  # somebody killed it
+                lifeline.remove(folder.absolute())
 
 
 async def load_friends(friends: Path, store: Path, held: int) -> None:
     """Load a file of fakefriends into a new store; Refused if that fails. Who loads has the descriptor `held`."""
     arguments = "load", str(friends.absolute()), "--db", str(store)
-    done = await _comet(*arguments, capture_stderr=True, pass_fds=[held])
-    if done.returncode != 0:
-        words = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+    done = await run_to_end("server_under_test", *arguments, pass_fds=[held])
+    if done.exit_status < 0:
+        raise WorkerFault(f"The process that loads {friends} was ended by signal {-done.exit_status}. Try again.")
+    if done.exit_status != 0:
+        words = done.errors.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise Refused(words[0].removeprefix("comet: "))
 
 
@@ -111,8 +95,8 @@ async def generate(
     words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
     with open(folder / LOG, "ab") as log:
         environment = os.environ | ({} if token is None else {"COMET_TOKEN": token})
-        done = await _comet("msggen", *words, "--json", stderr=log, env=environment)
+        done = await run_to_end("server_under_test", "msggen", *words, "--json", stderr=log, env=environment)
     try:
-        return msgspec.json.decode(done.stdout, type=Generated)
+        return msgspec.json.decode(done.output, type=Generated)
     except msgspec.DecodeError:
         return None

@@ -13,7 +13,6 @@ import typer
 
 from flyweight import options as opt
 from flyweight.errors import ExitCode, Refused
-from flyweight.lifeline import end_with
 from server_under_test.msggen import Answer, Generator, Outcome, control_client, read_answer
 from server_under_test.schedule import EvenSchedule, ProducerSchedule, Schedule
 from server_under_test.subjects import MAX_USER, as_subject
@@ -71,7 +70,6 @@ def msggen(
     size: Annotated[Any, typer.Option(parser=opt.message_size, metavar="BYTES", help="Of a message's text.")] = 100,
     seed: Annotated[int | None, typer.Option(min=0, help="For the same subjects each time.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout at the end.")] = False,
-    parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Publish messages about random users, each at its planned time, however late that gets."""
     given = {name: value for name, value in locals().items() if name != "as_json"}
@@ -83,8 +81,6 @@ def msggen(
             f"--producers / --interval takes at most {opt.MAX_RATE:,} a second, not {producers / interval:,.0f}."
         )
     opt.check(given, *more)
-    if parent_fd is not None:
-        end_with(parent_fd)
     # One each: the schedule is asked when there is time for it, and the subjects do not depend on that.
     times, subjects = np.random.default_rng(secrets.randbits(64) if seed is None else seed).spawn(2)
     schedule = ProducerSchedule(producers, interval, times) if rate is None else EvenSchedule(rate)

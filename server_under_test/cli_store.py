@@ -7,7 +7,6 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from flyweight.lifeline import end_with
 from server_under_test.subjects import as_subject, as_user
 from server_under_test.subscriptions import Store
 
@@ -28,13 +27,10 @@ def load(
     ],
     db: Db,
     mutual: Annotated[bool, typer.Option("--mutual", help="Subscribe B to A as well.")] = False,
-    parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Add all pairs of a file to a store, which is made if there is none; all of them or, on an error, none."""
     from datagen.files import read_pairs
 
-    if parent_fd is not None:
-        end_with(parent_fd)
     began = time.monotonic()
     pairs = read_pairs(friends)
     if mutual:

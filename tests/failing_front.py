@@ -2,6 +2,7 @@
 
 import gc
 import socket
+from unittest.mock import patch
 
 from server_under_test import front
 from server_under_test.senders import TickSender
@@ -33,5 +34,6 @@ _original_begin, _original_turn = TickSender.begin, front.Front.turn
 
 def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
     """Be a front like that."""
-    TickSender.begin, front.Front.turn = _begin, _turn  # type: ignore[method-assign]
+    patch.object(TickSender, "begin", _begin).start()
+    patch.object(front.Front, "turn", _turn).start()
     front.worker_main(specification, sock, descriptors)
