@@ -5,6 +5,7 @@ SIGKILL, or a full disk, it reads back to the last whole sample. Fields and unit
 """
 
 import csv
+import errno
 import importlib
 import io
 import json
@@ -48,7 +49,8 @@ class RecordWriter:
     def __init__(self, parent: Path, name: str) -> None:
         self.folder = _create(parent, name)
         self._samples = open(self.folder / SAMPLES_FILE, "xb", buffering=0)  # noqa: SIM115 (closed by `close`)
-        self._samples.write((",".join(FIELDS) + "\n").encode())
+        self._whole = 0  # bytes of whole lines
+        self._append((",".join(FIELDS) + "\n").encode())
 
     def write_run(self, run: dict[str, Any]) -> None:
         """Replace run.json as a whole."""
@@ -72,7 +74,18 @@ class RecordWriter:
             "" if value is None else value for value in msgspec.structs.astuple(sample)
         )
         with self._explained():
-            self._samples.write(line.getvalue().encode())
+            self._append(line.getvalue().encode())
+
+    def _append(self, line: bytes) -> None:
+        """Append a line, or nothing of it: a part would spoil the line that is written after it."""
+        try:
+            if self._samples.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # the disk has room for a part
+        except OSError:
+            self._samples.truncate(self._whole)
+            self._samples.seek(self._whole)
+            raise
+        self._whole += len(line)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

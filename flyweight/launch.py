@@ -51,6 +51,10 @@ class Program:
         """Send SIGTERM, if it still runs."""
         self._process.send_signal(signal.SIGTERM)
 
+    def go_on(self) -> None:
+        """Send SIGCONT, if it still runs: for one that somebody has stopped."""
+        self._process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """Send SIGKILL, if it still runs."""
         self._process.kill()
@@ -85,6 +89,13 @@ def launch(
             preexec_fn=partial(_prepare, None if outlives_us else os.getpid(), first),
         )
     )
+
+
+def how_it_ended(exit_status: int | None) -> str:
+    """Say how a process ended: a part of a sentence."""
+    if exit_status is None:
+        return "for a reason that is not known"
+    return f"by signal {-exit_status}" if exit_status < 0 else f"with status {exit_status}"
 
 
 async def wait_for_end(pid: int) -> None:

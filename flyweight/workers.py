@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -172,6 +172,24 @@ def _processes_for(specifications: Sequence[bytes], shared: int) -> int:
     header = 5  # bytes, of a msgpack list or string, at the most
     most = min(MAX_DESCRIPTORS - shared, (MAX_PACKET - header) // (max(map(len, specifications)) + header))
     return min(workers, max(cores(), -(-workers // most)))
+
+
+async def wait_while_moving(events: Iterable[trio.Event], moved: Callable[[], object], quiet: float) -> None:
+    """Wait for all the events, but only as long as what `moved` returns changes at least every `quiet` seconds."""
+    async with trio.open_nursery() as tasks:
+        tasks.start_soon(_cancel_when_quiet, tasks.cancel_scope, moved, quiet)
+        for event in events:
+            await event.wait()
+        tasks.cancel_scope.cancel()
+
+
+async def _cancel_when_quiet(scope: trio.CancelScope, moved: Callable[[], object], quiet: float) -> None:
+    last = moved()
+    while True:
+        await trio.sleep(quiet)
+        before, last = last, moved()
+        if last == before:
+            scope.cancel()
 
 
 @asynccontextmanager

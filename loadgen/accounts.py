@@ -51,6 +51,7 @@ LEDGER = np.dtype(
     [
         ("started", "i8"),
         ("settled", "i8"),
+        ("closed", "i8"),
         ("chunks", "i8"),
         ("bytes", "i8"),
         ("missing", "i8"),
@@ -64,9 +65,10 @@ LEDGER = np.dtype(
         ("ticks", TICK, (TICKS,)),
     ]
 )
-"""messages: numbered ones that are no ticks, repeated ones included · first_ns, last_ns: when the first and the last of
-them was read (CLOCK_MONOTONIC) · latency: of stamped ones, from the planned time, by bucket · latency_published: the
-same from the time they were published, which forgives what came before."""
+"""closed: connections that we closed at the end · messages: numbered ones that are no ticks, repeated ones included ·
+first_ns, last_ns: when the first and the last of them was read (CLOCK_MONOTONIC) · latency: of stamped ones, from the
+planned time, by bucket · latency_published: from the time they were published instead, which forgives what was before.
+"""
 
 
 def code_name(code: int) -> str:
@@ -117,6 +119,7 @@ class Accounts:
         self.first_user = first_user
         self._states, self._ports = map_columns(folder, first_user, count)
         self._started, self._settled = Counter(row, "started"), Counter(row, "settled")
+        self._closed = Counter(row, "closed")
         self._chunks, self._bytes = Counter(row, "chunks"), Counter(row, "bytes")
         self._missing, self._repeated = Counter(row, "missing"), Counter(row, "repeated")
         self._messages, self._first_ns, self._last_ns = (
@@ -147,6 +150,10 @@ class Accounts:
     def closed_early(self, user: int, code: int) -> None:
         self._states[user - self.first_user] = State.CLOSED_EARLY
         self._failures[Phase.OPEN, code] += 1
+
+    def closed(self, count: int) -> None:
+        """Count connections that we closed; their states stay what they were."""
+        self._closed.add(count)
 
     def received(self, chunks: int, size: int) -> None:
         """Count chunks, and bytes of the stream (their framing included)."""

@@ -26,6 +26,8 @@ from loadgen.host.network import Network
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
+ANSWER_SECONDS = 5.0
+"""The longest wait for an answer of the control API: it is on this machine, and its process does little else."""
 
 TOKEN = "COMET_TOKEN"
 """The variable in which a server finds it."""
@@ -125,7 +127,7 @@ async def bundled_server(
         async with httpx.AsyncClient(
             base_url=f"http://{host_in_url(place.control_host)}:{where['control']}",
             headers={} if place.token is None else {"Authorization": f"Bearer {place.token}"},
-            timeout=30,
+            timeout=ANSWER_SECONDS,
             trust_env=False,
         ) as api:
             yield BundledServer(process, (place.host, where["port"]), api, place.token)
@@ -153,6 +155,7 @@ async def _explain(process: Program, log: Path) -> NoReturn:
 
 async def _end(process: Program) -> None:
     process.terminate()
+    process.go_on()  # one that was stopped would not hear of it
     with trio.move_on_after(STOP_SECONDS):
         await process.wait()
         return

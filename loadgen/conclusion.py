@@ -1,5 +1,6 @@
 """What came of a run: from the accounts, the samples and the server's figures to a summary. No clock, no process."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from analysis import FORMAT, Sample, Summary
 from analysis import summary as sums
 from analysis.summary import Connections, Latency, Messages, Outcome, Tick
 from analysis.thresholds import Condition
+from flyweight.launch import how_it_ended
 from flyweight.ledger import Ledger
 from loadgen import latency
 from loadgen.accounts import State, named_failures
@@ -46,6 +48,8 @@ class Facts:
     samples: list[Sample]
     server: Mapping[str, Any] | None
     server_ended: bool
+    server_silent: bool
+    """Whether the bundled server did not answer when it was last asked, though it had not ended."""
     ramp_seconds: float
     workers: int
     files_limit: int
@@ -198,8 +202,7 @@ def _reasons_of(messages: Messages | None, facts: Facts) -> list[str]:
 
 def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[str]:
     reasons = list(facts.reasons)
-    if facts.server_ended:
-        reasons.append("the bundled server ended by itself; its last words are in server.log of the record")
+    reasons += _reasons_of_server(facts)
     if connections.failed:
         reasons.append(f"{_count(sum(connections.failed.values()))} failed: {_named(connections.failed)}")
     if connections.closed_early:
@@ -212,6 +215,22 @@ def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[
     if facts.ledger.total("missing") or facts.ledger.total("repeated"):
         missing, repeated = facts.ledger.total("missing"), facts.ledger.total("repeated")
         reasons.append(f"message numbers show {missing:,} missing and {repeated:,} repeated messages")
+    return reasons
+
+
+def _reasons_of_server(facts: Facts) -> list[str]:
+    """Say what became of the bundled server's processes, where one of them is not there any more or does not answer."""
+    if facts.server_ended:
+        return ["the bundled server ended by itself; its last words are in server.log of the record"]
+    reasons = []
+    statuses = [] if facts.server is None else facts.server["fronts"]
+    for status, count in Counter(status for status in statuses if status is not None).items():
+        reasons.append(
+            f"{count:,} of {len(statuses):,} fronts of the bundled server ended by themselves, {how_it_ended(status)}, "
+            "and with them the connections they held"
+        )
+    if facts.server_silent:
+        reasons.append("the bundled server did not answer any more when the run ended: its figures are from before")
     return reasons
 
 

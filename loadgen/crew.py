@@ -3,7 +3,8 @@
 Only as many workers ramp at a time as there are cores, in the order of the plan; each has an equal part of `in_flight`,
 less what the worker before it still has in flight, so that the bound holds in total. A worker that ends too early is
 noticed by the end of its channel; its open connections are counted as closed early and those in flight as failed, both
-under the name LOST.
+under the name LOST. Closing goes on as long as connections are being closed; a worker that can't be reached is left to
+the end of its process.
 """
 
 import time
@@ -19,9 +20,10 @@ import numpy.typing as npt
 import trio
 
 from flyweight.errors import WorkerFault
+from flyweight.launch import how_it_ended
 from flyweight.ledger import Ledger
 from flyweight.limits import cores
-from flyweight.workers import Worker, Workers, open_workers
+from flyweight.workers import Worker, Workers, open_workers, wait_while_moving
 from loadgen import client
 from loadgen.accounts import State
 from loadgen.pacer import Pacer
@@ -33,6 +35,10 @@ ClientModel = Literal["columns", "httpx"]
 CLIENT_MODELS: tuple[str, ...] = get_args(ClientModel)
 
 _MODULES: dict[ClientModel, str] = {"columns": "loadgen.client", "httpx": "loadgen.httpx_client"}
+
+
+CLOSE_QUIET = 5.0
+"""Seconds in which no connection is closed, after which closing is given up."""
 
 
 @dataclass(eq=False)
@@ -59,6 +65,7 @@ class Crew:
         self._complain = complain
         self._members: list[Member] = []
         self._closing = False
+        self._all_lost = False
         self._halted = trio.Event()
         self.lost: Counter[State] = Counter()
         """Connections that ended with their worker, by the state they were in."""
@@ -107,11 +114,21 @@ class Crew:
         states[states == State.OPEN] = State.CLOSED_EARLY
         states[states == State.IN_FLIGHT] = State.FAILED
         self.lost += lost
-        if not self._closing:
-            self._complain(
-                f"client worker {member.worker.number} (process {member.worker.pid}) ended by itself, "
-                f"{_cause(member.worker.exit_status)}; {lost.total():,} of its connections were lost"
+        if not self._closing and not self._all_lost:
+            self._complain(self._in_words(member.worker, lost.total()))
+
+    def _in_words(self, worker: Worker, lost: int) -> str:
+        """Say that a worker has ended; once for all of them where the process that they came from has."""
+        if self._workers.nursery_status is None:
+            return (
+                f"client worker {worker.number} (process {worker.pid}) ended by itself, "
+                f"{how_it_ended(worker.exit_status)}; {lost:,} of its connections were lost"
             )
+        self._all_lost = True
+        return (
+            "the process that client workers come from ended by itself, "
+            f"{how_it_ended(self._workers.nursery_status)}, and all of them with it; their connections were lost"
+        )
 
     async def ramp(self, start: float, pacer: Pacer, in_flight: int) -> None:
         """Let the workers open their shares; return when every connection is open or has failed."""
@@ -158,20 +175,13 @@ class Crew:
         for member in self._members:
             await member.worker.channel.send(client.Halt())
 
-    async def close(self, within: float) -> None:
-        """Close all connections, for so many seconds at the most; what then is open ends with its process."""
+    async def close(self) -> None:
+        """Close all connections; those that can't be closed end with the process of their worker."""
         self._closing = True
         for member in self._members:
             await member.worker.channel.send(client.Close())
-        with trio.move_on_after(within):
-            for member in self._members:
-                await member.closed.wait()
-
-
-def _cause(status: int | None) -> str:
-    if status is None:
-        return "for a reason that is not known"
-    return f"by signal {-status}" if status < 0 else f"with status {status}"
+        closed = [member.closed for member in self._members]
+        await wait_while_moving(closed, lambda: int(self._ledger.total("closed")), CLOSE_QUIET)
 
 
 @asynccontextmanager

@@ -128,6 +128,9 @@ class HttpxClient:
             code = error.code
         except httpx.TransportError as error:
             phase, code = cause(error)
+        except trio.Cancelled:
+            self._accounts.closed(1)
+            raise
         if stream.is_open:
             self._accounts.closed_early(user, code)
         else:

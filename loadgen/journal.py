@@ -1,13 +1,16 @@
 """The journal: what a run writes down as it goes. Its stages and samples, on disk at once and shown to a person.
 
 In: the name of each stage as it begins, each sample, the summary. Out: the run record (see `analysis.record`). Nothing
-here decides anything, so that a run that is killed leaves behind all that it knew.
+here decides anything, so that a run that is killed leaves behind all that it knew. A record that can't be written any
+more (a full disk) ends nothing: the run goes on without, and `fault` says so.
 """
 
 import platform
 import shlex
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 import msgspec
 
 from analysis import RecordWriter, Sample, Summary
+from analysis.record import DiskFault
 from flyweight.ledger import Ledger
 from flyweight.limits import cores, raise_files_limit, read_memory
 from flyweight.sockets import read_slabs
@@ -43,6 +47,8 @@ class Journal:
         self._console = console
         self._began = time.monotonic()
         self._stages: list[dict[str, Any]] = []
+        self.fault: str | None = None
+        """Why the record could not be written any more, None while it can."""
         self.samples: list[Sample] = []
 
     @property
@@ -64,10 +70,11 @@ class Journal:
     def add(self, sample: Sample, shown: bool = True) -> None:
         """Take a sample, and show it to a person if it is one of those that were asked for."""
         self.samples.append(sample)
-        self._record.write_sample(sample)
-        if sample.latency_p50 is not None:
-            planned, published = (self._ledger.total(name) for name in ("latency", "latency_published"))
-            self._record.write_latency(latency.rows(planned, published))
+        with self._noting_faults():
+            self._record.write_sample(sample)
+            if sample.latency_p50 is not None:
+                planned, published = (self._ledger.total(name) for name in ("latency", "latency_published"))
+                self._record.write_latency(latency.rows(planned, published))
         if shown:
             self._console.sample(sample, self._planned)
 
@@ -78,17 +85,25 @@ class Journal:
 
     def write(self, summary: Summary | None) -> None:
         """Write down what is known of the run as a whole."""
-        self._record.write_run(
-            {
-                "command": shlex.join(sys.argv),
-                "options": self._options,
-                "prediction": self._prediction,
-                "host": host_facts(Machine()),
-                "versions": {name: version(name) for name in ("floodtest", "trio", "numpy")},
-                "stages": self._stages,
-                "summary": None if summary is None else msgspec.to_builtins(summary),
-            }
-        )
+        run = {
+            "command": shlex.join(sys.argv),
+            "options": self._options,
+            "prediction": self._prediction,
+            "host": host_facts(Machine()),
+            "versions": {name: version(name) for name in ("floodtest", "trio", "numpy")},
+            "stages": self._stages,
+            "summary": None if summary is None else msgspec.to_builtins(summary),
+        }
+        with self._noting_faults():
+            self._record.write_run(run)
+
+    @contextmanager
+    def _noting_faults(self) -> Iterator[None]:
+        """Note the first write that fails. Later ones are tried all the same: somebody may make room."""
+        try:
+            yield
+        except DiskFault as error:
+            self.fault = self.fault or str(error)
 
     def close(self) -> None:
         self._record.close()

@@ -18,7 +18,7 @@ import trio
 
 from flyweight import lifeline
 from flyweight.errors import Refused, WorkerFault
-from flyweight.launch import launch, run_to_end
+from flyweight.launch import how_it_ended, launch, run_to_end
 
 LOG = "messages.log"
 STORE = "subscriptions"
@@ -75,7 +75,7 @@ async def load_friends(friends: Path, store: Path, held: int) -> None:
     arguments = "load", str(friends.absolute()), "--db", str(store)
     done = await run_to_end("server_under_test", *arguments, pass_fds=[held])
     if done.exit_status < 0:
-        raise WorkerFault(f"The process that loads {friends} was ended by signal {-done.exit_status}. Try again.")
+        raise WorkerFault(f"The process that loads {friends} ended {how_it_ended(done.exit_status)}. Try again.")
     if done.exit_status != 0:
         words = done.errors.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise Refused(words[0].removeprefix("comet: "))

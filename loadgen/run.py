@@ -43,9 +43,6 @@ from loadgen.outlook import look
 from loadgen.plan import Share
 from loadgen.sampling import Sampler
 
-CLOSE_SECONDS = 60.0
-"""The longest wait for the workers to close their connections in order."""
-
 DRAIN_SECONDS = 60.0
 """The longest wait for what the server has sent, and that has not arrived."""
 
@@ -74,6 +71,8 @@ class Run:
         self._interrupted = False
         self._server: BundledServer | None = None
         self._figures: dict[str, Any] | None = None
+        self._silent = False
+        self._unsampled = False
         self._stage = trio.CancelScope()
         self._repeated_before = 0
         self._generated: Generated | None = None
@@ -104,16 +103,19 @@ class Run:
             async with (
                 self._target(outlook.target) as reached,
                 self._open_crew() as crew,
+                trio.open_nursery() as listening,  # to the crew, which closing waits for: around all that may fail
                 trio.open_nursery() as beside,
             ):
                 with self._interruptible():
-                    await self._start(crew, reached, beside)
+                    await self._start(crew, reached, listening)
+                    beside.start_soon(self._sample_on)
                     await self._ramp(crew, beside)
                     await self._hold()
                     await self._send_messages()
                 with trio.CancelScope(shield=True):
                     summary = await self._close(crew)
                 beside.cancel_scope.cancel()
+                listening.cancel_scope.cancel()
         return summary
 
     def _claim(self) -> AbstractContextManager[None]:
@@ -188,7 +190,6 @@ class Run:
         tasks.start_soon(crew.listen)
         self._sampler = Sampler(self._states, self._ledger, self._client_pids, self._server_pids())
         await self._sample(everything=True)
-        tasks.start_soon(self._sample_on)
 
     async def _ramp(self, crew: Crew, tasks: trio.Nursery) -> None:
         self._journal.enter("ramp")
@@ -261,11 +262,12 @@ class Run:
         self._console.say(f"Closing {counts[State.OPEN]:,} connections.")
         summary = conclude(self._facts(counts))
         self._journal.write(summary)
-        await crew.close(CLOSE_SECONDS)
+        await crew.close()
         if self._interrupted:  # the accounts were not settled then, and are now
-            summary = conclude(self._facts(count_states(self._states)))
+            counts = count_states(self._states)
+            summary = conclude(self._facts(counts))
         self._journal.conclude(summary)
-        return summary
+        return conclude(self._facts(counts)) if self._journal.fault is not None else summary
 
     def _all_gone(self) -> bool:
         """Whether nothing is left to hold."""
@@ -312,9 +314,16 @@ class Run:
         return min(self._options.interval, max(LEAST_INTERVAL, RAMP_SHARE * lasted))
 
     async def _sample(self, everything: bool = False, shown: bool = True) -> None:
-        if self._server is not None:
-            self._figures = await self._server.stats() or self._figures
-        sample = self._sampler.read(self._journal.stage, self._figures if self._server else None, everything)
+        figures = None if self._server is None else await self._server.stats()
+        self._silent = self._server is not None and figures is None
+        self._figures = figures or self._figures
+        try:
+            sample = self._sampler.read(self._journal.stage, figures, everything)
+        except OSError as error:  # files of /proc that can't be opened now: the run itself does not need them
+            if not self._unsampled:
+                self._reasons.append(f"samples: some are missing, since {error.filename}: {error.strerror}")
+            self._unsampled = True
+            return
         self._journal.add(sample, shown)
 
     def _client_pids(self) -> list[int]:
@@ -346,11 +355,12 @@ class Run:
             samples=self._journal.samples,
             server=self._figures,
             server_ended=self._server is not None and self._server.has_ended,
+            server_silent=self._silent,
             ramp_seconds=self._ramp_ended - self._ramp_began,
             workers=self._count,
             files_limit=self._files_limit,
             interrupted=self._interrupted,
-            reasons=self._reasons,
+            reasons=[*self._reasons, *([] if self._journal.fault is None else [f"record: {self._journal.fault}"])],
             ports=self._ports,
             messages=self._messages_facts(),
             network=summary.Network(

@@ -167,6 +167,7 @@ class Streams:
             sweep(socket.SocketType.close, sockets)
         else:
             sweep(os.close, fds)
+        self._accounts.closed(len(fds))
         return len(fds)
 
     def _take_answers(self, fds: list[int], read: list[bytes]) -> tuple[list[int], list[bytes]]:

@@ -22,7 +22,7 @@ import trio
 from flyweight.errors import Refused, WorkerFault
 from flyweight.ledger import TICKS, Ledger
 from flyweight.limits import cores, raise_files_limit, workers_for
-from flyweight.workers import Worker, Workers, open_workers
+from flyweight.workers import Worker, Workers, open_workers, wait_while_moving
 from server_under_test import orders
 from server_under_test.accounts import FRONT_LEDGER
 from server_under_test.bus import Bus, Deliver
@@ -38,7 +38,8 @@ BACKLOG = 65535
 DEFER_SECONDS = 5
 """How long the kernel waits for a request before it wakes a front for a silent client (TCP_DEFER_ACCEPT)."""
 
-STOP_SECONDS = 30.0
+STOP_QUIET = 5.0
+"""Seconds in which no connection is closed, after which fronts that have not ended are left to be killed."""
 
 NEVER = 2**62
 """A turn of the router's that is later than all of them."""
@@ -237,13 +238,12 @@ class Server:
         return [os.getpid(), *self.workers.pids]
 
     async def stop(self) -> None:
-        """Close all connections in order."""
+        """Close all connections in order, as long as any are being closed."""
         self._stopping = True
         for worker in self.workers.all:
             await worker.channel.send(orders.Stop())
-        with trio.move_on_after(STOP_SECONDS):
-            for worker in self.workers.all:
-                await worker.ended.wait()
+        ended = [worker.ended for worker in self.workers.all]
+        await wait_while_moving(ended, lambda: int(self.ledger.total("open")), STOP_QUIET)
 
 
 async def serve(options: Options, parent: int | None, announce: Callable[[Server, int], None]) -> None:

@@ -41,7 +41,7 @@ def ledger(fill: Callable[[Ledger], None] | None = None) -> Ledger:
 
 def facts(**changes: Any) -> Facts:
     """Facts of a run that went well."""
-    server = {"fronts": [11, 12, 13], "ticks": []}
+    server = {"fronts": [None] * 3, "ticks": []}
     well: dict[str, Any] = {
         "plan": PLAN,
         "explicit_ports": True,
@@ -52,6 +52,7 @@ def facts(**changes: Any) -> Facts:
         "samples": [start(), sample()],
         "server": server,
         "server_ended": False,
+        "server_silent": False,
         "ramp_seconds": 2.0,
         "workers": 2,
         "files_limit": 20_000,
@@ -202,7 +203,7 @@ def ticked(*ticks: tuple[int, int, float, float]) -> Ledger:
 
 def server(*ticks: tuple[int, int, float]) -> dict[str, Any]:
     sent = [{"number": number, "sent": count, "first": first} for number, count, first in ticks]
-    return {"fronts": [11], "ticks": sent}
+    return {"fronts": [None], "ticks": sent}
 
 
 def test_a_tick_takes_from_the_first_write_to_the_last_read() -> None:
@@ -265,7 +266,7 @@ def routed(received: int, **changes: Any) -> Facts:
     before = changes.pop("before", 0)
     said = changes.pop("generated", Generated(100, changes.get("published", 100), 3, 0.25, None))
     figures = {"messages": changes.pop("published", 100), "routed": 1600, "undeliverable": changes.pop("gone", 0)}
-    server = {"fronts": [11], "ticks": [], **figures}
+    server = {"fronts": [None], "ticks": [], **figures}
     return facts(ledger=table, server=server, messages=MessageFacts(100, said, before), **changes)
 
 
@@ -336,3 +337,25 @@ def test_a_threshold_that_is_crossed_is_a_reason_beside_the_others() -> None:
         "threshold: ticks.received < 1: that was not measured",
     ]
     assert [threshold.failed for threshold in summary.thresholds] == [True, True, False]
+
+
+def test_fronts_that_ended_are_reasons_by_their_cause() -> None:
+    server = {"fronts": [None, -9, 1, -9, None], "ticks": []}
+    summary = conclude(facts(server=server))
+    assert summary.outcome == "shortfall"
+    assert [reason.partition(",")[0:3:2] for reason in summary.reasons] == [
+        (
+            "2 of 5 fronts of the bundled server ended by themselves",
+            " by signal 9, and with them the connections they held",
+        ),
+        (
+            "1 of 5 fronts of the bundled server ended by themselves",
+            " with status 1, and with them the connections they held",
+        ),
+    ]
+
+
+def test_a_server_that_does_not_answer_is_a_reason() -> None:
+    summary = conclude(facts(server_silent=True))
+    assert (summary.outcome, len(summary.reasons)) == ("shortfall", 1)
+    assert "did not answer any more" in summary.reasons[0]

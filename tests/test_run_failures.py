@@ -229,6 +229,101 @@ def test_the_server_dies_in_mid_run(tmp_path: Path) -> None:
         assert "server ended" in " ".join(summary["reasons"])
 
 
+def stage_of(out: Path) -> str | None:
+    """Return the stage that the only run in a folder is in; None before its record is begun."""
+    for file in out.glob("*/run.json"):
+        return str(load(file.parent).run["stages"][-1]["name"])
+    return None
+
+
+def leaves(process: "subprocess.Popen[str]", module: str) -> list[psutil.Process]:
+    """Wait for the workers of a run, the processes that only fork left out."""
+    return list(wait_until(lambda: workers_of(process, module), f"workers of {module}"))
+
+
+def ended(process: "subprocess.Popen[str]", within: float) -> dict[str, Any]:
+    """Return the summary of a run that ends within so many seconds and leaves no process behind."""
+    tree = [one.pid for one in descendants(process)]
+    output, errors = process.communicate(timeout=within)
+    assert "Traceback" not in errors
+    wait_until(lambda: not processes_of(tree), "no process of the run is left", 5)
+    summary: dict[str, Any] = json.loads(output)
+    return summary
+
+
+def test_the_process_that_client_workers_come_from_is_killed(tmp_path: Path) -> None:
+    """Its workers can't be told of any more, so they end with it: none may fall out of the figures."""
+    with started(tmp_path, "--connections", "4000", "--hold", "20") as process:
+        until_open(tmp_path, 4000)
+        (worker, *_) = workers_of(process, "loadgen.client")
+        psutil.Process(worker.ppid()).send_signal(signal.SIGKILL)
+        summary = ended(process, 30)
+    assert (process.returncode, summary["outcome"]) == (4, "shortfall")
+    assert summary["connections"]["closed_by"] == {"LOST": 4000}
+    (reason,) = [one for one in summary["reasons"] if "client workers" in one]
+    assert "by signal 9" in reason
+
+
+def test_a_front_that_is_killed_before_the_ramp(tmp_path: Path) -> None:
+    """Nobody misses a connection, and yet the server measured is not the one that was asked for."""
+    with started(tmp_path, "--connections", "2000", "--stages", "0/s:4s,max", "--hold", "0.5") as process:
+        wait_until(lambda: stage_of(tmp_path) == "ramp", "the ramp")
+        leaves(process, "server_under_test.front")[0].send_signal(signal.SIGKILL)
+        summary = ended(process, 30)
+    assert (process.returncode, summary["connections"]["opened"]) == (4, 2000)
+    assert summary["reasons"] == [
+        "1 of 2 fronts of the bundled server ended by themselves, by signal 9, and with them the connections they held"
+    ]
+
+
+def test_a_client_worker_that_is_stopped_does_not_keep_the_run_from_ending(tmp_path: Path) -> None:
+    with started(tmp_path, "--connections", "4000", "--hold", "1") as process:
+        until_open(tmp_path, 4000)
+        workers_of(process, "loadgen.client")[0].send_signal(signal.SIGSTOP)
+        summary = ended(process, 30)
+    assert summary["connections"]["opened"] == 4000
+
+
+@pytest.mark.parametrize("which", ["front", "server"])
+def test_a_server_that_is_stopped_does_not_keep_the_run_from_ending(which: str, tmp_path: Path) -> None:
+    with started(tmp_path, "--connections", "2000", "--hold", "1") as process:
+        until_open(tmp_path, 2000)
+        front = leaves(process, "server_under_test.front")[0]
+        (server,) = [one for one in descendants(process, "server_under_test") if one.ppid() == process.pid]
+        (front if which == "front" else server).send_signal(signal.SIGSTOP)
+        summary = ended(process, 50)
+    assert summary["connections"]["opened"] == 2000
+    assert summary["outcome"] == ("ok" if which == "front" else "shortfall")
+    assert ("the bundled server did not answer" in " ".join(summary["reasons"])) == (which == "server")
+
+
+def test_a_stopped_server_does_not_outlive_a_killed_run(tmp_path: Path) -> None:
+    with started(tmp_path, "--connections", "2000", "--hold", "30") as process:
+        until_open(tmp_path, 2000)
+        tree = descendants(process)
+        for one in tree:
+            one.send_signal(signal.SIGSTOP)
+        process.kill()
+        process.wait(10)
+        wait_until(lambda: not processes_of([one.pid for one in tree]), "no process of the run is left", 5)
+
+
+def test_a_disk_that_is_full_ends_no_run(tmp_path: Path) -> None:
+    with started(tmp_path, "--connections", "2000", "--hold", "3", "--interval", "0.1") as process:
+        wait_until(lambda: stage_of(tmp_path) == "hold", "the hold")
+        (samples,) = tmp_path.glob("*/samples.csv")
+        room = samples.stat().st_size + 100  # for a part of a line
+        psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (room, room))
+        summary = ended(process, 30)
+    assert (process.returncode, summary["connections"]["opened"]) == (4, 2000)
+    assert summary["connections"]["closed_early"] == 0
+    (reason,) = summary["reasons"]
+    assert reason.startswith(f"record: Can't write the run record {summary['run']}: ")
+    record = load(summary["run"])
+    assert record.samples[-1].stage in ("ramp", "hold")
+    assert record.states().tolist() == [2] * 2000
+
+
 @pytest.mark.parametrize("connections", [1, 2500, 5000])
 def test_the_parent_is_killed(connections: int, tmp_path: Path) -> None:
     with started(tmp_path, "--connections", "5000", "--rate", "4000", "--hold", "30") as process:
