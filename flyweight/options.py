@@ -59,6 +59,13 @@ def _positive_duration(text: str) -> float:
     return seconds
 
 
+def _silence(text: str) -> float:
+    seconds = parse_duration(text)
+    if not 3 <= seconds <= 86400:
+        raise ValueError(text)
+    return seconds
+
+
 def _count(text: str) -> int:
     number = int(ungrouped(text))
     if number < 1:
@@ -115,6 +122,8 @@ def one_of(*names: str) -> Callable[[Any], Any]:
 
 duration = parser(parse_duration, "a duration such as 10, 10s, 500ms or 2m")
 positive_duration = parser(_positive_duration, "a duration of more than 0, such as 10, 10s, 500ms or 2m")
+silence = parser(_silence, "a duration of 3 s to 24 h, such as 30s or 5m")
+"""The kernel counts probes in whole seconds; three of them fit into 3 s."""
 count = parser(_count, "a whole number from 1 on")
 rate = parser(_rate, f"a number a second such as 5000, up to {MAX_RATE:,}")
 message_size = parser(_message_size, f"{stamp.SIZE} bytes (the stamp a message begins with) to {stamp.MAX_TEXT:,}")

@@ -14,6 +14,7 @@ FRONT_LEDGER: np.dtype[Any] = np.dtype(
         ("dropped", "i8"),
         ("slow", "i8"),
         ("excess", "i8"),
+        ("silent", "i8"),
         ("accept_errors", "i8"),
         ("deliveries", "i8"),
         ("undeliverable", "i8"),
@@ -23,7 +24,7 @@ FRONT_LEDGER: np.dtype[Any] = np.dtype(
     ]
 )
 """open: streams open now · logins: streams ever opened · bytes: written · dropped: bytes read and dropped after a
-request · slow: disconnected because they did not read · excess: disconnected because they kept sending · deliveries:
-messages of the router that were written · undeliverable: those whose user had gone by then · turn: the last one of the
-router's that is written · rejected: refusals by HTTP
-status."""
+request · slow: disconnected because they did not read · excess: disconnected because they kept sending · silent:
+disconnected because their machine did not answer · deliveries: messages of the router that were written ·
+undeliverable: those whose user had gone by then · turn: the last one of the router's that is written · rejected:
+refusals by HTTP status."""

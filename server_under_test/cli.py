@@ -73,6 +73,10 @@ def serve_command(
     limit_excess: Annotated[
         Any, typer.Option(parser=opt.count, metavar="BYTES", help="Dropped from a client that keeps sending.")
     ] = _DEFAULTS.excess,
+    limit_silence: Annotated[
+        Any,
+        typer.Option(parser=opt.silence, metavar="SECONDS", help="Without an answer of a client's machine."),
+    ] = _DEFAULTS.silence,
     parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve GET /test/<id>: a stream that welcomes the id, brings its messages and never ends. Stop with Ctrl-C."""
@@ -83,7 +87,7 @@ def serve_command(
     problems += opt.token_problems(token)
     if problems:
         raise UsageError(*problems)
-    limits = Limits(limit_head_size, limit_head_time, limit_pending, limit_excess)
+    limits = Limits(limit_head_size, limit_head_time, limit_pending, limit_excess, limit_silence)
     settings = Options(host, port, max_users, workers, tick, control_host, control_port, token, db, limits, model)
 
     def announce(server: Server, control: int) -> None:

@@ -34,7 +34,7 @@ MAX_TICK_ORDER = 4096
 """Bytes."""
 
 
-COUNTS = ("open", "logins", "bytes", "dropped", "slow", "excess", "deliveries", "undeliverable")
+COUNTS = ("open", "logins", "bytes", "dropped", "slow", "excess", "silent", "deliveries", "undeliverable")
 
 
 class TickOrder(msgspec.Struct, frozen=True):

@@ -33,3 +33,6 @@ class Limits(msgspec.Struct, frozen=True):
     """Bytes kept for a client that does not read; past it disconnected, counted as slow."""
     excess: int = 1 << 16
     """Bytes read and dropped after a request; past it disconnected, counted as excess."""
+    silence: float = 300.0
+    """Seconds in which a client's machine acknowledges neither data nor a probe; past it disconnected, counted as
+    silent."""

@@ -89,6 +89,18 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
+def notice_silence(listener: socket.socket, seconds: float) -> None:
+    """Have the kernel end each connection accepted from a listener whose peer has not answered for so long.
+
+    Accepted sockets inherit these options (tcp(7)), so that a connection costs no call. The first probe of an idle
+    connection is sent after half of the time; TCP_USER_TIMEOUT decides the end, for data and probes alike.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(seconds / 2)))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(seconds / 6)))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+
+
 class Server:
     """A running server: its fronts, its ticker, its router, its counts."""
 
@@ -262,6 +274,7 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
         listen(options.control_host, options.control_port) as api,
     ):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_SECONDS)
+        notice_silence(listener, options.limits.silence)
         ledger, whereabouts = Ledger(FRONT_LEDGER, count), Whereabouts(options.max_users, count, files_limit)
         async with open_workers(_MODULES[options.model]) as workers, trio.open_nursery() as tasks:
             server = Server(options, listener, workers, ledger, whereabouts, Bus(), store)

@@ -7,6 +7,7 @@ when its client goes, does not read, or keeps sending; each end is counted in th
 
 import errno
 import os
+from collections.abc import Iterable
 from itertools import pairwise, repeat
 from typing import Any
 
@@ -36,6 +37,7 @@ class Streams:
         self._places = places
         self._logins, self._dropped, self._cut_off = (Counter(row, name) for name in ("logins", "dropped", "excess"))
         self._open, self._bytes, self._slow = (Counter(row, name) for name in ("open", "bytes", "slow"))
+        self._silent = Counter(row, "silent")
         self._deliveries, self._undeliverable = Counter(row, "deliveries"), Counter(row, "undeliverable")
         self._max_excess = max_excess
         self._users = np.zeros(files_limit, np.uint32)  # 0 where no stream is open
@@ -69,6 +71,7 @@ class Streams:
         read, failed = sweep(os.read, fds, repeat(READ_SIZE))
         gone = [fds[index] for index, error in failed.items() if error != errno.EAGAIN]
         if failed:
+            self._count_silent(failed.values())
             fds, read = without(failed, fds, read)
         for fd, data in zip(fds, read, strict=True):
             if not data or self.drop(fd, len(data)) or (len(data) == READ_SIZE and not self._drain(fd)):
@@ -84,10 +87,15 @@ class Streams:
             try:
                 data = os.read(fd, MORE)
             except OSError as error:
+                self._count_silent([error.errno])
                 return error.errno == errno.EAGAIN
             if not data or self.drop(fd, len(data)):
                 return False
         return True
+
+    def _count_silent(self, errors: Iterable[int | None]) -> None:
+        """Count the connections that the kernel ended since the client's machine did not answer any more."""
+        self._silent.add(sum(error == errno.ETIMEDOUT for error in errors))
 
     def go_on(self, fd: int, extra: int) -> None:
         """Take up a stream whose client had sent `extra` bytes after its request, and may have sent more."""

@@ -75,6 +75,7 @@ class TaskFront:
         self._logins, self._open, self._bytes = (Counter(row, name) for name in ("logins", "open", "bytes"))
         self._dropped, self._slow, self._cut_off = (Counter(row, name) for name in ("dropped", "slow", "excess"))
         self._deliveries, self._undeliverable = Counter(row, "deliveries"), Counter(row, "undeliverable")
+        self._silent = Counter(row, "silent")
         self._accept_errors, self._turn = Counter(row, "accept_errors"), Counter(row, "turn")
         self._rejected = row["rejected"][0]
         self._ticks = TickTable(row)
@@ -120,8 +121,12 @@ class TaskFront:
         """Read a request, answer it, and be with the connection until it ends."""
         try:
             async with stream:
-                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                try:
                     await self._answer(stream)
+                except trio.BrokenResourceError as error:
+                    self._silent.add(int(isinstance(error.__cause__, TimeoutError)))
+                except trio.ClosedResourceError:
+                    pass  # we have cut its client off
         finally:
             self._held -= 1
             self._leaving.unpark_all()
