@@ -42,7 +42,7 @@ class NullFront:
         self.channel = self
         self._written = ledger.rows["turn"]
 
-    async def send(self, order: Deliver) -> bool:
+    def send_nowait(self, order: Deliver) -> bool:
         self._written[self.number] = order.turn
         return True
 
@@ -99,7 +99,7 @@ async def main() -> None:
         ledger, whereabouts = Ledger(FRONT_LEDGER, FRONTS), Whereabouts(USERS, FRONTS, FILES)
         fill(whereabouts)
         with listen("127.0.0.1", 0) as listener, listen("127.0.0.1", 0) as api:
-            server = Server(Options(), listener, cast(Any, NullFronts(ledger)), ledger, whereabouts, Bus(), store)
+            server = Server(Options(), listener, cast(Any, NullFronts(ledger)), ledger, whereabouts, Bus(FRONTS), store)
             router = server.router
             async with trio.open_nursery() as tasks:
                 tasks.start_soon(router.run)

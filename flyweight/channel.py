@@ -40,6 +40,14 @@ class Channel(Generic[M]):
             return False
         return True
 
+    def send_nowait(self, message: Message) -> bool:
+        """Send without waiting; False if the other side is gone, or has so much to receive that there is no room."""
+        try:
+            self._plain.send(msgspec.msgpack.encode(message))
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
     async def receive(self) -> M | None:
         """Return the next message, or None when the other side is gone, or this one was closed."""
         try:

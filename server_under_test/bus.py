@@ -1,15 +1,20 @@
-"""The bus: how the router's turns reach the fronts of this machine.
+"""The bus: a log of the router's turns, in memory that all fronts of this machine share.
 
-A turn is written once, into memory that all fronts share: its texts, and a row for each delivery, those of a front
-together and those of a connection next to each other. A front is told by a short message which rows are its own, and
-notes in its row of the ledger when it has written them. There are two slots, so that the next turn is made ready while
-one is being written; the one after that has to wait until its slot is free. That bounds what is under way, and makes
-turns as long as the load asks for: what is published meanwhile goes with the next one.
+A turn is written once: its texts, and a row for each delivery, those of a front together and those of a connection next
+to each other. A front is told by a short message that there is something new, reads the turns with rows of its own, and
+notes in its row of the ledger up to which turn it has written. Turns stay until their memory is needed, so that a front
+that is slow reads its turns when it gets round to them and nobody waits for it; a front that was given up may find that
+some are gone. It then knows how many of its rows were in them, by a count that each turn brings.
 
-Cost: 12 bytes a delivery and the texts, of memory that is there while turns are that long.
+A turn may be overwritten while a front that was given up reads it. So the front first makes copies, then asks whether
+the turn is still there, and only then believes the copies: the router says that a turn is gone before it touches it.
+
+Cost: 12 bytes a delivery and the texts. What is written begins at the same place again whenever all has been read, so
+that only as much memory is used as is under way.
 """
 
 import os
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +22,15 @@ import numpy as np
 import numpy.typing as npt
 
 from flyweight.channel import Message
+from flyweight.ledger import Counter
 from flyweight.mapping import map_shared
 from server_under_test.limits import MAX_BATCH_BYTES
 
 Column = npt.NDArray[np.uint32]
 
-SLOTS = 2
+TURNS = 2048
+"""Turns that are remembered, at the most."""
+
 ROWS = 1 << 18
 """Deliveries of one turn: what the router sorts in a tenth of a second."""
 
@@ -32,16 +40,14 @@ MESSAGES = 1 << 14
 TEXTS = 4 * MAX_BATCH_BYTES
 """Bytes of the texts of one turn."""
 
-_SLOT = 4 * (3 * ROWS + MESSAGES + 1) + TEXTS
+MEMORY = 48 << 20
+"""Bytes of all turns that are there: two of the largest, and a third part of one."""
 
 
 class Deliver(Message, frozen=True):
-    """Write the rows of a turn from `first` on, `count` of them; the turn has `messages` texts."""
+    """A turn has rows of yours, and so may later ones."""
 
     turn: int
-    first: int
-    count: int
-    messages: int
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,10 @@ class Rows:
     offsets: Column
     texts: memoryview
 
+    def part(self, part: slice) -> "Rows":
+        """Return some of the rows."""
+        return Rows(self.fds[part], self.users[part], self.which[part], self.offsets, self.texts)
+
     def sizes_of(self, which: Column) -> npt.NDArray[np.intp]:
         """Return the bytes of a text for each entry."""
         return self.offsets[which + 1].astype(np.intp) - self.offsets[which]
@@ -64,37 +74,169 @@ class Rows:
         return list(map(self.texts.__getitem__, spans))
 
 
-class Bus:
-    """Both ends of it; `descriptor` is what the other end has made."""
+@dataclass(frozen=True)
+class Turn:
+    """What one front has to deliver of a turn; views of the memory, good as long as the turn is there."""
 
-    def __init__(self, descriptor: int | None = None) -> None:
-        size = SLOTS * _SLOT
+    number: int
+    before: int
+    """Rows of this front in all turns before."""
+    rows: Rows
+
+
+class Bus:
+    """Both ends of it, for so many fronts; `descriptor` is what the other end has made."""
+
+    def __init__(self, fronts: int, descriptor: int | None = None) -> None:
+        self.fronts = fronts
+        self._entry = np.dtype(
+            [
+                ("number", "i8"),
+                ("start", "i8"),
+                ("rows", "i8"),
+                ("messages", "i8"),
+                ("cuts", "i8", (fronts + 1,)),
+                ("before", "i8", (fronts,)),
+            ]
+        )
+        head = 16 + TURNS * self._entry.itemsize
         self.descriptor = os.memfd_create("bus") if descriptor is None else descriptor
         if descriptor is None:
-            os.truncate(self.descriptor, size)
-        memory = map_shared(self.descriptor, size)
-        self._slots = [_Slot(memory, number * _SLOT) for number in range(SLOTS)]
+            os.truncate(self.descriptor, head + MEMORY)
+        memory = map_shared(self.descriptor, head + MEMORY)
+        self._ends = np.frombuffer(memory, np.int64, 2)  # the oldest turn that is there, and the last
+        self._turns: npt.NDArray[Any] = np.ndarray((TURNS,), self._entry, memory, 16)
+        self._memory = memoryview(memory).cast("B")[head:]
+        self._there: deque[tuple[int, int, int]] = deque()  # turns: number, where each begins, and ends
+        self._before = np.zeros(fronts, np.int64)
+        if descriptor is None:
+            self._ends[:] = 1, 0
 
-    def write(self, turn: int, fds: Column, users: Column, which: Column, texts: list[bytes]) -> None:
-        """Put a turn in its slot, which must be free: at most ROWS rows, MESSAGES texts of TEXTS bytes in all."""
-        slot = self._slots[turn % SLOTS]
-        for column, values in zip(slot.columns, (fds, users, which), strict=True):
-            column[: len(values)] = values
-        slot.offsets[0] = 0
-        np.cumsum([len(text) for text in texts], out=slot.offsets[1 : len(texts) + 1])
-        joined = b"".join(texts)
-        slot.texts[: len(joined)] = joined
+    @property
+    def last(self) -> int:
+        """The number of the last turn; they are numbered from 1 on."""
+        return int(self._ends[1])
 
-    def read(self, order: Deliver) -> Rows:
-        """Return the rows that an order is about: views of the slot, good until the front has noted the turn."""
-        slot = self._slots[order.turn % SLOTS]
-        fds, users, which = (column[order.first : order.first + order.count] for column in slot.columns)
-        return Rows(fds, users, which, slot.offsets[: order.messages + 1], slot.texts)
+    # The router's end.
+
+    @property
+    def oldest(self) -> int:
+        """The number of the first turn that is there, or else of the next one."""
+        return int(self._ends[0])
+
+    def forget(self, before: int) -> None:
+        """Let the memory of all turns before this one be used again."""
+        while self._there and self._there[0][0] < before:
+            self._there.popleft()
+        self._ends[0] = self._there[0][0] if self._there else self.last + 1
+
+    def has_room(self, rows: int, messages: int, size: int) -> bool:
+        """Return whether there is room for a turn of so many rows and messages, whose texts have so many bytes."""
+        return len(self._there) < TURNS and self._place(_bytes_of(rows, messages, size)) is not None
+
+    def write(self, fds: Column, users: Column, which: Column, texts: list[bytes], cuts: npt.NDArray[np.intp]) -> int:
+        """Write a turn, for which there must be room; return its number.
+
+        The rows of front k are those from `cuts[k]` to `cuts[k + 1]`.
+        """
+        sizes = np.cumsum([0, *map(len, texts)])
+        length = _bytes_of(len(fds), len(texts), int(sizes[-1]))
+        start = self._place(length)
+        assert start is not None
+        number = self.last + 1
+        rows = self._rows(start, len(fds), len(texts))
+        rows.fds[:], rows.users[:], rows.which[:], rows.offsets[:] = fds, users, which, sizes
+        rows.texts[: int(sizes[-1])] = b"".join(texts)
+        self._turns[number % TURNS] = (number, start, len(fds), len(texts), cuts, self._before)
+        self._before += np.diff(cuts)
+        self._there.append((number, start, start + length))
+        self._ends[1] = number  # at last: a front that sees it sees all of the above
+        return number
+
+    def _place(self, length: int) -> int | None:
+        """Return where so many bytes can be written without touching a turn that is there."""
+        if not self._there:
+            return 0 if length <= MEMORY else None
+        begin, end = self._there[0][1], self._there[-1][2]
+        if end > begin:
+            return end if end + length <= MEMORY else 0 if length < begin else None
+        return end if end + length < begin else None
+
+    # A front's end.
+
+    def next(self, front: int, after: int) -> Turn | None:
+        """Return the first turn that is there after that one and has rows of a front; None if there is none."""
+        oldest, last = self._ends.tolist()
+        for number in range(max(after + 1, oldest), last + 1):
+            entry = self._turns[number % TURNS].copy()
+            first, end = entry["cuts"][front : front + 2].tolist()
+            if first < end and self.has(number):
+                rows = self._rows(int(entry["start"]), int(entry["rows"]), int(entry["messages"]))
+                return Turn(number, int(entry["before"][front]), rows.part(slice(first, end)))
+        return None
+
+    def rows_until(self, front: int, number: int) -> int:
+        """Return how many rows of a front were in all turns up to this one, one of the last `TURNS`."""
+        entry = self._turns[number % TURNS]
+        first, end = entry["cuts"][front : front + 2].tolist()
+        rows: int = int(entry["before"][front]) + end - first
+        return rows
+
+    def has(self, number: int) -> bool:
+        """Return whether a turn is still there, so that what was copied of it before is whole."""
+        return bool(self._ends[0] <= number)
+
+    def _rows(self, start: int, rows: int, messages: int) -> Rows:
+        """View the memory of a turn."""
+        columns = [np.frombuffer(self._memory, np.uint32, rows, start + 4 * rows * number) for number in range(3)]
+        offsets = np.frombuffer(self._memory, np.uint32, messages + 1, start + 12 * rows)
+        fds, users, which = columns
+        return Rows(fds, users, which, offsets, self._memory[start + 12 * rows + 4 * (messages + 1) :])
 
 
-class _Slot:
-    def __init__(self, memory: Any, start: int) -> None:
-        self.columns = [np.frombuffer(memory, np.uint32, ROWS, start + 4 * ROWS * number) for number in range(3)]
-        self.offsets: Column = np.frombuffer(memory, np.uint32, MESSAGES + 1, start + 12 * ROWS)
-        first = start + 4 * (3 * ROWS + MESSAGES + 1)
-        self.texts = memoryview(memory).cast("B")[first : first + TEXTS]
+class Reader:
+    """One front's way through the turns, and what its row of the ledger says of it."""
+
+    def __init__(self, bus: Bus, front: int, row: npt.NDArray[Any]) -> None:
+        self._bus = bus
+        self._front = front
+        self._written, self._undeliverable = Counter(row, "turn"), Counter(row, "undeliverable")
+        self._done = 0  # the last turn that is written, or that has no rows of ours
+        self._rows = 0  # that are dealt with
+        self.under_way = False
+        """Whether there may be turns to write."""
+
+    def begin(self, order: Deliver) -> None:
+        """Take an order; where nothing is under way, no turn before it has rows of ours."""
+        if not self.under_way:
+            self._done = max(self._done, order.turn - 1)
+        self.under_way = True
+
+    def next(self) -> Turn | None:
+        """Return the next turn to write; None, with nothing under way any more, if there is none.
+
+        Rows of ours in turns that are gone count as undeliverable.
+        """
+        last = self._bus.last  # before looking: a turn that comes meanwhile brings an order
+        turn = self._bus.next(self._front, self._done)
+        rows = self._bus.rows_until(self._front, last) if turn is None else turn.before
+        self._undeliverable.add(rows - self._rows)
+        self._rows = rows
+        if turn is None:
+            self._done, self.under_way = last, False
+            self._written.set(last)
+        return turn
+
+    def deal_with(self, rows: int) -> None:
+        """Note that so many more rows of a turn were delivered, or could not be."""
+        self._rows += rows
+
+    def finish(self, turn: Turn) -> None:
+        """Note that a turn is written, or is gone."""
+        self._done = turn.number
+        self._written.set(turn.number)
+
+
+def _bytes_of(rows: int, messages: int, size: int) -> int:
+    """Return the bytes that a turn takes, in whole words so that the next one is aligned."""
+    return 12 * rows + 4 * (messages + 1) + -(-size // 8) * 8 + 8

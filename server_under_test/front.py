@@ -40,7 +40,7 @@ class Front:
         self._streams = Streams(outbox, row, files_limit, limits.excess, shared.places)
         self._reception = Reception(shared.listener, readiness, self._streams, shared.requests, limits, row)
         self._ticks = TickSender(self._streams, row)
-        self._messages = MessageSender(self._streams, shared.bus, row)
+        self._messages = MessageSender(self._streams, shared.bus, shared.spec.worker, row)
         self.stopping = False
         self.full = False
         self.news: list[Message] = []

@@ -1,33 +1,50 @@
 """The router: takes messages about subjects, finds out who is to have them and where they are, and tells the fronts.
 
-In: batches of (subject, text). Out: how many connections they went to, which is what the clients should see arrive. All
-that is waiting goes in one turn: one search in the store, one in the whereabouts, one sort, and a word to each front
-that is concerned (see `server_under_test.bus`). A turn is followed by a rest that grows with the number of fronts it
-had to tell, so that under load each is worth its price, and a single message does not wait.
+In: batches of (subject, text). Out: how many connections they went to, which is what the clients should see arrive.
+What waits goes by turns. A turn has a part of every batch, as much of each as of the others, so that none waits until
+another is through; equal subjects of a turn are looked up once (see `server_under_test.audience`). A message to more
+connections than a turn has rows for goes on in the next. A turn is followed by a rest that grows with the number of
+fronts it had to tell, so that under load each is worth its price, and a single message does not wait.
 
-Bounded: a publisher waits until its batch is on its way, and a turn waits until the fronts have written the last but
-one. Fails: Refused when the store can't be read, to who published; a front that is gone is told nothing, and its users
-are logged out by whoever hears of its end.
+Bounded: a publisher waits until its batch is on its way, and a turn waits until the fronts have written the last turn
+but one. A front that stops writing holds the others up for `PATIENCE`; then its turns wait for it on the bus (see
+`server_under_test.bus`), after `GIVE_UP` only as long as nobody else needs their memory.
+Messages reach a connection at most once, those of a batch in their order. Fails: Refused, to publishers, when the store
+can't be read; a front that is gone is told nothing, and its users are logged out by whoever hears of its end.
 """
 
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, zip_longest
 
 import numpy as np
 import numpy.typing as npt
 import trio
 
 from flyweight.errors import Refused
-from server_under_test.bus import MESSAGES, ROWS, SLOTS, Bus, Deliver
+from server_under_test.audience import Audience, find_audience
+from server_under_test.bus import MESSAGES, ROWS, Bus, Deliver
 from server_under_test.limits import MAX_BATCH, MAX_BATCH_BYTES
+from server_under_test.progress import Progress
 from server_under_test.subjects import Subject
 from server_under_test.subscriptions import Store
 from server_under_test.whereabouts import Whereabouts
 
 TURN_MESSAGES = MESSAGES - MAX_BATCH
 TURN_BYTES = 3 * MAX_BATCH_BYTES
-"""A turn takes no further batch once it has so many messages, or bytes of text: there is room for one more."""
+"""What the batches of a turn share, messages and bytes of their texts; each has one message at least."""
+
+BATCHES = 64
+"""Batches that are open at a time; the bus has room for a message of each beyond the above."""
+
+UNDER_WAY = 2
+"""Turns that the fronts may have to write, while all of them come on."""
+
+PATIENCE = 0.25
+"""Seconds that the others wait for a front that writes nothing: more than it takes the threads of a process in turn."""
+
+GIVE_UP = 2.0
+"""Seconds after which a front that writes nothing is given up: it may find turns gone when it goes on."""
 
 REST = 0.0004
 """Seconds of rest after a turn, for each front it had to tell."""
@@ -35,45 +52,92 @@ REST = 0.0004
 REST_MAX = 0.025
 
 POLL, POLL_MAX = 0.002, 0.025
-"""Seconds between two looks at whether a slot is free: an eighth of the time that it has taken, within these bounds."""
+"""Seconds between two looks at how far the fronts have come: an eighth of the time waited, within these bounds."""
 
 Ints = npt.NDArray[np.intp]
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Rows:
+    """Deliveries by the column."""
+
+    front: Ints
+    fd: Ints
+    user: npt.NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.front)
+
+    def at(self, rows: slice | Ints | npt.NDArray[np.bool_]) -> "_Rows":
+        return _Rows(self.front[rows], self.fd[rows], self.user[rows])
+
+
+@dataclass(eq=False)
 class _Batch:
     """What one publisher waits for."""
 
     subjects: Sequence[Subject]
     texts: Sequence[bytes]
+    sent: int = 0
+    """Messages that are on their way as a whole."""
+    rest: _Rows | None = None
+    """What is not on its way yet of the message after those."""
     deliveries: int = 0
     error: Refused | None = None
     done: trio.Event = field(default_factory=trio.Event)
 
+    def next_subjects(self, most: int, most_bytes: int) -> Sequence[Subject]:
+        """Return the subjects of the next messages, of so many bytes together, but of one at least."""
+        if self.rest is not None:
+            return ()
+        end = first = self.sent
+        size = 0
+        while end < min(first + most, len(self.texts)) and (end == first or size + len(self.texts[end]) <= most_bytes):
+            size += len(self.texts[end])
+            end += 1
+        return self.subjects[first:end]
 
-@dataclass(frozen=True)
-class Routes:
-    """Deliveries by the column, those of a front together, those of a connection in the order of the messages."""
 
-    messages: int
-    """How many messages they are of."""
-    front: Ints
-    fd: Ints
-    user: npt.NDArray[np.uint32]
-    which: Ints
-    """Index of the message."""
+class _Turn:
+    """A turn while it is made up: its texts, and for each of them its batch and its rows."""
 
-    def of_fronts(self, first: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """Cut the rows from `first` to `end` by their fronts; yield (front, first, end)."""
-        front = self.front[first:end]
-        cuts = np.flatnonzero(np.append(True, front[1:] != front[:-1])) + first
-        yield from zip(self.front[cuts].tolist(), cuts.tolist(), [*cuts[1:].tolist(), end], strict=True)
+    def __init__(self) -> None:
+        self.texts: list[bytes] = []
+        self._parts: list[tuple[_Rows, Ints]] = []
+        self._taken: list[tuple[_Batch, int, int, _Rows | None]] = []
+
+    def add(self, batch: _Batch, rows: _Rows, which: Ints, sent: int, rest: _Rows | None) -> None:
+        """Add rows of a batch's next messages, and which of these each is of.
+
+        `sent` of the messages are whole; `rest` are the rows that are left of one more.
+        """
+        count = sent + (rest is not None)
+        self._parts.append((rows, which + len(self.texts)))
+        self.texts += batch.texts[batch.sent : batch.sent + count]
+        self._taken.append((batch, sent, len(rows), rest))
+
+    def columns(self) -> tuple[_Rows, Ints]:
+        """Return the rows, those of a front together and of a connection in order, and which text each is of."""
+        front, fd, which, user = (
+            np.concatenate(columns)
+            for columns in zip(*((rows.front, rows.fd, which, rows.user) for rows, which in self._parts), strict=True)
+        )
+        order = np.argsort((front << 48) + (fd << 24) + which)  # there are fewer of each than 2^15, 2^24 and 2^24
+        return _Rows(front, fd, user).at(order), which[order]
+
+    def commit(self) -> int:
+        """Let the batches go on behind what was taken of them; return how many messages are sent as a whole."""
+        for batch, sent, rows, rest in self._taken:
+            batch.sent += sent
+            batch.deliveries += rows
+            batch.rest = rest
+        return sum(sent for _, sent, _, _ in self._taken)
 
 
 class Router:
     """Routes messages over a bus.
 
-    `tell` sends a front, by its number, what to deliver; `written` has the last turn that each front has written.
+    `tell` sends a front, by its number, what to deliver; it never waits.
     """
 
     def __init__(
@@ -81,17 +145,16 @@ class Router:
         whereabouts: Whereabouts,
         store: Store | None,
         bus: Bus,
-        tell: Callable[[int, Deliver], Awaitable[object]],
-        written: npt.NDArray[np.int64],
+        tell: Callable[[int, Deliver], object],
+        progress: Progress,
     ) -> None:
         self._whereabouts = whereabouts
         self._store = store
         self._bus = bus
         self._tell = tell
-        self._written = written
-        self._publishers, self._batches = trio.open_memory_channel[_Batch](0)
-        self._turn = 0
-        self._told: dict[int, list[int]] = {}  # by slot: the fronts of its last turn
+        self._progress = progress
+        self._publishers, self._waiting = trio.open_memory_channel[_Batch](0)
+        self._batches: list[_Batch] = []
         self.messages = 0
         """Messages ever routed."""
         self.deliveries = 0
@@ -113,103 +176,113 @@ class Router:
     async def run(self) -> None:
         """Route what is published, until cancelled."""
         while True:
-            batches = [await self._batches.receive()]
-            await self._slot_is_free()
-            self._receive_waiting(batches)
-            told = await self._route(batches)
+            if not self._batches:
+                self._batches.append(await self._waiting.receive())
+            await self._wait_for(self._may_go_on)
+            self._receive_waiting()
+            told = 0
+            try:
+                told = await self._send(self._make_turn())
+            except Refused as error:
+                for batch in self._batches:
+                    batch.error = error
+            self._answer()
             await trio.sleep(min(REST_MAX, told * REST))
 
-    def _receive_waiting(self, batches: list[_Batch]) -> None:
-        messages, size = len(batches[0].texts), sum(map(len, batches[0].texts))
-        while messages < TURN_MESSAGES and size < TURN_BYTES:
+    def _receive_waiting(self) -> None:
+        while len(self._batches) < BATCHES:
             try:
-                batches.append(self._batches.receive_nowait())
+                self._batches.append(self._waiting.receive_nowait())
             except trio.WouldBlock:
                 return
-            messages += len(batches[-1].texts)
-            size += sum(map(len, batches[-1].texts))
 
-    async def _route(self, batches: list[_Batch]) -> int:
-        """Route some batches, as many messages at a time as a turn has room for; return how many words that took."""
-        subjects = [subject for batch in batches for subject in batch.subjects]
-        texts = [text for batch in batches for text in batch.texts]
-        deliveries: list[npt.NDArray[np.intp]] = []
-        told = first = 0
-        try:
-            while first < len(subjects):
-                routes = find_routes(subjects[first:], self._store, self._whereabouts)
-                told += await self._deliver(routes, texts[first : first + routes.messages])
-                deliveries.append(np.bincount(routes.which, minlength=routes.messages))
-                first += routes.messages
-            self._answer(batches, np.concatenate(deliveries) if deliveries else np.zeros(0, np.intp))
-        except Refused as error:
-            for batch in batches:
-                batch.error = error
-        for batch in batches:
-            batch.done.set()
-        return told
+    def _answer(self) -> None:
+        """Let publishers go whose batch is on its way, or has failed."""
+        for batch in self._batches:
+            if batch.error is not None or batch.sent == len(batch.texts):
+                batch.done.set()
+        self._batches = [batch for batch in self._batches if not batch.done.is_set()]
 
-    async def _deliver(self, routes: Routes, texts: list[bytes]) -> int:
-        """Send routes on their way, which takes several turns only for a subject that has more than a turn has rows."""
-        told = 0
-        for first in range(0, len(routes.front), ROWS):
-            told += await self._take_turn(routes, first, min(first + ROWS, len(routes.front)), texts)
-        self.messages += routes.messages
-        self.deliveries += len(routes.which)
+    def _make_turn(self) -> _Turn:
+        """Take a part of every batch, which has at most its share of a turn's rows."""
+        count = len(self._batches)
+        wanted = [batch.next_subjects(TURN_MESSAGES // count, TURN_BYTES // count) for batch in self._batches]
+        # The first of each batch, then the second of each: a lookup that is cut off takes from all alike.
+        subjects = dict.fromkeys(chain.from_iterable(zip_longest(*wanted)))
+        subjects.pop(None, None)
+        audience = find_audience(list(subjects), self._store, self._whereabouts, ROWS)
+        place = dict(zip(subjects, range(audience.subjects), strict=False))
+        turn = _Turn()
+        for batch, of_batch in zip(self._batches, wanted, strict=True):
+            if batch.rest is not None:
+                _continue(turn, batch, batch.rest, ROWS // count)
+            else:
+                _begin(turn, batch, audience, [place.get(subject, -1) for subject in of_batch], ROWS // count)
+        return turn
+
+    async def _send(self, turn: _Turn) -> int:
+        """Write a turn on the bus and tell the fronts; return how many fronts there were to tell."""
+        rows, which = turn.columns()
+        self.deliveries += len(rows)
+        self.messages += turn.commit()
+        if not len(rows):
+            await trio.lowlevel.checkpoint()
+            return 0
+        cuts = np.searchsorted(rows.front, np.arange(self._bus.fronts + 1))
+        size = sum(map(len, turn.texts))
+        await self._wait_for(lambda: self._has_room(len(rows), len(turn.texts), size))
+        fds, texts = rows.fd.astype(np.uint32), turn.texts
+        number = self._bus.write(fds, rows.user, which.astype(np.uint32), texts, cuts)
+        fronts = np.flatnonzero(np.diff(cuts)).tolist()
+        self._progress.tell(fronts, number)
+        for front in fronts:
+            self._tell(front, Deliver(number))
         await trio.lowlevel.checkpoint()
-        return told
-
-    async def _take_turn(self, routes: Routes, first: int, end: int, texts: list[bytes]) -> int:
-        """Make these rows a turn, and tell each front which of them are its own; return how many fronts there were."""
-        await self._slot_is_free()
-        self._turn += 1
-        fds, users, which = routes.fd[first:end], routes.user[first:end], routes.which[first:end]
-        self._bus.write(self._turn, fds.astype(np.uint32), users, which.astype(np.uint32), texts)
-        fronts = list(routes.of_fronts(first, end))
-        self._told[self._turn % SLOTS] = [front for front, _, _ in fronts]
-        for front, start, stop in fronts:
-            await self._tell(front, Deliver(self._turn, start - first, stop - start, len(texts)))
         return len(fronts)
 
-    async def _slot_is_free(self) -> None:
-        """Wait until the fronts have written what is in the slot of the next turn."""
-        turn = self._turn + 1 - SLOTS
-        fronts = self._told.get(turn % SLOTS, [])
-        began = time.monotonic()
-        while (self._written[fronts] < turn).any():
-            await trio.sleep(min(POLL_MAX, max(POLL, (time.monotonic() - began) / 8)))
+    def _may_go_on(self) -> bool:
+        return not self._progress.holds_up(self._bus.last + 1 - UNDER_WAY, PATIENCE)
 
-    @staticmethod
-    def _answer(batches: list[_Batch], deliveries: npt.NDArray[np.intp]) -> None:
-        """Give each batch the sum of its messages' deliveries."""
-        first = 0
-        for batch in batches:
-            end = first + len(batch.subjects)
-            batch.deliveries = int(deliveries[first:end].sum())
-            first = end
+    def _has_room(self, rows: int, messages: int, size: int) -> bool:
+        """Return whether the bus has room; what only fronts that are given up still have to write makes room."""
+        self._bus.forget(self._progress.unwritten(given_up=True))
+        keep = self._progress.unwritten()
+        while not (has_room := self._bus.has_room(rows, messages, size)) and self._bus.oldest < keep:
+            self._bus.forget(self._bus.oldest + 1)
+        return has_room
+
+    async def _wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds, which what the fronts write, or do not write, brings about."""
+        began = trio.current_time()
+        while True:
+            self._progress.look(GIVE_UP)
+            if condition():
+                return
+            await trio.sleep(min(POLL_MAX, max(POLL, (trio.current_time() - began) / 8)))
 
 
-def find_routes(subjects: Sequence[Subject], store: Store | None, whereabouts: Whereabouts) -> Routes:
-    """Find every connection that a message about each of the subjects has to go to.
+def _begin(turn: _Turn, batch: _Batch, audience: Audience, places: list[int], share: int) -> None:
+    """Take as many of a batch's next messages as have so many rows; of the first one a part, if it has more.
 
-    Of as many of the first subjects as have subscribers for one turn, but one at least.
+    `places` are their subjects in the audience, -1 for those that were not looked up any more.
     """
-    if store is not None:
-        users, counts = store.lookup(subjects, ROWS)
-        subjects = subjects[: len(counts)]
-    own = [(index, subject) for index, subject in enumerate(subjects) if isinstance(subject, int)]
-    own_which = np.array([index for index, _ in own], np.intp)
-    own_users = np.array([subject for _, subject in own], np.uint32)
-    if store is None:
-        which, users = own_which, own_users
-    else:
-        which = np.repeat(np.arange(len(subjects)), counts)
-        itself = np.zeros(len(subjects), np.uint32)
-        itself[own_which] = own_users
-        others = users != itself[which]  # who subscribed to itself gets a message once
-        which = np.concatenate([which[others], own_which])
-        users = np.concatenate([users[others], own_users])
-    row, front, fd = whereabouts.find(users)
-    which = which[row]
-    order = np.argsort((front << 48) + (fd << 24) + which)  # there are fewer of each than 2^15, 2^24 and 2^24
-    return Routes(len(subjects), front[order], fd[order], users[row][order], which[order])
+    known = places.index(-1) if -1 in places else len(places)
+    subject = np.array(places[:known], np.intp)
+    first, sizes = audience.cuts[subject], np.diff(audience.cuts)[subject]
+    ends = np.cumsum(sizes)
+    count = int(np.searchsorted(ends, share, "right"))
+    everything = _Rows(audience.front, audience.fd, audience.user)
+    if count == 0 and known:
+        whole = everything.at(slice(int(first[0]), int(first[0] + sizes[0])))
+        turn.add(batch, whole.at(slice(share)), np.zeros(share, np.intp), 0, whole.at(slice(share, None)))
+        return
+    first, sizes, ends = first[:count], sizes[:count], ends[:count]
+    row = np.arange(int(sizes.sum())) + np.repeat(first - (ends - sizes), sizes)
+    turn.add(batch, everything.at(row), np.repeat(np.arange(count), sizes), count, None)
+
+
+def _continue(turn: _Turn, batch: _Batch, rest: _Rows, share: int) -> None:
+    """Take the next rows of a message that had more than its share."""
+    part, rest = rest.at(slice(share)), rest.at(slice(share, None))
+    is_whole = not len(rest)
+    turn.add(batch, part, np.zeros(len(part), np.intp), int(is_whole), None if is_whole else rest)

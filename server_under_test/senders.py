@@ -4,15 +4,13 @@ A slice is some milliseconds of work; whatever else is due is looked at between 
 """
 
 import time
-from collections import deque
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from flyweight.ledger import Counter, TickTable
-from server_under_test.bus import Bus, Deliver, Rows
+from flyweight.ledger import TickTable
+from server_under_test.bus import Bus, Reader, Rows, Turn
 from server_under_test.streams import Streams
 
 SLICE_BYTES = 1 << 17
@@ -49,41 +47,39 @@ class TickSender:
 
 
 class MessageSender:
-    """Writes the rows of the router's turns, in their order, and notes each turn that is written."""
+    """Writes the rows of the router's turns, in their order."""
 
-    def __init__(self, streams: Streams, bus: Bus, row: npt.NDArray[Any]) -> None:
+    def __init__(self, streams: Streams, bus: Bus, front: int, row: npt.NDArray[Any]) -> None:
         self._streams = streams
         self._bus = bus
-        self._written = Counter(row, "turn")
-        self._orders: deque[Deliver] = deque()
-        self._rows: Rows | None = None
+        self._reader = Reader(bus, front, row)
+        self._turn: Turn | None = None
+        self._left: Rows | None = None
+        self.begin = self._reader.begin
 
     @property
     def under_way(self) -> bool:
-        return bool(self._orders)
-
-    def begin(self, order: Deliver) -> None:
-        """Take an order, to be carried out after those before it."""
-        self._orders.append(order)
+        return self._reader.under_way
 
     def send_some(self, most: int) -> None:
         """Write the next `most` rows, and those that go to the same descriptor as the last, if they are not too large.
 
         What goes to one descriptor and is a slice by itself, or more, takes several.
         """
-        order = self._orders[0]
-        rows = self._rows or self._bus.read(order)
+        if self._turn is None:
+            self._turn = self._reader.next()
+            self._left = None if self._turn is None else self._turn.rows
+        turn, rows = self._turn, self._left
+        if turn is None or rows is None:
+            return
         end = int(np.searchsorted(rows.fds, rows.fds[min(most, len(rows.fds)) - 1], "right"))
         sizes = np.cumsum(rows.sizes_of(rows.which[:end]))
         if sizes[-1] > SLICE_BYTES:
             end = max(1, int(np.searchsorted(sizes, SLICE_BYTES, "right")))
-        self._streams.deliver(_cut(rows, slice(end)))
-        self._rows = _cut(rows, slice(end, None))
-        if not len(self._rows.fds):
-            self._rows = None
-            self._orders.popleft()
-            self._written.set(order.turn)
-
-
-def _cut(rows: Rows, part: slice) -> Rows:
-    return replace(rows, fds=rows.fds[part], users=rows.users[part], which=rows.which[part])
+        if self._streams.deliver(rows.part(slice(end)), lambda: self._bus.has(turn.number)):
+            self._reader.deal_with(end)
+            self._left = rows.part(slice(end, None))
+            if len(self._left.fds):
+                return
+        self._turn = None
+        self._reader.finish(turn)

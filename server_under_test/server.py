@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -27,6 +28,7 @@ from server_under_test import orders
 from server_under_test.accounts import FRONT_LEDGER
 from server_under_test.bus import Bus, Deliver
 from server_under_test.limits import Limits
+from server_under_test.progress import NEVER, Progress
 from server_under_test.requests import MAX_USERS
 from server_under_test.router import Router
 from server_under_test.subscriptions import Store
@@ -41,11 +43,8 @@ DEFER_SECONDS = 5
 STOP_QUIET = 5.0
 """Seconds in which no connection is closed, after which fronts that have not ended are left to be killed."""
 
-NEVER = 2**62
-"""A turn of the router's that is later than all of them."""
-
-TICK_SECONDS = 60.0
-"""The longest wait for one front to write a tick before the next front has its turn."""
+TICK_QUIET = 0.5
+"""Seconds in which a front that writes a tick writes nothing, after which the tick goes on without it."""
 
 
 Model = Literal["columns", "tasks"]
@@ -117,7 +116,9 @@ class Server:
         self.options = options
         self.ledger = ledger
         self.store = store
-        self.router = Router(whereabouts, store, bus, self._tell, ledger.rows["turn"])
+        rows = ledger.rows
+        progress = Progress(rows["turn"], lambda: rows["deliveries"] + rows["undeliverable"])
+        self.router = Router(whereabouts, store, bus, self._tell, progress)
         self._whereabouts = whereabouts
         self._bus = bus
         self.address: tuple[str, int] = listener.getsockname()[:2]
@@ -181,8 +182,9 @@ class Server:
             self._watching.append(worker)
             await worker.channel.send(orders.Accept(True))
 
-    async def _tell(self, number: int, order: Deliver) -> None:
-        await self.workers.all[number].channel.send(order)
+    def _tell(self, number: int, order: Deliver) -> None:
+        # A front with so many orders unread that there is no room finds the turns of later ones by itself.
+        self.workers.all[number].channel.send_nowait(order)
 
     def set_tick(self, seconds: float | None) -> None:
         """Send a message to every connection each `seconds` from now on; None: no longer."""
@@ -216,20 +218,26 @@ class Server:
         """
         self.ticks_planned[number] = due
         self.ticks_planned.pop(number - TICKS, None)
-        waiting = list(reversed(self.workers.all))
+        # A front that has not written the tick before (it was stopped) is left out until it has.
+        waiting = [one for one in reversed(self.workers.all) if one not in self._ticked or self._ticked[one].is_set()]
 
         async def send_in_turn() -> None:
             while waiting:
                 worker = waiting.pop()
                 self._ticked[worker] = trio.Event()
-                if await worker.channel.send(orders.Tick(number)):
-                    with trio.move_on_after(TICK_SECONDS):
-                        await self._ticked[worker].wait()
+                if worker.channel.send_nowait(orders.Tick(number)):
+                    await wait_while_moving([self._ticked[worker]], partial(self._written_by, worker), TICK_QUIET)
+                else:
+                    self._ticked[worker].set()
 
         async with trio.open_nursery() as tasks:
             for _ in range(cores()):
                 tasks.start_soon(send_in_turn)
         self.tick_done.set()
+
+    def _written_by(self, worker: Worker) -> int:
+        """Return how many bytes a front has written."""
+        return int(self.ledger.rows["bytes"][worker.number])
 
     @property
     def ticking(self) -> bool:
@@ -277,7 +285,7 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
         notice_silence(listener, options.limits.silence)
         ledger, whereabouts = Ledger(FRONT_LEDGER, count), Whereabouts(options.max_users, count, files_limit)
         async with open_workers(_MODULES[options.model]) as workers, trio.open_nursery() as tasks:
-            server = Server(options, listener, workers, ledger, whereabouts, Bus(), store)
+            server = Server(options, listener, workers, ledger, whereabouts, Bus(count), store)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 if parent is not None:
                     tasks.start_soon(_end_with, parent, tasks.cancel_scope)

@@ -7,7 +7,7 @@ when its client goes, does not read, or keeps sending; each end is counted in th
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise, repeat
 from typing import Any
 
@@ -137,31 +137,40 @@ class Streams:
         else:
             self._leave(self._outbox.write_to_all(fds, chunk))
 
-    def deliver(self, rows: Rows) -> None:
+    def deliver(self, rows: Rows, is_whole: Callable[[], bool]) -> bool:
         """Write messages, each to the stream of its row if that is still the stream of the row's user.
 
         Rows of one descriptor must stand next to each other; what it gets is written at once, in their order. What a
-        stream is given up over counts as undeliverable.
+        stream is given up over counts as undeliverable. False, with nothing written or counted, if `is_whole` says,
+        when all has been copied, that the rows were overwritten meanwhile.
         """
         here = self._users[rows.fds] == rows.users
         fds, which = rows.fds[here], rows.which[here]
-        gone = self._deliver(fds, which, rows) if len(fds) else []
+        numbers, framed = self._frame(fds, which, rows)
+        if not is_whole():
+            return False
+        gone = self._write_framed(fds, numbers, framed) if len(fds) else []
         delivered = len(fds) - int(np.isin(fds, gone).sum()) if gone else len(fds)
         self._deliveries.add(delivered)
         self._undeliverable.add(len(here) - delivered)
         self._leave(gone)
+        return True
 
-    def _deliver(self, fds: Column, which: Column, rows: Rows) -> list[int]:
-        """Number, frame and write messages; return whose streams are over."""
+    def _frame(self, fds: Column, which: Column, rows: Rows) -> tuple[Column, list[bytes]]:
+        """Number and frame messages; return the numbers, and the messages as they travel."""
         row = np.arange(len(fds))
-        first = np.append(True, fds[1:] != fds[:-1])
-        numbers = self._numbers[fds] + (row - np.maximum.accumulate(row * first) + 1).astype(np.uint32)
-        self._numbers[fds] = numbers  # of several of a stream the last one stays
+        numbers = self._numbers[fds] + (row - np.maximum.accumulate(row * _first_of_each(fds)) + 1).astype(np.uint32)
         texts = rows.texts_of(which)
         framed = answers.chunked_messages(numbers, texts)
         if self._unchunked:
             for at in [at for at, fd in enumerate(fds.tolist()) if fd in self._unchunked]:
                 framed[at] = answers.message_line(int(numbers[at]), bytes(texts[at]))
+        return numbers, framed
+
+    def _write_framed(self, fds: Column, numbers: Column, framed: list[bytes]) -> list[int]:
+        """Write messages, those of a stream at once; return whose streams are over."""
+        self._numbers[fds] = numbers  # of several of a stream the last one stays
+        first = _first_of_each(fds)
         if not first.all():
             ends = [*np.flatnonzero(first).tolist(), len(fds)]
             framed = [b"".join(framed[start:end]) for start, end in pairwise(ends)]
@@ -191,3 +200,8 @@ class Streams:
         self._open.set(self.open)
         self._bytes.set(self._outbox.written)
         self._slow.set(self._outbox.slow)
+
+
+def _first_of_each(fds: Column) -> npt.NDArray[np.bool_]:
+    """Return which rows are the first of a descriptor, whose rows stand next to each other."""
+    return np.append(True, fds[1:] != fds[:-1])[: len(fds)]

@@ -1,10 +1,10 @@
 """The subscription store: who subscribed to what, durable, on LMDB.
 
-A subject is a user's id or a name such as `photo:789`. One row a subject holds its subscribers as sorted uint32: a
-lookup is one search in mapped memory (2 µs), the pairs are a set by construction, and a bulk load is one sort and one
-append (15 million pairs in 2 s). Each call is one transaction, on disk when it returns: after a crash at any instant
-the store holds what it held before the call, or after it. Several processes may use a store; one writes at a time. A
-store that was made for something that then failed is removed again.
+A subject is a user's id or a name such as `photo:789`. Its subscribers are rows of sorted uint32 (see
+`server_under_test.blocks`): a lookup is one search in mapped memory (2 µs), the pairs are a set by construction, and a
+bulk load is one sort and one append (15 million pairs in 2 s). Each call is one transaction, on disk when it returns:
+after a crash at any instant the store holds what it held before the call, or after it. Several processes may use a
+store; one writes at a time. A store that was made for something that then failed is removed again.
 """
 
 import errno
@@ -13,6 +13,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from flyweight.errors import Refused
+from server_under_test.blocks import Blocks, SubjectKey, Users, rows_of
 from server_under_test.subjects import Subject, as_subject, as_user
 
-FORMAT = b"1"
+FORMAT = b"2"
 
 MAP_SIZE = 1 << 36
 """Bytes a store may grow to; LMDB reserves addresses for it, neither memory nor disk."""
@@ -32,11 +34,26 @@ MAP_SIZE = 1 << 36
 ROOM = 1 << 20
 """A file system with fewer bytes left is full."""
 
-Users = npt.NDArray[np.uint32]
 Pairs = npt.NDArray[np.uint32] | Iterable[tuple[int, Subject]]
 """Subscriber and subject: an array of shape (n, 2) where all subjects are users, or tuples."""
 
 _META, _USERS, _NAMES = b"meta", b"users", b"names"
+_NOBODY = bytes(4)
+"""The first block of a subject without subscribers, if there were one."""
+
+_PAIRS, _SUBJECTS = b"pairs", b"subjects"
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """The subscribers of some subjects, as far as they lie in one block each."""
+
+    users: Users
+    """Of one subject after another; each subject's are ascending."""
+    counts: npt.NDArray[np.intp]
+    """How many each subject has in `users`; 0 for those that are large."""
+    large: dict[int, int]
+    """By their index the subjects that have more than one block, and how many subscribers they have."""
 
 
 class Store:
@@ -80,7 +97,8 @@ class Store:
                     self._env.open_db(name, txn=txn, integerkey=name == _USERS)
                 meta = self._env.open_db(_META, txn=txn)
                 txn.put(b"format", FORMAT, overwrite=False, db=meta)
-                txn.put(b"pairs", b"0", overwrite=False, db=meta)
+                for count in (_PAIRS, _SUBJECTS):
+                    txn.put(count, b"0", overwrite=False, db=meta)
         self._meta, self._users, self._names = (
             self._env.open_db(name, integerkey=name == _USERS, create=False) for name in names
         )
@@ -132,46 +150,45 @@ class Store:
         return -self._change(pairs, _difference)
 
     def _change(self, pairs: Pairs, combine: Callable[[Users, Users], Users]) -> int:
-        changes = _rows(pairs)
-        growth = 0
+        changes = _changes(pairs)
+        grown = subjects = 0
         with self._explained(), self._env.begin(write=True, buffers=True) as txn:
             if combine is _union and not txn.stat(self._users)["entries"]:
-                growth += self._append(txn, changes.users)
-                changes = _Rows(iter(()), changes.names)
-            for database, rows in ((self._users, changes.users), (self._names, changes.names)):
-                for key, users in rows:
-                    before = np.frombuffer(txn.get(key, b"", db=database), np.uint32)
-                    after = combine(before, users)
-                    growth += len(after) - len(before)
-                    if len(after):
-                        txn.put(key, after.data, db=database)
-                    else:
-                        txn.delete(key, db=database)
-            total = int(bytes(txn.get(b"pairs", b"", db=self._meta))) + growth
-            txn.put(b"pairs", b"%d" % total, db=self._meta)
-        return growth
+                txn.cursor(self._users).putmulti(changes.rows_of_users(), append=True)
+                grown, subjects = len(changes.users), len(changes.cuts)
+                of_users: Iterable[tuple[Subject, Users]] = ()
+            else:
+                of_users = changes.of_users()
+            for table, each in ((self._users, of_users), (self._names, changes.of_names)):
+                for subject, users in each:
+                    more, new = Blocks(txn, table, subject).change(users, combine)
+                    grown, subjects = grown + more, subjects + new
+            self._count(txn, _PAIRS, grown)
+            self._count(txn, _SUBJECTS, subjects)
+        return grown
 
-    def _append(self, txn: lmdb.Transaction, rows: Iterator[tuple[bytes, Users]]) -> int:
-        """Fill the empty table of users: the rows come in the order of their keys."""
-        size = 0
-
-        def items() -> Iterator[tuple[bytes, memoryview]]:
-            nonlocal size
-            for key, users in rows:
-                size += len(users)
-                yield key, users.data
-
-        txn.cursor(self._users).putmulti(items(), append=True)
-        return size
+    def _count(self, txn: lmdb.Transaction, name: bytes, growth: int) -> None:
+        """Add to a count of the store."""
+        txn.put(name, b"%d" % (int(bytes(txn.get(name, b"", db=self._meta))) + growth), db=self._meta)
 
     def subscribers(self, subject: Subject) -> Users:
         """Return the users who subscribed to a subject, ascending; BadSubject for a wrong one."""
-        return self.lookup([as_subject(subject)])[0]
+        about = as_subject(subject)
+        with self._explained(), self._env.begin(buffers=True) as txn:
+            return Blocks(txn, self._table_of(about), about).all()
 
-    def lookup(self, subjects: Sequence[Subject], most: int | None = None) -> tuple[Users, npt.NDArray[np.intp]]:
-        """Return the subscribers of subjects, one after another, and how many each has; one view of the store.
+    def subscribers_among(self, users: Users, subject: Subject) -> Users:
+        """Return those of some users, who are ascending, that subscribed to a subject; cost follows the users."""
+        with self._explained(), self._env.begin(buffers=True) as txn:
+            return Blocks(txn, self._table_of(subject), subject).among(users)
 
-        Of all of the subjects, or of as many of the first ones as have `most` subscribers together, but one at least.
+    def _table_of(self, subject: Subject) -> Any:
+        return self._users if isinstance(subject, int) else self._names
+
+    def lookup(self, subjects: Sequence[Subject], most: int | None = None) -> Lookup:
+        """Look subjects up in one view of the store.
+
+        All of the subjects, or as many of the first ones as have `most` subscribers together, but one at least.
         """
         left = float("inf") if most is None else 4 * most
         rows: list[memoryview | bytes] = []
@@ -179,22 +196,22 @@ class Store:
             get, users, names = txn.get, self._users, self._names
             for subject in subjects:
                 if isinstance(subject, int):
-                    row = get(subject.to_bytes(4, "little"), b"", db=users)
+                    row = get((subject << 32).to_bytes(8, "little"), _NOBODY, db=users)
                 else:
-                    row = get(subject.encode(), b"", db=names)
-                left -= len(row)
+                    row = get(SubjectKey(subject).at(0), _NOBODY, db=names)
+                left -= len(row) - 4  # bytes of the number that begins a first block
                 if left < 0 and rows:
                     break
                 rows.append(row)
-            joined = b"".join(rows)
-            counts = np.fromiter(map(len, rows), np.intp, len(rows)) // 4
-        return np.frombuffer(joined, np.uint32), counts
+            joined = np.frombuffer(b"".join(rows), np.uint32)
+            lengths = np.fromiter(map(len, rows), np.intp, len(rows)) // 4
+        return _lookup(joined, lengths)
 
     def counts(self) -> tuple[int, int]:
         """Return how many subjects have subscribers, and how many pairs there are."""
         with self._explained(), self._env.begin() as txn:
-            subjects = sum(txn.stat(database)["entries"] for database in (self._users, self._names))
-            return subjects, int(txn.get(b"pairs", b"", db=self._meta))
+            subjects, pairs = (int(txn.get(name, b"", db=self._meta)) for name in (_SUBJECTS, _PAIRS))
+            return subjects, pairs
 
     def close(self) -> None:
         """Close it; what was added is on disk already."""
@@ -220,19 +237,48 @@ def _is_full(folder: Path) -> bool:
     return False
 
 
-class _Rows:
-    """Rows of a change: key and sorted, distinct users; those of users in the order of their keys."""
+def _lookup(joined: npt.NDArray[np.uint32], lengths: npt.NDArray[np.intp]) -> Lookup:
+    """Take first blocks apart, which stand one after another: each begins with the number of all subscribers."""
+    heads = np.cumsum(lengths) - lengths
+    counts = lengths - 1
+    kept = np.ones(len(joined), bool)
+    kept[heads] = False
+    sizes = joined[heads]
+    large = np.flatnonzero(sizes > counts)
+    for index in large.tolist():
+        kept[heads[index] : heads[index] + lengths[index]] = False
+    counts[large] = 0
+    return Lookup(joined[kept], counts, dict(zip(large.tolist(), sizes[large].tolist(), strict=True)))
 
-    def __init__(self, users: Iterator[tuple[bytes, Users]], names: Iterable[tuple[bytes, Users]]) -> None:
-        self.users = users
-        self.names = names
+
+@dataclass(frozen=True)
+class _Changes:
+    """Pairs by subject: of users as columns by subject and subscriber, of names one after another."""
+
+    subjects: npt.NDArray[np.uint32]
+    """One entry a subject, ascending."""
+    cuts: npt.NDArray[np.intp]
+    """Where the subscribers of each begin in `users`."""
+    users: Users
+    of_names: list[tuple[Subject, Users]]
+
+    def rows_of_users(self) -> Iterator[tuple[bytes, Any]]:
+        """Yield the rows of a table of users that has nothing but these pairs."""
+        return rows_of(self.subjects, self.users, self.cuts)
+
+    def of_users(self) -> Iterator[tuple[Subject, Users]]:
+        """Yield each subject that is a user, and its subscribers."""
+        for subject, (first, end) in zip(
+            self.subjects.tolist(), pairwise([*self.cuts.tolist(), len(self.users)]), strict=True
+        ):
+            yield subject, self.users[first:end]
 
 
-def _rows(pairs: Pairs) -> _Rows:
+def _changes(pairs: Pairs) -> _Changes:
     if isinstance(pairs, np.ndarray):
         if not pairs.all():
             as_user(0)  # which says what a user is
-        return _Rows(_rows_of_users(pairs), ())
+        return _Changes(*_by_subject(pairs), [])
     names: dict[str, set[int]] = {}
     numbers: list[tuple[int, int]] = []
     for subscriber, subject in pairs:
@@ -241,23 +287,20 @@ def _rows(pairs: Pairs) -> _Rows:
             numbers.append((user, about))
         else:
             names.setdefault(about, set()).add(user)
-    return _Rows(
-        _rows_of_users(np.array(numbers, np.uint32).reshape(-1, 2)),
-        [(name.encode(), np.array(sorted(users), np.uint32)) for name, users in names.items()],
-    )
+    of_names: list[tuple[Subject, Users]] = [
+        (name, np.array(sorted(users), np.uint32)) for name, users in names.items()
+    ]
+    return _Changes(*_by_subject(np.array(numbers, np.uint32).reshape(-1, 2)), of_names)
 
 
-def _rows_of_users(pairs: npt.NDArray[np.uint32]) -> Iterator[tuple[bytes, Users]]:
-    if not len(pairs):
-        return
+def _by_subject(pairs: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.intp], Users]:
+    """Return the subjects, where the subscribers of each begin, and the subscribers, each pair once."""
     both = pairs[:, 1].astype(np.uint64) << np.uint64(32) | pairs[:, 0]
     both.sort()
     both = both[_first_of_equal(both)]
-    subjects, users = (both >> np.uint64(32)).astype("<u4"), both.astype(np.uint32)
+    subjects, users = (both >> np.uint64(32)).astype(np.uint32), both.astype(np.uint32)
     cuts = np.flatnonzero(_first_of_equal(subjects))
-    keys = subjects[cuts].tobytes()
-    for at, (first, end) in enumerate(pairwise([*cuts.tolist(), len(users)])):
-        yield keys[4 * at : 4 * at + 4], users[first:end]
+    return subjects[cuts], cuts, users
 
 
 def _first_of_equal(ascending: npt.NDArray[np.unsignedinteger[Any]]) -> npt.NDArray[np.bool_]:

@@ -14,13 +14,16 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
 import trio
 
 from flyweight import chunks
 from flyweight.ledger import Counter, TickTable
 from server_under_test import answers
-from server_under_test.bus import Deliver
+from server_under_test.bus import Deliver, Reader
 from server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE
 from server_under_test.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked
 from server_under_test.requests import Asked, Refuse, too_late
@@ -76,7 +79,8 @@ class TaskFront:
         self._dropped, self._slow, self._cut_off = (Counter(row, name) for name in ("dropped", "slow", "excess"))
         self._deliveries, self._undeliverable = Counter(row, "deliveries"), Counter(row, "undeliverable")
         self._silent = Counter(row, "silent")
-        self._accept_errors, self._turn = Counter(row, "accept_errors"), Counter(row, "turn")
+        self._accept_errors = Counter(row, "accept_errors")
+        self._reader = Reader(shared.bus, shared.spec.worker, row)
         self._rejected = row["rejected"][0]
         self._ticks = TickTable(row)
         self._connections: dict[int, Connection] = {}
@@ -237,22 +241,42 @@ class TaskFront:
         self._ticks.count(number, 0, began, time.monotonic_ns())
 
     async def _deliver(self, order: Deliver) -> None:
-        """Send the messages of a turn, each to the connection of its row if that is still the row's user's."""
-        rows = self._shared.bus.read(order)
-        count = size = 0
-        for fd, user, text in zip(rows.fds.tolist(), rows.users.tolist(), rows.texts_of(rows.which), strict=True):
-            connection = self._connections.get(fd)
-            if connection is None or connection.user != user:
-                self._undeliverable.add(1)
-            elif self._write(connection, connection.next_message(bytes(text))):
-                self._deliveries.add(1)
-            else:
-                self._undeliverable.add(1)
-            count, size = count + 1, size + len(text)
-            if count == WRITES or size > WRITE_BYTES:
-                count = size = 0
+        """Send the messages of turns, each to the connection of its row if that is still the row's user's."""
+        self._reader.begin(order)
+        while (turn := self._reader.next()) is not None:
+            rows = turn.rows
+            ends = _slices(rows.sizes_of(rows.which))
+            for first, end in pairwise([0, *ends]):
+                part = rows.part(slice(first, end))
+                texts = list(map(bytes, part.texts_of(part.which)))
+                fds, users = part.fds.tolist(), part.users.tolist()
+                if not self._shared.bus.has(turn.number):
+                    break  # what was copied may be of another turn
+                for fd, user, text in zip(fds, users, texts, strict=True):
+                    self._deliver_one(fd, user, text)
+                self._reader.deal_with(end - first)
                 await trio.lowlevel.checkpoint()
-        self._turn.set(order.turn)
+            self._reader.finish(turn)
+
+    def _deliver_one(self, fd: int, user: int, text: bytes) -> None:
+        connection = self._connections.get(fd)
+        is_theirs = connection is not None and connection.user == user
+        if connection is not None and is_theirs and self._write(connection, connection.next_message(text)):
+            self._deliveries.add(1)
+        else:
+            self._undeliverable.add(1)
+
+
+def _slices(sizes: npt.NDArray[np.intp]) -> list[int]:
+    """Return where slices of rows end that have at most WRITES rows, and at most WRITE_BYTES or one row."""
+    ends: list[int] = []
+    total = np.cumsum(sizes)
+    while not ends or ends[-1] < len(sizes):
+        begin = ends[-1] if ends else 0
+        before = int(total[begin - 1]) if begin else 0
+        fitting = int(np.searchsorted(total, before + WRITE_BYTES, "right"))
+        ends.append(min(max(begin + 1, fitting), begin + WRITES, len(sizes)))
+    return ends
 
 
 async def run(shared: Shared) -> None:

@@ -2,7 +2,8 @@
 
 A *place* is one descriptor of one front: front * files + fd + 1; 0 is none. The columns: the last place of each user,
 the user of each place, and the next place of the same user (two connections of one user are rare, so a chain of them
-costs nothing when there are none). A front writes a login before it writes the welcome: who has been welcomed is found.
+costs nothing when there are none); and for each front how many it has, and up to which descriptor. A front writes a
+login before it writes the welcome: who has been welcomed is found.
 
 Cost: 4 bytes a user and 8 a descriptor, all of it sparse; nothing is sent, nobody is woken. Fronts write under a lock
 that the kernel takes back from whoever dies. The router reads without it: what it finds may be over, so a front looks
@@ -27,7 +28,7 @@ class Whereabouts:
 
     def __init__(self, max_users: int, fronts: int, files: int, descriptor: int | None = None) -> None:
         users, places = max_users + 1, fronts * files + 1
-        size = 4 * (users + 2 * places)
+        size = 4 * (users + 2 * places + 2 * fronts)
         self.descriptor = os.memfd_create("whereabouts") if descriptor is None else descriptor
         if descriptor is None:
             os.truncate(self.descriptor, size)
@@ -36,6 +37,8 @@ class Whereabouts:
         self._last: Column = np.frombuffer(memory, np.uint32, users)
         self._user_at: Column = np.frombuffer(memory, np.uint32, places, 4 * users)
         self._next: Column = np.frombuffer(memory, np.uint32, places, 4 * (users + places))
+        self._counts: Column = np.frombuffer(memory, np.uint32, fronts, 4 * (users + 2 * places))
+        self._ends: Column = np.frombuffer(memory, np.uint32, fronts, 4 * (users + 2 * places + fronts))
         # A lock belongs to an open file, and what is inherited is the same one: each of us opens its own (proc(5)).
         self._lock = os.open(f"/proc/thread-self/fd/{self.descriptor}", os.O_RDWR | os.O_CLOEXEC)
 
@@ -47,9 +50,12 @@ class Whereabouts:
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
-    def login(self, places: Column, users: list[int]) -> None:
-        """Note that these places are these users'."""
+    def login(self, front: int, fds: Column, users: list[int]) -> None:
+        """Note that these descriptors of a front are these users'."""
+        places = fds + self._first_of(front)
         with self._locked():
+            self._counts[front] += len(users)
+            self._ends[front] = max(int(self._ends[front]), int(fds.max()) + 1)
             self._user_at[places] = users
             if len(set(users)) == len(users) and not self._last[users].any():
                 self._next[places] = 0
@@ -59,21 +65,30 @@ class Whereabouts:
                     self._next[place] = self._last[user]
                     self._last[user] = place
 
-    def logout(self, places: Column) -> None:
-        """Note that these places are nobody's."""
+    def logout(self, front: int, fds: Column) -> None:
+        """Note that these descriptors of a front, which are users', are nobody's."""
         with self._locked():
-            self._forget(places)
+            self._counts[front] -= len(fds)
+            self._forget(fds + self._first_of(front))
 
     def of_front(self, front: int) -> "Places":
         """Return the places of one front."""
-        return Places(self, front * self._files + 1)
+        return Places(self, front)
+
+    def _first_of(self, front: int) -> np.uint32:
+        return np.uint32(front * self._files + 1)
 
     def forget_front(self, front: int) -> None:
         """Log out all that a front had when it died."""
-        first = front * self._files + 1
+        first = self._first_of(front)
         with self._locked():
-            places = (np.flatnonzero(self._user_at[first : first + self._files]) + first).astype(np.uint32)
-            self._forget(places)
+            self._forget(np.flatnonzero(self._users_of(front)).astype(np.uint32) + first)
+            self._counts[front] = self._ends[front] = 0
+
+    def _users_of(self, front: int) -> Column:
+        """Return the user of each descriptor of a front, as far as it has had any: 0 for those that have none."""
+        first = int(self._first_of(front))
+        return self._user_at[first : first + int(self._ends[front])]
 
     def _forget(self, places: Column) -> None:
         users = self._user_at[places]
@@ -108,6 +123,19 @@ class Whereabouts:
         front, fd = np.divmod(place.astype(np.intp) - 1, self._files)
         return row, front, fd
 
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return int(self._counts.sum())
+
+    def connected(self) -> Column:
+        """Return the users who are connected, ascending and each once: a sort, of as many as are connected."""
+        if not self.connections:
+            return np.zeros(0, np.uint32)
+        found = np.concatenate([self._users_of(front) for front in np.flatnonzero(self._counts).tolist()])
+        users: Column = np.unique(found[found != 0])
+        return users
+
     def close(self) -> None:
         """Give back the lock's descriptor."""
         os.close(self._lock)
@@ -116,14 +144,14 @@ class Whereabouts:
 class Places:
     """The places of one front, by descriptor."""
 
-    def __init__(self, whereabouts: Whereabouts, first: int) -> None:
+    def __init__(self, whereabouts: Whereabouts, front: int) -> None:
         self._whereabouts = whereabouts
-        self._first = np.uint32(first)
+        self._front = front
 
     def login(self, fds: list[int], users: list[int]) -> None:
         """Note that these descriptors are these users'."""
-        self._whereabouts.login(np.array(fds, np.uint32) + self._first, users)
+        self._whereabouts.login(self._front, np.array(fds, np.uint32), users)
 
     def logout(self, fds: list[int]) -> None:
-        """Note that these descriptors are nobody's."""
-        self._whereabouts.logout(np.array(fds, np.uint32) + self._first)
+        """Note that these descriptors, which are users', are nobody's."""
+        self._whereabouts.logout(self._front, np.array(fds, np.uint32))

@@ -53,5 +53,7 @@ def be_front(
     places = Whereabouts(spec.max_users, spec.workers, files_limit, descriptors[2]).of_front(spec.worker)
     channel = Channel[ToFront](sock, ToFront)
     with socket.socket(fileno=descriptors[1]) as listener:
-        shared = Shared(spec, channel, listener, ledger.row(spec.worker), places, Bus(descriptors[3]), files_limit)
+        shared = Shared(
+            spec, channel, listener, ledger.row(spec.worker), places, Bus(spec.workers, descriptors[3]), files_limit
+        )
         trio.run(run, shared)

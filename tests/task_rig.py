@@ -37,7 +37,7 @@ class TaskRig(Clients):
         super().__init__()
         self.ledger = Ledger(FRONT_LEDGER, 1)
         self.whereabouts = Whereabouts(MAX_USERS, 1, FILES)
-        self.bus = Bus()
+        self.bus = Bus(1)
         self._up = threading.Event()
         self._thread = threading.Thread(target=trio.run, args=(self._main,))
         self._thread.start()
@@ -103,10 +103,11 @@ class TaskRig(Clients):
         fd_of = {connection.user: connection.fd for connection in self._front._connections.values()}
         at, users, texts = zip(*messages, strict=True)
         fds = np.array([fd_of.get(user, FILES - 1) for user in at], np.uint32)
-        self.bus.write(1, fds, np.array(users, np.uint32), np.arange(len(texts), dtype=np.uint32), list(texts))
+        which = np.arange(len(texts), dtype=np.uint32)
+        turn = self.bus.write(fds, np.array(users, np.uint32), which, list(texts), np.array([0, len(texts)]))
 
         async def deliver() -> None:
-            await self._front._deliver(Deliver(1, 0, len(texts), len(texts)))
+            await self._front._deliver(Deliver(turn))
             await trio.testing.wait_all_tasks_blocked()
 
         self._run(deliver)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -56,6 +57,10 @@ class Client:
         assert self.file.read(2) == b"\r\n"
         self.received += size + 2
         return payload.decode()
+
+    def has_something(self) -> bool:
+        """Return whether there is something to read now, or has been read ahead."""
+        return bool(select.select([self.sock], [], [], 0)[0])
 
     def message(self) -> tuple[int, int]:
         """Return the number of the next message, and of the tick that it tells of."""

@@ -258,8 +258,8 @@ def test_a_store_that_is_missing_is_not_made(name: str, db: Path) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_store_of_another_format_is_refused(name: str, db: Path) -> None:
     with lmdb.open(str(db), max_dbs=3) as env, env.begin(write=True) as txn:
-        txn.put(b"format", b"2", db=env.open_db(b"meta", txn=txn))
-    assert_refused(comet(name, db), "has format 2, and this comet reads 1", "Load it anew into another --db.")
+        txn.put(b"format", b"3", db=env.open_db(b"meta", txn=txn))
+    assert_refused(comet(name, db), "has format 3, and this comet reads 2", "Load it anew into another --db.")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -36,7 +36,7 @@ async def start(workers: Workers, listener: socket.socket) -> Ledger:
     specifications = [
         msgspec.msgpack.encode(orders.FrontSpecification(number, FRONTS, USERS, Limits())) for number in range(FRONTS)
     ]
-    shared = [ledger.descriptor, listener.fileno(), whereabouts.descriptor, Bus().descriptor]
+    shared = [ledger.descriptor, listener.fileno(), whereabouts.descriptor, Bus(FRONTS).descriptor]
     await workers.start(specifications, orders.FromFront, shared)
     for worker in workers.all:
         assert isinstance(await worker.channel.receive(), orders.Ready)

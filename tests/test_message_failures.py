@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -332,6 +333,65 @@ def test_who_leaves_while_messages_are_on_their_way_is_no_concern_of_the_others(
         stats_when(server, connections=AUDIENCE - gone, undeliverable=gone, deliveries=AUDIENCE - gone)
         assert publish(server, text) == AUDIENCE - gone
         expect(others, 2, text)
+
+
+@contextmanager
+def standing_still(pid: int) -> Iterator[None]:
+    """A process that is stopped as long as the block lasts."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the process stands still")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_front_that_stands_still_costs_its_own_users_only(tmp_path: Path) -> None:
+    with audience(tmp_path) as (server, clients, _):
+        count, waited = 30, []
+        with standing_still(server.stats()["pids"]["fronts"][0]):
+            for number in range(1, count + 1):
+                began = time.monotonic()
+                assert publish(server, f"news {number}") == AUDIENCE
+                waited.append(time.monotonic() - began)
+                time.sleep(0.15)  # so that it is given up meanwhile: that is what is tested
+            others = [client for client in clients if client.has_something()]
+            assert 0 < len(others) < AUDIENCE
+            for number in range(1, count + 1):
+                expect(others, number, f"news {number}")
+        assert max(waited) < 1.5, waited
+        its_own = [client for client in clients if client not in others]
+        for number in range(1, count + 1):
+            expect(its_own, number, f"news {number}")
+        stats_when(server, routed=count * AUDIENCE, deliveries=count * AUDIENCE, undeliverable=0)
+
+
+def test_ticks_go_on_while_a_front_stands_still(tmp_path: Path) -> None:
+    with audience(tmp_path) as (server, clients, _):
+        with standing_still(server.stats()["pids"]["fronts"][0]):
+            control(server, "PUT", "/tick", b'{"seconds": 0.2}')
+            wait_until(lambda: len(server.stats()["ticks"]) >= 8, "eight ticks")
+            others = [client for client in clients if client.has_something()]
+            assert 0 < len(others) < AUDIENCE
+            for number in range(1, 8):
+                expect(others, number, f"tick {number}")
+        its_own = [client for client in clients if client not in others]
+        expect(its_own, 1, "tick 1")
+        assert its_own[0].chunk().startswith("Recvd msg #2: tick ")
+        control(server, "PUT", "/tick", b'{"seconds": null}')
+
+
+def test_a_run_publishes_on_while_a_front_stands_still(friends: Path, tmp_path: Path) -> None:
+    with sending(tmp_path, friends, "--message-seconds", "7") as process:
+        front = workers_of(process, "server_under_test.front")[0]
+        with standing_still(front.pid):
+            time.sleep(4)  # beyond what a front is waited for: that is what is tested
+        summary = conclusion_of(process, tmp_path)
+    messages = summary["messages"]
+    assert (process.returncode, messages["published"]) == (0, messages["planned"])
+    assert (messages["duplicated"], messages["lost"]) == (0, 0)
+    assert messages["latency_ms"]["max"] > 3000
+    assert messages["latency_ms"]["p50"] < 1000
 
 
 def test_who_comes_and_goes_all_the_while_costs_the_others_nothing(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from flyweight.errors import Refused
-from server_under_test import bus as bus_module
 from server_under_test import router as router_module
+from server_under_test.audience import find_audience
 from server_under_test.bus import Bus, Deliver
-from server_under_test.limits import MAX_BATCH, MAX_BATCH_BYTES
-from server_under_test.router import Router, find_routes
+from server_under_test.progress import NEVER, Progress
+from server_under_test.router import Router
 from server_under_test.senders import MessageSender
 from server_under_test.subjects import Subject
-from server_under_test.subscriptions import Store
+from server_under_test.subscriptions import Lookup, Store
 from server_under_test.whereabouts import Whereabouts
 from tests.server_rig import ServerRig
 
@@ -36,29 +36,42 @@ class Net:
 
     def __init__(self, store: Store | None) -> None:
         self.whereabouts = Whereabouts(USERS, FRONTS, FILES)
-        self.bus = Bus()
+        self.bus = Bus(FRONTS)
         self.written = np.zeros(FRONTS, np.int64)
-        self.told: list[tuple[int, Deliver]] = []
-        self.router = Router(self.whereabouts, store, self.bus, self._tell, self.written)
+        self.rows = np.zeros(FRONTS, np.int64)
+        self.told: list[tuple[int, int, list[tuple[int, int, bytes]]]] = []
+        self.router = Router(
+            self.whereabouts, store, self.bus, self._tell, Progress(self.written, lambda: self.rows.copy())
+        )
         self.writes_at_once = True
 
-    async def _tell(self, front: int, order: Deliver) -> None:
-        self.told.append((front, order))
+    def _tell(self, front: int, order: Deliver) -> None:
+        turn = self.bus.next(front, order.turn - 1)
+        assert turn is not None
+        fds, users, which = (column.tolist() for column in (turn.rows.fds, turn.rows.users, turn.rows.which))
+        texts = list(map(bytes, turn.rows.texts_of(turn.rows.which)))
+        assert len(which) == len(texts)
+        self.told.append((front, turn.number, list(zip(fds, users, texts, strict=True))))
         if self.writes_at_once:
-            self.written[front] = order.turn
+            self.write(front, order.turn)
+
+    def write(self, front: int, turn: int) -> None:
+        """Let a front have written its turns up to this one."""
+        self.written[front] = turn
+        self.rows[front] += 1
 
     def login(self, user: int, front: int, fd: int) -> None:
         self.whereabouts.of_front(front).login([fd], [user])
 
+    def turns(self) -> list[tuple[int, int]]:
+        """Return the turns that fronts were told of since this was last asked, and how many rows each front had."""
+        told, self.told = self.told, []
+        return [(turn, len(rows)) for _, turn, rows in told]
+
     def said(self) -> list[tuple[int, int, int, bytes]]:
         """What fronts were told since this was last asked: (front, fd, user, text), in their order."""
-        rows = []
-        for front, order in self.told:
-            read = self.bus.read(order)
-            texts = [bytes(text) for text in read.texts_of(read.which)]
-            rows += list(zip([front] * order.count, read.fds.tolist(), read.users.tolist(), texts, strict=True))
-        self.told.clear()
-        return rows
+        told, self.told = self.told, []
+        return [(front, *row) for front, _, rows in told for row in rows]
 
     def end(self) -> None:
         self.whereabouts.close()
@@ -171,29 +184,22 @@ def test_a_batch_is_answered_with_its_own_deliveries(net: Net, store: Store) -> 
     assert (net.router.messages, net.router.deliveries) == (6, 32)
 
 
-def test_a_subject_with_more_subscribers_than_a_turn_has_rows(
+def test_a_subject_with_more_connections_than_a_turn_has_rows(
     net: Net, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(router_module, "ROWS", 16)
     store.add_subscriptions([(user, "all") for user in range(1, 91)])
     for user in range(1, 91):
         net.login(user, user % FRONTS, user // FRONTS)
-    seen: list[tuple[int, int, int, bytes]] = []
-    original = net._tell
-
-    async def tell(front: int, order: Deliver) -> None:
-        await original(front, order)
-        seen.extend(net.said())  # before its slot is used again
-
-    net.router._tell = tell
     assert publish(net, ("all", b"a"), ("all", b"b")) == 180
+    seen = net.said()
     expected = [(user % FRONTS, user // FRONTS, user, text) for user in range(1, 91) for text in (b"a", b"b")]
     assert sorted(seen) == sorted(expected)
     for user in range(1, 91):
         assert [text for _, _, whose, text in seen if whose == user] == [b"a", b"b"]
 
 
-def test_a_batch_with_more_deliveries_than_a_turn_has_rows_takes_several(
+def test_batches_with_more_deliveries_than_a_turn_has_rows_take_turns(
     net: Net, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(router_module, "ROWS", 25)
@@ -204,11 +210,72 @@ def test_a_batch_with_more_deliveries_than_a_turn_has_rows_takes_several(
     assert answers == [11, 70]
     assert (net.router.messages, net.router.deliveries) == (10, 81)
     of_turns = Counter[int]()
-    for _, order in net.told:
-        of_turns[order.turn] += order.count
+    for turn, rows in net.turns():
+        of_turns[turn] += rows
     assert sum(of_turns.values()) == 81
     assert max(of_turns.values()) <= 25
-    assert len(of_turns) == 4
+
+
+def test_a_message_to_somebody_else_does_not_wait_for_one_to_everybody(
+    net: Net, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch to all takes fifty turns; whatever else is published is in the next of them."""
+    monkeypatch.setattr(router_module, "ROWS", 20)
+    store.add_subscriptions([(user, "all") for user in range(1, 41)])
+    for user in range(1, 41):
+        net.login(user, user % FRONTS, user)
+    turns: list[int] = []
+
+    async def main() -> None:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(net.router.run)
+            tasks.start_soon(net.router.publish, ["all"] * 25, [b"x"] * 25)
+            while net.bus.last < 10:
+                await trio.sleep(0.001)
+            before = net.bus.last
+            assert await net.router.publish([7], [b"y"]) == 1
+            turns.append(net.bus.last - before)
+            tasks.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert turns[0] <= 2
+
+
+def test_equal_subjects_of_a_turn_are_looked_up_once(net: Net, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add_subscriptions([(2, 1), (3, "x")])
+    for user in (1, 2, 3):
+        net.login(user, 0, user)
+    asked: list[list[Subject]] = []
+    original = store.lookup
+
+    def lookup(subjects: Sequence[Subject], most: int | None = None) -> Lookup:
+        asked.append(list(subjects))
+        return original(subjects, most)
+
+    monkeypatch.setattr(store, "lookup", lookup)
+    assert publish(net, (1, b"a"), ("x", b"b"), (1, b"c"), ("x", b"d"), (1, b"e")) == 8
+    assert asked == [[1, "x"]]
+    assert [text for _, fd, _, text in net.said() if fd == 2] == [b"a", b"c", b"e"]
+
+
+def test_a_subject_with_many_subscribers_costs_what_its_connections_cost(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = np.arange(1, 200_001, dtype=np.uint32)
+    store.add_subscriptions(np.stack([users, np.full(len(users), 77)], axis=1).astype(np.uint32))
+    whereabouts = Whereabouts(300_000, 2, 4000)
+
+    def never(subject: Subject) -> None:
+        raise AssertionError("nobody is to read all of them")
+
+    monkeypatch.setattr(store, "subscribers", never)
+    assert len(find_audience([77], store, whereabouts, 10).user) == 0
+    whereabouts.of_front(1).login([5, 6, 7, 8], [250_000, 200_000, 3, 77])
+    found = find_audience([78, 77, "x"], store, whereabouts, 10_000)
+    assert found.cuts.tolist() == [0, 0, 3, 3]
+    assert sorted(found.user.tolist()) == [3, 77, 200_000]
+    whereabouts.close()
+    os.close(whereabouts.descriptor)
 
 
 def test_five_thousand_subscribers_are_all_found(store: Store) -> None:
@@ -216,9 +283,9 @@ def test_five_thousand_subscribers_are_all_found(store: Store) -> None:
     store.add_subscriptions(np.stack([np.arange(1, 5001), np.full(5000, 9000)], axis=1).astype(np.uint32))
     for front in (0, 1):
         whereabouts.of_front(front).login(list(range(2500)), list(range(front * 2500 + 1, front * 2500 + 2501)))
-    routes = find_routes([9000], store, whereabouts)
-    assert np.array_equal(np.sort(routes.user), np.arange(1, 5001))
-    assert [(front, end - first) for front, first, end in routes.of_fronts(0, 5000)] == [(0, 2500), (1, 2500)]
+    found = find_audience([9000], store, whereabouts, 1)
+    assert np.array_equal(np.sort(found.user), np.arange(1, 5001))
+    assert np.bincount(found.front).tolist() == [2500, 2500]
     whereabouts.close()
     os.close(whereabouts.descriptor)
 
@@ -241,20 +308,67 @@ def test_a_turn_waits_until_the_last_but_one_is_written_and_takes_what_came_mean
             tasks.start_soon(net.router.run)
             for number in range(5):
                 tasks.start_soon(one, number)
-                await trio.sleep(1)
+                await trio.sleep(0.03)
             assert answered == [0, 1]
-            net.written[1] = 1
-            await trio.sleep(1)
+            net.write(1, 1)
+            await trio.sleep(0.1)
             assert sorted(answered) == [0, 1, 2, 3, 4]
-            assert [(order.turn, order.count) for _, order in net.told] == [(1, 1), (2, 1), (3, 3)]
+            assert net.turns() == [(1, 1), (2, 1), (3, 3)]
             tasks.cancel_scope.cancel()
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
+def test_a_front_that_writes_nothing_holds_the_others_up_once_and_not_for_long(net: Net) -> None:
+    net.writes_at_once = False
+    net.login(7, 1, 5)
+    net.login(8, 2, 5)
+    waited: list[float] = []
+
+    async def main() -> None:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(net.router.run)
+            for number in range(1, 200):
+                began = trio.current_time()
+                assert await net.router.publish([7, 8], [b"x", b"y"]) == 2
+                waited.append(trio.current_time() - began)
+                net.write(2, number)
+                await trio.sleep(0.02)
+            tasks.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert sum(waited) < 0.5
+    assert sum(1 for front, _, _, text in net.said() if front == 2 and text == b"y") == 199
+
+
+def test_a_front_that_was_given_up_makes_room_and_misses_what_was_there(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bus, "has_room", lambda bus, *of: len(bus._there) < 10)
+    net.writes_at_once = False
+    net.login(7, 1, 5)
+    net.login(8, 2, 5)
+    times: list[float] = []
+
+    async def main() -> None:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(net.router.run)
+            for number in range(1, 31):
+                await net.router.publish([7, 8], [b"%d" % number, b"y"])
+                times.append(trio.current_time())
+                net.write(2, number)
+            tasks.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert 1.5 < max(np.diff(times)) < 2.5  # once, until front 1 is given up
+    turn = net.bus.next(1, 0)
+    assert turn is not None
+    assert (turn.number, turn.before) == (21, 20)
+
+
 def test_a_front_that_is_gone_holds_nobody_up(net: Net) -> None:
     net.writes_at_once = False
-    net.written[1] = 2**62
+    net.written[1] = NEVER
     net.login(7, 1, 5)
     for _ in range(5):
         assert publish(net, (7, b"x")) == 1
@@ -281,40 +395,23 @@ def test_a_store_that_cannot_be_read_is_told_to_who_published(
 
 
 def test_a_turn_takes_only_what_it_has_room_for(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(router_module, "TURN_BYTES", 100)
+    monkeypatch.setattr(router_module, "TURN_BYTES", 130)
     net.writes_at_once = False
     net.login(7, 1, 5)
     told: list[int] = []
 
     async def main() -> None:
         async with trio.open_nursery() as tasks:
-            for _ in range(6):
-                tasks.start_soon(net.router.publish, [7], [b"x" * 60])
+            tasks.start_soon(net.router.publish, [7] * 6, [b"x" * 60] * 6)
             await trio.testing.wait_all_tasks_blocked()
-            net.written[1] = 2**62
+            net.written[1] = NEVER
             tasks.start_soon(net.router.run)
             await trio.sleep(1)
-            told.extend(order.messages for _, order in net.told)
+            told.extend(rows for _, rows in net.turns())
             tasks.cancel_scope.cancel()
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
     assert told == [2, 2, 2]
-
-
-def test_slots_hold_the_largest_turn() -> None:
-    assert router_module.TURN_MESSAGES + MAX_BATCH <= bus_module.MESSAGES
-    assert router_module.TURN_BYTES + MAX_BATCH_BYTES <= bus_module.TEXTS
-    made = Bus()
-    other = Bus(made.descriptor)
-    fds = np.arange(bus_module.ROWS, dtype=np.uint32)
-    texts = [b"x" * (bus_module.TEXTS // bus_module.MESSAGES)] * bus_module.MESSAGES
-    made.write(1, fds, fds, np.full(len(fds), bus_module.MESSAGES - 1, np.uint32), texts)
-    made.write(2, fds[:1], fds[:1], fds[:1], [b"y"])
-    rows = other.read(Deliver(1, len(fds) - 2, 2, len(texts)))
-    assert rows.fds.tolist() == [len(fds) - 2, len(fds) - 1]
-    assert [bytes(text) for text in rows.texts_of(rows.which)] == [texts[0]] * 2
-    assert bytes(other.read(Deliver(2, 0, 1, 1)).texts_of(np.zeros(1, np.uint32))[0]) == b"y"
-    os.close(made.descriptor)
 
 
 # -- what a front writes ---------------------------------------------------------------------------------------------
@@ -325,27 +422,27 @@ class Writer:
 
     def __init__(self, rig: ServerRig) -> None:
         self._rig = rig
-        self._bus = Bus()
+        self._bus = Bus(1)
         self._turn = 0
-        self.sender = MessageSender(rig.streams, self._bus, rig.ledger.row(0))
+        self.sender = MessageSender(rig.streams, self._bus, 0, rig.ledger.row(0))
 
     def begin(self, texts: list[bytes], *deliveries: tuple[int, int, int]) -> None:
         """Order a turn, of (user whose descriptor it is, user it is for, index of the text)."""
         in_order = sorted((self._rig.descriptors[at], which, user) for at, user, which in deliveries)
         fds, which, users = (np.array(column, np.uint32) for column in zip(*in_order, strict=True))
-        self._turn += 1
-        self._bus.write(self._turn, fds, users, which, texts)
-        self.sender.begin(Deliver(self._turn, 0, len(fds), len(texts)))
+        self._turn = self._bus.write(fds, users, which, texts, np.array([0, len(fds)]))
+        self.sender.begin(Deliver(self._turn))
 
     def send(self, most: int, *deliveries: tuple[int, int, int]) -> int:
         """Have a turn of the texts a, b and c written; return in how many slices it was."""
         self.begin([b"a", b"b", b"c"], *deliveries)
         slices = 0
-        while self.sender.under_way:
-            assert self._rig.figure("turn") == self._turn - 1
+        while self._rig.figure("turn") == self._turn - 1:
             self.sender.send_some(most)
             slices += 1
         assert self._rig.figure("turn") == self._turn
+        self.sender.send_some(most)
+        assert not self.sender.under_way
         return slices
 
     def close(self) -> None:
@@ -401,7 +498,7 @@ def test_a_slice_is_bounded_in_bytes_even_of_one_connection(
     writer.begin([b"x" * size], *[(user, user, 0) for user in (1, 2)] * 3)
     got = {1: b"", 2: b""}
     taken = 0
-    while writer.sender.under_way:
+    while front.figure("turn") == 0:
         writer.sender.send_some(100)
         taken += 1
         for user in got:
@@ -478,10 +575,11 @@ class GroundTruth(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.store = Store(Path(self.folder.name) / "db", create=True)
         self.rig = ServerRig()
-        self.bus = Bus()
-        self.sender = MessageSender(self.rig.streams, self.bus, self.rig.ledger.row(0))
-        written = self.rig.ledger.rows["turn"]
-        self.router = Router(self.rig.whereabouts, self.store, self.bus, self._tell, written)
+        self.bus = Bus(1)
+        self.sender = MessageSender(self.rig.streams, self.bus, 0, self.rig.ledger.row(0))
+        rows = self.rig.ledger.rows
+        progress = Progress(rows["turn"], lambda: rows["deliveries"] + rows["undeliverable"])
+        self.router = Router(self.rig.whereabouts, self.store, self.bus, self._tell, progress)
         self.waiting: list[Deliver] = []
         self.connections = 0
         self.user_of: dict[int, int] = {}
@@ -490,7 +588,7 @@ class GroundTruth(RuleBasedStateMachine):
         self.subscriptions: set[tuple[int, Subject]] = set()
         self.messages = 0
 
-    async def _tell(self, front: int, order: Deliver) -> None:
+    def _tell(self, front: int, order: Deliver) -> None:
         assert front == 0
         self.waiting.append(order)
 

@@ -46,7 +46,9 @@ def with_fronts(*exit_statuses: int | None) -> list[int | None]:
         ledger = Ledger(FRONT_LEDGER, len(exit_statuses))
         with socket.create_server(("127.0.0.1", 0)) as listener:
             whereabouts = Whereabouts(10, len(exit_statuses), 100)
-            server = Server(Options(), listener, cast(Workers, fronts), ledger, whereabouts, Bus(), None)
+            server = Server(
+                Options(), listener, cast(Workers, fronts), ledger, whereabouts, Bus(len(exit_statuses)), None
+            )
             assert server.front_statuses == list(exit_statuses)
             fronts.theirs[0].close()
             try:

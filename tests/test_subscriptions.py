@@ -85,18 +85,18 @@ def test_removing_leaves_no_empty_subject_behind(store: Store) -> None:
 
 def test_many_subjects_in_one_view(store: Store) -> None:
     store.add_subscriptions([(5, 1), (6, 1), (7, "x")])
-    users, counts = store.lookup([1, 2, "x", 1])
-    assert (users.tolist(), counts.tolist()) == ([5, 6, 7, 5, 6], [2, 0, 1, 2])
-    users, counts = store.lookup([])
-    assert (len(users), len(counts)) == (0, 0)
+    found = store.lookup([1, 2, "x", 1])
+    assert (found.users.tolist(), found.counts.tolist(), found.large) == ([5, 6, 7, 5, 6], [2, 0, 1, 2], {})
+    found = store.lookup([])
+    assert (len(found.users), len(found.counts)) == (0, 0)
 
 
 @pytest.mark.parametrize(("most", "taken"), [(0, 1), (1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (99, 4)])
 def test_as_many_subjects_as_have_so_many_subscribers(most: int, taken: int, store: Store) -> None:
     store.add_subscriptions([(5, 1), (6, 1), (7, "x")])
-    users, counts = store.lookup([1, 2, "x", 1], most)
-    assert counts.tolist() == [2, 0, 1, 2][:taken]
-    assert users.tolist() == [5, 6, 7, 5, 6][: counts.sum()]
+    found = store.lookup([1, 2, "x", 1], most)
+    assert found.counts.tolist() == [2, 0, 1, 2][:taken]
+    assert found.users.tolist() == [5, 6, 7, 5, 6][: found.counts.sum()]
 
 
 def test_nothing_of_a_call_with_a_wrong_pair_is_kept(store: Store) -> None:
@@ -182,8 +182,8 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
 def test_a_store_of_another_format(tmp_path: Path) -> None:
     Store(tmp_path, create=True).close()
     with lmdb.open(str(tmp_path), max_dbs=3) as env, env.begin(write=True) as txn:
-        txn.put(b"format", b"2", db=env.open_db(b"meta", txn=txn))
-    with pytest.raises(Refused, match="has format 2, and this comet reads 1"):
+        txn.put(b"format", b"3", db=env.open_db(b"meta", txn=txn))
+    with pytest.raises(Refused, match="has format 3, and this comet reads 2"):
         Store(tmp_path)
 
 

@@ -85,11 +85,13 @@ def test_the_users_of_a_dead_front_are_logged_out(whereabouts: Whereabouts) -> N
 def test_a_front_that_died_in_the_middle_of_a_login(written: str, whereabouts: Whereabouts) -> None:
     """Its columns are written in order; the later ones may be missing."""
     whereabouts.of_front(1).login([1], [7])
+    whereabouts._counts[0], whereabouts._ends[0] = 1, 5
     whereabouts._user_at[0 * FILES + 1 + 4] = 7
     if written == "_next":
         whereabouts._next[0 * FILES + 1 + 4] = 1 * FILES + 1 + 1
     whereabouts.forget_front(0)
     assert find(whereabouts, 7) == [(7, 1, 1)]
+    assert whereabouts.connections == 1
     whereabouts.of_front(0).login([4], [7])
     assert find(whereabouts, 7) == [(7, 0, 4), (7, 1, 1)]
 
@@ -152,6 +154,8 @@ class Fronts(RuleBasedStateMachine):
     @invariant()
     def all_are_found(self) -> None:
         assert find(self.ours, *range(1, 10)) == sorted((user, *place) for place, user in self.model.items())
+        assert self.ours.connections == len(self.model)
+        assert self.ours.connected().tolist() == sorted(set(self.model.values()))
 
     def teardown(self) -> None:
         self.ours.close()
