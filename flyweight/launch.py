@@ -1,29 +1,24 @@
-"""Launching programs of our own: `python -P -m MODULE ...`, in a session of its own, killed by the kernel with us.
+"""Launching programs of our own: modules run as programs, in a session of their own, killed by the kernel with us.
 
 A child that runs can notice by a lifeline that its parent is gone; one that is stopped (SIGSTOP, a debugger) can't. So
-the kernel is asked to kill it when its parent ends (PR_SET_PDEATHSIG, prctl(2)), unless it is there to clean up after
-us. The kernel takes the *thread* that forked for the parent. `trio.lowlevel.open_process` forks in a thread of trio's
+the kernel is asked to kill it when its parent ends (see `flyweight.child`), unless it is there to clean up after us.
+The kernel takes the *thread* that forked for the parent. `trio.lowlevel.open_process` forks in a thread of trio's
 cache, which ends after some idle seconds and would take the child with it; here the calling thread forks, which has to
 be the main one. Cost: it is held up for the milliseconds that fork and exec take.
 
 The session is its own because a Ctrl-C is for the command, which ends its children in order.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import IO
 
 import trio
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Program:
@@ -68,25 +63,26 @@ def launch(
     stdout: int = subprocess.DEVNULL,
     stderr: int | IO[bytes] | None = None,
     env: Mapping[str, str] | None = None,
-    first: Callable[[], None] | None = None,
+    network: int | None = None,
     outlives_us: bool = False,
 ) -> Program:
-    """Start a module of ours as a program; `first` is called in the new process before anything of the program is.
+    """Start a module of ours as a program, in the network namespace of a descriptor if one is given.
 
     `stdin`, `stdout`, `stderr` and `env` are as in `subprocess.Popen`. To be called in the main thread.
     """
     assert threading.current_thread() is threading.main_thread(), "the child would end with this thread"
+    parent = 0 if outlives_us else os.getpid()
+    child = ("flyweight.child", str(parent), str(-1 if network is None else network))
     return Program(
         subprocess.Popen(
             # -P: the folder a person happens to stand in is not where our modules are.
-            [sys.executable, "-P", "-m", module, *arguments],
-            pass_fds=pass_fds,
+            [sys.executable, "-P", "-m", *child, module, *arguments],
+            pass_fds=pass_fds if network is None else [*pass_fds, network],
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             env=env,
             start_new_session=True,
-            preexec_fn=partial(_prepare, None if outlives_us else os.getpid(), first),
         )
     )
 
@@ -108,20 +104,6 @@ async def wait_for_end(pid: int) -> None:
         await trio.lowlevel.wait_readable(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _prepare(parent: int | None, first: Callable[[], None] | None) -> None:
-    if parent is not None:
-        end_with_parent(parent)
-    if first is not None:
-        first()
-
-
-def end_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends; called in a new process, in which nothing else runs."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(-signal.SIGKILL & 0xFF)  # the parent had ended before the kernel was told
 
 
 @dataclass(frozen=True)

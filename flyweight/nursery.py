@@ -34,7 +34,7 @@ from typing import NoReturn
 
 import msgspec
 
-from flyweight.launch import end_with_parent
+from flyweight.child import end_with_parent
 from flyweight.limits import unshare_files
 
 MAX_PACKET = 1 << 17

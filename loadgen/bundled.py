@@ -12,7 +12,6 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,7 +20,6 @@ import trio
 
 from flyweight.errors import ExitCode, Refused, WorkerFault
 from flyweight.launch import Program, launch
-from loadgen.host.namespaces import enter_namespace
 from loadgen.host.network import Network
 
 START_SECONDS = 60.0
@@ -114,7 +112,7 @@ async def bundled_server(
             pass_fds=[theirs.fileno()],
             stderr=errors,
             env=_environment(place.token),
-            first=None if place.namespace is None else partial(enter_namespace, place.namespace),
+            network=place.namespace,
         )
     lifeline = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
     try:

@@ -7,4 +7,6 @@ if sys.argv[1:] == ["say"]:
     sys.stdout.write("out" * 100_000)
     sys.stderr.write("err" * 100_000)
     sys.exit(3)
+if sys.argv[1:] == ["up"]:
+    print("up", flush=True)
 signal.pause()

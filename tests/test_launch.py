@@ -18,14 +18,16 @@ import os, signal, sys, trio
 from flyweight.launch import launch
 
 async def main():
-    program = launch("tests.sleeper", outlives_us=sys.argv[1] == "outlives")
+    reader, writer = os.pipe()
+    program = launch("tests.sleeper", "up", stdout=writer, outlives_us=sys.argv[1] == "outlives")
+    os.read(reader, 2)
     os.kill(program.pid, signal.SIGSTOP)
     print(program.pid, flush=True)
     await trio.sleep_forever()
 
 trio.run(main)
 """
-"""Launches a program, stops it, and says its process id."""
+"""Launches a program, stops it when it is up, and says its process id."""
 
 
 @pytest.fixture(autouse=True)
