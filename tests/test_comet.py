@@ -390,7 +390,7 @@ def test_times_of_nothing_are_nonsense() -> None:
 
 def test_every_figure_is_documented(server: Comet) -> None:
     stats, text = server.stats(), DOCS.read_text()
-    names = [*stats, *stats["pids"], *stats["memory"], "number", "planned", "sent", "first", "last"]
+    names = [*stats, *stats["pids"], *stats["memory"], *stats["control"], "number", "planned", "sent", "first", "last"]
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
