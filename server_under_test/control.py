@@ -1,7 +1,7 @@
 """The control API of `comet serve`: health, figures, the ticker, messages. Starlette on a server of our own.
 
 It tells process ids and lets anyone who reaches it send messages, so it is bound to loopback unless there is a token,
-which then every call has to bring.
+which then every call has to bring; and web pages, which a browser lets reach loopback, are refused in either case.
 """
 
 import hmac
@@ -24,6 +24,7 @@ from flyweight.memory import ProcessMeter
 from server_under_test import messages_api
 from server_under_test.api_server import ApiServer
 from server_under_test.bodies import MALFORMED, read_body
+from server_under_test.same_origin import for_programs_only
 
 if TYPE_CHECKING:
     from server_under_test.server import Server
@@ -123,7 +124,8 @@ def application(server: "Server", api: ApiServer) -> ASGIApp:
         exception_handlers={HTTPException: _explain},
     )
     starlette.router.redirect_slashes = False  # a path with a slash more is another path
-    return starlette if server.options.token is None else with_token(starlette, server.options.token)
+    token = server.options.token
+    return for_programs_only(starlette if token is None else with_token(starlette, token), any_host=token is not None)
 
 
 async def _explain(request: Request, error: Exception) -> Response:

@@ -108,8 +108,8 @@ class Browser:
 
 
 @contextmanager
-def browser(profile: Path) -> Iterator[Browser]:
-    """Chromium with an empty profile, as long as the block lasts."""
+def browser(profile: Path, *flags: str) -> Iterator[Browser]:
+    """Chromium with an empty profile, and perhaps further flags, as long as the block lasts."""
     assert CHROMIUM is not None
     theirs_in, ours_out = os.pipe()
     ours_in, theirs_out = os.pipe()
@@ -120,7 +120,7 @@ def browser(profile: Path) -> Iterator[Browser]:
         os.dup2(os.dup(second), 4)
 
     process = subprocess.Popen(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}"],
+        [CHROMIUM, *FLAGS, *flags, f"--user-data-dir={profile}"],
         preexec_fn=hand_over,
         close_fds=False,
         stdout=subprocess.DEVNULL,

@@ -408,7 +408,7 @@ def test_many_publishers_at_once_all_get_their_answer_and_lose_nothing(server: C
 def test_publishers_that_hang_up_in_their_batch_leave_room_for_others(server: Comet, stack: ExitStack) -> None:
     user = next(users)
     (client,) = streams(stack, server, user)
-    begun = b"POST /publish HTTP/1.1\r\nHost: comet\r\nContent-Length: 1000\r\n\r\n" + message(user) + b"\n"
+    begun = b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n" + message(user) + b"\n"
     with ExitStack() as publishers:
         for _ in range(2 * messages_api.BATCHES):
             sock = publishers.enter_context(socket.create_connection(("127.0.0.1", server.control)))
@@ -665,14 +665,14 @@ def test_other_methods_are_not_allowed(method: str, path: str, server: Comet) ->
 
 
 NOT_ASCII = [
-    (b"GET /healthz HTTP/1.1\r\nHost: comet\r\nAuthorization: Bearer \xff\xc3\xa9\r\n\r\n", b"200"),
+    (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \xff\xc3\xa9\r\n\r\n", b"200"),
     (b"GET /healthz HTTP/1.1\r\nHost: \xff\r\nX-\xc3: \xe9\r\n\r\n", b"400"),
-    (b"GET /healthz HTTP/1.1\r\nHost: comet\r\nX: \xff\xfe\r\n\r\n", b"200"),
-    (b"GET /subscriptions?subject=\xff HTTP/1.1\r\nHost: comet\r\n\r\n", b"400"),
-    (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: comet\r\n\r\n", b"400"),
-    (b"GET /%FF HTTP/1.1\r\nHost: comet\r\n\r\n", b"404"),
-    (b"GET /subscriptions?subject=%FF HTTP/1.1\r\nHost: comet\r\n\r\n", b"200"),
-    (b"POST /publish HTTP/1.1\r\nHost: comet\r\nContent-Length: \xb2\r\n\r\n", b"400"),
+    (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: \xff\xfe\r\n\r\n", b"200"),
+    (b"GET /subscriptions?subject=\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400"),
+    (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400"),
+    (b"GET /%FF HTTP/1.1\r\nHost: localhost\r\n\r\n", b"404"),
+    (b"GET /subscriptions?subject=%FF HTTP/1.1\r\nHost: localhost\r\n\r\n", b"200"),
+    (b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: \xb2\r\n\r\n", b"400"),
 ]
 
 
