@@ -86,12 +86,20 @@ class ApiConnection:
                 with self._scope:
                     while await self._serve_request():
                         pass
-                    await self._wait(LINGER, None, self._linger())
-                if self._last_words is not None and self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                    with suppress(trio.BrokenResourceError), trio.move_on_after(PARTING_SECONDS):
-                        await self._stream.send_all(self._refusal(self._last_words))
+                if self._last_words is not None or not self._scope.cancelled_caught:
+                    self._scope = trio.CancelScope()
+                    with self._scope:
+                        await self._part()
         finally:
             self._occupancy.leave(self)
+
+    async def _part(self) -> None:
+        """Say the last words, if there are any, and let the client read what it was sent, unless others wait for it."""
+        words, self._last_words = self._last_words, None
+        if words is not None and self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            await self._wait(PARTING_SECONDS, None, self._stream.send_all(self._refusal(words)))
+        if words is not CROWDED:
+            await self._wait(LINGER, None, self._linger())
 
     def give_up(self) -> None:
         """End the wait under way, and with it the connection, to make room."""

@@ -1,6 +1,7 @@
 """The server of the control API on streams in memory and a virtual clock: no network, nothing is left to time."""
 
 import math
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
-from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
+from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from server_under_test.api_server import ApiServer
 from server_under_test.bodies import read_body
@@ -109,7 +110,8 @@ class ApiRig:
             return PlainTextResponse("done")
 
         async def give(request: Request) -> Response:
-            return PlainTextResponse("x" * int(request.query_params["size"]))
+            size = request.query_params.get("size", "")
+            return PlainTextResponse("x" * (int(size) if re.fullmatch("[0-9]{1,7}", size) else 0))
 
         async def fail(request: Request) -> Response:
             raise ZeroDivisionError
@@ -140,3 +142,25 @@ def play(scene: Callable[[ApiRig], Awaitable[None]], connections: int = 1024, si
         assert (figures["connections"], figures["bytes"]) == (0, 0)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def stall(rig: ApiRig, *sent: bytes) -> ApiClient:
+    """Connect a client that sends this and no more, and see it wait."""
+    client = rig.connect()
+    await client.send(*sent)
+    await wait_all_tasks_blocked()
+    return client
+
+
+async def told(client: ApiClient, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    """Return status and text of the last answer, after which the server closes."""
+    status, got, text = await client.answer()
+    assert got["connection"] == "close"
+    assert await client.rest() == b""
+    assert (headers or {}).items() <= got.items()
+    return status, text
+
+
+def now() -> float:
+    """Return the seconds since the scene began."""
+    return round(trio.current_time(), 3)  # a MockClock begins at 0

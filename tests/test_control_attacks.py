@@ -7,9 +7,13 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
+from server_under_test.limits import API_SECONDS
 from server_under_test.subscriptions import Store
 from tests.support import Comet, comet
 from tests.test_comet import control, stats_when, streams
+
+SOON = API_SECONDS / 4
+"""Seconds on a machine with other work to do: none of those that stall can have been waited for."""
 
 MESSAGE = b'{"subject": 7, "message": "Hello"}'
 
@@ -49,7 +53,7 @@ def test_bodies_that_stall_delay_nobody(path: str, count: int, server: Comet) ->
         assert control(server, "POST", "/publish", MESSAGE).json() == {"messages": 1, "deliveries": 1}
         assert control(server, "POST", "/subscriptions", b'{"subscriber": 1, "subject": 2}').json()["pairs"] == 1
         assert client.chunk() == "Recvd msg #1: Hello\n"
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < SOON
     stats_when(server, messages=before + 1)
 
 
@@ -59,7 +63,7 @@ def test_connections_without_number_leave_room_for_others(server: Comet) -> None
             stack.enter_context(connect(server))
         began = time.monotonic()
         assert control(server, "GET", "/healthz").text == "ok\n"
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < SOON
         figures = server.stats()["control"]
         assert figures["connections"] <= 1024
         assert figures["given_up"] >= 1500 - 1024
