@@ -55,7 +55,9 @@ BROKEN_BODY = Refusal(HTTPStatus.BAD_REQUEST, "The body ends early, or is not fr
 CROWDED = Refusal(
     HTTPStatus.SERVICE_UNAVAILABLE, "There is no room for a request that comes slowly. Send it anew, in one piece."
 )
-FAULT = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "A fault of the server's: its stderr has the reason.")
+FAULT = Refusal(
+    HTTPStatus.INTERNAL_SERVER_ERROR, "A fault of the server's, of which its stderr may say more. Please report it."
+)
 
 
 class ApiConnection:

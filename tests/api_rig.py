@@ -80,15 +80,15 @@ class ApiClient:
 
 
 class ApiRig:
-    """A server of the control API, with an application that takes bodies, and answers when it is told to."""
+    """A server of the control API; its application, unless a scene brings one, takes bodies and works till told."""
 
-    def __init__(self, tasks: trio.Nursery, connections: int = 1024, size: int = 1 << 26) -> None:
+    def __init__(self, tasks: trio.Nursery, connections: int, size: int, application: ASGIApp | None) -> None:
         self.server = ApiServer(Occupancy(connections, size))
         self.door = Door()
         self.may_answer = trio.Event()
         self.taken: list[int] = []
         """Sizes of the bodies that were taken whole."""
-        tasks.start_soon(self.server.serve, self._application(), self.door)
+        tasks.start_soon(self.server.serve, application or self._application(), self.door)
 
     def connect(self, reads: bool = True) -> ApiClient:
         """Connect a client; of one that does not read, the server feels that it does not."""
@@ -130,12 +130,17 @@ def post(target: str, size: int | None, more: str = "") -> bytes:
     return f"POST {target} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n{more}\r\n".encode()
 
 
-def play(scene: Callable[[ApiRig], Awaitable[None]], connections: int = 1024, size: int = 1 << 26) -> None:
+def play(
+    scene: Callable[[ApiRig], Awaitable[None]],
+    connections: int = 1024,
+    size: int = 1 << 26,
+    application: ASGIApp | None = None,
+) -> None:
     """Let a scene play with a server, by a clock that jumps when all wait for it; nothing may be left of it."""
 
     async def main() -> None:
         async with trio.open_nursery() as tasks:
-            rig = ApiRig(tasks, connections, size)
+            rig = ApiRig(tasks, connections, size, application)
             await scene(rig)
             tasks.cancel_scope.cancel()
         figures = rig.figures()

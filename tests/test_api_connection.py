@@ -4,6 +4,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
 
 from tests.api_rig import MOST, ApiClient, ApiRig, get, now, play, post, stall, told
 
@@ -107,6 +108,21 @@ def test_a_fault_of_ours_is_told_and_the_next_call_served(capfd: pytest.CaptureF
 
     play(scene)
     assert capfd.readouterr().err.count("\nZeroDivisionError") == 2
+
+
+def test_an_application_that_does_not_answer_is_a_fault_of_ours() -> None:
+    async def silent(scope: Scope, receive: Receive, send: Send) -> None:
+        """Return without an answer."""
+
+    async def scene(rig: ApiRig) -> None:
+        client = rig.connect()
+        await client.send(get("/"))
+        assert await told(client) == (
+            500,
+            "A fault of the server's, of which its stderr may say more. Please report it.\n",
+        )
+
+    play(scene, application=silent)
 
 
 def test_a_body_of_very_small_chunks_holds_up_nobody() -> None:
