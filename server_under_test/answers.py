@@ -1,7 +1,7 @@
 """What `comet` says: heads, welcome, refusals and messages, as bytes. Pure, but for the clock of the Date header."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -14,6 +14,22 @@ from flyweight import chunks, http
 OUT_OF_NUMBERS = "We ran out of numbers"
 HINT = "Not found. Try /test/123 with an id of your own, from 1 on."
 WELCOME = b"Welcome, user %b\n"
+
+FOR_BROWSERS = ((b"X-Content-Type-Options", b"nosniff"), (b"Cache-Control", b"no-store"))
+"""Headers of every answer. Without nosniff Chromium shows nothing of a text/plain stream before a kilobyte has come, by
+which it checks whether that is plain text; without no-store a cache may keep what holds for one moment only."""
+
+FOR_PROXIES = ((b"X-Accel-Buffering", b"no"),)
+"""Headers of every stream. nginx otherwise hands nothing on before a buffer of 4 or 8 KiB is full (proxy_buffering of
+ngx_http_proxy_module)."""
+
+
+def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
+
+
+_OF_STREAMS = _lines(FOR_BROWSERS + FOR_PROXIES)
+_OF_REFUSALS = _lines(FOR_BROWSERS)
 
 
 def message(number: int, text: bytes) -> bytes:
@@ -46,8 +62,9 @@ def stream_head(chunked: bool, close: bool = False) -> bytes:
     """The head of a stream that is chunked, or (HTTP/1.0) ends with the connection."""
     framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
     ending = b"" if chunked and not close else b"Connection: close\r\n"
-    return b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: text/plain; charset=utf-8\r\n%b%b\r\n" % (
+    return b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: text/plain; charset=utf-8\r\n%b%b%b\r\n" % (
         _date(int(time.time())),
+        _OF_STREAMS,
         framing,
         ending,
     )
@@ -74,6 +91,7 @@ def refusal(status: HTTPStatus, text: str, head_only: bool = False) -> bytes:
     body = (text + "\n").encode()
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: {_date(int(time.time())).decode()}\r\n"
-        f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"Content-Type: text/plain; charset=utf-8\r\n{_OF_REFUSALS.decode()}"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + (b"" if head_only else body)

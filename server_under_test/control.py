@@ -1,20 +1,17 @@
-"""The control API of `comet serve`: health, figures, the ticker, messages. Starlette on hypercorn's trio worker.
+"""The control API of `comet serve`: health, figures, the ticker, messages. Starlette on a server of our own.
 
 It tells process ids and lets anyone who reaches it send messages, so it is bound to loopback unless there is a token,
-which then every call has to bring.
+which then every call has to bring; and web pages, which a browser lets reach loopback, are refused in either case.
 """
 
 import hmac
-import os
 import socket
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import hypercorn.trio
 import msgspec
 import numpy as np
 import trio
-from hypercorn.config import Config
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -25,7 +22,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from flyweight.limits import read_memory
 from flyweight.memory import ProcessMeter
 from server_under_test import messages_api
+from server_under_test.api_server import ApiServer
 from server_under_test.bodies import MALFORMED, read_body
+from server_under_test.same_origin import for_programs_only
 
 if TYPE_CHECKING:
     from server_under_test.server import Server
@@ -43,7 +42,7 @@ class TickOrder(msgspec.Struct, frozen=True):
     seconds: float | None
 
 
-def stats(server: "Server", meter: ProcessMeter) -> dict[str, Any]:
+def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> dict[str, Any]:
     """Return the figures of GET /stats (documented in docs/comet.md)."""
     rejected = server.ledger.total("rejected")
     meter.read(server.pids)
@@ -55,6 +54,7 @@ def stats(server: "Server", meter: ProcessMeter) -> dict[str, Any]:
         **counts,
         "accept_errors": int(server.ledger.total("accept_errors")),
         "rejected": {str(code): int(rejected[code]) for code in np.flatnonzero(rejected).tolist()},
+        "control": api.figures(),
         "pids": {"parent": server.pids[0], "nursery": server.pids[1], "fronts": server.pids[2:]},
         "fronts": server.front_statuses,
         "memory": {"private": meter.private, "available": memory.available, "total": memory.total},
@@ -92,15 +92,15 @@ def with_token(application: ASGIApp, token: str) -> ASGIApp:
     return guard
 
 
-def application(server: "Server") -> ASGIApp:
-    """Return the control API of a server as an ASGI application."""
+def application(server: "Server", api: ApiServer) -> ASGIApp:
+    """Return the control API of a server as an ASGI application, which `api` serves."""
     meter = ProcessMeter()
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def get_stats(request: Request) -> Response:
-        return JSONResponse(stats(server, meter))
+        return JSONResponse(stats(server, api, meter))
 
     async def put_tick(request: Request) -> Response:
         try:
@@ -124,7 +124,8 @@ def application(server: "Server") -> ASGIApp:
         exception_handlers={HTTPException: _explain},
     )
     starlette.router.redirect_slashes = False  # a path with a slash more is another path
-    return starlette if server.options.token is None else with_token(starlette, server.options.token)
+    token = server.options.token
+    return for_programs_only(starlette if token is None else with_token(starlette, token), any_host=token is not None)
 
 
 async def _explain(request: Request, error: Exception) -> Response:
@@ -134,8 +135,5 @@ async def _explain(request: Request, error: Exception) -> Response:
 
 async def serve(server: "Server", sock: socket.socket) -> None:
     """Serve the control API on a listening socket until cancelled."""
-    config = Config()
-    config.bind = [f"fd://{os.dup(sock.fileno())}"]  # a copy, since hypercorn closes it
-    config.accesslog = None
-    config.errorlog = None
-    await hypercorn.trio.serve(application(server), config, shutdown_trigger=trio.sleep_forever)  # type: ignore[arg-type]
+    api = ApiServer()
+    await api.serve(application(server, api), trio.SocketListener(trio.socket.from_stdlib_socket(sock)))

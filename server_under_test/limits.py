@@ -9,8 +9,19 @@ MAX_BATCH = 4096
 
 MAX_BATCH_BYTES = 1 << 22
 
-BODY_SECONDS = 10.0
-"""From the first look at a request's body for the control API to its end; past it 408."""
+API_CONNECTIONS = 1024
+"""Connections to the control API. Each takes some 100 KiB at the most, besides what `API_BYTES` counts."""
+
+API_BYTES = 1 << 26
+"""Bytes of bodies that are not answered and of answers that are not taken: room for sixteen of the largest batches."""
+
+API_SECONDS = 10.0
+"""How long a client of the control API may keep it waiting: for the rest of a head, for a body in all, and to take the
+next piece of an answer. Past it 408, or for an answer the end."""
+
+API_IDLE_SECONDS = 15.0
+"""How long a connection to the control API may be without a request: longer than the 5 seconds after which httpx drops
+one by itself, so that a request seldom meets a connection that is just being closed."""
 
 LINGER = 2.0
 """Seconds in which a refused client may read its answer."""

@@ -1,9 +1,8 @@
 """The part of the control API that messages and subscriptions come in by.
 
 A batch is NDJSON, one object a line, and is taken whole or not at all. A publisher is answered when its batch is on its
-way to the connections, and who changes subscriptions when the change is on disk; until then they wait, and so few
-batches of each kind are read at a time that what waits is bounded. A batch that does not come is given up, so that
-nobody who stalls keeps its place.
+way to the connections, and who changes subscriptions when the change is on disk; until then they wait. A batch takes a
+place among those that wait only when it is whole, so that one that comes slowly keeps nobody else waiting.
 """
 
 from http import HTTPStatus
@@ -24,7 +23,7 @@ from server_under_test.subjects import BadSubject, Subject, as_subject, as_user
 from server_under_test.subscriptions import Store
 
 BATCHES = 16
-"""Batches of messages, and as many of changes, that are read and wait at one time; the next are not read before."""
+"""Batches of messages, and as many of changes, that are taken apart and wait at one time; the next wait as bytes."""
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -78,17 +77,18 @@ def routes(router: Router, store: Store | None) -> list[Route]:
     writing = trio.CapacityLimiter(1)  # LMDB lets one write at a time: more threads would only wait
 
     async def publish(request: Request) -> Response:
+        body = await read_body(request, MAX_BATCH_BYTES)
         async with publishing:
-            subjects, texts = read_publications(await read_body(request, MAX_BATCH_BYTES))
+            subjects, texts = read_publications(body)
             try:
                 deliveries = await router.publish(subjects, texts)
             except Refused as error:
                 raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
         return JSONResponse({"messages": len(subjects), "deliveries": deliveries})
 
-    async def change(store: Store, request: Request) -> dict[str, int]:
-        pairs = read_subscriptions(await read_body(request, MAX_BATCH_BYTES))
-        if request.method == "POST":
+    async def change(store: Store, method: str, body: bytes) -> dict[str, int]:
+        pairs = read_subscriptions(body)
+        if method == "POST":
             added = await trio.to_thread.run_sync(store.add_subscriptions, pairs, limiter=writing)
             return {"pairs": len(pairs), "added": added}
         removed = await trio.to_thread.run_sync(store.remove_subscriptions, pairs, limiter=writing)
@@ -101,8 +101,9 @@ def routes(router: Router, store: Store | None) -> list[Route]:
             if request.method in ("GET", "HEAD"):
                 subject = as_subject(request.query_params.get("subject", ""))
                 return JSONResponse({"subject": subject, "subscribers": store.subscribers(subject).tolist()})
+            body = await read_body(request, MAX_BATCH_BYTES)
             async with changing:
-                return JSONResponse(await change(store, request))
+                return JSONResponse(await change(store, request.method, body))
         except BadSubject as error:
             raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from error
         except Refused as error:

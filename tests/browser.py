@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe", "--hide-scrollbars"),
 )
+
+PATIENCE = 30
+"""Seconds without a word of the browser's after which a test gives up."""
 
 
 class Browser:
@@ -56,6 +60,7 @@ class Browser:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._left:
+            assert select.select([self._in], [], [], PATIENCE)[0], f"the browser has said nothing for {PATIENCE} s"
             data = self._in.read(1 << 16)
             assert data, "the browser ended"
             self._left += data
@@ -72,9 +77,15 @@ class Browser:
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._read())
 
+    def begin(self, url: str) -> None:
+        """Go to a page of which the end need never come; return when the browser has begun to show it."""
+        self.events.clear()
+        self.call("Page.navigate", url=url)
+
     def value(self, expression: str) -> Any:
-        """Evaluate JavaScript in the page."""
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        """Evaluate JavaScript in the page, and await what it promises."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        return answer["result"].get("value")
 
     def complaints(self) -> list[str]:
         """Return errors and warnings of the console, exceptions, and whatever was fetched that is not in the page."""
@@ -97,8 +108,8 @@ class Browser:
 
 
 @contextmanager
-def browser(profile: Path) -> Iterator[Browser]:
-    """Chromium with an empty profile, as long as the block lasts."""
+def browser(profile: Path, *flags: str) -> Iterator[Browser]:
+    """Chromium with an empty profile, and perhaps further flags, as long as the block lasts."""
     assert CHROMIUM is not None
     theirs_in, ours_out = os.pipe()
     ours_in, theirs_out = os.pipe()
@@ -109,7 +120,7 @@ def browser(profile: Path) -> Iterator[Browser]:
         os.dup2(os.dup(second), 4)
 
     process = subprocess.Popen(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}"],
+        [CHROMIUM, *FLAGS, *flags, f"--user-data-dir={profile}"],
         preexec_fn=hand_over,
         close_fds=False,
         stdout=subprocess.DEVNULL,

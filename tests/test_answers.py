@@ -8,7 +8,9 @@ import h11
 import pytest
 
 from flyweight import chunks, http
+from loadgen.streams import READ_SIZE
 from server_under_test import answers
+from server_under_test.requests import MAX_USERS
 
 NOON = 1_750_000_000.75
 """Sunday, 15 June 2025, 15:06:40 UTC, and three quarters of a second."""
@@ -68,6 +70,29 @@ def test_a_stream_is_chunked_and_stays_open() -> None:
     assert http.parse_response(head) == (http.Response(200, chunked=True), b"")
     assert header(head, "connection") is None
     assert header(head, "content-type") == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+@pytest.mark.parametrize("close", [True, False])
+def test_every_head_of_a_stream_keeps_browsers_from_guessing_and_proxies_from_collecting(
+    chunked: bool, close: bool
+) -> None:
+    head = answers.stream_head(chunked, close)
+    assert header(head, "x-content-type-options") == "nosniff"
+    assert header(head, "cache-control") == "no-store"
+    assert header(head, "x-accel-buffering") == "no"
+
+
+def test_a_refusal_is_neither_guessed_at_nor_stored() -> None:
+    answer = answers.refusal(HTTPStatus.NOT_FOUND, answers.HINT)
+    assert header(answer, "x-content-type-options") == "nosniff"
+    assert header(answer, "cache-control") == "no-store"
+
+
+def test_the_first_read_of_our_client_holds_the_whole_answer_with_room_to_spare() -> None:
+    usual, longest = answers.welcomes([1_000_000, MAX_USERS])
+    assert len(usual) == 234
+    assert len(longest) <= READ_SIZE * 3 // 4  # an answer in one read is recognised by the column, in two it is parsed
 
 
 def test_a_stream_for_http_1_0_ends_with_its_connection() -> None:

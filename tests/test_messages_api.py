@@ -20,6 +20,7 @@ from flyweight.errors import Refused
 from server_under_test import messages_api
 from server_under_test.limits import MAX_BATCH, MAX_BATCH_BYTES
 from server_under_test.router import Router
+from server_under_test.subjects import Subject
 from server_under_test.subscriptions import Store
 from tests.support import Comet, comet, run
 from tests.test_comet import Client, control, stats_when, streams
@@ -407,7 +408,7 @@ def test_many_publishers_at_once_all_get_their_answer_and_lose_nothing(server: C
 def test_publishers_that_hang_up_in_their_batch_leave_room_for_others(server: Comet, stack: ExitStack) -> None:
     user = next(users)
     (client,) = streams(stack, server, user)
-    begun = b"POST /publish HTTP/1.1\r\nHost: comet\r\nContent-Length: 1000\r\n\r\n" + message(user) + b"\n"
+    begun = b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n" + message(user) + b"\n"
     with ExitStack() as publishers:
         for _ in range(2 * messages_api.BATCHES):
             sock = publishers.enter_context(socket.create_connection(("127.0.0.1", server.control)))
@@ -584,48 +585,20 @@ class Patient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(app=Starlette(routes=routes)), base_url="http://comet")
 
 
-KINDS = [
-    ("POST", "/publish", message(7)),
-    ("POST", "/subscriptions", pair(1, 7)),
-    ("DELETE", "/subscriptions", pair(1, 7)),
-]
-
-
-@pytest.mark.parametrize(("method", "path", "line"), KINDS)
-def test_uploads_that_stall_are_given_up_and_make_room_for_others(method: str, path: str, line: bytes) -> None:
+def test_changes_that_wait_for_the_store_are_bounded_and_hold_up_no_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     api = Patient()
-    api.released.set()
-    answers = []
+    answers: list[int] = []
+    taken_apart: list[bytes] = []
+    read = messages_api.read_subscriptions
 
-    async def stalled() -> AsyncIterator[bytes]:
-        yield line
-        await trio.sleep_forever()
+    def read_and_count(body: bytes) -> list[tuple[int, Subject]]:
+        taken_apart.append(body)
+        return read(body)
 
-    async def send(client: httpx.AsyncClient, body: bytes | AsyncIterator[bytes]) -> None:
-        answer = await client.request(method, path, content=body)
-        answers.append((answer.status_code, round(trio.current_time())))
-
-    async def all_of_them() -> None:
-        async with api.api() as client, trio.open_nursery() as tasks:
-            for _ in range(messages_api.BATCHES):
-                tasks.start_soon(send, client, stalled())
-            await wait_all_tasks_blocked()
-            tasks.start_soon(send, client, line)
-
-    trio.run(all_of_them, clock=MockClock(autojump_threshold=0))
-    assert sorted(answers) == [(200, 10), *[(408, 10)] * messages_api.BATCHES]
-
-
-def test_subscriptions_that_wait_for_the_store_are_bounded_and_hold_up_no_messages() -> None:
-    api = Patient()
-    read, answers = [], []
-
-    async def body() -> AsyncIterator[bytes]:
-        read.append(1)
-        yield pair(1, 7)
+    monkeypatch.setattr(messages_api, "read_subscriptions", read_and_count)
 
     async def send(client: httpx.AsyncClient, method: str) -> None:
-        answers.append((await client.request(method, "/subscriptions", content=body())).status_code)
+        answers.append((await client.request(method, "/subscriptions", content=pair(1, 7))).status_code)
 
     async def all_of_them() -> None:
         async with api.api() as client, trio.open_nursery() as tasks:
@@ -634,7 +607,7 @@ def test_subscriptions_that_wait_for_the_store_are_bounded_and_hold_up_no_messag
             await api.begun.wait()
             await wait_all_tasks_blocked()
             try:
-                assert len(read) == messages_api.BATCHES
+                assert len(taken_apart) == messages_api.BATCHES
                 assert (await client.post("/publish", content=message(7))).json() == {"messages": 1, "deliveries": 1}
             finally:
                 api.released.set()
@@ -642,6 +615,37 @@ def test_subscriptions_that_wait_for_the_store_are_bounded_and_hold_up_no_messag
     trio.run(all_of_them)
     assert answers == [200] * 3 * messages_api.BATCHES
     assert api.writers == [1] * 3 * messages_api.BATCHES
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "line"),
+    [
+        ("POST", "/publish", message(7)),
+        ("POST", "/subscriptions", pair(1, 7)),
+        ("DELETE", "/subscriptions", pair(1, 7)),
+    ],
+)
+def test_a_batch_takes_a_place_only_when_it_is_whole(method: str, path: str, line: bytes) -> None:
+    api = Patient()
+    api.released.set()
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield line
+        await trio.sleep_forever()
+
+    async def send(client: httpx.AsyncClient) -> None:
+        await client.request(method, path, content=stalled())
+
+    async def all_of_them() -> None:
+        async with api.api() as client, trio.open_nursery() as tasks:
+            for _ in range(2 * messages_api.BATCHES):
+                tasks.start_soon(send, client)
+            await wait_all_tasks_blocked()
+            assert (await client.request(method, path, content=line)).status_code == 200
+            assert trio.current_time() == 0
+            tasks.cancel_scope.cancel()
+
+    trio.run(all_of_them, clock=MockClock(autojump_threshold=0))
 
 
 # -- methods and bytes -----------------------------------------------------------------------------------------------
@@ -661,14 +665,14 @@ def test_other_methods_are_not_allowed(method: str, path: str, server: Comet) ->
 
 
 NOT_ASCII = [
-    (b"GET /healthz HTTP/1.1\r\nHost: comet\r\nAuthorization: Bearer \xff\xc3\xa9\r\n\r\n", b"200"),
+    (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \xff\xc3\xa9\r\n\r\n", b"200"),
     (b"GET /healthz HTTP/1.1\r\nHost: \xff\r\nX-\xc3: \xe9\r\n\r\n", b"400"),
-    (b"GET /healthz HTTP/1.1\r\nHost: comet\r\nX: \xff\xfe\r\n\r\n", b"200"),
-    (b"GET /subscriptions?subject=\xff HTTP/1.1\r\nHost: comet\r\n\r\n", b"400"),
-    (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: comet\r\n\r\n", b"400"),
-    (b"GET /%FF HTTP/1.1\r\nHost: comet\r\n\r\n", b"404"),
-    (b"GET /subscriptions?subject=%FF HTTP/1.1\r\nHost: comet\r\n\r\n", b"200"),
-    (b"POST /publish HTTP/1.1\r\nHost: comet\r\nContent-Length: \xb2\r\n\r\n", b"400"),
+    (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: \xff\xfe\r\n\r\n", b"200"),
+    (b"GET /subscriptions?subject=\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400"),
+    (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400"),
+    (b"GET /%FF HTTP/1.1\r\nHost: localhost\r\n\r\n", b"404"),
+    (b"GET /subscriptions?subject=%FF HTTP/1.1\r\nHost: localhost\r\n\r\n", b"200"),
+    (b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: \xb2\r\n\r\n", b"400"),
 ]
 
 

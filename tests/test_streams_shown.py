@@ -1,0 +1,87 @@
+"""The streams of `comet serve` as people see them: in a real Chromium, and behind a real nginx with its defaults."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.browser import CHROMIUM, browser
+from tests.support import comet, wait_until
+from tests.test_comet import asking, control
+
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="there is no nginx here: apt-get install nginx-light")
+
+
+@needs_chromium
+def test_chromium_shows_the_welcome_and_each_message_at_once(model: str, tmp_path: Path) -> None:
+    with comet("--model", model, "--max-users", "10") as server, browser(tmp_path) as page:
+        page.begin(server.url.format(user=7))
+        shown = "document.body ? document.body.innerText : ''"
+        wait_until(lambda: page.value(shown) == "Welcome, user 7\n", "the welcome is shown", seconds=5)
+        control(server, "POST", "/publish", b'{"subject": 7, "message": "Hello"}')
+        both = "Welcome, user 7\nRecvd msg #1: Hello\n"
+        wait_until(lambda: page.value(shown) == both, "the message is shown", seconds=5)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextmanager
+def nginx(folder: Path, upstream: int) -> Iterator[int]:
+    """An nginx that hands everything on to a port of this machine; gives its own. Of the proxy it sets nothing else."""
+    port = free_port()
+    paths = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    (folder / "nginx.conf").write_text(
+        f"pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1; daemon off;\n"
+        "events { worker_connections 100; }\n"
+        f"http {{ access_log off; {' '.join(f'{name}_temp_path {folder}/{name};' for name in paths)}\n"
+        f"  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{upstream}; }} }} }}\n"
+    )
+    errors = folder / "error.log"
+    with subprocess.Popen(
+        [str(NGINX), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(errors)]
+    ) as server:
+        try:
+            wait_until(lambda: server.poll() is not None or _accepts(port), "nginx accepts")
+            assert server.poll() is None, errors.read_text()
+            yield port
+        finally:
+            server.terminate()
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def received(sock: socket.socket, text: bytes) -> bytes:
+    """Return what arrives up to and with a text; a read that brings nothing for five seconds fails."""
+    data = b""
+    while text not in data:
+        data += sock.recv(65536) or pytest.fail(f"closed after {data!r}")
+    return data
+
+
+@needs_nginx
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_nginx_with_its_defaults_hands_each_message_on_at_once(version: str, model: str, tmp_path: Path) -> None:
+    with (
+        comet("--model", model, "--max-users", "10") as server,
+        nginx(tmp_path, server.port) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=5) as sock,
+    ):
+        sock.sendall(asking(7, version=version))
+        assert received(sock, b"Welcome, user 7\n").startswith(b"HTTP/1.1 200")
+        for number in (1, 2, 3):
+            control(server, "POST", "/publish", b'{"subject": 7, "message": "Hello"}')
+            received(sock, b"Recvd msg #%d: Hello\n" % number)
