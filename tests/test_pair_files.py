@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from datagen import files
-from datagen.files import MAX_ID, BadFile, Format, format_of, read_pairs, renamed_when_whole, write_pairs
+from datagen.files import MAX_ID, BadFile, Format, Pairs, format_of, read_pairs, renamed_when_whole, write_pairs
+from datagen.files.numbers import plain_pairs
+from datagen.files.parquet import write_parquet
 from flyweight.errors import Refused
 
 FORMATS: list[Format] = ["edgelist", "npy", "parquet"]
@@ -20,7 +21,7 @@ PAIRS = st.lists(st.tuples(IDS, IDS), max_size=40)
 IN_A_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def pairs_of(rows: list[tuple[int, int]]) -> files.Pairs:
+def pairs_of(rows: list[tuple[int, int]]) -> Pairs:
     return np.array(rows, np.uint32).reshape(-1, 2)
 
 
@@ -106,13 +107,13 @@ def test_a_bad_line_is_named_and_nothing_is_taken(line: bytes, before: int, end:
 def test_lines_cut_by_a_read_are_whole(
     chunk: int, text: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_CHUNK", chunk)
+    monkeypatch.setattr("datagen.files.text.CHUNK", chunk)
     expected = [list(map(int, line.split())) for line in text.splitlines()]
     assert read_pairs(text_file(tmp_path, text)).tolist() == expected
 
 
 def test_an_endless_line_is_refused_within_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_CHUNK", 32)
+    monkeypatch.setattr("datagen.files.text.CHUNK", 32)
     with pytest.raises(BadFile, match="line 2:"):
         read_pairs(text_file(tmp_path, b"1 2\n" + b"1" * 100))
 
@@ -124,7 +125,7 @@ SOUP = st.lists(st.sampled_from([b"1", b"0", b"22", b" ", b"\n", b"1 2\n", b"\t"
 @example(b"12")
 def test_all_at_once_reads_what_line_by_line_reads(soup: bytes) -> None:
     text = soup + b"\n"
-    at_once = files._plain_lines(text)
+    at_once = plain_pairs(text)
     if at_once is not None:
         assert at_once.tolist() == [[int(word) for word in line.split(b" ")] for line in text[:-1].split(b"\n")]
 
@@ -243,4 +244,4 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(Refused, match=r"floodtest\[parquet\]"):
-        files._write_parquet(io.BytesIO(), pairs_of([(1, 2)]))
+        write_parquet(io.BytesIO(), pairs_of([(1, 2)]))
