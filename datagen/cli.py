@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from datagen.degrees import count_degrees, fit
-from datagen.files import Pairs, format_of, read_pairs, refuse_unwritable, write_pairs
+from datagen.files import Pairs, format_of, read_friends, refuse_unwritable, write_pairs
 from datagen.plot import check_name, plot_degrees
 from flyweight import options as opt
 from flyweight.command import run_command
@@ -21,6 +21,11 @@ from flyweight.errors import UsageError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 FORMATS = ("edgelist", "parquet", "npy")
+
+File = Annotated[Path, typer.Argument(help="A file of pairs, in any of the formats that are read.", readable=False)]
+TheColumns = Annotated[
+    Any, typer.Option("--columns", parser=opt.columns, metavar="A,B", help="The pair's columns, by name or number.")
+]
 
 
 @app.callback()
@@ -93,29 +98,36 @@ def _print_stats(pairs: Pairs) -> None:
 
 
 @app.command("stats")
-def stats(file: Annotated[Path, typer.Argument(help="A file of fakefriends, of any format.", readable=False)]) -> None:
+def stats(file: File, columns: TheColumns = None) -> None:
     """Print how many vertices and edges a file has, and how its degrees are distributed."""
+    _print_stats(_read(file, columns))
+
+
+def _read(file: Path, columns: Any) -> Pairs:
+    """Read a file, and say what there is to say of it."""
+    opt.check({"columns": columns})
     with _stage(f"reading {file}"):
-        pairs = read_pairs(file)
-    _print_stats(pairs)
+        friends = read_friends(file, columns)
+    for note in friends.notes:
+        print(note, file=sys.stderr)
+    return friends.pairs
 
 
 @app.command("plot")
 def plot(
-    file: Annotated[Path, typer.Argument(help="A file of fakefriends, of any format.", readable=False)],
+    file: File,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", metavar="FILE", help="A .png or .svg.  [default: FILE.png]", readable=False),
     ] = None,
+    columns: TheColumns = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a picture that exists.")] = False,
 ) -> None:
     """Draw the degree distribution of a file, log-log, with the fitted power law."""
     out = Path(os.path.splitext(file)[0] + ".png") if out is None else out
     check_name(out)
     refuse_unwritable(out, force)
-    with _stage(f"reading {file}"):
-        pairs = read_pairs(file)
-    degrees = count_degrees(pairs)
+    degrees = count_degrees(_read(file, columns))
     plot_degrees(out, degrees, fit(degrees), force)
     print(f"{out} shows it.")
 

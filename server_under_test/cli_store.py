@@ -1,12 +1,14 @@
 """`comet load` and `comet subs`: the subscription store from the command line."""
 
+import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from flyweight import options as opt
 from flyweight.lifeline import end_with
 from server_under_test.subjects import as_subject, as_user
 from server_under_test.subscriptions import Store
@@ -23,20 +25,25 @@ About = Annotated[str, typer.Argument(help="A user's id, or a name such as photo
 
 @app.command("load")
 def load(
-    friends: Annotated[
-        Path, typer.Argument(help="A file of fakefriends: a line 'A B' subscribes A to B.", readable=False)
-    ],
+    friends: Annotated[Path, typer.Argument(help="A file of pairs: a line 'A B' subscribes A to B.", readable=False)],
     db: Db,
+    columns: Annotated[
+        Any, typer.Option(parser=opt.columns, metavar="A,B", help="The pair's columns, by name or number.")
+    ] = None,
     mutual: Annotated[bool, typer.Option("--mutual", help="Subscribe B to A as well.")] = False,
     parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Add all pairs of a file to a store, which is made if there is none; all of them or, on an error, none."""
-    from datagen.files import read_pairs
+    from datagen.files import read_friends
 
     if parent_fd is not None:
         end_with(parent_fd)
+    opt.check({"columns": columns})
     began = time.monotonic()
-    pairs = read_pairs(friends)
+    found = read_friends(friends, columns)
+    for note in found.notes:
+        print(note, file=sys.stderr)
+    pairs = found.pairs
     if mutual:
         pairs = np.concatenate([pairs, pairs[:, ::-1]])
     with Store(db, create=True) as store:

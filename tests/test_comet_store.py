@@ -212,7 +212,7 @@ def test_what_is_missing_of_a_command_is_named(arguments: list[str], tmp_path: P
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("1 2\n3 x\n", 2), ("1 2\n3\n4 5\n", 2), ("1 2 3\n", 1), ("1 2\n\n0 7\n", 3), ("1 4294967296\n", 1)],
+    [("1 2\n3 x\n", 2), ("1 2\n3\n4 5\n", 2), ("1 2\n3 4 5\n", 2), ("1 2\n\n0 7\n", 3), ("1 4294967296\n", 1)],
 )
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_malformed_line_is_named_and_nothing_is_loaded(

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from datagen.files import MAX_ID, BadFile, Format, Pairs, format_of, read_pairs, renamed_when_whole, write_pairs
-from datagen.files.numbers import plain_pairs
 from datagen.files.parquet import write_parquet
 from flyweight.errors import Refused
 
@@ -85,9 +84,9 @@ def test_white_space_and_zeros_are_forgiven(text: bytes, pairs: list[list[int]],
 
 
 BAD_LINES = [
-    b"1\n", b"1 2 3\n", b"1,2\n", b"a b\n", b"1 b\n", b"-1 2\n", b"+1 2\n", b"1.0 2\n", b"0 2\n", b"2 0\n", b"1 2 #\n",
+    b"1\n", b"a b\n", b"1 b\n", b"-1 2\n", b"+1 2\n", b"1.0 2\n", b"0 2\n", b"2 0\n",
     b"4294967296 1\n", b"99999999999 1\n", b"999999999999999999999 1\n", b"\x00\n", b"\xff 1\n", b"\xd9\xa1 \xd9\xa2\n",
-    b"1 2 3 4\n", b"1 \n", b"1\x0b2\n",
+    b"1 \n", b"1\x0b2\n", b"1;2\n", b"a\n", b"1 2\r3 4\n", b'"1 2\n', b'1 2"\n', b'"1" "b"\n',
 ]  # fmt: skip
 
 
@@ -116,18 +115,6 @@ def test_an_endless_line_is_refused_within_a_bound(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("datagen.files.text.CHUNK", 32)
     with pytest.raises(BadFile, match="line 2:"):
         read_pairs(text_file(tmp_path, b"1 2\n" + b"1" * 100))
-
-
-SOUP = st.lists(st.sampled_from([b"1", b"0", b"22", b" ", b"\n", b"1 2\n", b"\t", b"\r\n", b"x", b"4294967296"]))
-
-
-@given(SOUP.map(b"".join))
-@example(b"12")
-def test_all_at_once_reads_what_line_by_line_reads(soup: bytes) -> None:
-    text = soup + b"\n"
-    at_once = plain_pairs(text)
-    if at_once is not None:
-        assert at_once.tolist() == [[int(word) for word in line.split(b" ")] for line in text[:-1].split(b"\n")]
 
 
 @pytest.mark.parametrize(

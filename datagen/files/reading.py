@@ -1,32 +1,58 @@
 """Reading files of pairs: what a file is, is told by its first bytes.
 
-In: a path. Out: its pairs, all of them. Fails: BadFile, naming the file and the first line or row that is no pair.
+In: a path, and which columns of the file are the pair. Out: its pairs, all of them, and what there is to say of them.
+Fails: BadFile, naming the file and the first line or row that is no pair.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from datagen.files.pairs import MAX_ID, BadFile, Pairs
+from datagen.files.columns import Columns
+from datagen.files.pairs import MAX_ID, BadFile, Pairs, Reading
 from datagen.files.parquet import read_parquet
 from datagen.files.text import read_edgelist
 
 
+@dataclass(frozen=True)
+class Friends:
+    """What a file holds: who is a friend of whom."""
+
+    pairs: Pairs
+    notes: tuple[str, ...] = ()
+    """What a person should know of how it was read, a sentence each."""
+
+
 def read_pairs(path: Path) -> Pairs:
+    """Return the pairs of a file as `read_friends` finds them."""
+    return read_friends(path).pairs
+
+
+def read_friends(path: Path, columns: Columns | None = None) -> Friends:
     """Read a file of any format; BadFile for the first line or row that is no pair."""
+    reading = Reading(path, columns)
     try:
-        with open(path, "rb") as file:
-            start = file.read(6)
-            file.seek(0)
-            if start[:4] == b"PAR1":
-                return _checked(path, read_parquet(path))
-            if start == b"\x93NUMPY":
-                return _checked(path, _read_npy(path, file))
-            return read_edgelist(path, file)
+        parts = list(_parts(reading))
     except OSError as error:
         raise BadFile(f"Can't read {path}: {error.strerror or error}.") from error
+    return Friends(np.concatenate(parts) if parts else np.zeros((0, 2), np.uint32), tuple(reading.notes))
+
+
+def _parts(reading: Reading) -> Iterator[Pairs]:
+    """Yield the pairs of a file, some at a time."""
+    with open(reading.path, "rb") as file:
+        start = file.read(6)
+        file.seek(0)
+        if start[:4] == b"PAR1":
+            yield _checked(reading.path, read_parquet(reading.path))
+        elif start == b"\x93NUMPY":
+            yield _checked(reading.path, _read_npy(reading.path, file))
+        else:
+            yield from read_edgelist(reading, file)
 
 
 def _read_npy(path: Path, file: IO[bytes]) -> npt.NDArray[Any]:
