@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datagen.files.columns import Columns
+from datagen.files.compressed import unpacked
 from datagen.files.pairs import MAX_ID, BadFile, Pairs, Reading
 from datagen.files.parquet import read_parquet
 from datagen.files.text import read_edgelist
@@ -44,9 +45,8 @@ def read_friends(path: Path, columns: Columns | None = None) -> Friends:
 
 def _parts(reading: Reading) -> Iterator[Pairs]:
     """Yield the pairs of a file, some at a time."""
-    with open(reading.path, "rb") as file:
-        start = file.read(6)
-        file.seek(0)
+    with unpacked(reading.path) as file:
+        start = file.peek(6)[:6]
         if start[:4] == b"PAR1":
             yield _checked(reading.path, read_parquet(reading.path))
         elif start == b"\x93NUMPY":
@@ -58,7 +58,7 @@ def _parts(reading: Reading) -> Iterator[Pairs]:
 def _read_npy(path: Path, file: IO[bytes]) -> npt.NDArray[Any]:
     try:
         array: npt.NDArray[Any] = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, MemoryError) as error:
         raise BadFile(f"{path} is a broken npy file: {error}.") from error
     return array
 
