@@ -239,7 +239,7 @@ def test_friends_that_may_not_be_read_are_named(db: Path) -> None:
     assert_refused(done, "Can't read friends.txt: Permission denied.")
 
 
-@pytest.mark.parametrize(("name", "words"), [("missing", "No such file"), (".", "Is a directory")])
+@pytest.mark.parametrize(("name", "words"), [("missing", "No such file"), (".", "it is a folder without")])
 def test_friends_that_cannot_be_read_make_no_store(name: str, words: str, tmp_path: Path) -> None:
     assert_refused(run_here("comet", "load", name, "--db", "db", cwd=tmp_path), f"Can't read {name}: {words}")
     assert not (tmp_path / "db").exists()

@@ -132,7 +132,7 @@ def test_parquet_without_pyarrow_is_refused_before_the_work(tmp_path: Path, monk
 def test_a_folder_has_no_picture(name: str, tmp_path: Path) -> None:
     done = run_here("fakefriends", "plot", name, cwd=tmp_path)
     assert done.returncode == 3
-    assert done.stderr.splitlines()[-1] == f"fakefriends: Can't read {name}: Is a directory."
+    assert done.stderr.splitlines()[-1] == f"fakefriends: Can't read {name}: it is a folder without files *.parquet."
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:

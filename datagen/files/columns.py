@@ -1,8 +1,8 @@
 """Which two columns of a file are the pair. Pure.
 
-In: the names of its columns, or how many there are where they have none, and the two that were asked for, by name or by
-number from 1. Out: the indices of the subscriber's column and of the subject's, or None where nothing says which they
-are. Fails: Unclear, with a sentence that names the columns there are.
+In: how many columns there are, their names if they have any, the two that were asked for, by name or by number from 1,
+and whether the first two will do where nothing else says which. Out: the indices of the subscriber's column and of the
+subject's. Fails: Unclear, with a sentence that names the columns there are.
 """
 
 from collections.abc import Sequence
@@ -30,14 +30,23 @@ class Unclear(Exception):
     """Nothing says which two columns are the pair; the text is a sentence, and what to do."""
 
 
-def pick(count: int, names: Sequence[str] | None, wanted: Columns | None) -> Picked | None:
-    """Return the two of `count` columns that were asked for, or whose names say so; None if neither tells."""
+def pick(count: int, names: Sequence[str] | None, wanted: Columns | None, first_two: bool) -> Picked:
+    """Return those of `count` columns that were asked for, or whose names say so, or the first two if they will do."""
+    if count < 2:
+        raise Unclear(f"there {_there_are(count, names)}, and a pair has two.")
     if wanted is not None:
         subscriber, subject = (_find(one, count, names) for one in wanted)
         if subscriber == subject:
             raise Unclear(f"--columns {','.join(wanted)} is one column twice, and a pair has two.")
         return subscriber, subject
-    return None if names is None else _known(names)
+    if (known := None if names is None else _known(names)) is not None:
+        return known
+    if not first_two:
+        raise Unclear(
+            f"there {_there_are(count, names)}, and nothing says which two are the pair. Say it with --columns A,B, "
+            "two names or numbers, the subscriber's first."
+        )
+    return 0, 1
 
 
 def _known(names: Sequence[str]) -> Picked | None:
@@ -64,17 +73,7 @@ def _find(wanted: str, count: int, names: Sequence[str] | None) -> int:
     raise Unclear(f"--columns asks for {wanted!r}, and there {_there_are(count, names)}.")
 
 
-def unclear(count: int, names: Sequence[str] | None) -> Unclear:
-    """Return the error for columns of which nothing says which are the pair."""
-    example = "1,2" if names is None else ",".join(names[:2])
-    return Unclear(
-        f"there {_there_are(count, names)}, and nothing says which two are the pair. Name them, the subscriber's "
-        f"column first, such as --columns {example}."
-    )
-
-
 def _there_are(count: int, names: Sequence[str] | None) -> str:
-    if names is None:
-        return f"are {count} columns without names, numbered from 1"
-    shown = ", ".join(map(repr, names[:SHOWN])) + (", ..." if count > SHOWN else "")
-    return f"are {count} columns, {shown}" if count > 1 else f"is one column, {shown}"
+    shown = ", ".join(map(repr, (names or ())[:SHOWN])) + (", ..." if names and count > SHOWN else "")
+    columns = "is one column" if count == 1 else f"are {count} columns"
+    return f"{columns}, {shown}" if shown else f"{columns} without names, numbered from 1"

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from datagen.files.columns import Columns
 from datagen.files.compressed import unpacked
-from datagen.files.pairs import MAX_ID, BadFile, Pairs, Reading
-from datagen.files.parquet import read_parquet
+from datagen.files.pairs import BadFile, Pairs, Reading
+from datagen.files.parquet import read_folder, read_parquet
 from datagen.files.text import read_edgelist
 
 
@@ -45,32 +45,26 @@ def read_friends(path: Path, columns: Columns | None = None) -> Friends:
 
 def _parts(reading: Reading) -> Iterator[Pairs]:
     """Yield the pairs of a file, some at a time."""
+    if reading.path.is_dir():
+        yield from read_folder(reading)
+        return
     with unpacked(reading.path) as file:
         start = file.peek(6)[:6]
         if start[:4] == b"PAR1":
-            yield _checked(reading.path, read_parquet(reading.path))
+            yield from read_parquet(reading)
         elif start == b"\x93NUMPY":
-            yield _checked(reading.path, _read_npy(reading.path, file))
+            yield _read_npy(reading, file)
         else:
             yield from read_edgelist(reading, file)
 
 
-def _read_npy(path: Path, file: IO[bytes]) -> npt.NDArray[Any]:
+def _read_npy(reading: Reading, file: IO[bytes]) -> Pairs:
     try:
         array: npt.NDArray[Any] = np.load(file, allow_pickle=False)
     except (ValueError, EOFError, MemoryError) as error:
-        raise BadFile(f"{path} is a broken npy file: {error}.") from error
-    return array
-
-
-def _checked(path: Path, pairs: npt.NDArray[Any]) -> Pairs:
-    """Return pairs as uint32; BadFile if they are something else."""
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.issubdtype(pairs.dtype, np.integer):
-        raise BadFile(
-            f"{path} holds an array of shape {pairs.shape} and type {pairs.dtype}, not pairs of whole numbers."
-        )
-    wrong = np.flatnonzero(((pairs < 1) | (pairs > MAX_ID)).any(axis=1))
-    if len(wrong):
-        row, pair = int(wrong[0]), pairs[wrong[0]].tolist()
-        raise BadFile(f"{path}, row {row + 1}: ids go from 1 to {MAX_ID:,}, not {pair}. Nothing was taken.")
-    return pairs.astype(np.uint32)
+        raise BadFile(f"{reading.path} is a broken npy file: {error}.") from error
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
+        kind = f"an array of shape {array.shape} and type {array.dtype}"
+        raise reading.bad(None, f"it holds {kind}, not columns of whole numbers.")
+    picked = reading.picked(None, array.shape[1], None, first_two=array.shape[1] == 2)
+    return reading.pairs_of([array[:, at] for at in picked], 1)

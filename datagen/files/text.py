@@ -17,7 +17,7 @@ from typing import IO
 
 import numpy as np
 
-from datagen.files.columns import Picked, Unclear, pick, unclear
+from datagen.files.columns import Picked
 from datagen.files.numbers import plain_rows
 from datagen.files.pairs import MAX_ID, BadFile, Pairs, Reading
 
@@ -111,15 +111,11 @@ def _layout(reading: Reading, fields: list[bytes], separator: bytes, line: int) 
     count, place = len(fields), f"line {line}"
     if count < 2:
         raise reading.bad(place, f"{_shown(fields[0])} is one column; a pair has two, a space, tab or comma apart.")
-    try:
-        picked = pick(count, names, reading.columns)
-        if picked is None and (is_header or (separator == b"," and count > 2)):
-            raise unclear(count, names)
-    except Unclear as error:
-        raise reading.bad(place, str(error)) from error
-    if picked is None and count > 2:
+    first_two = not is_header and (separator == b" " or count == 2)
+    picked = reading.picked(place, count, names, first_two)
+    if count > 2 and first_two and reading.columns is None:
         reading.notes.append(f"{reading.path} has {count} columns; the first two are the pair. --columns takes others.")
-    return Layout(separator, count, picked or (0, 1)), is_header
+    return Layout(separator, count, picked), is_header
 
 
 def _fields(line: bytes, separator: bytes) -> list[bytes]:
