@@ -5,18 +5,26 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from datagen.degrees import count_degrees, fit
-from datagen.files import Pairs, format_of, read_friends, refuse_unwritable, write_pairs
+from datagen.files import (
+    Friends,
+    Pairs,
+    format_of,
+    ids_beside,
+    read_friends,
+    refuse_unwritable,
+    write_pairs,
+    written_ids,
+)
 from datagen.plot import check_name, plot_degrees
 from flyweight import options as opt
 from flyweight.command import run_command
-from flyweight.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -26,6 +34,13 @@ File = Annotated[Path, typer.Argument(help="A file of pairs, in any of the forma
 TheColumns = Annotated[
     Any, typer.Option("--columns", parser=opt.columns, metavar="A,B", help="The pair's columns, by name or number.")
 ]
+Anew = Annotated[
+    bool, typer.Option("--renumber", help="Take ids from 0, or beyond a user's, and number users anew from 1.")
+]
+AFormat = Annotated[
+    str | None, typer.Option("--format", metavar="|".join(FORMATS), help="[default: as the file's name ends]")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that exists.")]
 
 
 @app.callback()
@@ -56,20 +71,14 @@ def gen(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="What to write.", readable=False)] = Path(
         "fakefriends.txt"
     ),
-    form: Annotated[
-        str | None,
-        typer.Option("--format", metavar="|".join(FORMATS), help="[default: as the file's name ends]"),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    form: AFormat = None,
+    force: Force = False,
 ) -> None:
     """Make a friend graph and write it to a file."""
     from datagen import graph  # brings igraph, which takes a second to import
 
     found = opt.problems({"users": users, "friends": friends}) or graph.problems(users, friends)
-    if form is not None and form not in FORMATS:
-        found.append(f"--format takes {', '.join(FORMATS)}, not {form!r}.")
-    if found:
-        raise UsageError(*found)
+    opt.check({}, *found, *_problems_with_format(form))
     chosen: Any = form or format_of(out)
     refuse_unwritable(out, force, chosen)
     seed = secrets.randbits(32) if seed is None else seed
@@ -79,6 +88,10 @@ def gen(
         write_pairs(out, pairs, chosen, force)
     print(f"seed           {seed}")
     _print_stats(pairs)
+
+
+def _problems_with_format(form: str | None) -> list[str]:
+    return [] if form in (None, *FORMATS) else [f"--format takes {', '.join(FORMATS)}, not {form!r}."]
 
 
 def _print_stats(pairs: Pairs) -> None:
@@ -98,19 +111,19 @@ def _print_stats(pairs: Pairs) -> None:
 
 
 @app.command("stats")
-def stats(file: File, columns: TheColumns = None) -> None:
+def stats(file: File, columns: TheColumns = None, renumber: Anew = False) -> None:
     """Print how many vertices and edges a file has, and how its degrees are distributed."""
-    _print_stats(_read(file, columns))
-
-
-def _read(file: Path, columns: Any) -> Pairs:
-    """Read a file, and say what there is to say of it."""
     opt.check({"columns": columns})
+    _print_stats(_read(file, columns, renumber).pairs)
+
+
+def _read(file: Path, columns: Any, renumber: bool) -> Friends:
+    """Read a file, and say what there is to say of it."""
     with _stage(f"reading {file}"):
-        friends = read_friends(file, columns)
+        friends = read_friends(file, columns, renumber)
     for note in friends.notes:
         print(note, file=sys.stderr)
-    return friends.pairs
+    return friends
 
 
 @app.command("plot")
@@ -121,15 +134,42 @@ def plot(
         typer.Option("-o", "--out", metavar="FILE", help="A .png or .svg.  [default: FILE.png]", readable=False),
     ] = None,
     columns: TheColumns = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a picture that exists.")] = False,
+    renumber: Anew = False,
+    force: Force = False,
 ) -> None:
     """Draw the degree distribution of a file, log-log, with the fitted power law."""
+    opt.check({"columns": columns})
     out = Path(os.path.splitext(file)[0] + ".png") if out is None else out
     check_name(out)
     refuse_unwritable(out, force)
-    degrees = count_degrees(_read(file, columns))
+    degrees = count_degrees(_read(file, columns, renumber).pairs)
     plot_degrees(out, degrees, fit(degrees), force)
     print(f"{out} shows it.")
+
+
+@app.command("convert")
+def convert(
+    file: File,
+    out: Annotated[Path, typer.Argument(help="What to write.", readable=False)],
+    columns: TheColumns = None,
+    renumber: Anew = False,
+    form: AFormat = None,
+    force: Force = False,
+) -> None:
+    """Write the pairs of a file to another; with --renumber, the ids that its users had to OUT.ids.csv."""
+    opt.check({"columns": columns}, *_problems_with_format(form))
+    chosen: Any = form or format_of(out)
+    refuse_unwritable(out, force, chosen)
+    ids = ids_beside(out)
+    if renumber:
+        refuse_unwritable(ids, force)
+    friends = _read(file, columns, renumber)
+    originals = friends.originals
+    with _stage(f"writing {out}"), nullcontext() if originals is None else written_ids(ids, originals, force):
+        write_pairs(out, friends.pairs, chosen, force)
+    print(f"{out} has {len(friends.pairs):,} pairs.")
+    if originals is not None:
+        print(f"{ids} has the ids that its {len(originals):,} users have in {file}.")
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import typer
 from flyweight import options as opt
 from flyweight.command import run_command
 from flyweight.errors import UsageError
-from server_under_test import cli_messages, cli_store
+from server_under_test import cli_load, cli_messages, cli_store
 from server_under_test.limits import Limits
 from server_under_test.server import MODELS, Options, Server, serve
 
@@ -22,6 +22,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 
 app.add_typer(cli_messages.app)
+app.add_typer(cli_load.app)
 app.add_typer(cli_store.app)
 
 

@@ -1,15 +1,10 @@
-"""`comet load` and `comet subs`: the subscription store from the command line."""
+"""`comet subs`: single subscriptions of a store, from the command line."""
 
-import sys
-import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import typer
 
-from flyweight import options as opt
-from flyweight.lifeline import end_with
 from server_under_test.subjects import as_subject, as_user
 from server_under_test.subscriptions import Store
 
@@ -21,36 +16,6 @@ app.add_typer(subs, name="subs")
 Db = Annotated[Path, typer.Option(metavar="DIR", help="The subscription store.", readable=False)]
 Subscriber = Annotated[str, typer.Argument(help="A user's id.")]
 About = Annotated[str, typer.Argument(help="A user's id, or a name such as photo:789.")]
-
-
-@app.command("load")
-def load(
-    friends: Annotated[Path, typer.Argument(help="A file of pairs: a line 'A B' subscribes A to B.", readable=False)],
-    db: Db,
-    columns: Annotated[
-        Any, typer.Option(parser=opt.columns, metavar="A,B", help="The pair's columns, by name or number.")
-    ] = None,
-    mutual: Annotated[bool, typer.Option("--mutual", help="Subscribe B to A as well.")] = False,
-    parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
-) -> None:
-    """Add all pairs of a file to a store, which is made if there is none; all of them or, on an error, none."""
-    from datagen.files import read_friends
-
-    if parent_fd is not None:
-        end_with(parent_fd)
-    opt.check({"columns": columns})
-    began = time.monotonic()
-    found = read_friends(friends, columns)
-    for note in found.notes:
-        print(note, file=sys.stderr)
-    pairs = found.pairs
-    if mutual:
-        pairs = np.concatenate([pairs, pairs[:, ::-1]])
-    with Store(db, create=True) as store:
-        added = store.add_subscriptions(pairs)
-        subjects, total = store.counts()
-    print(f"{len(pairs):,} pairs in {time.monotonic() - began:.1f} s, {added:,} of them new.")
-    print(f"{db} holds {total:,} subscriptions to {subjects:,} subjects.")
 
 
 @subs.command("add")

@@ -40,6 +40,7 @@ def test_every_key_of_the_summary_is_described() -> None:
         ("fakefriends", "gen", "docs/fakefriends.md"),
         ("fakefriends", "stats", "docs/fakefriends.md"),
         ("fakefriends", "plot", "docs/fakefriends.md"),
+        ("fakefriends", "convert", "docs/fakefriends.md"),
     ],
 )
 def test_every_option_is_described(name: str, subcommand: str, page: str) -> None:

@@ -152,18 +152,19 @@ def test_names_come_before_numbers() -> None:
         pick(3, None, ("٣", "1"), first_two=True)
 
 
-def outcome(path: Path, columns: Columns | None) -> object:
-    """Return what reading comes to: pairs and notes, or the error."""
+def outcome(path: Path, columns: Columns | None, anew: bool) -> object:
+    """Return what reading comes to: pairs, ids and notes, or the error."""
     try:
-        friends = read_friends(path, columns)
+        friends = read_friends(path, columns, anew)
     except BadFile as error:
         return str(error)
-    return friends.pairs.tolist(), friends.notes
+    return friends.pairs.tolist(), None if friends.originals is None else friends.originals.tolist(), friends.notes
 
 
 FIRST = [b"", b"1 2\n", b"1,2\n", b"1 2 3\n", b"source,x,target\n"]
 PIECES = [
     b"1", b"0", b"22", b"4294967295", b"4294967296", b".5", b"x", b" ", b"\t", b",", b'"', b"\r", b"\n", b" \n",
+    b"9999999999999999999", b"18446744073709551615", b"18446744073709551616",
     b"\r\n", b"1 2\n", b"3 4\n", b"5\t6\n", b"1,2\n", b"1 2 3\n", b"7,8,9\n", b"# c\n", b"a,b\n", b"source,target\n",
 ]  # fmt: skip
 
@@ -171,20 +172,22 @@ PIECES = [
 @given(
     text=st.tuples(st.sampled_from(FIRST), st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join)).map(b"".join),
     columns=st.sampled_from([None, ("1", "2"), ("2", "1"), ("3", "1")]),
+    anew=st.booleans(),
     chunk=st.sampled_from([64, 1 << 18]),
 )
-@example(text=b"12", columns=None, chunk=64)
-@example(text=b"source,x,target\n1 2,3\n", columns=None, chunk=64)
-@example(text=b"1 2\t\r\n" * 20, columns=None, chunk=64)
+@example(text=b"12", columns=None, anew=False, chunk=64)
+@example(text=b"source,x,target\n1 2,3\n", columns=None, anew=False, chunk=64)
+@example(text=b"1 2\t\r\n" * 20, columns=None, anew=False, chunk=64)
+@example(text=b"18446744073709551615 9999999999999999999\n0 18446744073709551616\n", columns=None, anew=True, chunk=64)
 @IN_A_FOLDER
 def test_all_at_once_reads_what_line_by_line_reads(
-    text: bytes, columns: Columns | None, chunk: int, tmp_path: Path
+    text: bytes, columns: Columns | None, anew: bool, chunk: int, tmp_path: Path
 ) -> None:
     path = text_file(tmp_path, text)
     with patch("datagen.files.text.CHUNK", chunk):
-        at_once = outcome(path, columns)
+        at_once = outcome(path, columns, anew)
         with patch("datagen.files.text.plain_rows", return_value=None):
-            line_by_line = outcome(path, columns)
+            line_by_line = outcome(path, columns, anew)
     assert at_once == line_by_line
 
 

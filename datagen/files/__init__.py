@@ -12,7 +12,15 @@ read, naming file and line; Refused for what can't be written.
 from datagen.files.columns import Columns
 from datagen.files.pairs import MAX_ID, BadFile, Pairs
 from datagen.files.reading import Friends, read_friends, read_pairs
-from datagen.files.writing import Format, format_of, refuse_unwritable, renamed_when_whole, write_pairs
+from datagen.files.writing import (
+    Format,
+    format_of,
+    ids_beside,
+    refuse_unwritable,
+    renamed_when_whole,
+    write_pairs,
+    written_ids,
+)
 
 __all__ = [
     "MAX_ID",
@@ -22,9 +30,11 @@ __all__ = [
     "Friends",
     "Pairs",
     "format_of",
+    "ids_beside",
     "read_friends",
     "read_pairs",
     "refuse_unwritable",
     "renamed_when_whole",
     "write_pairs",
+    "written_ids",
 ]

@@ -14,6 +14,9 @@ from flyweight.errors import Refused
 Pairs = npt.NDArray[np.uint32]
 """Of shape (n, 2)."""
 
+Ids = npt.NDArray[np.unsignedinteger[Any]]
+"""The same of any ids that a file may have."""
+
 MAX_ID = 2**32 - 1
 
 
@@ -22,11 +25,31 @@ class BadFile(Refused):
 
 
 @dataclass(frozen=True)
+class IdRange:
+    """Which ids are taken, and what to say to a person whose file has others."""
+
+    least: int
+    most: int
+    remedy: str
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
+        return np.dtype(np.uint32 if self.most <= MAX_ID else np.uint64)
+
+
+ANY_IDS = IdRange(0, 2**64 - 1, "")
+USER_IDS = IdRange(
+    1, MAX_ID, f" With --renumber, whole numbers from 0 to {ANY_IDS.most:,} are taken, and numbered anew from 1."
+)
+
+
+@dataclass(frozen=True)
 class Reading:
-    """One file that is read: which columns of it are asked for, and what there is to say of it in the end."""
+    """One file that is read: which columns and ids are asked for, and what there is to say of it in the end."""
 
     path: Path
     columns: Columns | None = None
+    ids: IdRange = USER_IDS
     notes: list[str] = field(default_factory=list)
     """Sentences for a person."""
 
@@ -37,17 +60,18 @@ class Reading:
         except Unclear as error:
             raise self.bad(place, str(error)) from error
 
-    def pairs_of(self, columns: Sequence[npt.NDArray[Any]], row: int) -> Pairs:
-        """Return two columns of whole numbers as pairs; BadFile for the first that is no id. The first row is `row`."""
-        wrong = [(column < 1) | (column > MAX_ID) for column in columns]
+    def ids_of(self, columns: Sequence[npt.NDArray[Any]], row: int) -> Ids:
+        """Join two columns of whole numbers; BadFile for the first that is no id. The first row is `row`."""
+        wrong = [(column < self.ids.least) | (column > self.ids.most) for column in columns]
         if (rows := np.flatnonzero(wrong[0] | wrong[1])).size:
             at = int(rows[0])
             raise self.bad_id(f"row {row + at:,}", columns[0 if wrong[0][at] else 1][at])
-        return np.stack([column.astype(np.uint32) for column in columns], axis=1)
+        return np.stack([column.astype(self.ids.dtype) for column in columns], axis=1)
 
     def bad_id(self, place: str, shown: object, hint: str = "") -> BadFile:
         """Return the error for what stands where an id should; `place` is such as "line 7"."""
-        return self.bad(place, f"an id is a whole number from 1 to {MAX_ID:,}, not {shown}.{hint}")
+        kind = f"a whole number from {self.ids.least} to {self.ids.most:,}"
+        return self.bad(place, f"an id is {kind}, not {shown}.{hint}{self.ids.remedy}")
 
     def bad(self, place: str | None, sentence: str) -> BadFile:
         """Return the error for something else that is wrong there, or with the whole file."""

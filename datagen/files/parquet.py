@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from datagen.files.columns import Columns
-from datagen.files.pairs import BadFile, Pairs, Reading
+from datagen.files.pairs import BadFile, Ids, Pairs, Reading
 from flyweight.errors import Refused
 
 ROWS = 1 << 18
@@ -40,12 +40,12 @@ def write_parquet(file: IO[bytes], pairs: Pairs) -> None:
     parquet.write_table(arrow.table(columns, names=["subscriber", "subject"]), file)
 
 
-def read_parquet(reading: Reading) -> Iterator[Pairs]:
+def read_parquet(reading: Reading) -> Iterator[Ids]:
     """Yield the pairs of a file."""
     yield from _read_part(reading, None)
 
 
-def read_folder(reading: Reading) -> Iterator[Pairs]:
+def read_folder(reading: Reading) -> Iterator[Ids]:
     """Yield the pairs of the parts in a folder; BadFile if there are none, or if their columns differ."""
     taken = None
     for part in _parts_of(reading.path):
@@ -58,7 +58,7 @@ def _parts_of(folder: Path) -> list[Path]:
     return sorted(part for part in folder.glob("*.parquet") if not part.name.startswith((".", "_")))
 
 
-def _read_part(reading: Reading, before: Columns | None) -> Generator[Pairs, None, Columns]:
+def _read_part(reading: Reading, before: Columns | None) -> Generator[Ids, None, Columns]:
     """Yield the pairs of a file, whose columns have to be those of the part before; return the names of these."""
     arrow, parquet = import_pyarrow()
     with _explained(reading.path, arrow), parquet.ParquetFile(reading.path) as file:
@@ -71,7 +71,7 @@ def _read_part(reading: Reading, before: Columns | None) -> Generator[Pairs, Non
                 raise reading.bad(f"column {name!r}", f"its type is {kind}, and ids are whole numbers, such as int64.")
         row = 1
         for batch in file.iter_batches(ROWS, columns=list(taken)):
-            yield reading.pairs_of([_numbers(reading, batch.column(name), name, row) for name in taken], row)
+            yield reading.ids_of([_numbers(reading, batch.column(name), name, row) for name in taken], row)
             row += batch.num_rows
     return taken
 

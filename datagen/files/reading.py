@@ -1,7 +1,7 @@
 """Reading files of pairs: what a file is, is told by its first bytes.
 
-In: a path, and which columns of the file are the pair. Out: its pairs, all of them, and what there is to say of them.
-Fails: BadFile, naming the file and the first line or row that is no pair.
+In: a path, which columns of the file are the pair, and whether its users are to be numbered anew. Out: its pairs, all
+of them, and what there is to say of them. Fails: BadFile, naming the file and the first line or row that is no pair.
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from datagen.files.columns import Columns
 from datagen.files.compressed import unpacked
-from datagen.files.pairs import BadFile, Pairs, Reading
+from datagen.files.pairs import ANY_IDS, USER_IDS, BadFile, Ids, Pairs, Reading
 from datagen.files.parquet import read_folder, read_parquet
+from datagen.files.renumbering import Originals, renumber
 from datagen.files.text import read_edgelist
 
 
@@ -24,6 +25,8 @@ class Friends:
     """What a file holds: who is a friend of whom."""
 
     pairs: Pairs
+    originals: Originals | None = None
+    """Of users that were numbered anew, the ids that they have in the file: of user u at index u - 1."""
     notes: tuple[str, ...] = ()
     """What a person should know of how it was read, a sentence each."""
 
@@ -33,17 +36,23 @@ def read_pairs(path: Path) -> Pairs:
     return read_friends(path).pairs
 
 
-def read_friends(path: Path, columns: Columns | None = None) -> Friends:
-    """Read a file of any format; BadFile for the first line or row that is no pair."""
-    reading = Reading(path, columns)
+def read_friends(path: Path, columns: Columns | None = None, anew: bool = False) -> Friends:
+    """Read a file of any format; BadFile for the first line or row that is no pair.
+
+    `columns` are two names or numbers, as `--columns` has them. `anew` takes ids that are no users' as well, from 0 to
+    2 ** 64 - 1, and numbers users from 1 on (see `renumber`).
+    """
+    reading = Reading(path, columns, ANY_IDS if anew else USER_IDS)
     try:
         parts = list(_parts(reading))
     except OSError as error:
         raise BadFile(f"Can't read {path}: {error.strerror or error}.") from error
-    return Friends(np.concatenate(parts) if parts else np.zeros((0, 2), np.uint32), tuple(reading.notes))
+    ids = np.concatenate(parts) if parts else np.zeros((0, 2), reading.ids.dtype)
+    pairs, originals = renumber(ids) if anew else (ids.astype(np.uint32, copy=False), None)
+    return Friends(pairs, originals, tuple(reading.notes))
 
 
-def _parts(reading: Reading) -> Iterator[Pairs]:
+def _parts(reading: Reading) -> Iterator[Ids]:
     """Yield the pairs of a file, some at a time."""
     if reading.path.is_dir():
         yield from read_folder(reading)
@@ -58,7 +67,7 @@ def _parts(reading: Reading) -> Iterator[Pairs]:
             yield from read_edgelist(reading, file)
 
 
-def _read_npy(reading: Reading, file: IO[bytes]) -> Pairs:
+def _read_npy(reading: Reading, file: IO[bytes]) -> Ids:
     try:
         array: npt.NDArray[Any] = np.load(file, allow_pickle=False)
     except (ValueError, EOFError, MemoryError) as error:
@@ -67,4 +76,4 @@ def _read_npy(reading: Reading, file: IO[bytes]) -> Pairs:
         kind = f"an array of shape {array.shape} and type {array.dtype}"
         raise reading.bad(None, f"it holds {kind}, not columns of whole numbers.")
     picked = reading.picked(None, array.shape[1], None, first_two=array.shape[1] == 2)
-    return reading.pairs_of([array[:, at] for at in picked], 1)
+    return reading.ids_of([array[:, at] for at in picked], 1)

@@ -19,7 +19,7 @@ import numpy as np
 
 from datagen.files.columns import Picked
 from datagen.files.numbers import plain_rows
-from datagen.files.pairs import MAX_ID, BadFile, Pairs, Reading
+from datagen.files.pairs import BadFile, IdRange, Ids, Reading
 
 CHUNK = 1 << 18
 """Bytes of text taken apart at a time: what is worked on stays in the core's cache. No line may be longer."""
@@ -45,14 +45,14 @@ class Layout:
         return " --columns says which columns hold the ids." if self.columns > 2 else ""
 
 
-def read_edgelist(reading: Reading, file: IO[bytes]) -> Iterator[Pairs]:
+def read_edgelist(reading: Reading, file: IO[bytes]) -> Iterator[Ids]:
     """Yield the pairs of a file, some at a time."""
     layout = None
     for text, lines_before in _whole_lines(reading, file):
         if layout is None:
             layout, text, lines_before = _begin(reading, text, lines_before)
         if layout is not None:
-            rows = _all_at_once(text, layout)
+            rows = _all_at_once(text, layout, reading.ids)
             yield _by_line(reading, text, lines_before, layout) if rows is None else rows
 
 
@@ -73,16 +73,16 @@ def _whole_lines(reading: Reading, file: IO[bytes]) -> Iterator[tuple[bytes, int
         rest += data
 
 
-def _all_at_once(text: bytes, layout: Layout) -> Pairs | None:
+def _all_at_once(text: bytes, layout: Layout, ids: IdRange) -> Ids | None:
     """Read whole lines as columns; None unless they are plain but for tabs, CRLF, and a space at their ends."""
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n")
     white = layout.separator == b" "
     if white and b"\t" in text:
         text = text.replace(b"\t", b" ")
-    rows = plain_rows(text, layout.separator, layout.columns, layout.picked)
+    rows = plain_rows(text, layout.separator, layout.columns, layout.picked, ids)
     if rows is None and white and b" \n" in text:  # a search that takes longer than those for one byte
-        rows = plain_rows(text.replace(b" \n", b"\n"), layout.separator, layout.columns, layout.picked)
+        rows = plain_rows(text.replace(b" \n", b"\n"), layout.separator, layout.columns, layout.picked, ids)
     return rows
 
 
@@ -142,7 +142,7 @@ def _quoted(line: bytes, separator: bytes) -> list[bytes]:
     return [field.strip(" \t").encode(errors="surrogateescape") for field in fields]
 
 
-def _by_line(reading: Reading, text: bytes, lines_before: int, layout: Layout) -> Pairs:
+def _by_line(reading: Reading, text: bytes, lines_before: int, layout: Layout) -> Ids:
     """Read whole lines one by one; BadFile for the first that is no pair."""
     found = []
     for number, line in enumerate(text[:-1].split(b"\n"), lines_before + 1):
@@ -152,10 +152,10 @@ def _by_line(reading: Reading, text: bytes, lines_before: int, layout: Layout) -
             raise _of_other_length(reading, number, line, len(fields), layout)
         pair = [fields[at] for at in layout.picked]
         for field in pair:
-            if not _ID.fullmatch(field) or not 1 <= int(field) <= MAX_ID:
+            if not _ID.fullmatch(field) or not reading.ids.least <= int(field) <= reading.ids.most:
                 raise reading.bad_id(f"line {number}", _shown(field), layout.hint)
         found.append((int(pair[0]), int(pair[1])))
-    return np.array(found, np.uint32).reshape(-1, 2)
+    return np.array(found, reading.ids.dtype).reshape(-1, 2)
 
 
 def _of_other_length(reading: Reading, number: int, line: bytes, count: int, layout: Layout) -> BadFile:

@@ -17,6 +17,7 @@ import numpy as np
 from datagen.files.numbers import lines_of
 from datagen.files.pairs import Pairs
 from datagen.files.parquet import import_pyarrow, write_parquet
+from datagen.files.renumbering import Originals
 from flyweight.errors import Refused
 
 Format = Literal["edgelist", "npy", "parquet"]
@@ -52,6 +53,27 @@ def _refuse_folder(path: Path) -> None:
         raise Refused(f"Can't write {path}: there is no folder {folder}. Make it, or choose another one.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Refused(f"Can't write {path}: nothing may be written to {folder}. Choose another folder.")
+
+
+def ids_beside(path: Path) -> Path:
+    """Return where the ids of users that were numbered anew go, unless another place is named."""
+    return Path(f"{path}.ids.csv")
+
+
+@contextmanager
+def written_ids(path: Path, originals: Originals, replace: bool = False) -> Iterator[None]:
+    """Write the ids of users 1, 2, ... to a file, which gets its name when the block has ended well; Refused as above.
+
+    A CSV file with a line `user,original` each, or by its name's ending an npy of the ids.
+    """
+    with renamed_when_whole(path, replace) as file:
+        if path.suffix == ".npy":
+            np.save(file, originals)
+        else:
+            users = np.arange(1, len(originals) + 1, dtype=np.uint64)
+            file.write(b"user,original\n")
+            file.writelines(lines_of(np.stack([users, originals], axis=1), b","))
+        yield
 
 
 def write_pairs(path: Path, pairs: Pairs, form: Format, replace: bool = False) -> None:
