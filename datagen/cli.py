@@ -98,6 +98,11 @@ def _print_stats(pairs: Pairs) -> None:
     with _stage("counting friends"):
         degrees = count_degrees(pairs)
         law = fit(degrees)
+    if degrees.pair_count != degrees.edge_count:
+        print(f"pairs          {degrees.pair_count:,}")
+        print(f"loops          {degrees.apart.loops:,}")
+        print(f"duplicates     {degrees.apart.duplicates:,}")
+        print(f"reciprocal     {degrees.reciprocal:,}")
     print(f"vertices       {degrees.vertex_count:,}")
     print(f"edges          {degrees.edge_count:,}")
     if len(pairs):
