@@ -8,12 +8,11 @@ Cost: a sort of 8 bytes a pair, for edges two: 0.8 and 2 s for 15 million pairs;
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from datagen.files import Pairs
+from datagen.files import Ids, Pairs
 
 Keys = npt.NDArray[np.uint64]
 """Pairs as one number each, the first id in the upper half; distinct and ascending."""
@@ -48,6 +47,12 @@ def distinct_pairs(pairs: Pairs) -> tuple[Keys, Apart]:
     return keys, Apart(len(pairs) - len(two), len(two) - len(keys))
 
 
+def users_of(pairs: Pairs) -> npt.NDArray[np.uint32]:
+    """Return the ids of all who are in a pair, each once, ascending."""
+    ids = np.sort(pairs, axis=None)
+    return ids[_first_of_equal(ids)]
+
+
 def edges_of(pairs: Pairs) -> Edges:
     """Return the edges among pairs, whatever their direction is."""
     directed, apart = distinct_pairs(pairs)
@@ -58,12 +63,15 @@ def edges_of(pairs: Pairs) -> Edges:
     return Edges(ends, len(directed) - len(edges), apart)
 
 
-def _distinct(first: npt.NDArray[np.unsignedinteger[Any]], second: npt.NDArray[np.unsignedinteger[Any]]) -> Keys:
+def _distinct(first: Ids, second: Ids) -> Keys:
     keys: Keys = first.astype(np.uint64)
     keys <<= _HALF
     keys |= second
     if (keys[1:] > keys[:-1]).all():  # as in the files that are made here
         return keys
     keys.sort()
-    kept: Keys = keys[np.append(True, keys[1:] != keys[:-1])]
-    return kept
+    return keys[_first_of_equal(keys)]
+
+
+def _first_of_equal(ascending: Ids) -> npt.NDArray[np.bool_]:
+    return np.append(True, ascending[1:] != ascending[:-1])[: len(ascending)]

@@ -1,10 +1,14 @@
 """`comet subs`: single subscriptions of a store, from the command line."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
+import numpy as np
+import numpy.typing as npt
 import typer
 
+from flyweight import options as opt
 from server_under_test.subjects import as_subject, as_user
 from server_under_test.subscriptions import Store
 
@@ -14,8 +18,23 @@ app.add_typer(subs, name="subs")
 
 # readable=False: whether a path can be read is found out by reading it, and told in the words of our errors
 Db = Annotated[Path, typer.Option(metavar="DIR", help="The subscription store.", readable=False)]
+MaxUsers = Annotated[
+    Any, typer.Option(parser=opt.count, metavar="N", help="The server's: say how many users have ids above it.")
+]
 Subscriber = Annotated[str, typer.Argument(help="A user's id.")]
 About = Annotated[str, typer.Argument(help="A user's id, or a name such as photo:789.")]
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """How many users there are, and how many of them have ids above those that are served."""
+
+    users: int
+    beyond: int
+
+
+def reach_of(users: npt.NDArray[np.uint32], max_users: int) -> Reach:
+    """Count users, whose ids ascend."""
+    return Reach(len(users), len(users) - int(np.searchsorted(users, max_users, side="right")))
 
 
 @subs.command("add")

@@ -141,6 +141,50 @@ def test_mutual_subscribes_the_other_way_as_well(tmp_path: Path) -> None:
     assert contents(tmp_path / "db") == {(a, b) for a, b in PAIRS.tolist()} | {(b, a) for a, b in PAIRS.tolist()}
 
 
+@pytest.mark.parametrize("mutual", [[], ["--mutual"]])
+def test_load_counts_duplicates_and_loops_apart(mutual: list[str], tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("1 1\n1 2\n2 1\n1 2\n3 3\n")
+    done = run_here("comet", "load", "f.txt", "--db", "db", *mutual, cwd=tmp_path)
+    assert done.stdout.splitlines()[1:] == [
+        "Counted apart in f.txt: duplicates 1, loops 2 (users subscribed to themselves).",
+        "db holds 4 subscriptions to 3 subjects.",
+    ]
+    assert contents(tmp_path / "db") == {(1, 1), (1, 2), (2, 1), (3, 3)}
+
+
+def test_load_says_which_columns_it_took(tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("1 2 7\n2 3 9\n")
+    done = run_here("comet", "load", "f.txt", "--db", "db", cwd=tmp_path)
+    assert done.stdout.splitlines()[0] == "f.txt has 3 columns; the first two are the pair. --columns takes others."
+    assert run_here("comet", "load", "f.txt", "--db", "other", "--columns", "3,1", cwd=tmp_path).returncode == 0
+    assert contents(tmp_path / "other") == {(7, 1), (9, 2)}
+
+
+def test_load_says_who_is_beyond_the_users_of_a_server(tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("1 2\n7 2\n8 9\n")
+    done = run_here("comet", "load", "f.txt", "--db", "db", "--max-users", "7", cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "2 of the 5 users of f.txt have ids above 7."
+
+
+def test_load_tells_a_program_what_it_did(tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("0 0 1\n0 9 1\n0 9 1\n")
+    done = run_here("comet", "load", "f.txt", "--db", "db", "--renumber", "--max-users", "1", "--json", cwd=tmp_path)
+    figures = json.loads(done.stdout)
+    assert figures.pop("seconds") >= 0
+    assert figures == {
+        "pairs": 3,
+        "added": 2,
+        "duplicates": 1,
+        "loops": 1,
+        "subjects": 2,
+        "subscriptions": 2,
+        "reach": {"users": 2, "beyond": 1},
+        "ids": "f.txt.ids.csv",
+        "notes": ["f.txt has 3 columns; the first two are the pair. --columns takes others."],
+    }
+    assert "3 pairs in " in done.stderr
+
+
 def test_load_adds_to_what_is_there(db: Path) -> None:
     write_pairs(db.parent / "more.txt", np.array([(1, 2), (7, 2)], np.uint32), "edgelist")
     done = run_here("comet", "load", "more.txt", "--db", "db", cwd=db.parent)

@@ -10,7 +10,7 @@ read, naming file and line; Refused for what can't be written.
 """
 
 from datagen.files.columns import Columns
-from datagen.files.pairs import MAX_ID, BadFile, Pairs
+from datagen.files.pairs import MAX_ID, BadFile, Ids, Pairs
 from datagen.files.reading import Friends, read_friends, read_pairs
 from datagen.files.writing import (
     Format,
@@ -28,6 +28,7 @@ __all__ = [
     "Columns",
     "Format",
     "Friends",
+    "Ids",
     "Pairs",
     "format_of",
     "ids_beside",
