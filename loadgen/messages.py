@@ -23,6 +23,8 @@ from flyweight.errors import Refused
 
 LOG = "messages.log"
 STORE = "subscriptions"
+IDS = "friends.ids.csv"
+"""The ids that users have in the file of friends, if they were numbered anew."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,64 @@ async def _comet(*arguments: str, **options: Any) -> "subprocess.CompletedProces
         )
 
 
-async def load_friends(friends: Path, store: Path, held: int) -> None:
-    """Load a file of fakefriends into a new store; Refused if that fails. Who loads has the descriptor `held`."""
-    arguments = "load", str(friends.absolute()), "--db", str(store)
-    done = await _comet(*arguments, capture_stderr=True, pass_fds=[held])
+@dataclass(frozen=True)
+class Friends:
+    """A file of friends, and how it is read."""
+
+    file: Path
+    columns: tuple[str, str] | None = None
+    """Of the pair, by name or number."""
+    ids: Path | None = None
+    """Where the ids of users go that are numbered anew; None: they are not."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """As `comet load` takes them."""
+        words = [str(self.file.absolute())]
+        words += [] if self.columns is None else ["--columns", ",".join(self.columns)]
+        return words + ([] if self.ids is None else ["--renumber", "--ids", str(self.ids)])
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """How many users subscribe or are subscribed to, and how many of them have ids above those of a run."""
+
+    users: int
+    beyond: int
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What `comet load` says."""
+
+    reach: Reach
+    ids: str | None
+    notes: list[str]
+
+
+async def load_friends(friends: Friends, store: Path, held: int, users: int) -> list[str]:
+    """Load a file into a new store, for a run with so many users; return what a person should know of it.
+
+    Refused if that fails, or if none of the users of the file is one of the run's. Who loads has the descriptor `held`.
+    """
+    arguments = [*friends.arguments, "--db", str(store), "--max-users", str(users), "--json"]
+    done = await _comet("load", *arguments, capture_stderr=True, pass_fds=[held])
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise Refused(words[0].removeprefix("comet: "))
+    loaded = msgspec.json.decode(done.stdout, type=Loaded)
+    said = [*loaded.notes, *_strangers(loaded.reach, str(friends.file), users)]
+    return said if loaded.ids is None else [*said, f"{loaded.ids} has the ids that users have in {friends.file}."]
+
+
+def _strangers(reach: Reach, source: str, users: int) -> list[str]:
+    """Say how many users of a file or store are none of the run's; Refused if all are."""
+    if not reach.beyond:
+        return []
+    if reach.beyond < reach.users:
+        return [f"{reach.beyond:,} of the {reach.users:,} users of {source} are not among the {users:,} of this run."]
+    raise Refused(
+        f"None of the {reach.users:,} users of {source} is among the {users:,} users of this run, whose ids go from 1 "
+        f"to {users:,}. Number them anew with --renumber when they are loaded, or ask for more --connections."
+    )
 
 
 async def generate(
