@@ -115,12 +115,12 @@ class Reach(msgspec.Struct, frozen=True):
     beyond: int
 
 
-class Loaded(msgspec.Struct, frozen=True):
-    """What `comet load` says."""
+class Found(msgspec.Struct, frozen=True):
+    """What `comet load` and `comet subs count` say."""
 
     reach: Reach
-    ids: str | None
-    notes: list[str]
+    ids: str | None = None
+    notes: list[str] = msgspec.field(default_factory=list)
 
 
 async def load_friends(friends: Friends, store: Path, held: int, users: int) -> list[str]:
@@ -128,17 +128,27 @@ async def load_friends(friends: Friends, store: Path, held: int, users: int) -> 
 
     Refused if that fails, or if none of the users of the file is one of the run's. Who loads has the descriptor `held`.
     """
-    arguments = [*friends.arguments, "--db", str(store), "--max-users", str(users), "--json"]
-    done = await _comet("load", *arguments, capture_stderr=True, pass_fds=[held])
-    if done.returncode != 0:
-        words = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-        raise Refused(words[0].removeprefix("comet: "))
-    loaded = msgspec.json.decode(done.stdout, type=Loaded)
-    said = [*loaded.notes, *_strangers(loaded.reach, str(friends.file), users)]
+    loaded = await _find("load", *friends.arguments, "--db", str(store), users=users, pass_fds=[held])
+    said = [*loaded.notes, *_strangers(loaded.reach, friends.file, users)]
     return said if loaded.ids is None else [*said, f"{loaded.ids} has the ids that users have in {friends.file}."]
 
 
-def _strangers(reach: Reach, source: str, users: int) -> list[str]:
+async def look_into_store(store: Path, users: int) -> list[str]:
+    """Return what a person should know of a store for a run with so many users; Refused like `load_friends`."""
+    found = await _find("subs", "count", "--db", str(store), users=users)
+    return _strangers(found.reach, store, users)
+
+
+async def _find(*arguments: str, users: int, **options: Any) -> Found:
+    """Return what a command says of a file or a store; Refused if it fails."""
+    done = await _comet(*arguments, "--max-users", str(users), "--json", capture_stderr=True, **options)
+    if done.returncode != 0:
+        words = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+        raise Refused(words[0].removeprefix("comet: "))
+    return msgspec.json.decode(done.stdout, type=Found)
+
+
+def _strangers(reach: Reach, source: Path, users: int) -> list[str]:
     """Say how many users of a file or store are none of the run's; Refused if all are."""
     if not reach.beyond:
         return []

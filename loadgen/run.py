@@ -37,7 +37,7 @@ from loadgen.host.ports import as_ranges, ports_to_avoid
 from loadgen.host.server_files import process_tree
 from loadgen.host.targets import Target, request_around
 from loadgen.journal import Journal
-from loadgen.messages import IDS, STORE, Friends, Generated, generate, load_friends, removed_in_the_end
+from loadgen.messages import IDS, STORE, Friends, Generated, generate, load_friends, look_into_store, removed_in_the_end
 from loadgen.options import RunOptions
 from loadgen.outlook import look
 from loadgen.plan import Share
@@ -152,8 +152,11 @@ class Run:
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[Path | None]:
         """The store of subscriptions: the one that was named, one made of a file and gone with the block, or none."""
-        options, store = self._options, self._journal.folder / STORE
+        options, store, users = self._options, self._journal.folder / STORE, self._plan.connections
         if options.friends is None:
+            if options.db is not None:
+                with self._interruptible():
+                    self._say(await look_into_store(options.db, users))
             yield options.db
             return
         self._console.say(f"Loading {options.friends} into a store for the server.")
@@ -161,9 +164,12 @@ class Run:
         async with removed_in_the_end(store) as held:
             with self._interruptible() as scope:
                 friends = Friends(options.friends, options.columns, ids)
-                for line in await load_friends(friends, store, held, self._plan.connections):
-                    self._console.say(line)
+                self._say(await load_friends(friends, store, held, users))
             yield None if scope.cancelled_caught else store
+
+    def _say(self, lines: list[str]) -> None:
+        for line in lines:
+            self._console.say(line)
 
     @asynccontextmanager
     async def _open_crew(self) -> AsyncIterator[Crew]:

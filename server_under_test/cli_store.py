@@ -1,4 +1,4 @@
-"""`comet subs`: single subscriptions of a store, from the command line."""
+"""`comet subs`: what a store holds, and single subscriptions, from the command line."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,11 +9,12 @@ import numpy.typing as npt
 import typer
 
 from flyweight import options as opt
+from flyweight.lifeline import end_with
 from server_under_test.subjects import as_subject, as_user
 from server_under_test.subscriptions import Store
 
 app = typer.Typer(add_completion=False)
-subs = typer.Typer(no_args_is_help=True, add_completion=False, help="Change and show single subscriptions.")
+subs = typer.Typer(no_args_is_help=True, add_completion=False, help="Change and show the subscriptions of a store.")
 app.add_typer(subs, name="subs")
 
 # readable=False: whether a path can be read is found out by reading it, and told in the words of our errors
@@ -26,15 +27,46 @@ About = Annotated[str, typer.Argument(help="A user's id, or a name such as photo
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """How many users there are, and how many of them have ids above those that are served."""
+    """How many users there are, and how many of them have ids above those that are served, if that was asked."""
 
     users: int
-    beyond: int
+    beyond: int | None
 
 
-def reach_of(users: npt.NDArray[np.uint32], max_users: int) -> Reach:
+def reach_of(users: npt.NDArray[np.uint32], max_users: int | None) -> Reach:
     """Count users, whose ids ascend."""
-    return Reach(len(users), len(users) - int(np.searchsorted(users, max_users, side="right")))
+    beyond = None if max_users is None else len(users) - int(np.searchsorted(users, max_users, side="right"))
+    return Reach(len(users), beyond)
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What a store holds: the keys of `comet subs count --json`."""
+
+    subscriptions: int
+    subjects: int
+    reach: Reach
+
+
+@subs.command("count")
+def count(
+    db: Db,
+    max_users: MaxUsers = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Print how many subscriptions, subjects and users a store holds."""
+    if parent_fd is not None:
+        end_with(parent_fd)
+    opt.check({"max_users": max_users})
+    with Store(db) as store:
+        subjects, subscriptions = store.counts()
+        reach = reach_of(store.users(), max_users)
+    if as_json:
+        print(msgspec.json.encode(Counted(subscriptions, subjects, reach)).decode())
+        return
+    print(f"{db} holds {subscriptions:,} subscriptions to {subjects:,} subjects, of and to {reach.users:,} users.")
+    if reach.beyond is not None:
+        print(f"{reach.beyond:,} of the users have ids above {max_users:,}.")
 
 
 @subs.command("add")

@@ -36,11 +36,12 @@ COMMANDS = {
     "add": ["subs", "add", "9", "photo:9"],
     "remove": ["subs", "remove", "1", "2"],
     "get": ["subs", "get", "2"],
+    "count": ["subs", "count"],
     "serve": ["serve", "--port", "0", "--control-port", "0", "--max-users", "10"],
 }
 MAKING = ["load", "add"]
 """Those that make a store if there is none."""
-OPENING = ["remove", "get", "serve"]
+OPENING = ["remove", "get", "count", "serve"]
 
 Limit = Callable[[], None]
 
@@ -183,6 +184,16 @@ def test_load_tells_a_program_what_it_did(tmp_path: Path) -> None:
         "notes": ["f.txt has 3 columns; the first two are the pair. --columns takes others."],
     }
     assert "3 pairs in " in done.stderr
+
+
+def test_what_a_store_holds_is_counted(db: Path) -> None:
+    assert comet("count", db).stdout == f"{db} holds 4 subscriptions to 3 subjects, of and to 4 users.\n"
+    done = run_here("comet", "subs", "count", "--db", str(db), "--max-users", "2")
+    assert done.stdout.splitlines()[1:] == ["2 of the users have ids above 2."]
+    done = run_here("comet", "subs", "count", "--db", str(db), "--max-users", "9", "--json")
+    assert json.loads(done.stdout) == {"subscriptions": 4, "subjects": 3, "reach": {"users": 4, "beyond": 0}}
+    done = run_here("comet", "subs", "count", "--db", str(db), "--max-users", "0")
+    assert (done.returncode, done.stderr) == (2, "comet: --max-users takes a whole number from 1 on, not '0'.\n")
 
 
 def test_load_adds_to_what_is_there(db: Path) -> None:

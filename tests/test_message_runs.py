@@ -19,7 +19,7 @@ from datagen.files import Pairs, write_pairs
 from datagen.graph import friend_graph
 from flyweight import stamp
 from loadgen import latency
-from loadgen.messages import Friends, load_friends, removed_in_the_end
+from loadgen.messages import Friends, load_friends, look_into_store, removed_in_the_end
 from server_under_test.subscriptions import Store
 from tests.client_rig import ClientRig, message
 from tests.support import HEAD, Comet, chunk, comet, flood, run, scripted_server, user_of
@@ -151,6 +151,21 @@ def test_the_parts_of_a_parquet_file_and_their_columns_are_loaded(tmp_path: Path
     assert trio.run(load_them) == []
     with Store(store) as opened:
         assert [opened.subscribers(user).tolist() for user in (1, 2, 3, 4, 7)] == [[2], [], [2], [7], []]
+
+
+def test_a_store_without_users_of_the_run_is_refused_and_one_with_some_is_told(tmp_path: Path) -> None:
+    store = tmp_path / "db"
+    with Store(store, create=True) as opened:
+        opened.add_subscriptions([(101, 102), (103, "photo:9")])
+    options = "--connections", "100", "--messages", "10", "--hold", "0", "--db", str(store)
+    code, summary, _ = flood(tmp_path / "runs", *options)
+    assert (code, summary["outcome"]) == (3, "refused")
+    words = f"None of the 3 users of {store} is among the 100 users of this run, whose ids go from 1 to 100."
+    assert summary["reasons"][0].startswith(words)
+    (folder,) = (tmp_path / "runs").glob("*")
+    assert not load(folder).states().any()
+    assert trio.run(look_into_store, store, 101) == [f"2 of the 3 users of {store} are not among the 101 of this run."]
+    assert trio.run(look_into_store, store, 103) == []
 
 
 def test_without_subscriptions_a_message_goes_to_its_subject_only(tmp_path: Path) -> None:
