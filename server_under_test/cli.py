@@ -36,8 +36,11 @@ def serve_command(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[Any, typer.Option(parser=opt.port, metavar="PORT", help="0: any free one.")] = 8000,
     max_users: Annotated[Any, typer.Option(parser=opt.count, metavar="N", help="Ids above this get 503.")] = 1_100_000,
+    max_connections: Annotated[
+        Any, typer.Option(parser=opt.count, metavar="N", help="How many to have room for.  [default: as max-users]")
+    ] = None,
     workers: Annotated[
-        Any, typer.Option(parser=opt.count, metavar="N", help="Fronts. Default: as the file limit asks for max-users.")
+        Any, typer.Option(parser=opt.count, metavar="N", help="Fronts.  [default: as many as that takes]")
     ] = None,
     model: Annotated[
         Any,
@@ -85,7 +88,8 @@ def serve_command(
     if problems:
         raise UsageError(*problems)
     limits = Limits(limit_head_size, limit_head_time, limit_pending, limit_excess)
-    settings = Options(host, port, max_users, workers, tick, control_host, control_port, token, db, limits, model)
+    sizes = max_users, max_connections, workers
+    settings = Options(host, port, *sizes, tick, control_host, control_port, token, db, limits, model)
 
     def announce(server: Server, control: int) -> None:
         if parent_fd is None:
