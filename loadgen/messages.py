@@ -1,9 +1,10 @@
 """The messages of a run: friends loaded into a store for the server, and a generator beside it.
 
-Both are commands of the bundled server, run as processes of their own: what they cost is not the client's, and what
-they say on stderr is in `messages.log` of the record. They end with the run and the store is removed then, by one more
-process, even when the run is killed. In: `MessageOptions`. Out: a store, and what the generator says of its plan in the
-end. Fails: Refused for friends that can't be loaded; a generator that fails is a reason for the summary.
+Both are commands of the bundled server, run as processes of their own: what they cost is not the client's, and what the
+generator says on stderr is in `messages.log` of the record. They end with the run and the store is removed then, by one
+more process, even when the run is killed. In: `Friends` or a store, and `MessageOptions`. Out: a store, what a person
+should know of who is in it, and what the generator says of its plan in the end. Fails: Refused for friends that can't
+be loaded, or of whom nobody is a user of the run; a generator that fails is a reason for the summary.
 """
 
 import os

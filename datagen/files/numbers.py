@@ -23,7 +23,7 @@ _LEADING: npt.NDArray[np.uint32] = np.frombuffer(
 )
 """The first digits of a number as one word, with NUL in place of leading zeros."""
 _LAST = np.append(np.frombuffer(b"0".rjust(4, b"\0"), np.uint32), _LEADING[1:])
-"""The same where they are the last as well, so that nothing but a zero is written as one."""
+"""The last digits of a number that has no others before them: like _LEADING, but a zero is written as one."""
 _LF = ord("\n")
 _SPECIAL = np.frombuffer(b'"#%', np.uint8)
 """What may make more of a line than columns: a quote, a comment."""

@@ -15,7 +15,7 @@ Pairs = npt.NDArray[np.uint32]
 """Of shape (n, 2)."""
 
 Ids = npt.NDArray[np.unsignedinteger[Any]]
-"""The same of any ids that a file may have."""
+"""Ids as a file has them, of shape (n, 2), which need not be those of users."""
 
 MAX_ID = 2**32 - 1
 
