@@ -5,22 +5,42 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from datagen.degrees import count_degrees, fit
-from datagen.files import Pairs, format_of, read_pairs, refuse_unwritable, write_pairs
+from datagen.files import (
+    Friends,
+    Pairs,
+    format_of,
+    ids_beside,
+    read_friends,
+    refuse_unwritable,
+    write_pairs,
+    written_ids,
+)
 from datagen.plot import check_name, plot_degrees
 from flyweight import options as opt
 from flyweight.command import run_command
-from flyweight.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 FORMATS = ("edgelist", "parquet", "npy")
+
+File = Annotated[Path, typer.Argument(help="A file of pairs, in any of the formats that are read.", readable=False)]
+TheColumns = Annotated[
+    Any, typer.Option("--columns", parser=opt.columns, metavar="A,B", help="The pair's columns, by name or number.")
+]
+Anew = Annotated[
+    bool, typer.Option("--renumber", help="Take ids from 0, or beyond a user's, and number users anew from 1.")
+]
+AFormat = Annotated[
+    str | None, typer.Option("--format", metavar="|".join(FORMATS), help="[default: as the file's name ends]")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that exists.")]
 
 
 @app.callback()
@@ -51,20 +71,14 @@ def gen(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="What to write.", readable=False)] = Path(
         "fakefriends.txt"
     ),
-    form: Annotated[
-        str | None,
-        typer.Option("--format", metavar="|".join(FORMATS), help="[default: as the file's name ends]"),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    form: AFormat = None,
+    force: Force = False,
 ) -> None:
     """Make a friend graph and write it to a file."""
     from datagen import graph  # brings igraph, which takes a second to import
 
     found = opt.problems({"users": users, "friends": friends}) or graph.problems(users, friends)
-    if form is not None and form not in FORMATS:
-        found.append(f"--format takes {', '.join(FORMATS)}, not {form!r}.")
-    if found:
-        raise UsageError(*found)
+    opt.check({}, *found, *_problems_with_format(form))
     chosen: Any = form or format_of(out)
     refuse_unwritable(out, force, chosen)
     seed = secrets.randbits(32) if seed is None else seed
@@ -76,10 +90,19 @@ def gen(
     _print_stats(pairs)
 
 
+def _problems_with_format(form: str | None) -> list[str]:
+    return [] if form in (None, *FORMATS) else [f"--format takes {', '.join(FORMATS)}, not {form!r}."]
+
+
 def _print_stats(pairs: Pairs) -> None:
     with _stage("counting friends"):
         degrees = count_degrees(pairs)
         law = fit(degrees)
+    if degrees.pair_count != degrees.edge_count:
+        print(f"pairs          {degrees.pair_count:,}")
+        print(f"loops          {degrees.apart.loops:,}")
+        print(f"duplicates     {degrees.apart.duplicates:,}")
+        print(f"reciprocal     {degrees.reciprocal:,}")
     print(f"vertices       {degrees.vertex_count:,}")
     print(f"edges          {degrees.edge_count:,}")
     if len(pairs):
@@ -93,31 +116,65 @@ def _print_stats(pairs: Pairs) -> None:
 
 
 @app.command("stats")
-def stats(file: Annotated[Path, typer.Argument(help="A file of fakefriends, of any format.", readable=False)]) -> None:
+def stats(file: File, columns: TheColumns = None, renumber: Anew = False) -> None:
     """Print how many vertices and edges a file has, and how its degrees are distributed."""
+    opt.check({"columns": columns})
+    _print_stats(_read(file, columns, renumber).pairs)
+
+
+def _read(file: Path, columns: Any, renumber: bool) -> Friends:
+    """Read a file, and say what there is to say of it."""
     with _stage(f"reading {file}"):
-        pairs = read_pairs(file)
-    _print_stats(pairs)
+        friends = read_friends(file, columns, renumber)
+    for note in friends.notes:
+        print(note, file=sys.stderr)
+    return friends
 
 
 @app.command("plot")
 def plot(
-    file: Annotated[Path, typer.Argument(help="A file of fakefriends, of any format.", readable=False)],
+    file: File,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", metavar="FILE", help="A .png or .svg.  [default: FILE.png]", readable=False),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a picture that exists.")] = False,
+    columns: TheColumns = None,
+    renumber: Anew = False,
+    force: Force = False,
 ) -> None:
     """Draw the degree distribution of a file, log-log, with the fitted power law."""
+    opt.check({"columns": columns})
     out = Path(os.path.splitext(file)[0] + ".png") if out is None else out
     check_name(out)
     refuse_unwritable(out, force)
-    with _stage(f"reading {file}"):
-        pairs = read_pairs(file)
-    degrees = count_degrees(pairs)
+    degrees = count_degrees(_read(file, columns, renumber).pairs)
     plot_degrees(out, degrees, fit(degrees), force)
     print(f"{out} shows it.")
+
+
+@app.command("convert")
+def convert(
+    file: File,
+    out: Annotated[Path, typer.Argument(help="What to write.", readable=False)],
+    columns: TheColumns = None,
+    renumber: Anew = False,
+    form: AFormat = None,
+    force: Force = False,
+) -> None:
+    """Write the pairs of a file to another; with --renumber, the ids that its users had to OUT.ids.csv."""
+    opt.check({"columns": columns}, *_problems_with_format(form))
+    chosen: Any = form or format_of(out)
+    refuse_unwritable(out, force, chosen)
+    ids = ids_beside(out)
+    if renumber:
+        refuse_unwritable(ids, force)
+    friends = _read(file, columns, renumber)
+    originals = friends.originals
+    with _stage(f"writing {out}"), nullcontext() if originals is None else written_ids(ids, originals, force):
+        write_pairs(out, friends.pairs, chosen, force)
+    print(f"{out} has {len(friends.pairs):,} pairs.")
+    if originals is not None:
+        print(f"{ids} has the ids that its {len(originals):,} users have in {file}.")
 
 
 def main() -> None:

@@ -1,13 +1,15 @@
 """How many friends people have: counts, and the power law that the many have. Pure.
 
-In: pairs. Out: `Degrees`, a histogram of the degrees (a vertex's number of edges), and a fit of its tail.
+In: pairs. Out: `Degrees`, a histogram of the degrees (a vertex's number of edges, each counted once), and a fit of its
+tail.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from datagen.edges import Apart, edges_of
 from datagen.files import Pairs
 
 Counts = npt.NDArray[np.int64]
@@ -33,19 +35,28 @@ class PowerLaw:
 
 @dataclass(frozen=True)
 class Degrees:
-    """A histogram: `vertices[i]` vertices have `degree[i]` edges; degrees ascend, from 1 on."""
+    """A histogram: `vertices[i]` vertices have `degree[i]` edges; degrees ascend, from 0 on (that of loops alone)."""
 
     degree: Counts
     vertices: Counts
+    reciprocal: int = 0
+    """Pairs that are edges already, the other way round."""
+    apart: Apart = field(default_factory=Apart)
+    """Pairs that are no edges, or are edges already."""
 
     @property
     def vertex_count(self) -> int:
-        """Vertices that have an edge: a file of pairs knows of no others."""
+        """Vertices that have an edge or a loop: a file of pairs knows of no others."""
         return int(self.vertices.sum())
 
     @property
     def edge_count(self) -> int:
         return int((self.degree * self.vertices).sum()) // 2
+
+    @property
+    def pair_count(self) -> int:
+        """All pairs, those that are counted apart included."""
+        return self.edge_count + self.reciprocal + self.apart.loops + self.apart.duplicates
 
     @property
     def mean(self) -> float:
@@ -59,10 +70,14 @@ class Degrees:
 
 def count_degrees(pairs: Pairs) -> Degrees:
     """Count how many edges each vertex has, whichever end of the pair it stands at."""
-    ids = np.sort(pairs, axis=None)
+    edges = edges_of(pairs)
+    ids = np.sort(edges.pairs, axis=None)
     first = np.flatnonzero(np.append(len(ids) > 0, ids[1:] != ids[:-1])[: len(ids)])
     degree, vertices = np.unique(np.diff(first, append=len(ids)), return_counts=True)
-    return Degrees(degree.astype(np.int64), vertices.astype(np.int64))
+    alone = len(np.setdiff1d(pairs[pairs[:, 0] == pairs[:, 1], 0], ids)) if edges.apart.loops else 0
+    if alone:
+        degree, vertices = np.append(0, degree), np.append(alone, vertices)
+    return Degrees(degree.astype(np.int64), vertices.astype(np.int64), edges.reciprocal, edges.apart)
 
 
 def fit(degrees: Degrees) -> PowerLaw | None:

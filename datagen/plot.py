@@ -30,7 +30,8 @@ def plot_degrees(path: Path, degrees: Degrees, law: PowerLaw | None, replace: bo
     figure = _matplotlib().figure.Figure(figsize=(7, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     shares = degrees.shares_from()
-    axes.loglog(degrees.degree, shares, ".", markersize=4, color="#0072b2", label="users")
+    drawn = degrees.degree > 0  # a logarithm has no place for 0
+    axes.loglog(degrees.degree[drawn], shares[drawn], ".", markersize=4, color="#0072b2", label="users")
     if law is not None:
         at = (degrees.degree >= law.cutoff).nonzero()[0]
         start = float(shares[at[0]])

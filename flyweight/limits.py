@@ -90,8 +90,8 @@ def workers_for(connections: int, files_limit: int, wanted: int | None = None) -
     if workers > MAX_WORKERS:
         raise Refused(
             f"{connections:,} connections at {files_limit:,} open files a worker take {workers:,} workers, and "
-            f"{MAX_WORKERS} are the most. Ask for fewer, or raise the hard limit of open files: ulimit -Hn, "
-            "limits.conf(5), or LimitNOFILE= of the service."
+            f"{MAX_WORKERS} are the most. Ask for fewer (--connections of floodtest run, --max-connections of comet "
+            "serve), or raise the hard limit of open files: ulimit -Hn, limits.conf(5), or LimitNOFILE= of the service."
         )
     return workers
 

@@ -109,6 +109,13 @@ def _message_size(text: str) -> int:
     return size
 
 
+def _columns(text: str) -> tuple[str, str]:
+    first, second = (name.strip() for name in text.split(","))
+    if not first or not second or first == second:
+        raise ValueError(text)
+    return first, second
+
+
 def one_of(*names: str) -> Callable[[Any], Any]:
     """Return a parser that takes these names."""
 
@@ -128,6 +135,7 @@ count = parser(_count, "a whole number from 1 on")
 rate = parser(_rate, f"a number a second such as 5000, up to {MAX_RATE:,}")
 message_size = parser(_message_size, f"{stamp.SIZE} bytes (the stamp a message begins with) to {stamp.MAX_TEXT:,}")
 reserve = parser(parse_reserve, "a share such as 10% or a size such as 2GiB")
+columns = parser(_columns, "the names or numbers of two columns, such as source,target or 1,2")
 port = parser(_port, "a port from 0 to 65535")
 
 

@@ -94,8 +94,13 @@ def run_options(
     message_size: Annotated[Any, option(opt.message_size, "BYTES", "Of a message's text.")] = 100,
     friends: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Who gets messages about whom: a file of fakefriends.", readable=False),
+        typer.Option(metavar="FILE", help="Who gets messages about whom: a file of pairs.", readable=False),
     ] = None,
+    columns: Annotated[Any, option(opt.columns, "A,B", "The pair's columns in it, by name or number.")] = None,
+    renumber: Annotated[
+        bool,
+        typer.Option("--renumber", help="Take ids from 0 in it, or beyond a user's, and number users anew from 1."),
+    ] = False,
     db: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The same, as a store of comet load, which must exist.", readable=False),
@@ -236,6 +241,8 @@ def _problems_with_messages(given: dict[str, Any]) -> list[str]:
     found = []
     if given["messages"] is None and (given["friends"] or given["db"]):
         found.append("--friends and --db are for --messages: say how many a second.")
+    if (given["columns"] or given["renumber"]) and not given["friends"]:
+        found.append("--columns and --renumber are for --friends: name the file.")
     if given["friends"] and given["db"]:
         found.append("--friends and --db say the same thing in two ways: leave one of them out.")
     return found

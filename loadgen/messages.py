@@ -1,14 +1,15 @@
 """The messages of a run: friends loaded into a store for the server, and a generator beside it.
 
-Both are commands of the bundled server, run as processes of their own: what they cost is not the client's, and what
-they say on stderr is in `messages.log` of the record. They end with the run and the store is removed then, by one more
-process, even when the run is killed. In: `MessageOptions`. Out: a store, and what the generator says of its plan in the
-end. Fails: Refused for friends that can't be loaded; a generator that fails is a reason for the summary.
+Both are commands of the bundled server, run as processes of their own: what they cost is not the client's, and what the
+generator says on stderr is in `messages.log` of the record. They end with the run and the store is removed then, by one
+more process, even when the run is killed. In: `Friends` or a store, and `MessageOptions`. Out: a store, what a person
+should know of who is in it, and what the generator says of its plan in the end. Fails: Refused for friends that can't
+be loaded, or of whom nobody is a user of the run; a generator that fails is a reason for the summary.
 """
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from flyweight.launch import how_it_ended, launch, run_to_end
 
 LOG = "messages.log"
 STORE = "subscriptions"
+IDS = "friends.ids.csv"
+"""The ids that users have in the file of friends, if they were numbered anew."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +73,76 @@ async def removed_in_the_end(folder: Path) -> AsyncIterator[int]:
                 lifeline.remove(folder.absolute())
 
 
-async def load_friends(friends: Path, store: Path, held: int) -> None:
-    """Load a file of fakefriends into a new store; Refused if that fails. Who loads has the descriptor `held`."""
-    arguments = "load", str(friends.absolute()), "--db", str(store)
-    done = await run_to_end("server_under_test", *arguments, pass_fds=[held])
+@dataclass(frozen=True)
+class Friends:
+    """A file of friends, and how it is read."""
+
+    file: Path
+    columns: tuple[str, str] | None = None
+    """Of the pair, by name or number."""
+    ids: Path | None = None
+    """Where the ids of users go that are numbered anew; None: they are not."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """As `comet load` takes them."""
+        words = [str(self.file.absolute())]
+        words += [] if self.columns is None else ["--columns", ",".join(self.columns)]
+        return words + ([] if self.ids is None else ["--renumber", "--ids", str(self.ids)])
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """How many users subscribe or are subscribed to, and how many of them have ids above those of a run."""
+
+    users: int
+    beyond: int
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What `comet load` and `comet subs count` say."""
+
+    reach: Reach
+    ids: str | None = None
+    notes: list[str] = msgspec.field(default_factory=list)
+
+
+async def load_friends(friends: Friends, store: Path, held: int, users: int) -> list[str]:
+    """Load a file into a new store, for a run with so many users; return what a person should know of it.
+
+    Refused if that fails, or if none of the users of the file is one of the run's. Who loads has the descriptor `held`.
+    """
+    loaded = await _find("load", *friends.arguments, "--db", str(store), users=users, pass_fds=[held])
+    said = [*loaded.notes, *_strangers(loaded.reach, friends.file, users)]
+    return said if loaded.ids is None else [*said, f"{loaded.ids} has the ids that users have in {friends.file}."]
+
+
+async def look_into_store(store: Path, users: int) -> list[str]:
+    """Return what a person should know of a store for a run with so many users; Refused like `load_friends`."""
+    found = await _find("subs", "count", "--db", str(store), users=users)
+    return _strangers(found.reach, store, users)
+
+
+async def _find(*arguments: str, users: int, pass_fds: Sequence[int] = ()) -> Found:
+    """Return what a command says of a file or a store; Refused if it fails."""
+    done = await run_to_end("server_under_test", *arguments, "--max-users", str(users), "--json", pass_fds=pass_fds)
     if done.exit_status < 0:
-        raise WorkerFault(f"The process that loads {friends} ended {how_it_ended(done.exit_status)}. Try again.")
+        raise WorkerFault(f"comet {arguments[0]} ended {how_it_ended(done.exit_status)}. Try again.")
     if done.exit_status != 0:
         words = done.errors.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise Refused(words[0].removeprefix("comet: "))
+    return msgspec.json.decode(done.output, type=Found)
+
+
+def _strangers(reach: Reach, source: Path, users: int) -> list[str]:
+    """Say how many users of a file or store are none of the run's; Refused if all are."""
+    if not reach.beyond:
+        return []
+    if reach.beyond < reach.users:
+        return [f"{reach.beyond:,} of the {reach.users:,} users of {source} are not among the {users:,} of this run."]
+    raise Refused(
+        f"None of the {reach.users:,} users of {source} is among the {users:,} users of this run, whose ids go from 1 "
+        f"to {users:,}. Number them anew with --renumber when they are loaded, or ask for more --connections."
+    )
 
 
 async def generate(

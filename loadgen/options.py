@@ -36,7 +36,11 @@ class RunOptions:
     server_pid: int | None = None
     messages: MessageOptions | None = None
     friends: Path | None = None
-    """A file of fakefriends, for the bundled server."""
+    """A file of pairs, for the bundled server."""
+    columns: tuple[str, str] | None = None
+    """Those of its columns that are the pair, by name or number."""
+    renumber: bool = False
+    """Number its users anew."""
     db: Path | None = None
     """A store of subscriptions, instead."""
     client: ClientModel = "columns"

@@ -96,7 +96,7 @@ def look(options: RunOptions, network: Network = HOST) -> Outlook:
 
 
 def _refuse_what_is_no_file(friends: Path) -> None:
-    if not friends.is_file():
+    if not friends.is_file() and not friends.is_dir():  # a folder may have the parts of a parquet file
         raise Refused(f"There is no file {friends}. Make one: fakefriends gen")
 
 

@@ -37,7 +37,7 @@ from loadgen.host.ports import as_ranges, ports_to_avoid
 from loadgen.host.server_files import process_tree
 from loadgen.host.targets import Target, request_around
 from loadgen.journal import Journal
-from loadgen.messages import STORE, Generated, generate, load_friends, removed_in_the_end
+from loadgen.messages import IDS, STORE, Friends, Generated, generate, load_friends, look_into_store, removed_in_the_end
 from loadgen.options import RunOptions
 from loadgen.outlook import look
 from loadgen.plan import Share
@@ -154,15 +154,24 @@ class Run:
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[Path | None]:
         """The store of subscriptions: the one that was named, one made of a file and gone with the block, or none."""
-        friends, store = self._options.friends, self._journal.folder / STORE
-        if friends is None:
-            yield self._options.db
+        options, store, users = self._options, self._journal.folder / STORE, self._plan.connections
+        if options.friends is None:
+            if options.db is not None:
+                with self._interruptible():
+                    self._say(await look_into_store(options.db, users))
+            yield options.db
             return
-        self._console.say(f"Loading {friends} into a store for the server.")
+        self._console.say(f"Loading {options.friends} into a store for the server.")
+        ids = self._journal.folder / IDS if options.renumber else None
         async with removed_in_the_end(store) as held:
             with self._interruptible() as scope:
-                await load_friends(friends, store, held)
+                friends = Friends(options.friends, options.columns, ids)
+                self._say(await load_friends(friends, store, held, users))
             yield None if scope.cancelled_caught else store
+
+    def _say(self, lines: list[str]) -> None:
+        for line in lines:
+            self._console.say(line)
 
     @asynccontextmanager
     async def _open_crew(self) -> AsyncIterator[Crew]:

@@ -52,6 +52,11 @@ class SubjectKey:
         return int.from_bytes(key[-_START:], "big") if key[:-_START] == self.at(0)[:-_START] else None
 
 
+def is_first(key: bytes, is_of_users: bool) -> bool:
+    """Return whether a key is of a first block, whose value begins with a number; the table is of users or of names."""
+    return (key[:_START] if is_of_users else key[-_START:]) == bytes(_START)
+
+
 class Blocks:
     """The blocks of one subject."""
 

@@ -12,7 +12,7 @@ import typer
 from flyweight import options as opt
 from flyweight.command import run_command
 from flyweight.errors import UsageError
-from server_under_test import cli_messages, cli_store
+from server_under_test import cli_load, cli_messages, cli_store
 from server_under_test.limits import Limits
 from server_under_test.server import MODELS, Options, Server, serve
 
@@ -22,6 +22,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 
 app.add_typer(cli_messages.app)
+app.add_typer(cli_load.app)
 app.add_typer(cli_store.app)
 
 
@@ -35,8 +36,11 @@ def serve_command(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[Any, typer.Option(parser=opt.port, metavar="PORT", help="0: any free one.")] = 8000,
     max_users: Annotated[Any, typer.Option(parser=opt.count, metavar="N", help="Ids above this get 503.")] = 1_100_000,
+    max_connections: Annotated[
+        Any, typer.Option(parser=opt.count, metavar="N", help="How many to have room for.  [default: as max-users]")
+    ] = None,
     workers: Annotated[
-        Any, typer.Option(parser=opt.count, metavar="N", help="Fronts. Default: as the file limit asks for max-users.")
+        Any, typer.Option(parser=opt.count, metavar="N", help="Fronts.  [default: as many as that takes]")
     ] = None,
     model: Annotated[
         Any,
@@ -88,7 +92,8 @@ def serve_command(
     if problems:
         raise UsageError(*problems)
     limits = Limits(limit_head_size, limit_head_time, limit_pending, limit_excess, limit_silence)
-    settings = Options(host, port, max_users, workers, tick, control_host, control_port, token, db, limits, model)
+    sizes = max_users, max_connections, workers
+    settings = Options(host, port, *sizes, tick, control_host, control_port, token, db, limits, model)
 
     def announce(server: Server, control: int) -> None:
         if parent_fd is None:

@@ -1,45 +1,68 @@
-"""`comet load` and `comet subs`: the subscription store from the command line."""
+"""`comet subs`: what a store holds, and single subscriptions, from the command line."""
 
-import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 import typer
 
+from flyweight import options as opt
 from server_under_test.subjects import as_subject, as_user
 from server_under_test.subscriptions import Store
 
 app = typer.Typer(add_completion=False)
-subs = typer.Typer(no_args_is_help=True, add_completion=False, help="Change and show single subscriptions.")
+subs = typer.Typer(no_args_is_help=True, add_completion=False, help="Change and show the subscriptions of a store.")
 app.add_typer(subs, name="subs")
 
 # readable=False: whether a path can be read is found out by reading it, and told in the words of our errors
 Db = Annotated[Path, typer.Option(metavar="DIR", help="The subscription store.", readable=False)]
+MaxUsers = Annotated[
+    Any, typer.Option(parser=opt.count, metavar="N", help="The server's: say how many users have ids above it.")
+]
 Subscriber = Annotated[str, typer.Argument(help="A user's id.")]
 About = Annotated[str, typer.Argument(help="A user's id, or a name such as photo:789.")]
 
 
-@app.command("load")
-def load(
-    friends: Annotated[
-        Path, typer.Argument(help="A file of fakefriends: a line 'A B' subscribes A to B.", readable=False)
-    ],
-    db: Db,
-    mutual: Annotated[bool, typer.Option("--mutual", help="Subscribe B to A as well.")] = False,
-) -> None:
-    """Add all pairs of a file to a store, which is made if there is none; all of them or, on an error, none."""
-    from datagen.files import read_pairs
+class Reach(msgspec.Struct, frozen=True):
+    """How many users there are, and how many of them have ids above those that are served, if that was asked."""
 
-    began = time.monotonic()
-    pairs = read_pairs(friends)
-    if mutual:
-        pairs = np.concatenate([pairs, pairs[:, ::-1]])
-    with Store(db, create=True) as store:
-        added = store.add_subscriptions(pairs)
-        subjects, total = store.counts()
-    print(f"{len(pairs):,} pairs in {time.monotonic() - began:.1f} s, {added:,} of them new.")
-    print(f"{db} holds {total:,} subscriptions to {subjects:,} subjects.")
+    users: int
+    beyond: int | None
+
+
+def reach_of(users: npt.NDArray[np.uint32], max_users: int | None) -> Reach:
+    """Count users, whose ids ascend."""
+    beyond = None if max_users is None else len(users) - int(np.searchsorted(users, max_users, side="right"))
+    return Reach(len(users), beyond)
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What a store holds: the keys of `comet subs count --json`."""
+
+    subscriptions: int
+    subjects: int
+    reach: Reach
+
+
+@subs.command("count")
+def count(
+    db: Db,
+    max_users: MaxUsers = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Print how many subscriptions, subjects and users a store holds."""
+    opt.check({"max_users": max_users})
+    with Store(db) as store:
+        subjects, subscriptions = store.counts()
+        reach = reach_of(store.users(), max_users)
+    if as_json:
+        print(msgspec.json.encode(Counted(subscriptions, subjects, reach)).decode())
+        return
+    print(f"{db} holds {subscriptions:,} subscriptions to {subjects:,} subjects, of and to {reach.users:,} users.")
+    if reach.beyond is not None:
+        print(f"{reach.beyond:,} of the users have ids above {max_users:,}.")
 
 
 @subs.command("add")

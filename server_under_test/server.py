@@ -62,6 +62,9 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 8000
     max_users: int = 1_100_000
+    """The highest id."""
+    max_connections: int | None = None
+    """How many there is room for; None: as many as users."""
     workers: int | None = None
     tick: float | None = None
     control_host: str = "127.0.0.1"
@@ -275,7 +278,7 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
 
     files_limit = raise_files_limit()
     options = replace(options, max_users=min(options.max_users, MAX_USERS))
-    count = workers_for(options.max_users, files_limit, options.workers)
+    count = workers_for(options.max_connections or options.max_users, files_limit, options.workers)
     with (
         nullcontext(None) if options.db is None else Store(options.db) as store,
         listen(options.host, options.port) as listener,

@@ -410,6 +410,14 @@ def test_more_fronts_than_a_machine_holds_are_refused() -> None:
     assert "workers" in done.stderr
 
 
+@pytest.mark.parametrize("options", [("--max-users", "999999999"), (*QUIET[-2:], "--max-connections", "999999999")])
+def test_more_connections_than_fronts_hold_are_refused_and_the_option_is_named(options: tuple[str, ...]) -> None:
+    done = run("comet", "serve", *QUIET[:-2], *options)
+    assert done.returncode == 3
+    assert "999,999,999 connections at " in done.stderr
+    assert "--max-connections" in done.stderr
+
+
 def test_a_server_without_fronts_ends_with_a_word(model: str) -> None:
     with comet("--model", model, "--max-users", "10") as server:
         for pid in server.stats()["pids"]["fronts"]:

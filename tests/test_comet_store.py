@@ -36,11 +36,12 @@ COMMANDS = {
     "add": ["subs", "add", "9", "photo:9"],
     "remove": ["subs", "remove", "1", "2"],
     "get": ["subs", "get", "2"],
+    "count": ["subs", "count"],
     "serve": ["serve", "--port", "0", "--control-port", "0", "--max-users", "10"],
 }
 MAKING = ["load", "add"]
 """Those that make a store if there is none."""
-OPENING = ["remove", "get", "serve"]
+OPENING = ["remove", "get", "count", "serve"]
 
 Limit = Callable[[], None]
 
@@ -141,6 +142,60 @@ def test_mutual_subscribes_the_other_way_as_well(tmp_path: Path) -> None:
     assert contents(tmp_path / "db") == {(a, b) for a, b in PAIRS.tolist()} | {(b, a) for a, b in PAIRS.tolist()}
 
 
+@pytest.mark.parametrize("mutual", [[], ["--mutual"]])
+def test_load_counts_duplicates_and_loops_apart(mutual: list[str], tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("1 1\n1 2\n2 1\n1 2\n3 3\n")
+    done = run_here("comet", "load", "f.txt", "--db", "db", *mutual, cwd=tmp_path)
+    assert done.stdout.splitlines()[1:] == [
+        "Counted apart in f.txt: duplicates 1, loops 2 (users subscribed to themselves).",
+        "db holds 4 subscriptions to 3 subjects.",
+    ]
+    assert contents(tmp_path / "db") == {(1, 1), (1, 2), (2, 1), (3, 3)}
+
+
+def test_load_says_which_columns_it_took(tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("1 2 7\n2 3 9\n")
+    done = run_here("comet", "load", "f.txt", "--db", "db", cwd=tmp_path)
+    assert done.stdout.splitlines()[0] == "f.txt has 3 columns; the first two are the pair. --columns takes others."
+    assert run_here("comet", "load", "f.txt", "--db", "other", "--columns", "3,1", cwd=tmp_path).returncode == 0
+    assert contents(tmp_path / "other") == {(7, 1), (9, 2)}
+
+
+def test_load_says_who_is_beyond_the_users_of_a_server(tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("1 2\n7 2\n8 9\n")
+    done = run_here("comet", "load", "f.txt", "--db", "db", "--max-users", "7", cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "2 of the 5 users of f.txt have ids above 7."
+
+
+def test_load_tells_a_program_what_it_did(tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("0 0 1\n0 9 1\n0 9 1\n")
+    done = run_here("comet", "load", "f.txt", "--db", "db", "--renumber", "--max-users", "1", "--json", cwd=tmp_path)
+    figures = json.loads(done.stdout)
+    assert figures.pop("seconds") >= 0
+    assert figures == {
+        "pairs": 3,
+        "added": 2,
+        "duplicates": 1,
+        "loops": 1,
+        "subjects": 2,
+        "subscriptions": 2,
+        "reach": {"users": 2, "beyond": 1},
+        "ids": "f.txt.ids.csv",
+        "notes": ["f.txt has 3 columns; the first two are the pair. --columns takes others."],
+    }
+    assert "3 pairs in " in done.stderr
+
+
+def test_what_a_store_holds_is_counted(db: Path) -> None:
+    assert comet("count", db).stdout == f"{db} holds 4 subscriptions to 3 subjects, of and to 4 users.\n"
+    done = run_here("comet", "subs", "count", "--db", str(db), "--max-users", "2")
+    assert done.stdout.splitlines()[1:] == ["2 of the users have ids above 2."]
+    done = run_here("comet", "subs", "count", "--db", str(db), "--max-users", "9", "--json")
+    assert json.loads(done.stdout) == {"subscriptions": 4, "subjects": 3, "reach": {"users": 4, "beyond": 0}}
+    done = run_here("comet", "subs", "count", "--db", str(db), "--max-users", "0")
+    assert (done.returncode, done.stderr) == (2, "comet: --max-users takes a whole number from 1 on, not '0'.\n")
+
+
 def test_load_adds_to_what_is_there(db: Path) -> None:
     write_pairs(db.parent / "more.txt", np.array([(1, 2), (7, 2)], np.uint32), "edgelist")
     done = run_here("comet", "load", "more.txt", "--db", "db", cwd=db.parent)
@@ -212,7 +267,7 @@ def test_what_is_missing_of_a_command_is_named(arguments: list[str], tmp_path: P
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("1 2\n3 x\n", 2), ("1 2\n3\n4 5\n", 2), ("1 2 3\n", 1), ("1 2\n\n0 7\n", 3), ("1 4294967296\n", 1)],
+    [("1 2\n3 x\n", 2), ("1 2\n3\n4 5\n", 2), ("1 2\n3 4 5\n", 2), ("1 2\n\n0 7\n", 3), ("1 4294967296\n", 1)],
 )
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_malformed_line_is_named_and_nothing_is_loaded(
@@ -239,7 +294,7 @@ def test_friends_that_may_not_be_read_are_named(db: Path) -> None:
     assert_refused(done, "Can't read friends.txt: Permission denied.")
 
 
-@pytest.mark.parametrize(("name", "words"), [("missing", "No such file"), (".", "Is a directory")])
+@pytest.mark.parametrize(("name", "words"), [("missing", "No such file"), (".", "it is a folder without")])
 def test_friends_that_cannot_be_read_make_no_store(name: str, words: str, tmp_path: Path) -> None:
     assert_refused(run_here("comet", "load", name, "--db", "db", cwd=tmp_path), f"Can't read {name}: {words}")
     assert not (tmp_path / "db").exists()

@@ -36,6 +36,11 @@ def test_every_key_of_the_summary_is_described() -> None:
         ("floodtest", "report", "docs/analysis.md"),
         ("floodtest", "compare", "docs/analysis.md"),
         ("comet", "serve", "docs/comet.md"),
+        ("comet", "load", "docs/comet.md"),
+        ("fakefriends", "gen", "docs/fakefriends.md"),
+        ("fakefriends", "stats", "docs/fakefriends.md"),
+        ("fakefriends", "plot", "docs/fakefriends.md"),
+        ("fakefriends", "convert", "docs/fakefriends.md"),
     ],
 )
 def test_every_option_is_described(name: str, subcommand: str, page: str) -> None:

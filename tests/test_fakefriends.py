@@ -59,6 +59,38 @@ def test_stats_reads_any_of_them(tmp_path: Path) -> None:
     assert shown.stdout.splitlines() == made.stdout.splitlines()[1:]
 
 
+def test_stats_counts_apart_what_is_no_further_edge(tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("1 1\n1 2\n2 1\n1 2\n3 3\n")
+    shown = run_here("fakefriends", "stats", "f.txt", cwd=tmp_path)
+    assert [line.split() for line in shown.stdout.splitlines()[:-1]] == [
+        ["pairs", "5"],
+        ["loops", "2"],
+        ["duplicates", "1"],
+        ["reciprocal", "1"],
+        ["vertices", "3"],
+        ["edges", "1"],
+        ["degree", "minimum", "0,", "mean", "0.67,", "maximum", "1"],
+    ]
+
+
+def test_stats_says_which_columns_it_took(tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("1 2 7\n2 3 9\n")
+    shown = run_here("fakefriends", "stats", "f.txt", cwd=tmp_path)
+    assert "f.txt has 3 columns; the first two are the pair. --columns takes others.\n" in shown.stderr
+    shown = run_here("fakefriends", "stats", "f.txt", "--columns", "2,3", cwd=tmp_path)
+    assert "vertices       4\n" in shown.stdout
+    shown = run_here("fakefriends", "plot", "f.txt", "--columns", "2", cwd=tmp_path)
+    assert shown.returncode == 2
+    assert "--columns takes the names or numbers of two columns" in shown.stderr
+
+
+@pytest.mark.parametrize("text", ["", "1 1\n", "1 1\n1 2\n"])
+def test_plot_draws_what_there_is(text: str, tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text(text)
+    done = run_here("fakefriends", "plot", "f.txt", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(("name", "start"), [("p.png", b"\x89PNG"), ("p.svg", b"<?xml"), (None, b"\x89PNG")])
 def test_plot_draws_a_picture(name: str | None, start: bytes, tmp_path: Path) -> None:
     run("fakefriends", "gen", *SMALL, "-o", str(tmp_path / "f.txt"))
@@ -132,7 +164,7 @@ def test_parquet_without_pyarrow_is_refused_before_the_work(tmp_path: Path, monk
 def test_a_folder_has_no_picture(name: str, tmp_path: Path) -> None:
     done = run_here("fakefriends", "plot", name, cwd=tmp_path)
     assert done.returncode == 3
-    assert done.stderr.splitlines()[-1] == f"fakefriends: Can't read {name}: Is a directory."
+    assert done.stderr.splitlines()[-1] == f"fakefriends: Can't read {name}: it is a folder without files *.parquet."
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:

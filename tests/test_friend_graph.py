@@ -6,12 +6,13 @@ from pathlib import Path
 import igraph
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from datagen import graph
 from datagen.degrees import Degrees, count_degrees, fit
-from datagen.files import write_pairs
+from datagen.edges import Apart, distinct_pairs, edges_of
+from datagen.files import MAX_ID, write_pairs
 from datagen.graph import friend_graph, problems
 from flyweight.errors import Refused, UsageError
 from flyweight.room import MemoryGauge, Room
@@ -97,14 +98,30 @@ def test_a_graph_that_does_not_fit_is_refused_before_it_is_made(monkeypatch: pyt
 
 @given(st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8))))
 def test_degrees_are_counted_like_by_hand(rows: list[tuple[int, int]]) -> None:
-    by_hand: dict[int, int] = {}
-    for row in rows:
-        for vertex in row:
-            by_hand[vertex] = by_hand.get(vertex, 0) + 1
+    edges = {(min(row), max(row)) for row in rows if row[0] != row[1]}
+    by_hand = {vertex: sum(vertex in edge for edge in edges) for row in rows for vertex in row}
     degrees = count_degrees(np.array(rows, np.uint32).reshape(-1, 2))
     found = dict(zip(degrees.degree.tolist(), degrees.vertices.tolist(), strict=True))
     assert found == {degree: list(by_hand.values()).count(degree) for degree in set(by_hand.values())}
-    assert (degrees.vertex_count, degrees.edge_count) == (len(by_hand), len(rows))
+    assert (degrees.vertex_count, degrees.edge_count, degrees.pair_count) == (len(by_hand), len(edges), len(rows))
+
+
+@given(st.lists(st.tuples(st.integers(1, 5) | st.just(MAX_ID), st.integers(1, 5) | st.just(MAX_ID))))
+@example([(1, 1), (1, 2), (2, 1), (1, 2), (3, 3)])
+def test_edges_are_there_once_and_the_rest_is_counted_apart(rows: list[tuple[int, int]]) -> None:
+    found = edges_of(np.array(rows, np.uint32).reshape(-1, 2))
+    two = [row for row in rows if row[0] != row[1]]
+    edges = sorted({(min(row), max(row)) for row in two})
+    assert list(map(tuple, found.pairs.tolist())) == edges
+    assert found.apart == Apart(loops=len(rows) - len(two), duplicates=len(two) - len(set(two)))
+    assert found.reciprocal == len(set(two)) - len(edges)
+
+
+def test_edges_that_ascend_are_not_sorted_again() -> None:
+    pairs = friend_graph(100, 3, 1)
+    keys, apart = distinct_pairs(pairs)
+    assert (len(keys), apart) == (len(pairs), Apart())
+    assert np.array_equal(edges_of(pairs).pairs, pairs)
 
 
 @pytest.mark.parametrize("exponent", [2.2, 3.0, 3.5])

@@ -1,5 +1,6 @@
 """Messages from their plan to the read: `floodtest run --messages`, and `comet msggen` against a server of its own."""
 
+import gzip
 import json
 import re
 import socket
@@ -11,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trio
 
 from analysis import Record, load
 from datagen.files import Pairs, write_pairs
 from datagen.graph import friend_graph
 from flyweight import stamp
 from loadgen import latency
+from loadgen.messages import Friends, load_friends, look_into_store, removed_in_the_end
 from server_under_test.subscriptions import Store
 from tests.client_rig import ClientRig, message
 from tests.support import HEAD, Comet, chunk, comet, flood, run, scripted_server, user_of
@@ -113,6 +116,58 @@ def test_the_record_keeps_the_summary_and_not_the_store(record: Record, summary:
     assert "published 1,000 of 1,000 messages" in (record.folder / "messages.log").read_text()
 
 
+def test_friends_as_people_have_them_are_loaded_and_it_is_said_who_is_no_user_of_the_run(tmp_path: Path) -> None:
+    rows = "".join(f"{number * 7}\t{(number + 1) % 110 * 7}\t0.5\n" for number in range(110))
+    (tmp_path / "soc.txt").write_bytes(gzip.compress(f"# FromNodeId\tToNodeId\n{rows}".encode()))
+    code, summary, errors = flood(
+        tmp_path / "runs", "--connections", "100", "--friends", str(tmp_path / "soc.txt"), "--renumber",
+        "--messages", "200/s", "--message-seconds", "1", "--hold", "0",
+    )  # fmt: skip
+    assert (code, summary["outcome"]) == (0, "ok"), errors
+    assert summary["messages"]["expected"] == summary["messages"]["received"]
+    assert (
+        390 <= summary["messages"]["received"] <= 400
+    )  # each goes to its user and to one who subscribed, if connected
+    record = Path(summary["run"])
+    assert "soc.txt has 3 columns; the first two are the pair." in errors
+    assert f"10 of the 110 users of {tmp_path}/soc.txt are not among the 100 of this run." in errors
+    assert f"{record}/friends.ids.csv has the ids that users have in {tmp_path}/soc.txt." in errors
+    originals = "".join(f"{number + 1},{number * 7}\n" for number in range(110))
+    assert (record / "friends.ids.csv").read_text() == f"user,original\n{originals}"
+    assert load(record).run["options"]["renumber"] is True
+
+
+def test_the_parts_of_a_parquet_file_and_their_columns_are_loaded(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    parts, store = tmp_path / "parts", tmp_path / "store"
+    parts.mkdir()
+    write_pairs(parts / "a.parquet", np.array([[1, 2], [3, 2]], np.uint32), "parquet")
+    write_pairs(parts / "b.parquet", np.array([[4, 7]], np.uint32), "parquet")
+
+    async def load_them() -> list[str]:
+        async with removed_in_the_end(tmp_path / "held") as held:
+            return await load_friends(Friends(parts, ("subject", "subscriber")), store, held, 100)
+
+    assert trio.run(load_them) == []
+    with Store(store) as opened:
+        assert [opened.subscribers(user).tolist() for user in (1, 2, 3, 4, 7)] == [[2], [], [2], [7], []]
+
+
+def test_a_store_without_users_of_the_run_is_refused_and_one_with_some_is_told(tmp_path: Path) -> None:
+    store = tmp_path / "db"
+    with Store(store, create=True) as opened:
+        opened.add_subscriptions([(101, 102), (103, "photo:9")])
+    options = "--connections", "100", "--messages", "10", "--hold", "0", "--db", str(store)
+    code, summary, _ = flood(tmp_path / "runs", *options)
+    assert (code, summary["outcome"]) == (3, "refused")
+    words = f"None of the 3 users of {store} is among the 100 users of this run, whose ids go from 1 to 100."
+    assert summary["reasons"][0].startswith(words)
+    (folder,) = (tmp_path / "runs").glob("*")
+    assert not load(folder).states().any()
+    assert trio.run(look_into_store, store, 101) == [f"2 of the 3 users of {store} are not among the 101 of this run."]
+    assert trio.run(look_into_store, store, 103) == []
+
+
 def test_without_subscriptions_a_message_goes_to_its_subject_only(tmp_path: Path) -> None:
     code, summary, errors = flood(
         tmp_path, "--connections", "1000", "--messages", "500", "--message-seconds", "1", "--hold", "0"
@@ -179,10 +234,13 @@ def test_more_than_a_machine_carries_is_a_shortfall_that_says_how_far_behind(tmp
     [
         ("--friends", None, "There is no file {}"),
         ("--friends", "1 2\n3 x\n", "{}, line 2"),
+        ("--friends", "0 1\n", "With --renumber, "),
+        ("--friends", "1,2,3\n", "there are 3 columns without names"),
+        ("--friends", "101 102\n101 103\n", "None of the 3 users of {} is among the 100 users of this run"),
         ("--db", None, "There is no subscription store in {}"),
         ("--db", "1 2\n", "There is no subscription store in {}"),
     ],
-    ids=["no file", "a malformed line", "no store", "a file for a store"],
+    ids=["no file", "a malformed line", "ids from 0", "unclear columns", "strangers", "no store", "a file for a store"],
 )
 def test_friends_that_cannot_be_had_are_refused(option: str, text: str | None, words: str, tmp_path: Path) -> None:
     named = tmp_path / "named"
@@ -207,6 +265,12 @@ def test_friends_that_cannot_be_had_are_refused(option: str, text: str | None, w
         (("--messages", "5", "--target", "http://127.0.0.1:1/{user}"), "--messages is for our own server"),
         (("--friends", "f"), "--friends and --db are for --messages"),
         (("--messages", "5", "--friends", "f", "--db", "d"), "--friends and --db say the same thing"),
+        (("--messages", "5", "--renumber"), "--columns and --renumber are for --friends"),
+        (("--messages", "5", "--db", "d", "--columns", "1,2"), "--columns and --renumber are for --friends"),
+        (
+            ("--messages", "5", "--friends", "f", "--columns", "1"),
+            "--columns takes the names or numbers of two columns",
+        ),
         (("--messages", "5", "--message-size", "5"), "--message-size takes 30 bytes"),
     ],
     ids=lambda value: "" if isinstance(value, tuple) else value,

@@ -1,6 +1,7 @@
 """Messages and subscriptions by the control API of a real `comet serve`, with raw sockets as its subscribers."""
 
 import json
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -23,7 +24,7 @@ from server_under_test.router import Router
 from server_under_test.subjects import Subject
 from server_under_test.subscriptions import Store
 from tests.support import Comet, comet, run
-from tests.test_comet import Client, control, stats_when, streams
+from tests.test_comet import Client, asking, control, stats_when, streams
 
 MAX_USERS = 20_000
 KIB_64 = 1 << 16
@@ -104,6 +105,25 @@ def assert_next(server: Comet, client: Client, user: int, number: int = 1) -> No
     """Check that the next message a client gets is one that is sent now: nothing came before it."""
     assert deliveries(server, user, "what comes next") == 1
     assert client.chunk() == f"Recvd msg #{number}: what comes next\n"
+
+
+def test_ids_may_be_far_higher_than_connections_are_many(tmp_path: Path, stack: ExitStack) -> None:
+    highest = 600_000_000
+    fans = list(range(1, highest, highest // 20_000))
+    with Store(tmp_path / "db", create=True) as store:
+        store.add_subscriptions([(fan, highest) for fan in fans])
+    sizes = ("--max-users", str(highest), "--max-connections", "200", "--db", str(tmp_path / "db"))
+    server = stack.enter_context(comet(*sizes))
+    clients = streams(stack, server, highest, fans[7], fans[-1], 300_000_002)
+    assert deliveries(server, highest, "to the fans") == 3
+    for client in clients[:3]:
+        assert client.chunk() == "Recvd msg #1: to the fans\n"
+    assert_next(server, clients[3], 300_000_002)
+    shared = re.search(r"RssShmem:\s+(\d+) kB", Path(f"/proc/{server.stats()['pids']['parent']}/status").read_text())
+    assert shared is not None
+    assert int(shared[1]) < 10_000  # the router has looked up all fans, and nobody but four has a page
+    with Client(server, asking(highest + 1)) as stranger:
+        assert stranger.head()[0] == 503
 
 
 # -- who gets a message ----------------------------------------------------------------------------------------------

@@ -90,6 +90,11 @@ def test_friends_that_are_not_there_are_an_obstacle(tmp_path: Path) -> None:
     assert f"A run would be refused:\n  There is no file {missing}. Make one: fakefriends gen" in text
 
 
+def test_a_folder_of_parts_is_no_obstacle(tmp_path: Path) -> None:
+    done = run("floodtest", "plan", "--json", "--connections", "10", "--messages", "5", "--friends", str(tmp_path))
+    assert (done.returncode, json.loads(done.stdout)["obstacles"]) == (0, []), done.stderr
+
+
 def test_a_store_that_is_not_there_is_an_obstacle(tmp_path: Path) -> None:
     code, text = plan("--connections", "50", "--messages", "10/s", "--db", str(tmp_path))
     assert code == 3

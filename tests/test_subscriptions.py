@@ -107,6 +107,13 @@ def test_nothing_of_a_call_with_a_wrong_pair_is_kept(store: Store) -> None:
     assert store.counts() == (0, 0)
 
 
+def test_all_users_of_a_store_are_told_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriptions, "AT_A_TIME", 2)
+    assert store.users().tolist() == []
+    store.add_subscriptions([(1, 2), (3, 2), (MAX_USER, 7), (9, "photo:9"), (1, "photo:8"), (5, 5), (8, "photo:7")])
+    assert store.users().tolist() == [1, 2, 3, 5, 7, 8, 9, MAX_USER]
+
+
 def test_it_is_there_when_opened_again(tmp_path: Path) -> None:
     with Store(tmp_path, create=True) as store:
         store.add_subscriptions([(1, 7), (2, "x")])

@@ -42,6 +42,42 @@ def test_ids_that_nobody_can_have(whereabouts: Whereabouts) -> None:
     assert find(whereabouts) == []
 
 
+MANY = 600_000_000
+
+
+@pytest.fixture
+def sparse() -> Iterator[Whereabouts]:
+    """Whereabouts of few connections with ids from a wide range."""
+    whereabouts = Whereabouts(MANY, FRONTS, 1000)
+    yield whereabouts
+    whereabouts.close()
+    os.close(whereabouts.descriptor)
+
+
+def test_ids_may_be_far_apart(sparse: Whereabouts) -> None:
+    users = [1, 1023, 1024, 2047, MANY - 1, MANY]
+    sparse.of_front(2).login(list(range(6)), users)
+    asked = [1, 2, 1022, 1023, 1024, 1025, 2047, 2048, 300_000_000, MANY - 1, MANY, MANY + 1, 2**32 - 1]
+    assert find(sparse, *asked) == [(user, 2, fd) for fd, user in enumerate(users)]
+    sparse.of_front(2).logout([2, 5])
+    assert find(sparse, *asked) == [(1, 2, 0), (1023, 2, 1), (2047, 2, 3), (MANY - 1, 2, 4)]
+    sparse.forget_front(2)
+    assert find(sparse, *asked) == []
+
+
+def test_memory_is_taken_for_those_who_log_in_and_not_for_those_who_are_looked_up(sparse: Whereabouts) -> None:
+    random = np.random.default_rng(1)
+    users = random.integers(1, MANY, 200, dtype=np.uint32)
+    sparse.of_front(0).login(list(range(200)), users.tolist())
+    sparse.of_front(1).login(list(range(200)), users.tolist())
+    assert len(sparse.find(users)[0]) >= 400
+    row, _, _ = sparse.find(random.integers(1, MANY, 500_000, dtype=np.uint32))
+    assert len(row) < 5
+    sparse.of_front(0).logout(list(range(100)))
+    sparse.forget_front(1)
+    assert os.fstat(sparse.descriptor).st_blocks * 512 < 2_500_000  # a page for each user, and the column of pages
+
+
 def test_several_connections_of_a_user_are_all_found(whereabouts: Whereabouts) -> None:
     whereabouts.of_front(0).login([1], [7])
     whereabouts.of_front(2).login([1, 2, 3], [7, 9, 7])

@@ -1,0 +1,109 @@
+"""Parquet files of pairs: two columns of whole numbers. pyarrow is an extra, and only imported here.
+
+In: a file, or a folder of parts: its files *.parquet in the order of their names, without those that are hidden or
+begin with an underscore. Out: arrays of shape (n, 2), read some rows at a time; only the two columns are read, and each
+may be of an integer type of its own. Fails: BadFile for a file that pyarrow can't read, for a row without a value and
+for columns of another type, floats included even where they are whole: they are more often weights, and large ids would
+lose digits. Refused without pyarrow.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from datagen.files.columns import Columns
+from datagen.files.pairs import BadFile, Ids, Pairs, Reading
+from flyweight.errors import Refused
+
+ROWS = 1 << 18
+"""Rows that are read at a time."""
+
+
+def import_pyarrow() -> tuple[Any, Any]:
+    """Return the modules pyarrow and pyarrow.parquet; Refused where they are not installed."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise Refused("Parquet needs pyarrow: pip install 'floodtest[parquet]'.") from error
+    return pyarrow, pyarrow.parquet
+
+
+def write_parquet(file: IO[bytes], pairs: Pairs) -> None:
+    """Write pairs as the columns `subscriber` and `subject`."""
+    arrow, parquet = import_pyarrow()
+    columns = [arrow.array(np.ascontiguousarray(pairs[:, column])) for column in (0, 1)]
+    parquet.write_table(arrow.table(columns, names=["subscriber", "subject"]), file)
+
+
+def read_parquet(reading: Reading) -> Iterator[Ids]:
+    """Yield the pairs of a file."""
+    yield from _read_part(reading, None)
+
+
+def read_folder(reading: Reading) -> Iterator[Ids]:
+    """Yield the pairs of the parts in a folder; BadFile if there are none, or if their columns differ."""
+    taken = None
+    for part in _parts_of(reading.path):
+        taken = yield from _read_part(replace(reading, path=part), taken)
+    if taken is None:
+        raise BadFile(f"Can't read {reading.path}: it is a folder without files *.parquet.")
+
+
+def _parts_of(folder: Path) -> list[Path]:
+    return sorted(part for part in folder.glob("*.parquet") if not part.name.startswith((".", "_")))
+
+
+def _read_part(reading: Reading, before: Columns | None) -> Generator[Ids, None, Columns]:
+    """Yield the pairs of a file, whose columns have to be those of the part before; return the names of these."""
+    arrow, parquet = import_pyarrow()
+    with _explained(reading.path, arrow), parquet.ParquetFile(reading.path) as file:
+        taken = _names(reading, file.schema_arrow.names)
+        if before not in (None, taken):
+            raise reading.bad(None, f"the pair has the columns {_quoted(taken)}, and before {_quoted(before or ())}.")
+        for name in taken:
+            kind = file.schema_arrow.field(name).type
+            if not arrow.types.is_integer(kind):
+                raise reading.bad(f"column {name!r}", f"its type is {kind}, and ids are whole numbers, such as int64.")
+        row = 1
+        for batch in file.iter_batches(ROWS, columns=list(taken)):
+            yield reading.ids_of([_numbers(reading, batch.column(name), name, row) for name in taken], row)
+            row += batch.num_rows
+    return taken
+
+
+@contextmanager
+def _explained(path: Path, arrow: Any) -> Iterator[None]:
+    try:
+        yield
+    except (arrow.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file can't be read; others are what pyarrow says of a file that it can't make sense of
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise BadFile(f"{path} is a broken parquet file: {reason}. Nothing was taken.") from error
+
+
+def _names(reading: Reading, names: Sequence[str]) -> Columns:
+    """Return the names of the pair's columns; if there are two, they need no names that say which they are."""
+    subscriber, subject = reading.picked(None, len(names), names, first_two=len(names) == 2)
+    found = names[subscriber], names[subject]
+    if any(names.count(name) > 1 for name in found):
+        raise reading.bad(None, f"several columns have the name of one of the pair's, {_quoted(found)}.")
+    return found
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return " and ".join(map(repr, names))
+
+
+def _numbers(reading: Reading, column: Any, name: str, row: int) -> np.ndarray[Any, Any]:
+    """Return a column of a batch whose first row has the number `row`."""
+    if column.null_count:
+        empty = int(np.flatnonzero(column.is_null())[0])
+        raise reading.bad(f"row {row + empty:,}", f"the column {name!r} has no value there.")
+    numbers: np.ndarray[Any, Any] = column.to_numpy(zero_copy_only=False)
+    return numbers
