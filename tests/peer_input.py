@@ -1,0 +1,65 @@
+"""What a peer may send, as hypothesis strategies: valid, nearly valid and extreme, in one piece or cut anywhere."""
+
+from hypothesis import strategies as st
+
+from flyweight import stamp
+from tests.support import chunk
+
+EXTREMES = [
+    *(0, 1, 9, 10, 255, 256, 257, 65_536, 65_537, 10**8 - 1, 10**8, 10**9 - 1, 10**9),
+    *(2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53, 10**18 - 1, 10**18, 9 * 10**18 - 1, 9 * 10**18),
+    *(2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**19 - 1, 10**19, 10**40),
+]
+"""Numbers about the bounds of digits, of columns and of tables."""
+
+NUMBERS = st.one_of(st.integers(1, 6), st.integers(0, 10**19), st.sampled_from(EXTREMES))
+
+ODD_DIGITS = [b"", b"-1", b"+1", b"1_0", b" 1", b"1e3", b"0x1", b"1.5", "٣".encode(), "²".encode(), b"1\x00"]
+"""What Python, or somebody, may take for a number."""
+
+DIGITS = st.one_of(
+    NUMBERS.map(lambda number: b"%d" % number),
+    st.builds(lambda number, width: b"%0*d" % (width, number), NUMBERS, st.integers(1, 25)),
+    st.sampled_from(ODD_DIGITS),
+)
+
+STAMPS = st.one_of(
+    st.builds(lambda planned, late: stamp.FORMAT % (planned, late), NUMBERS, st.integers(0, 10**8 - 1)),
+    st.builds(lambda planned, late: b"@%b+%b " % (planned, late), DIGITS, DIGITS),
+)
+
+TEXTS = st.one_of(
+    st.builds(lambda text, rest: text + rest, STAMPS, st.binary(max_size=20)),
+    st.builds(lambda number, rest: b"tick %b%b" % (number, rest), DIGITS, st.sampled_from([b"", b" ", b"x", b"\n"])),
+    st.binary(max_size=20),
+)
+
+PAYLOADS = st.one_of(
+    st.builds(lambda number, text: b"Recvd msg #%d: %b\n" % (number, text), st.integers(1, 6), TEXTS),
+    st.builds(lambda number, text: b"Recvd msg #%b: %b\n" % (number, text), DIGITS, TEXTS),
+    st.binary(min_size=1, max_size=300),
+)
+
+SIZES = st.sampled_from([b"%x", b"%X", b"0%x", b"%05x", b"%08x", b"%09x", b"%x ", b"%x\t;a=b", b"%x;" + b"y" * 300])
+LINE_ENDS = st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"", b"\r\r\n"])
+
+CHUNKS = st.one_of(
+    PAYLOADS.map(chunk),
+    PAYLOADS.map(chunk),
+    st.builds(
+        lambda size, payload, after, end: size % len(payload) + after + payload + end,
+        SIZES,
+        PAYLOADS,
+        LINE_ENDS,
+        LINE_ENDS,
+    ),
+    DIGITS.map(lambda size: size + b"\r\n"),
+    st.sampled_from([b"0\r\n\r\n", b"0\r\n", b"000\r\nX: y\r\n\r\n", b"fffff\r\n", b"ffffffff\r\n", b"\r\n", b""]),
+)
+
+BODIES = st.one_of(
+    st.lists(PAYLOADS.map(chunk), min_size=1, max_size=5).map(b"".join),
+    st.builds(lambda chunks, cut: b"".join(chunks)[cut:], st.lists(CHUNKS, max_size=4), st.integers(0, 9)),
+    st.binary(max_size=40),
+)
+"""The bytes of an open stream: mostly whole chunks, sometimes what is none."""
