@@ -31,6 +31,7 @@ from loadgen.accounts import END_OF_STREAM, LEDGER, Accounts, Phase
 from loadgen.client import Closed, Go, Halt, Specification, ToWorker, report
 from loadgen.pacer import Pacer
 from loadgen.parsing import NotOpened, parse_payloads, whole_number
+from loadgen.sequence import OutOfSequence
 
 POOL = 250
 """Connections of one httpx client, which looks at all of its own for each request."""
@@ -164,10 +165,10 @@ class HttpxClient:
         """Account for what a message says of itself."""
         now = time.monotonic_ns()
         found = parse_payloads([payload])
+        sequence = OutOfSequence()
         for number in found.numbers:
-            step = number - stream.number
-            self._accounts.out_of_sequence(max(0, step - 1), int(step < 1))
-            stream.number = max(number, stream.number)
+            stream.number = sequence.follow(stream.number, number)
+        self._accounts.out_of_sequence(sequence)
         for tick in found.ticks:
             self._accounts.ticks.count(tick, 1, now, now)
         if len(found.numbers) > len(found.ticks):

@@ -21,6 +21,7 @@ from flyweight.sweep import sweep, without
 from loadgen.accounts import END_OF_STREAM, Accounts, Phase
 from loadgen.digest import Digest, Ints, Reads, digest
 from loadgen.parsing import NotOpened, after_welcome, parse_messages, whole_number
+from loadgen.sequence import OutOfSequence
 
 _NOW = struct.pack("ii", 1, 0)
 """SO_LINGER: on, for no seconds."""
@@ -258,13 +259,10 @@ class Streams:
         if (numbers - before == 1).all():
             self._numbers[fds] = numbers  # of several of a connection the last one stays
             return
-        missing = repeated = 0
+        found = OutOfSequence()
         for fd, number in zip(fds.tolist(), numbers.tolist(), strict=True):
-            step = number - self._number_of[fd]
-            missing += max(0, step - 1)
-            repeated += step < 1
-            self._number_of[fd] = max(number, self._number_of[fd])
-        self._accounts.out_of_sequence(missing, repeated)
+            self._number_of[fd] = found.follow(self._number_of[fd], number)
+        self._accounts.out_of_sequence(found)
 
     def _read_rest(self, begun: list[tuple[int, bytes]]) -> list[tuple[int, int]]:
         """Read on where a first read was full, and put both aside with the later time; return whose stream is over."""

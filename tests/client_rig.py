@@ -59,6 +59,11 @@ class AccountsReader:
         return int(self.ledger.total("missing")), int(self.ledger.total("repeated"))
 
     @property
+    def jumps(self) -> int:
+        """Messages whose number can't be right."""
+        return int(self.ledger.total("jumps"))
+
+    @property
     def ticks(self) -> dict[int, int]:
         """Deliveries of each tick."""
         return {number: count for number, (count, _, _) in self.ledger.ticks().items()}
@@ -74,6 +79,7 @@ class AccountsReader:
             "states": self.states.tolist(),
             "received": self.received,
             "out_of_sequence": self.out_of_sequence,
+            "jumps": self.jumps,
             "messages": int(self.ledger.total("messages")),
             "stamped": self.stamped,
             "ticks": self.ticks,

@@ -25,6 +25,7 @@ from loadgen.accounts import (
     map_columns,
     named_failures,
 )
+from loadgen.sequence import OutOfSequence
 
 USERS = 10
 
@@ -189,9 +190,10 @@ def test_sums_run_over_all_workers(folder: Path, ledger: Ledger) -> None:
     one, other = Accounts(folder, 1, 5, ledger.row(0)), Accounts(folder, 6, 5, ledger.row(1))
     one.received(3, 300)
     other.received(4, 1 << 40)
-    other.out_of_sequence(2, 1)
-    totals = [int(ledger.total(field)) for field in ("chunks", "bytes", "missing", "repeated")]
-    assert totals == [7, 300 + (1 << 40), 2, 1]
+    one.out_of_sequence(OutOfSequence(jumps=1))
+    other.out_of_sequence(OutOfSequence(missing=2, repeated=1, jumps=3))
+    totals = [int(ledger.total(field)) for field in ("chunks", "bytes", "missing", "repeated", "jumps")]
+    assert totals == [7, 300 + (1 << 40), 2, 1, 4]
 
 
 def test_another_process_sees_the_same_rows(ledger: Ledger) -> None:
