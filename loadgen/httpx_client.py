@@ -138,6 +138,8 @@ class HttpxClient:
     def _read_head(self, stream: Stream, response: httpx.Response) -> None:
         port = response.extensions["network_stream"].get_extra_info("client_addr")[1]
         self._accounts.bound(np.array([stream.user]), [port])
+        if not response.http_version.startswith("HTTP/1."):
+            raise NotOpened(errno.EPROTO)
         if response.status_code != 200:
             raise NotOpened(response.status_code)
         if response.headers.get("transfer-encoding", "").lower() != "chunked":

@@ -63,6 +63,21 @@ def test_what_each_connection_got_is_on_the_accounts(httpx_rig: HttpxRig) -> Non
     assert (httpx_rig.received[0], httpx_rig.ticks, httpx_rig.out_of_sequence) == (27, {7: 9}, (0, 0))
 
 
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        (welcome(1).replace(b"HTTP/1.1", b"HTTP/9.9"), "EPROTO"),
+        (b"HTTP/2.0 404 Not Found\r\nContent-Length: 0\r\n\r\n", "EPROTO"),
+        (b"HTTP/1.2 404 Not Found\r\nContent-Length: 0\r\n\r\n", "HTTP_404"),
+    ],
+)
+def test_an_answer_of_another_major_version_opens_nothing(answer: bytes, name: str, httpx_rig: HttpxRig) -> None:
+    later = welcome(2).replace(b"HTTP/1.1", b"HTTP/1.2")
+    others = {user: [welcome(user)] for user in range(3, 11)}
+    httpx_rig.feed({1: [answer], 2: [later], **others})
+    assert (httpx_rig.failed, httpx_rig.closed) == ({f"{name}@response": 1}, {"EOF": 9})
+
+
 def test_explicit_ports_are_refused_when_asked_for_by_name(tmp_path: Path) -> None:
     done = run("floodtest", "run", *FEW, "--ports", "explicit", "--out", str(tmp_path))
     assert done.returncode == 2

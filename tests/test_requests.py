@@ -131,6 +131,22 @@ def test_malformed_is_400_and_says_so(data: bytes) -> None:
     assert refusal.text.startswith("Not a request: ")
 
 
+@pytest.mark.parametrize("version", ["0.9", "2.0", "9.9"])
+@pytest.mark.parametrize(("method", "target"), [("GET", "/test/1"), ("HEAD", "/other"), ("PRI", "*")])
+def test_another_major_version_is_505_whatever_is_asked_for(version: str, method: str, target: str) -> None:
+    refusal = refused(head(target, method, version))
+    assert refusal.status == HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+    assert refusal.text == f"Not a request: HTTP/{version} is not served here, HTTP/1.1 is."
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.9"])
+def test_a_later_minor_version_is_served_as_1_1(version: str) -> None:
+    reader = requests()
+    assert reader.parse(head("/test/1", version=version)) == Asked(1, False, False, 0)
+    assert common(reader, head("/test/2", version=version)) == 2
+    assert refused(f"GET /test/1 HTTP/{version}\r\n\r\n".encode()).status == HTTPStatus.BAD_REQUEST
+
+
 def test_an_oversized_head_is_431_whole_or_not() -> None:
     data = head("/test/1", host="a" * 300)
     assert requests(max_head=len(data)).parse(data) == Asked(1, False, False, 0)
@@ -239,7 +255,7 @@ HEADS = st.builds(
     ),
     st.sampled_from(["GET", "GET", "GET", "HEAD", "POST", "get"]),
     TARGETS,
-    st.sampled_from(["1.1", "1.1", "1.0"]),
+    st.sampled_from(["1.1", "1.1", "1.1", "1.0", "1.2", "0.9", "2.0", "9.9"]),
     st.sampled_from(["a", "b", "a\r\nX: y", "a\r\nHost: b", ""]),
     st.sampled_from(["", "", "x", "\r\n"]),
 )
