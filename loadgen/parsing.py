@@ -13,7 +13,9 @@ from functools import lru_cache
 from flyweight import chunks, http, stamp
 from loadgen.accounts import END_OF_STREAM
 
-_NUMBERED = re.compile(rb"Recvd msg #(\d{1,9}): (?:tick (\d{1,18})\b|%b)?" % stamp.PATTERN.pattern)
+_NUMBERED = re.compile(rb"Recvd msg #(\d{1,9}): (?:tick ([1-9]\d{0,17})\b|%b)?" % stamp.PATTERN.pattern)
+"""A numbered message, which may be a tick or begin with a stamp. As many digits as are accepted fit into the columns:
+uint32 for `#n`, int64 for ticks, which are counted from 1. What has more digits is no number."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """What a peer may send, as hypothesis strategies: valid, nearly valid and extreme, in one piece or cut anywhere."""
 
+from itertools import pairwise
+
 from hypothesis import strategies as st
 
 from flyweight import stamp
-from tests.support import chunk
+from tests.support import HEAD, chunk
 
 EXTREMES = [
     *(0, 1, 9, 10, 255, 256, 257, 65_536, 65_537, 10**8 - 1, 10**8, 10**9 - 1, 10**9),
@@ -12,7 +14,9 @@ EXTREMES = [
 ]
 """Numbers about the bounds of digits, of columns and of tables."""
 
-NUMBERS = st.one_of(st.integers(1, 6), st.integers(0, 10**19), st.sampled_from(EXTREMES))
+NUMBERS = st.one_of(
+    st.integers(1, 6), st.sampled_from([1, 2, 257, 258, 513]), st.integers(0, 10**19), st.sampled_from(EXTREMES)
+)
 
 ODD_DIGITS = [b"", b"-1", b"+1", b"1_0", b" 1", b"1e3", b"0x1", b"1.5", "٣".encode(), "²".encode(), b"1\x00"]
 """What Python, or somebody, may take for a number."""
@@ -63,3 +67,59 @@ BODIES = st.one_of(
     st.binary(max_size=40),
 )
 """The bytes of an open stream: mostly whole chunks, sometimes what is none."""
+
+VERSIONS = st.sampled_from(["1.1", "1.1", "1.1", "1.0", "1.2", "1.9", "0.9", "2.0", "9.9", "10.1", "1", ""])
+STATUSES = st.sampled_from(["200", "200", "200", "000", "099", "100", "101", "199", "204", "302", "404", "999", "1000"])
+FIELDS = st.sampled_from(
+    [
+        "Transfer-Encoding: chunked",
+        "transfer-encoding:  CHUNKED",
+        "Transfer-Encoding: gzip, chunked",
+        "Content-Length: 99999999999999999999",
+        "Content-Length: -1",
+        "Location: http://[",
+        "Location: a//[",
+        "Set-Cookie: a=b; max-age=99999999999999999999; expires=Thu, 99 Foo 99999 99:99:99 GMT",
+        "Upgrade: h2c",
+        "X: %d%%",
+        "no field",
+        "",
+    ]
+)
+
+HEADS = st.one_of(
+    st.just(HEAD),
+    st.builds(
+        lambda version, status, fields: "\r\n".join([f"HTTP/{version} {status} X", *fields, "", ""]).encode(),
+        VERSIONS,
+        STATUSES,
+        st.lists(FIELDS, max_size=3),
+    ),
+    st.binary(max_size=20),
+)
+
+
+def welcomes(user: int) -> st.SearchStrategy[bytes]:
+    """First chunks that name the user, or nearly."""
+    number = b"%d" % user
+    forms = [b"Welcome, user %b\n", b"%b of 1%b\n", b"%b, this is %b\n", b"%%d %b\n", b"user 1%b\n", b"\n", b"%b"]
+    return st.sampled_from([chunk(form.replace(b"%b", number)) for form in forms])
+
+
+def answers(user: int) -> st.SearchStrategy[bytes]:
+    """All that a server says to a user."""
+    return st.one_of(
+        st.builds(lambda first, body: HEAD + chunk(b"Welcome, user %d\n" % user) + first + body, BODIES, BODIES),
+        st.builds(lambda head, first, body: head + first + body, HEADS, welcomes(user), BODIES),
+        st.builds(lambda head, body: head + body, HEADS, BODIES),
+        st.binary(max_size=200),
+    )
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    """Cut data at some places, counted from its beginning; those beyond its end cut nothing."""
+    edges = [0, *sorted({place for place in places if 0 < place < len(data)}), len(data)]
+    return [data[first:end] for first, end in pairwise(edges)]
+
+
+PLACES = st.lists(st.integers(1, 400), max_size=6)

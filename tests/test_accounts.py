@@ -227,6 +227,14 @@ def test_the_last_ticks_are_remembered_each_with_its_own_count(ledger: Ledger) -
     assert all(ticks[number] == (2 * number, number / 1e9, (number + 1) / 1e9) for number in ticks)
 
 
+@pytest.mark.parametrize("order", [[1, 257, 1, 257, 1], [257, 257, 1, 1, 1], [1, 1, 1, 257, 257]])
+def test_a_late_tick_does_not_take_the_place_of_a_later_one(order: list[int], ledger: Ledger) -> None:
+    table = TickTable(ledger.row(0))
+    for number in order:
+        table.count(number, 3, 10, 20)
+    assert ledger.ticks() == {257: (6, 10 / 1e9, 20 / 1e9)}
+
+
 def test_a_worker_that_is_behind_does_not_lend_its_row_to_another_tick(ledger: Ledger) -> None:
     TickTable(ledger.row(0)).count(1, 5, 10, 20)
     TickTable(ledger.row(1)).count(1 + TICKS, 7, 1000, 2000)

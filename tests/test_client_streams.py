@@ -288,6 +288,8 @@ def test_read_messages() -> None:
     assert (found.count, found.numbers, found.ticks) == (3, (4, 5), (17,))
     assert (found.rest, found.ended) == (b"5\r\nhe", False)
     assert read_messages(message(1, b"ticket 5") + message(2, b"a tick 5")).ticks == ()
+    assert read_messages(message(1, b"tick 0") + message(2, b"tick 07") + message(3, b"tick 7x")).ticks == ()
+    assert read_messages(message(1, b"tick " + b"9" * 18) + message(2, b"tick " + b"9" * 19)).ticks == (10**18 - 1,)
     assert read_messages(LAST).ended
     broken = read_messages(message(4) + b"nonsense\r\n")
     assert (broken.count, broken.broken) == (1, True)

@@ -1,13 +1,22 @@
 """What a peer sends ends no worker, and adds up alike in both clients, by the batch and one by one."""
 
+from collections import Counter
+from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flyweight import stamp
-from loadgen.accounts import State
+from flyweight.ledger import TICKS
+from loadgen.accounts import State, code_name
+from loadgen.parsing import NotOpened, after_welcome, parse_messages
 from loadgen.sequence import MAX_STEP, OutOfSequence
-from tests.client_rig import ClientRig, message, welcome
+from tests import peer_input
+from tests.client_rig import AccountsReader, ClientRig, message, welcome
 from tests.httpx_rig import HttpxRig
 
 SOON = stamp.FORMAT % (10**15, 0)
@@ -88,3 +97,94 @@ def test_jumps_in_the_httpx_client(tmp_path: Path) -> None:
     _, missing, repeated, jumps = zip(*JUMPS, strict=True)
     assert (rig.out_of_sequence, rig.jumps) == ((sum(missing), sum(repeated)), sum(jumps))
     rig.end()
+
+
+def test_a_tick_that_has_no_number_is_a_message(rig: ClientRig) -> None:
+    rig.open(1)
+    rig.feed(1, message(1, b"tick 0"), message(2, b"tick 1"), message(3, b"tick 9999999999999999999"))
+    assert (rig.ticks, rig.everything()["messages"]) == ({1: 1}, 2)
+
+
+# -- any bytes -------------------------------------------------------------------------------------------------------
+
+
+USERS = 12
+
+
+def in_full(answers: dict[int, bytes]) -> dict[str, Any]:
+    """What is to be on the accounts, without bytes, by parsing what each user got as a whole."""
+    found = {"chunks": 0, "messages": 0, "stamped": 0, "settled": len(answers)}
+    sequence, ticks, failed, closed = OutOfSequence(), Counter[int](), Counter[str](), Counter[str]()
+    for user, data in answers.items():
+        try:
+            rest = after_welcome(data, b"%d" % user)
+        except NotOpened as error:
+            failed[f"{code_name(error.code)}@response"] += 1
+            continue
+        if rest is None:
+            failed["EOF@response"] += 1
+            continue
+        messages, last = parse_messages(rest), 0
+        for number in messages.numbers:
+            last = sequence.follow(last, number)
+        found["chunks"] += 1 + messages.count
+        found["messages"] += len(messages.numbers) - len(messages.ticks)
+        found["stamped"] += len(messages.stamps)
+        ticks.update(messages.ticks)
+        closed["EPROTO" if messages.broken else "EOF"] += 1
+    return {**found, "sequence": sequence, "ticks": remembered(ticks), "failed": failed, "closed": closed}
+
+
+def remembered(ticks: Counter[int]) -> dict[int, int]:
+    """Return those of the ticks that a ledger has rows for: of those that share a row the last one."""
+    row_of = {number % TICKS: number for number in sorted(ticks)}
+    return {number: ticks[number] for number in row_of.values()}
+
+
+def on_the_accounts(rig: AccountsReader) -> dict[str, Any]:
+    """The same of a rig."""
+    total = rig.ledger.total
+    return {
+        "chunks": rig.received[0],
+        "messages": int(total("messages")),
+        "stamped": rig.stamped,
+        "settled": int(total("settled")),
+        "sequence": OutOfSequence(*rig.out_of_sequence, rig.jumps),
+        "ticks": rig.ticks,
+        "failed": rig.failed,
+        "closed": rig.closed,
+    }
+
+
+def in_columns(folder: Path, pieces: dict[int, list[bytes]], together: bool) -> dict[str, Any]:
+    """Feed the columns client, a piece of each user in turn; each is read when it has come, together or one by one."""
+    rig = ClientRig(folder, USERS)
+    for user in pieces:
+        rig.connect(user)
+    for piece in zip_longest(*pieces.values()):
+        for user, data in zip(pieces, piece, strict=True):
+            if data and rig.state(user) in (State.IN_FLIGHT, State.OPEN):
+                rig.servers[user].sendall(data)
+            if not together:
+                rig.settle()
+        rig.turn()
+    for server in rig.servers.values():
+        server.close()
+    rig.settle()
+    found = on_the_accounts(rig)
+    rig.end()
+    return found
+
+
+def all_users(answers: Callable[[int], st.SearchStrategy[bytes]]) -> st.SearchStrategy[dict[int, bytes]]:
+    return st.fixed_dictionaries({user: answers(user) for user in range(1, USERS + 1)})
+
+
+@given(answers=all_users(peer_input.answers), places=st.lists(peer_input.PLACES, min_size=USERS, max_size=USERS))
+def test_any_bytes_add_up_in_the_columns_client(
+    answers: dict[int, bytes], places: list[list[int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    expected = in_full(answers)
+    pieces = {user: peer_input.cut(answers[user], at) for user, at in zip(answers, places, strict=True)}
+    for together in (True, False):
+        assert in_columns(tmp_path_factory.mktemp("rig"), pieces, together) == expected
