@@ -5,7 +5,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from loadgen.crew import CLIENT_MODELS
 from server_under_test.server import MODELS
@@ -14,7 +14,7 @@ from tests.httpx_rig import HttpxRig
 from tests.server_rig import ServerRig
 from tests.task_rig import TaskRig
 
-settings.register_profile("floodtest", derandomize=True, deadline=None)
+settings.register_profile("floodtest", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("floodtest")
 
 

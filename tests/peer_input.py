@@ -1,5 +1,6 @@
 """What a peer may send, as hypothesis strategies: valid, nearly valid and extreme, in one piece or cut anywhere."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from hypothesis import strategies as st
@@ -14,9 +15,10 @@ EXTREMES = [
 ]
 """Numbers about the bounds of digits, of columns and of tables."""
 
-NUMBERS = st.one_of(
-    st.integers(1, 6), st.sampled_from([1, 2, 257, 258, 513]), st.integers(0, 10**19), st.sampled_from(EXTREMES)
-)
+USER = b"UU"
+"""Stands for the user's id in two digits where what users get is to differ."""
+
+NUMBERS = st.one_of(st.integers(1, 6), st.integers(0, 10**19), st.sampled_from(EXTREMES))
 
 ODD_DIGITS = [b"", b"-1", b"+1", b"1_0", b" 1", b"1e3", b"0x1", b"1.5", "٣".encode(), "²".encode(), b"1\x00"]
 """What Python, or somebody, may take for a number."""
@@ -43,6 +45,19 @@ PAYLOADS = st.one_of(
     st.builds(lambda number, text: b"Recvd msg #%b: %b\n" % (number, text), DIGITS, TEXTS),
     st.binary(min_size=1, max_size=300),
 )
+
+TICKS = st.builds(
+    lambda number, tick: chunk(b"Recvd msg #%d: tick %d\n" % (number, tick)),
+    st.integers(1, 3),
+    st.sampled_from([1, 2, 257, 258, 513]),
+)
+STAMPED = st.builds(
+    lambda number, text, rest: chunk(b"Recvd msg #%d: %b%b\n" % (number, text, rest)),
+    st.integers(1, 3),
+    STAMPS,
+    st.sampled_from([USER, USER, b""]),
+)
+"""Chunks as our server sends them: ticks, of which some share a place in the ledger, and stamped messages."""
 
 SIZES = st.sampled_from([b"%x", b"%X", b"0%x", b"%05x", b"%08x", b"%09x", b"%x ", b"%x\t;a=b", b"%x;" + b"y" * 300])
 LINE_ENDS = st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"", b"\r\r\n"])
@@ -99,21 +114,16 @@ HEADS = st.one_of(
 )
 
 
-def welcomes(user: int) -> st.SearchStrategy[bytes]:
-    """First chunks that name the user, or nearly."""
-    number = b"%d" % user
-    forms = [b"Welcome, user %b\n", b"%b of 1%b\n", b"%b, this is %b\n", b"%%d %b\n", b"user 1%b\n", b"\n", b"%b"]
-    return st.sampled_from([chunk(form.replace(b"%b", number)) for form in forms])
+WELCOMES = st.sampled_from(
+    [
+        *([b"Welcome, user %b\n"] * 3),
+        *(b"%b of 1%b\n", b"%b, this is %b\n", b"%%d %b\n", b"user 1%b\n", b"\n", b"%b", b"%b\n\n"),
+    ]
+)
+"""First chunks that name a user, or nearly."""
 
-
-def answers(user: int) -> st.SearchStrategy[bytes]:
-    """All that a server says to a user."""
-    return st.one_of(
-        st.builds(lambda first, body: HEAD + chunk(b"Welcome, user %d\n" % user) + first + body, BODIES, BODIES),
-        st.builds(lambda head, first, body: head + first + body, HEADS, welcomes(user), BODIES),
-        st.builds(lambda head, body: head + body, HEADS, BODIES),
-        st.binary(max_size=200),
-    )
+Pieces = Callable[[int], list[bytes]]
+"""All that a server says to a user, in the pieces that are read."""
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -122,4 +132,37 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[first:end] for first, end in pairwise(edges)]
 
 
-PLACES = st.lists(st.integers(1, 400), max_size=6)
+def _answer(head: bytes, welcome: bytes, body: bytes, places: list[int]) -> Pieces:
+    def pieces(user: int) -> list[bytes]:
+        first = chunk(welcome.replace(b"%b", b"%d" % user)) if welcome else b""
+        return cut(head + first + body.replace(USER, b"%02d" % user), places)
+
+    return pieces
+
+
+PLACES = st.lists(st.integers(1, 400), max_size=5)
+ANSWERS = st.one_of(
+    st.builds(_answer, st.just(HEAD), st.just(b"Welcome, user %b\n"), BODIES, PLACES),
+    st.builds(_answer, HEADS, st.one_of(WELCOMES, st.just(b"")), BODIES, PLACES),
+    st.builds(_answer, st.binary(max_size=200), st.just(b""), BODIES, PLACES),
+)
+
+
+def _stream(bodies: list[bytes]) -> Pieces:
+    def pieces(user: int) -> list[bytes]:
+        return [
+            *_answer(HEAD, b"Welcome, user %b\n", b"", [])(user),
+            *(b.replace(USER, b"%02d" % user) for b in bodies),
+        ]
+
+    return pieces
+
+
+def _several(chunks: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    return st.lists(chunks, min_size=1, max_size=3).map(b"".join)
+
+
+STREAMS = st.lists(
+    st.one_of(_several(TICKS), _several(STAMPED), _several(st.one_of(TICKS, STAMPED)), BODIES), max_size=4
+).map(_stream)
+"""Streams of open connections: many ticks and stamped messages, and what may pass for them."""

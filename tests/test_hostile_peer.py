@@ -1,13 +1,12 @@
 """What a peer sends ends no worker, and adds up alike in both clients, by the batch and one by one."""
 
 from collections import Counter
-from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flyweight import stamp
@@ -18,6 +17,7 @@ from loadgen.sequence import MAX_STEP, OutOfSequence
 from tests import peer_input
 from tests.client_rig import AccountsReader, ClientRig, message, welcome
 from tests.httpx_rig import HttpxRig
+from tests.peer_input import Pieces
 
 SOON = stamp.FORMAT % (10**15, 0)
 """A stamp that breaks no rule."""
@@ -108,7 +108,9 @@ def test_a_tick_that_has_no_number_is_a_message(rig: ClientRig) -> None:
 # -- any bytes -------------------------------------------------------------------------------------------------------
 
 
-USERS = 12
+USERS = 20
+LEARNT = {1, 11}
+"""Whose answers come before those of the others: an id of one digit, and one of two."""
 
 
 def in_full(answers: dict[int, bytes]) -> dict[str, Any]:
@@ -142,7 +144,7 @@ def remembered(ticks: Counter[int]) -> dict[int, int]:
 
 
 def on_the_accounts(rig: AccountsReader) -> dict[str, Any]:
-    """The same of a rig."""
+    """What of that is on the accounts of a rig."""
     total = rig.ledger.total
     return {
         "chunks": rig.received[0],
@@ -157,34 +159,87 @@ def on_the_accounts(rig: AccountsReader) -> dict[str, Any]:
 
 
 def in_columns(folder: Path, pieces: dict[int, list[bytes]], together: bool) -> dict[str, Any]:
-    """Feed the columns client, a piece of each user in turn; each is read when it has come, together or one by one."""
+    """Feed the columns client, a piece of each user in turn: all of them are read and looked at together, or by itself.
+
+    Users of `LEARNT` have ended before the others begin, whose answers may be compared with theirs.
+    """
     rig = ClientRig(folder, USERS)
-    for user in pieces:
-        rig.connect(user)
-    for piece in zip_longest(*pieces.values()):
-        for user, data in zip(pieces, piece, strict=True):
-            if data and rig.state(user) in (State.IN_FLIGHT, State.OPEN):
-                rig.servers[user].sendall(data)
-            if not together:
-                rig.settle()
-        rig.turn()
-    for server in rig.servers.values():
-        server.close()
-    rig.settle()
+    for users in (sorted(pieces.keys() & LEARNT), sorted(pieces.keys() - LEARNT)):
+        for user in users:
+            rig.connect(user)
+        for row in zip_longest(*(pieces[user] for user in users)):
+            for user, data in zip(users, row, strict=True):
+                if data and rig.state(user) in (State.IN_FLIGHT, State.OPEN):
+                    rig.servers[user].sendall(data)
+                if not together:
+                    rig.settle()
+            rig.turn()
+        for user in users:
+            rig.servers[user].close()
+        rig.settle()
     found = on_the_accounts(rig)
     rig.end()
     return found
 
 
-def all_users(answers: Callable[[int], st.SearchStrategy[bytes]]) -> st.SearchStrategy[dict[int, bytes]]:
-    return st.fixed_dictionaries({user: answers(user) for user in range(1, USERS + 1)})
-
-
-@given(answers=all_users(peer_input.answers), places=st.lists(peer_input.PLACES, min_size=USERS, max_size=USERS))
-def test_any_bytes_add_up_in_the_columns_client(
-    answers: dict[int, bytes], places: list[list[int]], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    expected = in_full(answers)
-    pieces = {user: peer_input.cut(answers[user], at) for user, at in zip(answers, places, strict=True)}
+def assert_adds_up(pieces: dict[int, list[bytes]], folders: pytest.TempPathFactory) -> None:
+    """Assert that the columns client counts what parsing finds, whether it reads by the batch or one by one."""
+    expected = in_full({user: b"".join(some) for user, some in pieces.items()})
     for together in (True, False):
-        assert in_columns(tmp_path_factory.mktemp("rig"), pieces, together) == expected
+        assert in_columns(folders.mktemp("rig"), pieces, together) == expected
+
+
+def for_all(some: list[Pieces]) -> dict[int, list[bytes]]:
+    """Let each of these be what every so many-th user gets."""
+    return {user: some[user % len(some)](user) for user in range(1, 13)}
+
+
+@given(pieces=st.lists(peer_input.ANSWERS, min_size=1, max_size=4).map(for_all))
+def test_any_bytes_add_up(pieces: dict[int, list[bytes]], tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert_adds_up(pieces, tmp_path_factory)
+
+
+@given(pieces=st.lists(peer_input.STREAMS, min_size=1, max_size=4).map(for_all))
+def test_streams_add_up_by_the_batch_as_one_by_one(
+    pieces: dict[int, list[bytes]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert_adds_up(pieces, tmp_path_factory)
+
+
+def of_another(them: int) -> Pieces:
+    """The welcome of another user, with only the id changed: the size of its chunk may be wrong."""
+    return lambda user: [welcome(them).replace(b"user %d\n" % them, b"user %d\n" % user)]
+
+
+def behind(before: bytes) -> Pieces:
+    return lambda user: [before, welcome(user)]
+
+
+def damaged(place: int, instead: bytes) -> Pieces:
+    return lambda user: [welcome(user)[:place] + instead + welcome(user)[place + 1 :]]
+
+
+ODD_WELCOMES = st.one_of(
+    st.integers(1, USERS).map(of_another),
+    st.sampled_from([b"H", b"0", b"HTTP/1.1 100 Continue\r\n\r\n"]).map(behind),
+    st.builds(damaged, st.integers(0, 110), st.sampled_from([b"", b"1", b"12", b"\n", b"%d"])),
+    st.integers(1, 110).map(lambda place: lambda user: peer_input.cut(welcome(user), [place])),
+    st.just(lambda user: [welcome(user) + message(1)]),
+    st.just(lambda user: [welcome(user + 1)]),
+)
+
+
+ONE_DIGIT, TWO_DIGITS = {*range(1, 10)}, {11, *range(12, USERS + 1)}
+
+
+@given(
+    odd=ODD_WELCOMES,
+    user=st.sampled_from([1, 5, 10, 11, 15]),
+    others=st.sampled_from([ONE_DIGIT, TWO_DIGITS, ONE_DIGIT | TWO_DIGITS]),
+)
+@example(odd=of_another(9), user=10, others=ONE_DIGIT)
+def test_answers_that_are_compared_open_as_those_that_are_parsed(
+    odd: Pieces, user: int, others: set[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    pieces = {other: [welcome(other)] for other in sorted(others)} | {user: odd(user)}
+    assert_adds_up(pieces, tmp_path_factory)
