@@ -77,6 +77,17 @@ class NotOpened(Exception):
         self.code = code
 
 
+def require_stream(head: http.Response) -> None:
+    """NotOpened unless an answer with this head is a stream: by its status, or EPROTO where its body is not chunked.
+
+    A status below 200 is none of a last answer, and as a code it would be read as an errno: EPROTO.
+    """
+    if head.status != 200:
+        raise NotOpened(head.status if head.status > 200 else errno.EPROTO)
+    if not head.chunked:
+        raise NotOpened(errno.EPROTO)
+
+
 def after_welcome(data: bytes, user: bytes) -> bytes | None:
     """Return what follows the head and the chunk that names the user; None if they are not whole yet.
 
@@ -88,10 +99,7 @@ def after_welcome(data: bytes, user: bytes) -> bytes | None:
         if parsed is None:
             return None
         response, body = parsed
-        if response.status != 200:
-            raise NotOpened(response.status)
-        if not response.chunked:
-            raise NotOpened(errno.EPROTO)
+        require_stream(response)
         decoded = chunks.decode(body, most=1)
     except (http.HeadError, chunks.ChunkError) as error:
         raise NotOpened(errno.EPROTO) from error

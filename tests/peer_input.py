@@ -93,7 +93,7 @@ FIELDS = st.sampled_from(
         "Content-Length: 99999999999999999999",
         "Content-Length: -1",
         "Location: http://[",
-        "Location: a//[",
+        "Location: a: //[",
         "Set-Cookie: a=b; max-age=99999999999999999999; expires=Thu, 99 Foo 99999 99:99:99 GMT",
         "Upgrade: h2c",
         "X: %d%%",
@@ -149,11 +149,10 @@ ANSWERS = st.one_of(
 
 
 def _stream(bodies: list[bytes]) -> Pieces:
+    """A welcome, and each of the bodies in a piece of its own."""
+
     def pieces(user: int) -> list[bytes]:
-        return [
-            *_answer(HEAD, b"Welcome, user %b\n", b"", [])(user),
-            *(b.replace(USER, b"%02d" % user) for b in bodies),
-        ]
+        return [HEAD + chunk(b"Welcome, user %d\n" % user), *(body.replace(USER, b"%02d" % user) for body in bodies)]
 
     return pieces
 
@@ -166,3 +165,8 @@ STREAMS = st.lists(
     st.one_of(_several(TICKS), _several(STAMPED), _several(st.one_of(TICKS, STAMPED)), BODIES), max_size=4
 ).map(_stream)
 """Streams of open connections: many ticks and stamped messages, and what may pass for them."""
+
+LINES = st.builds(
+    _answer, st.just(HEAD), st.just(b"Welcome, user %b\n"), st.lists(st.one_of(TICKS, STAMPED)).map(b"".join), PLACES
+)
+"""Answers whose chunks are one line each, as those of our server are, cut anywhere."""

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from flyweight.http import Response
 from loadgen import streams
 from loadgen.accounts import END_OF_STREAM, State
-from loadgen.parsing import NotOpened, after_welcome
+from loadgen.parsing import NotOpened, after_welcome, require_stream
 from tests.client_rig import DEADLINE, ClientRig, message, welcome
 from tests.support import HEAD, chunk
 
@@ -298,6 +299,24 @@ def test_after_welcome_leaves_what_follows() -> None:
     assert [after_welcome(welcome(12)[:length], b"12") for length in range(len(welcome(12)))] == [None] * len(
         welcome(12)
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "chunked", "code"),
+    [
+        (100, True, errno.EPROTO),
+        (101, False, errno.EPROTO),
+        (111, True, errno.EPROTO),
+        (199, True, errno.EPROTO),
+        (200, False, errno.EPROTO),
+        (201, True, 201),
+        (999, False, 999),
+    ],
+)
+def test_a_status_is_never_taken_for_an_errno(status: int, chunked: bool, code: int) -> None:
+    with pytest.raises(NotOpened) as caught:
+        require_stream(Response(status, chunked))
+    assert caught.value.code == code
 
 
 @pytest.mark.parametrize(

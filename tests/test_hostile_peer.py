@@ -113,13 +113,13 @@ LEARNT = {1, 11}
 """Whose answers come before those of the others: an id of one digit, and one of two."""
 
 
-def in_full(answers: dict[int, bytes]) -> dict[str, Any]:
+def in_full(pieces: dict[int, list[bytes]]) -> dict[str, Any]:
     """What is to be on the accounts, without bytes, by parsing what each user got as a whole."""
-    found = {"chunks": 0, "messages": 0, "stamped": 0, "settled": len(answers)}
+    found = {"chunks": 0, "messages": 0, "stamped": 0, "settled": len(pieces)}
     sequence, ticks, failed, closed = OutOfSequence(), Counter[int](), Counter[str](), Counter[str]()
-    for user, data in answers.items():
+    for user, some in pieces.items():
         try:
-            rest = after_welcome(data, b"%d" % user)
+            rest = after_welcome(b"".join(some), b"%d" % user)
         except NotOpened as error:
             failed[f"{code_name(error.code)}@response"] += 1
             continue
@@ -163,6 +163,7 @@ def in_columns(folder: Path, pieces: dict[int, list[bytes]], together: bool) -> 
 
     Users of `LEARNT` have ended before the others begin, whose answers may be compared with theirs.
     """
+    folder.mkdir(exist_ok=True)
     rig = ClientRig(folder, USERS)
     for users in (sorted(pieces.keys() & LEARNT), sorted(pieces.keys() - LEARNT)):
         for user in users:
@@ -184,7 +185,7 @@ def in_columns(folder: Path, pieces: dict[int, list[bytes]], together: bool) -> 
 
 def assert_adds_up(pieces: dict[int, list[bytes]], folders: pytest.TempPathFactory) -> None:
     """Assert that the columns client counts what parsing finds, whether it reads by the batch or one by one."""
-    expected = in_full({user: b"".join(some) for user, some in pieces.items()})
+    expected = in_full(pieces)
     for together in (True, False):
         assert in_columns(folders.mktemp("rig"), pieces, together) == expected
 
@@ -243,3 +244,39 @@ def test_answers_that_are_compared_open_as_those_that_are_parsed(
 ) -> None:
     pieces = {other: [welcome(other)] for other in sorted(others)} | {user: odd(user)}
     assert_adds_up(pieces, tmp_path_factory)
+
+
+def in_httpx(folder: Path, pieces: dict[int, list[bytes]]) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
+    rig = HttpxRig(folder, len(pieces))
+    rig.feed(pieces)
+    found = on_the_accounts(rig)
+    rig.end()
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # httpcore's, of connections that are given up
+@given(pieces=st.lists(peer_input.ANSWERS, min_size=1, max_size=8).map(for_all))
+def test_any_bytes_end_no_worker_of_httpx(
+    pieces: dict[int, list[bytes]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    found = in_httpx(tmp_path_factory.mktemp("rig"), pieces)
+    assert found["settled"] == len(pieces)
+    assert sum(found["failed"].values()) + sum(found["closed"].values()) == len(pieces)
+
+
+@given(pieces=st.lists(peer_input.LINES, min_size=1, max_size=4).map(for_all))
+def test_lines_add_up_in_the_httpx_client(
+    pieces: dict[int, list[bytes]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert in_httpx(tmp_path_factory.mktemp("rig"), pieces) == in_full(pieces)
+
+
+@pytest.mark.parametrize(
+    "place", [b"/elsewhere", b"http://[", b"a: //[", b"http://a:99999999999/", b"\xff", b"//a\x7f", b""]
+)
+def test_a_redirect_fails_by_its_status_wherever_it_points_to(place: bytes, tmp_path: Path) -> None:
+    answer = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % place
+    pieces = {1: [answer], 2: [welcome(2)]}
+    for found in (in_columns(tmp_path / "columns", pieces, together=True), in_httpx(tmp_path / "httpx", pieces)):
+        assert (found["failed"], found["closed"]) == ({"HTTP_302@response": 1}, {"EOF": 1})
