@@ -62,8 +62,16 @@ def parse_payloads(payloads: list[bytes], rest: bytes = b"", ended: bool = False
     return Messages(len(payloads), numbers, ticks, stamps, rest, ended, broken)
 
 
-read_messages = lru_cache(maxsize=64)(parse_messages)
-"""The same for reads that many connections get alike."""
+MAX_REMEMBERED = 4096
+"""Bytes of the longest read that is remembered: a hundred ticks. A server decides how long reads are, and those that
+are remembered count as the client's memory."""
+
+remembered_messages = lru_cache(maxsize=64)(parse_messages)
+
+
+def read_messages(data: bytes) -> Messages:
+    """Decode as `parse_messages` does, but a short read that many connections get alike only once."""
+    return remembered_messages(data) if len(data) <= MAX_REMEMBERED else parse_messages(data)
 
 
 _END = Messages(0, (), (), (), b"", ended=True, broken=False)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.accounts import State
-from loadgen.parsing import read_messages
+from loadgen.parsing import MAX_REMEMBERED, read_messages, remembered_messages
 from loadgen.sequence import MAX_STEP
 from tests.client_rig import FILES, ClientRig, message, welcome
 from tests.support import chunk
@@ -293,6 +293,16 @@ def test_read_messages() -> None:
     assert read_messages(LAST).ended
     broken = read_messages(message(4) + b"nonsense\r\n")
     assert (broken.count, broken.broken) == (1, True)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_long_reads_are_not_remembered(more: int) -> None:
+    data = chunk(b"x" * (MAX_REMEMBERED - len(b"fff\r\n\r\n") + more))
+    assert len(data) == MAX_REMEMBERED + more
+    remembered_messages.cache_clear()
+    for _ in range(2):
+        assert read_messages(data).count == 1
+    assert remembered_messages.cache_info().hits == 1 - more
 
 
 def test_there_is_room_for_every_descriptor(rig: ClientRig) -> None:
