@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from flyweight import stamp
 from flyweight.errors import Refused
 from flyweight.ledger import TICKS, Ledger, TickTable
+from loadgen import latency
 from loadgen.accounts import (
     END_OF_STREAM,
     LEDGER,
@@ -194,6 +196,26 @@ def test_sums_run_over_all_workers(folder: Path, ledger: Ledger) -> None:
     other.out_of_sequence(OutOfSequence(missing=2, repeated=1, jumps=3))
     totals = [int(ledger.total(field)) for field in ("chunks", "bytes", "missing", "repeated", "jumps")]
     assert totals == [7, 300 + (1 << 40), 2, 1, 4]
+
+
+@given(
+    read=st.integers(0, 2**62),
+    planned=st.integers(0, 9 * 10**18 - 1) | st.sampled_from([0, 1, 2**53, 2**62, 9 * 10**18 - 1]),
+    late=st.integers(0, stamp.MAX_LATE_US),
+)
+@example(read=0, planned=9 * 10**18 - 1, late=stamp.MAX_LATE_US)
+@example(read=2**62, planned=0, late=0)
+def test_a_latency_is_within_its_bounds_whatever_the_stamp_says(
+    read: int, planned: int, late: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("columns")
+    create_columns(folder, 1)
+    ledger = Ledger(LEDGER, 1)
+    Accounts(folder, 1, 1, ledger.row(0)).latencies(*(np.array([number]) for number in (read, planned, late)))
+    for name, microseconds in (("latency", 0), ("latency_published", late)):
+        expected = min(max(0, (read - planned) // 1000 - microseconds), latency.MAX)
+        assert np.array_equal(ledger.total(name), latency.count(np.array([expected])))
+    os.close(ledger.descriptor)
 
 
 def test_another_process_sees_the_same_rows(ledger: Ledger) -> None:

@@ -18,6 +18,7 @@ from tests import peer_input
 from tests.client_rig import AccountsReader, ClientRig, message, welcome
 from tests.httpx_rig import HttpxRig
 from tests.peer_input import Pieces
+from tests.support import chunk
 
 SOON = stamp.FORMAT % (10**15, 0)
 """A stamp that breaks no rule."""
@@ -164,7 +165,7 @@ def in_columns(folder: Path, pieces: dict[int, list[bytes]], together: bool) -> 
     Users of `LEARNT` have ended before the others begin, whose answers may be compared with theirs.
     """
     folder.mkdir(exist_ok=True)
-    rig = ClientRig(folder, USERS)
+    rig = ClientRig(folder, max(pieces))
     for users in (sorted(pieces.keys() & LEARNT), sorted(pieces.keys() - LEARNT)):
         for user in users:
             rig.connect(user)
@@ -205,6 +206,28 @@ def test_streams_add_up_by_the_batch_as_one_by_one(
     pieces: dict[int, list[bytes]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     assert_adds_up(pieces, tmp_path_factory)
+
+
+EXTREME = b"".join(
+    [
+        message(1, FORGED[0]),
+        chunk(b"Recvd msg #2: tick 9223372036854775808\n").replace(b"27", b"00027;x=y"),
+        message(999_999_999, SOON),
+        message(2, SOON).replace(b"2d", b"2D"),
+        message(10**9, b"tick 1"),
+        chunk(b"\r\n0\r\n\r\n"),
+        message(3, b"tick 999999999999999999"),
+    ]
+)
+
+
+@pytest.mark.parametrize("last", [b"", b"0\r\n\r\n", b"ffffffff\r\n", b"100000000\r\n"])
+def test_extremes_add_up_wherever_they_are_cut(last: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Each user's answer is cut at another byte."""
+    places = range(1, len(welcome(100) + EXTREME + last))
+    assert_adds_up(
+        {place: peer_input.cut(welcome(place) + EXTREME + last, [place]) for place in places}, tmp_path_factory
+    )
 
 
 def of_another(them: int) -> Pieces:
