@@ -49,6 +49,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     machine_cpu: float | None = None
     kernel_cpu: float | None = None
     swapped: int | None = None
+    jumps: int = 0
 
     @property
     def kernel(self) -> int:

@@ -157,6 +157,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     missing: int
     repeated: int
+    jumps: int = 0
+    """Messages whose number is further above the one before than messages can be missing."""
     thresholds: list[Threshold] = []
 
 

@@ -4,6 +4,9 @@ In: the bytes read so far. Out: the parsed head and the bytes after it; None for
 become a head. At a million connections almost all heads are alike but for one number, so both ends learn from h11's
 first verdict: what surrounds the number is remembered, and a head that differs in nothing else is recognised by
 comparing bytes (about 0.3 µs instead of 60). The caches are bounded; whatever is not recognised goes to h11.
+
+What h11 leaves to its user is the version: heads of another major version are no heads that are understood here, those
+of a later minor version (HTTP/1.2) are taken for HTTP/1.1 (RFC 9110, section 2.5).
 """
 
 import re
@@ -17,6 +20,8 @@ _BLANK_LINE = re.compile(rb"\n\r?\n")
 
 _QUOTE = re.compile(r":? *(?:bytearray\()?b['\"].*", re.DOTALL)
 """Where h11 goes on with what it read, as Python writes bytes: nothing for a person who speaks HTTP."""
+
+_REQUEST_VERSION = re.compile(rb"[^\r\n]* HTTP/(\d)\.(\d)\r?\n")
 
 MAX_HEAD = 8192
 MAX_INFORMATIONAL = 100
@@ -71,11 +76,26 @@ def parse_request(data: bytes, limit: int = MAX_HEAD) -> tuple[Request, bytes] |
     if parts is None:
         return None
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=limit)
-    event = _next_event(connection, parts[0])
+    event = _next_event(connection, _in_known_version(parts[0]))
     if not isinstance(event, h11.Request):
         raise HeadError(HTTPStatus.BAD_REQUEST, "no request")
     request = Request(event.method.decode(), event.target.decode(), event.http_version == b"1.0")
     return request, parts[1]
+
+
+def _in_known_version(head: bytes) -> bytes:
+    """Return a request head as one of HTTP/1.1 if it is of a later 1.x; HeadError 505 for another major version.
+
+    It is looked at before h11 looks at the rest, as the rules for that are those of HTTP/1.
+    """
+    version = _REQUEST_VERSION.match(head)
+    if version is None:
+        return head
+    major, minor = version.groups()
+    if major != b"1":
+        reason = f"HTTP/{major.decode()}.{minor.decode()} is not served here, HTTP/1.1 is"
+        raise HeadError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, reason)
+    return head if minor == b"0" else head[: version.start(2)] + b"1" + head[version.end(2) :]
 
 
 def parse_response(data: bytes, method: str = "GET", limit: int = MAX_HEAD) -> tuple[Response, bytes] | None:
@@ -91,6 +111,8 @@ def parse_response(data: bytes, method: str = "GET", limit: int = MAX_HEAD) -> t
         if parts is None:
             return None
         head, rest = parts
+        if not head.startswith(b"HTTP/1."):
+            raise HeadError(HTTPStatus.BAD_GATEWAY, "no answer of HTTP/1")
         event = _next_event(connection, head)
         if isinstance(event, h11.Response):
             break

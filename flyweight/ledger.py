@@ -16,7 +16,7 @@ import numpy.typing as npt
 from flyweight.mapping import map_shared
 
 TICKS = 256
-"""How many ticks a row remembers; the row of tick k is k modulo this."""
+"""How many ticks a row remembers; the place of tick k is k modulo this, and the highest k has it."""
 
 CODES = 1000
 """Failure codes are an errno (below 200), an HTTP status (three digits), or 0 for the end of the stream."""
@@ -81,8 +81,13 @@ class TickTable:
         self._cells = row["ticks"][0].view("i8").data
 
     def count(self, number: int, deliveries: int, first_ns: int, last_ns: int) -> None:
-        """Add deliveries of tick `number`."""
+        """Add deliveries of tick `number` (from 1), unless a later tick has its place.
+
+        So the counts do not depend on the order in which ticks are counted, which a batch changes.
+        """
         at = number % TICKS * len(_TICK_FIELDS)
+        if number < self._cells[at]:
+            return
         if self._cells[at] != number:
             self._cells[at + 1], self._cells[at + 2], self._cells[at] = 0, first_ns, number
         self._cells[at + 1] += deliveries

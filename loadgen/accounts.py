@@ -20,6 +20,7 @@ from flyweight.errors import Refused
 from flyweight.ledger import CODES, TICK, TICKS, Counter, TickTable
 from flyweight.mapping import map_shared
 from loadgen import latency
+from loadgen.sequence import OutOfSequence
 
 Ints = npt.NDArray[np.int64]
 
@@ -56,6 +57,7 @@ LEDGER = np.dtype(
         ("bytes", "i8"),
         ("missing", "i8"),
         ("repeated", "i8"),
+        ("jumps", "i8"),
         ("messages", "i8"),
         ("first_ns", "i8"),
         ("last_ns", "i8"),
@@ -65,10 +67,10 @@ LEDGER = np.dtype(
         ("ticks", TICK, (TICKS,)),
     ]
 )
-"""closed: connections that we closed at the end · messages: numbered ones that are no ticks, repeated ones included ·
-first_ns, last_ns: when the first and the last of them was read (CLOCK_MONOTONIC) · latency: of stamped ones, from the
-planned time, by bucket · latency_published: from the time they were published instead, which forgives what was before.
-"""
+"""closed: connections that we closed at the end · missing, repeated, jumps: see `loadgen.sequence` · messages: numbered
+ones that are no ticks, repeated ones and those that jump included · first_ns, last_ns: when the first and the last of
+them was read (CLOCK_MONOTONIC) · latency: of stamped ones, from the planned time, by bucket · latency_published: from
+the time they were published, which forgives what came before."""
 
 
 def code_name(code: int) -> str:
@@ -121,7 +123,7 @@ class Accounts:
         self._started, self._settled = Counter(row, "started"), Counter(row, "settled")
         self._closed = Counter(row, "closed")
         self._chunks, self._bytes = Counter(row, "chunks"), Counter(row, "bytes")
-        self._missing, self._repeated = Counter(row, "missing"), Counter(row, "repeated")
+        self._missing, self._repeated, self._jumps = (Counter(row, name) for name in ("missing", "repeated", "jumps"))
         self._messages, self._first_ns, self._last_ns = (
             Counter(row, name) for name in ("messages", "first_ns", "last_ns")
         )
@@ -160,10 +162,11 @@ class Accounts:
         self._chunks.add(chunks)
         self._bytes.add(size)
 
-    def out_of_sequence(self, missing: int, repeated: int) -> None:
-        """Count messages that `#n` shows to be missing, or to have come before."""
-        self._missing.add(missing)
-        self._repeated.add(repeated)
+    def out_of_sequence(self, found: OutOfSequence) -> None:
+        """Count what the numbers of messages show."""
+        self._missing.add(found.missing)
+        self._repeated.add(found.repeated)
+        self._jumps.add(found.jumps)
 
     def messages(self, number: int, first_ns: int, last_ns: int) -> None:
         """Count messages that are no ticks, read between these times."""

@@ -19,6 +19,7 @@ from loadgen import latency
 from loadgen.accounts import State, named_failures
 from loadgen.messages import Generated
 from loadgen.plan import Plan
+from loadgen.sequence import MAX_STEP
 
 LOST = "LOST"
 """How connections are said to have ended that ended with their worker."""
@@ -101,6 +102,7 @@ def _summarize(facts: Facts) -> Summary:
         bytes=int(facts.ledger.total("bytes")),
         missing=int(facts.ledger.total("missing")),
         repeated=int(facts.ledger.total("repeated")),
+        jumps=int(facts.ledger.total("jumps")),
     )
 
 
@@ -215,6 +217,8 @@ def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[
     if facts.ledger.total("missing") or facts.ledger.total("repeated"):
         missing, repeated = facts.ledger.total("missing"), facts.ledger.total("repeated")
         reasons.append(f"message numbers show {missing:,} missing and {repeated:,} repeated messages")
+    if jumps := facts.ledger.total("jumps"):
+        reasons.append(f"message numbers: {jumps:,} messages jump ahead by over {MAX_STEP:,}, more than can be missing")
     return reasons
 
 

@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 import trio
 
+from flyweight import http
 from flyweight.channel import Channel
 from flyweight.chunks import MAX_CHUNK
 from flyweight.ledger import Ledger
@@ -30,7 +31,8 @@ from flyweight.limits import raise_files_limit
 from loadgen.accounts import END_OF_STREAM, LEDGER, Accounts, Phase
 from loadgen.client import Closed, Go, Halt, Specification, ToWorker, report
 from loadgen.pacer import Pacer
-from loadgen.parsing import NotOpened, parse_payloads, whole_number
+from loadgen.parsing import NotOpened, parse_payloads, require_stream, whole_number
+from loadgen.sequence import OutOfSequence
 
 POOL = 250
 """Connections of one httpx client, which looks at all of its own for each request."""
@@ -106,7 +108,12 @@ class HttpxClient:
         timeout = httpx.Timeout(None, connect=self._timeout)
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # one user's are not the next one's
         client = httpx.AsyncClient(
-            transport=transport, timeout=timeout, headers=self._headers, cookies=no_cookies, trust_env=False
+            transport=transport,
+            timeout=timeout,
+            headers=self._headers,
+            cookies=no_cookies,
+            event_hooks={"response": [self._read_head]},
+            trust_env=False,
         )
         return await self._clients.enter_async_context(client)
 
@@ -116,8 +123,7 @@ class HttpxClient:
         phase, code = Phase.RESPONSE, END_OF_STREAM
         try:
             with trio.move_on_after(self._timeout + LATER) as patience:
-                async with client.stream("GET", str(user).join(self._url)) as response:
-                    self._read_head(stream, response)
+                async with client.stream("GET", str(user).join(self._url), extensions={"user": user}) as response:
                     async for text in response.aiter_raw():
                         self._read(stream, text)
                         if stream.is_open:
@@ -137,13 +143,17 @@ class HttpxClient:
             self._accounts.failed(user, phase, code)
             self._settle()
 
-    def _read_head(self, stream: Stream, response: httpx.Response) -> None:
+    async def _read_head(self, response: httpx.Response) -> None:
+        """Judge the head of an answer; a hook of httpx, which calls it before it looks where a redirect goes.
+
+        Looking there raises InvalidURL for some values of Location, which is no error of a transport.
+        """
         port = response.extensions["network_stream"].get_extra_info("client_addr")[1]
-        self._accounts.bound(np.array([stream.user]), [port])
-        if response.status_code != 200:
-            raise NotOpened(response.status_code)
-        if response.headers.get("transfer-encoding", "").lower() != "chunked":
+        self._accounts.bound(np.array([response.request.extensions["user"]]), [port])
+        if not response.http_version.startswith("HTTP/1."):
             raise NotOpened(errno.EPROTO)
+        chunked = response.headers.get("transfer-encoding", "").lower() == "chunked"
+        require_stream(http.Response(response.status_code, chunked))
 
     def _read(self, stream: Stream, text: bytes) -> None:
         """Take the next text of an answer, which is a chunk, or a part of one."""
@@ -167,10 +177,10 @@ class HttpxClient:
         """Account for what a message says of itself."""
         now = time.monotonic_ns()
         found = parse_payloads([payload])
+        sequence = OutOfSequence()
         for number in found.numbers:
-            step = number - stream.number
-            self._accounts.out_of_sequence(max(0, step - 1), int(step < 1))
-            stream.number = max(number, stream.number)
+            stream.number = sequence.follow(stream.number, number)
+        self._accounts.out_of_sequence(sequence)
         for tick in found.ticks:
             self._accounts.ticks.count(tick, 1, now, now)
         if len(found.numbers) > len(found.ticks):

@@ -13,7 +13,9 @@ from functools import lru_cache
 from flyweight import chunks, http, stamp
 from loadgen.accounts import END_OF_STREAM
 
-_NUMBERED = re.compile(rb"Recvd msg #(\d{1,9}): (?:tick (\d{1,18})\b|%b)?" % stamp.PATTERN.pattern)
+_NUMBERED = re.compile(rb"Recvd msg #(\d{1,9}): (?:tick ([1-9]\d{0,17})\b|%b)?" % stamp.PATTERN.pattern)
+"""A numbered message, which may be a tick or begin with a stamp. As many digits as are accepted fit into the columns:
+uint32 for `#n`, int64 for ticks, which are counted from 1. What has more digits is no number."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,16 @@ def parse_payloads(payloads: list[bytes], rest: bytes = b"", ended: bool = False
     return Messages(len(payloads), numbers, ticks, stamps, rest, ended, broken)
 
 
-read_messages = lru_cache(maxsize=64)(parse_messages)
-"""The same for reads that many connections get alike."""
+MAX_REMEMBERED = 4096
+"""Bytes of the longest read that is remembered: a hundred ticks. A server decides how long reads are, and those that
+are remembered count as the client's memory."""
+
+remembered_messages = lru_cache(maxsize=64)(parse_messages)
+
+
+def read_messages(data: bytes) -> Messages:
+    """Decode as `parse_messages` does, but a short read that many connections get alike only once."""
+    return remembered_messages(data) if len(data) <= MAX_REMEMBERED else parse_messages(data)
 
 
 _END = Messages(0, (), (), (), b"", ended=True, broken=False)
@@ -75,6 +85,17 @@ class NotOpened(Exception):
         self.code = code
 
 
+def require_stream(head: http.Response) -> None:
+    """NotOpened unless an answer with this head is a stream: by its status, or EPROTO where its body is not chunked.
+
+    A status below 200 is none of a last answer, and as a code it would be read as an errno: EPROTO.
+    """
+    if head.status != 200:
+        raise NotOpened(head.status if head.status > 200 else errno.EPROTO)
+    if not head.chunked:
+        raise NotOpened(errno.EPROTO)
+
+
 def after_welcome(data: bytes, user: bytes) -> bytes | None:
     """Return what follows the head and the chunk that names the user; None if they are not whole yet.
 
@@ -86,10 +107,7 @@ def after_welcome(data: bytes, user: bytes) -> bytes | None:
         if parsed is None:
             return None
         response, body = parsed
-        if response.status != 200:
-            raise NotOpened(response.status)
-        if not response.chunked:
-            raise NotOpened(errno.EPROTO)
+        require_stream(response)
         decoded = chunks.decode(body, most=1)
     except (http.HeadError, chunks.ChunkError) as error:
         raise NotOpened(errno.EPROTO) from error

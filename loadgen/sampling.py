@@ -56,6 +56,7 @@ class Sampler:
             bytes=int(self._ledger.total("bytes")),
             missing=int(self._ledger.total("missing")),
             repeated=int(self._ledger.total("repeated")),
+            jumps=int(self._ledger.total("jumps")),
             server_private=None if self._server_pids is None else self._server.private,
             client_private=self._client.private,
             server_cpu=None if self._server_pids is None else round(self._server.cpu, 2),

@@ -43,9 +43,8 @@ _BEFORE = np.frombuffer(b"Recvd msg #", np.uint8)
 _STAMP = np.frombuffer(b": " + stamp.FORMAT % (0, 0), np.uint8)
 _ZERO = np.uint8(ord("0"))
 _DIGIT_PLACES, _FIXED_PLACES = np.flatnonzero(_STAMP == _ZERO), np.flatnonzero(_STAMP != _ZERO)
-_PLANNED_DIGITS = 19
-_PLANNED_WEIGHTS = 10 ** np.arange(_PLANNED_DIGITS)[::-1]
-_LATE_WEIGHTS = 10 ** np.arange(len(_DIGIT_PLACES) - _PLANNED_DIGITS)[::-1]
+_PLANNED_WEIGHTS = 10 ** np.arange(stamp.PLANNED_DIGITS)[::-1]
+_LATE_WEIGHTS = 10 ** np.arange(stamp.LATE_DIGITS)[::-1]
 
 _PADDING = bytes(_SIZE_DIGITS + len(_BEFORE) + _NUMBER_DIGITS + len(_STAMP) + 8)
 """Behind the last read, so that looking for more than is there does not leave the buffer."""
@@ -136,5 +135,6 @@ def _take_apart(joined: bytes, chunks: _Chunks) -> tuple[npt.NDArray[np.bool_], 
     stamps = _windows(joined, len(_STAMP))[at]
     fits &= (stamps[:, _FIXED_PLACES] == _STAMP[_FIXED_PLACES]).all(axis=1)
     digit = stamps[:, _DIGIT_PLACES] - _ZERO
-    fits &= (digit < 10).all(axis=1)
-    return fits, number, digit[:, :_PLANNED_DIGITS] @ _PLANNED_WEIGHTS, digit[:, _PLANNED_DIGITS:] @ _LATE_WEIGHTS
+    fits &= (digit < 10).all(axis=1) & (digit[:, 0] <= stamp.FIRST_DIGIT)
+    planned, late = np.hsplit(digit, [stamp.PLANNED_DIGITS])
+    return fits, number, planned @ _PLANNED_WEIGHTS, late @ _LATE_WEIGHTS

@@ -21,6 +21,7 @@ from flyweight.sweep import sweep, without
 from loadgen.accounts import END_OF_STREAM, Accounts, Phase
 from loadgen.digest import Digest, Ints, Reads, digest
 from loadgen.parsing import NotOpened, after_welcome, parse_messages, whole_number
+from loadgen.sequence import OutOfSequence
 
 _NOW = struct.pack("ii", 1, 0)
 """SO_LINGER: on, for no seconds."""
@@ -38,7 +39,8 @@ DIGEST = 1024
 """Reads that are put aside before they are looked at: it costs a fixed price, whether for ten or for a thousand."""
 
 DIGEST_BYTES = 1 << 18
-"""The same for their bytes, which bounds what is put aside."""
+"""The same for their bytes; and the most that is read on of descriptors that had more, before the others have their
+turn. It bounds what is put aside, however much a server sends to all connections at once."""
 
 DIGEST_SECONDS = 0.25
 """The longest that a read is put aside; when it was made is noted at once."""
@@ -56,7 +58,7 @@ class Streams:
         self._number_of = self._numbers.data
         self._begun_answers: dict[int, bytes] = {}
         self._begun_chunks: dict[int, chunks.Beginning] = {}
-        self._unread: list[int] = []
+        self._unread: dict[int, None] = {}  # descriptors that have more to read, in the order of their turns
         self._reads = Reads()  # from open connections, in order, and not digested yet
         self._answers: dict[int, bytes] = {}  # by digits of the id: the whole answer, with %d for the id
         self.unsent: dict[int, bytes] = {}
@@ -78,10 +80,10 @@ class Streams:
             for fd, _ in events:
                 if fd in self.unsent:
                     self._write_request(fd)
-        unread, self._unread = self._unread, []
+        unread, self._unread = self._unread, {}
         fds = [fd for fd, event in events if event == PLAIN]
         if len(fds) < len(events):
-            unread += [fd for fd, event in events if event != PLAIN]
+            unread.update((fd, None) for fd, event in events if event != PLAIN)
         began = time.monotonic_ns()
         read, failed = sweep(os.read, fds, repeat(READ_SIZE))
         ended = time.monotonic_ns()
@@ -97,12 +99,8 @@ class Streams:
             broken += self._read_rest([(fds[index], read[index]) for index in full])
         else:
             self._reads.add(fds, read, began, ended)
-        for fd in unread:
-            began = time.monotonic_ns()
-            data, error = self._read_on(fd, ends_hidden=True)
-            self._reads.add([fd] if data else [], [data], began, time.monotonic_ns())
-            if error is not None:
-                broken.append((fd, error))
+        if unread:
+            broken += self._read_unread(list(unread))
         if broken or len(self._reads) >= DIGEST or self._reads.size >= DIGEST_BYTES:
             self.digest()
         for fd, error in broken:
@@ -186,8 +184,8 @@ class Streams:
                 self._accounts.received(1, len(data))
             else:
                 self._answer(fd, data)
-                if len(data) == READ_SIZE:
-                    self._unread.append(fd)
+                if len(data) == READ_SIZE and self._user_of[fd]:
+                    self._unread[fd] = None
         return others
 
     def _are_plain_answers(self, fds: list[int], read: list[bytes]) -> bool:
@@ -259,25 +257,48 @@ class Streams:
         if (numbers - before == 1).all():
             self._numbers[fds] = numbers  # of several of a connection the last one stays
             return
-        missing = repeated = 0
+        found = OutOfSequence()
         for fd, number in zip(fds.tolist(), numbers.tolist(), strict=True):
-            step = number - self._number_of[fd]
-            missing += max(0, step - 1)
-            repeated += step < 1
-            self._number_of[fd] = max(number, self._number_of[fd])
-        self._accounts.out_of_sequence(missing, repeated)
+            self._number_of[fd] = found.follow(self._number_of[fd], number)
+        self._accounts.out_of_sequence(found)
 
     def _read_rest(self, begun: list[tuple[int, bytes]]) -> list[tuple[int, int]]:
-        """Read on where a first read was full, and put both aside with the later time; return whose stream is over."""
+        """Read on where a first read was full, and put both aside with the later time; return whose stream is over.
+
+        Once that is `DIGEST_BYTES`, the others are left for the next turn.
+        """
         whole: list[bytes] = []
         broken: list[tuple[int, int]] = []
+        size = 0
         began = time.monotonic_ns()
         for fd, data in begun:
-            rest, error = self._read_on(fd, ends_hidden=False)
-            whole.append(data + rest)
+            if size < DIGEST_BYTES:
+                rest, error = self._read_on(fd, ends_hidden=False)
+                size += len(rest)
+                data += rest
+                if error is not None:
+                    broken.append((fd, error))
+            else:
+                self._unread[fd] = None
+            whole.append(data)
+        self._reads.add([fd for fd, _ in begun], whole, began, time.monotonic_ns())
+        return broken
+
+    def _read_unread(self, fds: list[int]) -> list[tuple[int, int]]:
+        """Read on where more is left, and where an end may hide, up to `DIGEST_BYTES`; return whose stream is over."""
+        broken: list[tuple[int, int]] = []
+        enough = self._reads.size + DIGEST_BYTES
+        for at, fd in enumerate(fds):
+            if self._reads.size >= enough:
+                self._unread = dict.fromkeys(fds[at:]) | self._unread  # ahead of those that were added in this turn
+                break
+            if not self._user_of[fd]:
+                continue  # it ended in this turn
+            began = time.monotonic_ns()
+            data, error = self._read_on(fd, ends_hidden=True)
+            self._reads.add([fd] if data else [], [data], began, time.monotonic_ns())
             if error is not None:
                 broken.append((fd, error))
-        self._reads.add([fd for fd, _ in begun], whole, began, time.monotonic_ns())
         return broken
 
     def _read_on(self, fd: int, ends_hidden: bool) -> tuple[bytes, int | None]:
@@ -302,7 +323,7 @@ class Streams:
                 pieces.append(data)
                 if len(data) < MORE and not ends_hidden:
                     return b"".join(pieces), None
-        self._unread.append(fd)
+        self._unread[fd] = None
         return b"".join(pieces), None
 
     def _write_request(self, fd: int) -> None:
@@ -329,6 +350,7 @@ class Streams:
         self._begun_answers.pop(fd, None)
         self._begun_chunks.pop(fd, None)
         self.unsent.pop(fd, None)
+        self._unread.pop(fd, None)
         self._user_of[fd] = 0
         os.close(fd)
 

@@ -5,7 +5,6 @@ import secrets
 import sys
 from typing import Annotated, Any
 
-import httpx
 import msgspec
 import numpy as np
 import trio
@@ -13,7 +12,7 @@ import typer
 
 from flyweight import options as opt
 from flyweight.errors import ExitCode, Refused
-from server_under_test.msggen import Answer, Generator, Outcome, control_client, read_answer
+from server_under_test.msggen import NO_ANSWER, Answer, Generator, Outcome, control_client, read_answer
 from server_under_test.schedule import EvenSchedule, ProducerSchedule, Schedule
 from server_under_test.subjects import MAX_USER, as_subject
 
@@ -42,7 +41,7 @@ async def _publish(url: str, token: str | None, line: bytes) -> Answer:
     try:
         async with control_client(url, token) as control:
             response = await control.post("/publish", content=line)
-    except (httpx.HTTPError, UnicodeError) as error:  # the latter of a host name that none can be
+    except NO_ANSWER as error:
         raise Refused(f"No comet serve answers at {url} ({error}). Start one, or name its --control URL.") from error
     if not response.is_success:
         raise Refused(f"The server at {url} answered {response.status_code}: {response.text.strip()}")

@@ -36,6 +36,13 @@ LATE = 0.1
 """Seconds behind the plan from which a message counts as late."""
 
 ANSWER_SECONDS = 60.0
+NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
+"""What httpx raises where no server answers: InvalidURL for a redirect to what is no URL, which it looks at even if it
+does not follow it, and UnicodeError for a host name that none can be."""
+
+MAX_DELIVERIES = 1 << 32
+"""More than the connections that one message can go to; sums of such numbers stay far below 64 bits."""
+
 LINE = 100
 """Bytes of a line around its text, at the most."""
 
@@ -147,7 +154,7 @@ class Generator:
         body = self._body(planned)
         try:
             response = await self._control.post("/publish", content=body)
-        except (httpx.HTTPError, UnicodeError) as error:  # the latter of a host name that none can be
+        except NO_ANSWER as error:
             self.outcome.error = f"the server does not answer ({type(error).__name__})"
         else:
             self._count(response, len(planned))
@@ -186,7 +193,7 @@ def read_answer(response: httpx.Response, messages: int) -> Answer | None:
         answer = msgspec.json.decode(response.content, type=Answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return answer if answer.messages == messages and answer.deliveries >= 0 else None
+    return answer if answer.messages == messages and 0 <= answer.deliveries <= messages * MAX_DELIVERIES else None
 
 
 def control_client(url: str, token: str | None) -> httpx.AsyncClient:

@@ -28,16 +28,78 @@ def message(number: int, text: bytes = b"hello") -> bytes:
     return chunk(b"Recvd msg #%d: %b\n" % (number, text))
 
 
-class ClientRig:
-    """Streams of one worker, the servers they talk to, and their accounts."""
+class AccountsReader:
+    """The accounts of one worker for users from 1 on, and what a test reads in them."""
 
-    def __init__(self, folder: Path, users: int = USERS) -> None:
+    def __init__(self, folder: Path, users: int) -> None:
         create_columns(folder, users)
         self.ledger = Ledger(LEDGER, 1)
         self.accounts = Accounts(folder, 1, users, self.ledger.row(0))
+        self.states, _ = map_columns(folder, 1, users)
+
+    def state(self, user: int) -> State:
+        return State(self.states[user - 1])
+
+    @property
+    def failed(self) -> dict[str, int]:
+        return named_failures(self.ledger.total("failures"))[0]
+
+    @property
+    def closed(self) -> dict[str, int]:
+        return named_failures(self.ledger.total("failures"))[1]
+
+    @property
+    def received(self) -> tuple[int, int]:
+        """Chunks and bytes."""
+        return int(self.ledger.total("chunks")), int(self.ledger.total("bytes"))
+
+    @property
+    def out_of_sequence(self) -> tuple[int, int]:
+        """Messages missing and repeated."""
+        return int(self.ledger.total("missing")), int(self.ledger.total("repeated"))
+
+    @property
+    def jumps(self) -> int:
+        """Messages whose number can't be right."""
+        return int(self.ledger.total("jumps"))
+
+    @property
+    def ticks(self) -> dict[int, int]:
+        """Deliveries of each tick."""
+        return {number: count for number, (count, _, _) in self.ledger.ticks().items()}
+
+    @property
+    def stamped(self) -> int:
+        """Messages whose latency was counted."""
+        return int(self.ledger.total("latency").sum())
+
+    def everything(self) -> dict[str, Any]:
+        """All that is on the accounts and no time, for comparing two ways to the same end."""
+        return {
+            "states": self.states.tolist(),
+            "received": self.received,
+            "out_of_sequence": self.out_of_sequence,
+            "jumps": self.jumps,
+            "messages": int(self.ledger.total("messages")),
+            "stamped": self.stamped,
+            "ticks": self.ticks,
+            "failed": self.failed,
+            "closed": self.closed,
+            "settled": int(self.ledger.total("settled")),
+        }
+
+    def end(self) -> None:
+        """Close what the accounts are in."""
+        os.close(self.ledger.descriptor)
+
+
+class ClientRig(AccountsReader):
+    """Streams of one worker, the servers they talk to, and their accounts."""
+
+    def __init__(self, folder: Path, users: int = USERS) -> None:
+        super().__init__(folder, users)
         self.readiness = Readiness()
         self.streams = Streams(self.accounts, self.readiness, FILES)
-        self.states, _ = map_columns(folder, 1, users)
         self.servers: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}
 
@@ -85,50 +147,12 @@ class ClientRig:
             self.servers[user].sendall(piece)
             self.settle()
 
-    def state(self, user: int) -> State:
-        return State(self.states[user - 1])
-
-    @property
-    def failed(self) -> dict[str, int]:
-        return named_failures(self.ledger.total("failures"))[0]
-
-    @property
-    def closed(self) -> dict[str, int]:
-        return named_failures(self.ledger.total("failures"))[1]
-
-    @property
-    def received(self) -> tuple[int, int]:
-        """Chunks and bytes."""
-        return int(self.ledger.total("chunks")), int(self.ledger.total("bytes"))
-
-    @property
-    def out_of_sequence(self) -> tuple[int, int]:
-        """Messages missing and repeated."""
-        return int(self.ledger.total("missing")), int(self.ledger.total("repeated"))
-
-    @property
-    def ticks(self) -> dict[int, int]:
-        """Deliveries of each tick."""
-        return {number: count for number, (count, _, _) in self.ledger.ticks().items()}
-
-    def everything(self) -> dict[str, Any]:
-        """All that is on the accounts, for comparing two ways to the same end."""
-        return {
-            "states": self.states.tolist(),
-            "received": self.received,
-            "out_of_sequence": self.out_of_sequence,
-            "ticks": self.ticks,
-            "failed": self.failed,
-            "closed": self.closed,
-            "settled": int(self.ledger.total("settled")),
-        }
-
     def end(self) -> None:
         """Close everything."""
         self.streams.close(FILES, reset=False)
         for server in self.servers.values():
             server.close()
-        os.close(self.ledger.descriptor)
+        super().end()
         trio.run(self._close_readiness)
 
     async def _close_readiness(self) -> None:

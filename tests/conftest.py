@@ -5,15 +5,16 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from loadgen.crew import CLIENT_MODELS
 from server_under_test.server import MODELS
 from tests.client_rig import ClientRig
+from tests.httpx_rig import HttpxRig
 from tests.server_rig import ServerRig
 from tests.task_rig import TaskRig
 
-settings.register_profile("floodtest", derandomize=True, deadline=None)
+settings.register_profile("floodtest", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("floodtest")
 
 
@@ -54,6 +55,14 @@ def rigs(tmp_path: Path) -> Iterator[Callable[[], ClientRig]]:
 def rig(rigs: Callable[[], ClientRig]) -> ClientRig:
     """Make a rig of a client."""
     return rigs()
+
+
+@pytest.fixture
+def httpx_rig(tmp_path: Path) -> Iterator[HttpxRig]:
+    """Make a rig of the httpx client with ten users."""
+    made = HttpxRig(tmp_path, 10)
+    yield made
+    made.end()
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from flyweight import stamp
 from flyweight.errors import Refused
 from flyweight.ledger import TICKS, Ledger, TickTable
+from loadgen import latency
 from loadgen.accounts import (
     END_OF_STREAM,
     LEDGER,
@@ -25,6 +27,7 @@ from loadgen.accounts import (
     map_columns,
     named_failures,
 )
+from loadgen.sequence import OutOfSequence
 
 USERS = 10
 
@@ -189,9 +192,30 @@ def test_sums_run_over_all_workers(folder: Path, ledger: Ledger) -> None:
     one, other = Accounts(folder, 1, 5, ledger.row(0)), Accounts(folder, 6, 5, ledger.row(1))
     one.received(3, 300)
     other.received(4, 1 << 40)
-    other.out_of_sequence(2, 1)
-    totals = [int(ledger.total(field)) for field in ("chunks", "bytes", "missing", "repeated")]
-    assert totals == [7, 300 + (1 << 40), 2, 1]
+    one.out_of_sequence(OutOfSequence(jumps=1))
+    other.out_of_sequence(OutOfSequence(missing=2, repeated=1, jumps=3))
+    totals = [int(ledger.total(field)) for field in ("chunks", "bytes", "missing", "repeated", "jumps")]
+    assert totals == [7, 300 + (1 << 40), 2, 1, 4]
+
+
+@given(
+    read=st.integers(0, 2**62),
+    planned=st.integers(0, 9 * 10**18 - 1) | st.sampled_from([0, 1, 2**53, 2**62, 9 * 10**18 - 1]),
+    late=st.integers(0, stamp.MAX_LATE_US),
+)
+@example(read=0, planned=9 * 10**18 - 1, late=stamp.MAX_LATE_US)
+@example(read=2**62, planned=0, late=0)
+def test_a_latency_is_within_its_bounds_whatever_the_stamp_says(
+    read: int, planned: int, late: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("columns")
+    create_columns(folder, 1)
+    ledger = Ledger(LEDGER, 1)
+    Accounts(folder, 1, 1, ledger.row(0)).latencies(*(np.array([number]) for number in (read, planned, late)))
+    for name, microseconds in (("latency", 0), ("latency_published", late)):
+        expected = min(max(0, (read - planned) // 1000 - microseconds), latency.MAX)
+        assert np.array_equal(ledger.total(name), latency.count(np.array([expected])))
+    os.close(ledger.descriptor)
 
 
 def test_another_process_sees_the_same_rows(ledger: Ledger) -> None:
@@ -223,6 +247,14 @@ def test_the_last_ticks_are_remembered_each_with_its_own_count(ledger: Ledger) -
     ticks = ledger.ticks()
     assert sorted(ticks) == list(range(11, TICKS + 11))
     assert all(ticks[number] == (2 * number, number / 1e9, (number + 1) / 1e9) for number in ticks)
+
+
+@pytest.mark.parametrize("order", [[1, 257, 1, 257, 1], [257, 257, 1, 1, 1], [1, 1, 1, 257, 257]])
+def test_a_late_tick_does_not_take_the_place_of_a_later_one(order: list[int], ledger: Ledger) -> None:
+    table = TickTable(ledger.row(0))
+    for number in order:
+        table.count(number, 3, 10, 20)
+    assert ledger.ticks() == {257: (6, 10 / 1e9, 20 / 1e9)}
 
 
 def test_a_worker_that_is_behind_does_not_lend_its_row_to_another_tick(ledger: Ledger) -> None:

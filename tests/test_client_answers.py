@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from flyweight.http import Response
 from loadgen import streams
 from loadgen.accounts import END_OF_STREAM, State
-from loadgen.parsing import NotOpened, after_welcome
+from loadgen.parsing import NotOpened, after_welcome, require_stream
 from tests.client_rig import DEADLINE, ClientRig, message, welcome
 from tests.support import HEAD, chunk
 
@@ -161,6 +162,10 @@ NOT_OPENED: list[tuple[bytes, str]] = [
     (status(b"999 Request denied"), "HTTP_999"),
     (status(b"200 OK"), "EPROTO"),
     (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "EPROTO"),
+    (welcome(12).replace(b"HTTP/1.1", b"HTTP/9.9"), "EPROTO"),
+    (status(b"404 Not Found").replace(b"HTTP/1.1", b"HTTP/2.0"), "EPROTO"),
+    (status(b"101 Switching Protocols"), "EPROTO"),
+    (status(b"099 Low"), "EPROTO"),
     (b"\x15\x03\x01\x00\x02\x02\x16", "EPROTO"),
     (b"12", "EPROTO"),
     (b"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", "EPROTO"),
@@ -294,6 +299,24 @@ def test_after_welcome_leaves_what_follows() -> None:
     assert [after_welcome(welcome(12)[:length], b"12") for length in range(len(welcome(12)))] == [None] * len(
         welcome(12)
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "chunked", "code"),
+    [
+        (100, True, errno.EPROTO),
+        (101, False, errno.EPROTO),
+        (111, True, errno.EPROTO),
+        (199, True, errno.EPROTO),
+        (200, False, errno.EPROTO),
+        (201, True, 201),
+        (999, False, 999),
+    ],
+)
+def test_a_status_is_never_taken_for_an_errno(status: int, chunked: bool, code: int) -> None:
+    with pytest.raises(NotOpened) as caught:
+        require_stream(Response(status, chunked))
+    assert caught.value.code == code
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """loadgen.streams: a lot to read, a lot to write, and closing, without holding up the others."""
 
+from collections.abc import Collection
+
 import pytest
 
 from flyweight.readiness import PLAIN
 from loadgen import streams
 from loadgen.accounts import State
+from loadgen.digest import Digest, Reads, digest
 from loadgen.streams import READ_SIZE
 from tests.client_rig import ClientRig, message, welcome
 from tests.support import chunk
@@ -49,6 +52,55 @@ def test_one_that_has_a_lot_to_say_lets_the_others_have_their_turn(
     assert (rig.received, rig.out_of_sequence) == ((401, len(data) + len(message(1))), (0, 0))
     assert rig.closed == ({"EOF": 1} if ends else {})
     assert rig.state(2) == State.OPEN
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_however_much_comes_at_once_little_of_it_is_put_aside(
+    ends: bool, rig: ClientRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def measured(reads: Reads, begun: Collection[int]) -> Digest:
+        sizes.append(reads.size)
+        return digest(reads, begun)
+
+    monkeypatch.setattr(streams, "digest", measured)
+    monkeypatch.setattr(streams, "READS", 2)
+    monkeypatch.setattr(streams, "MORE", 1000)
+    monkeypatch.setattr(streams, "DIGEST_BYTES", 5000)
+    data = b"".join(map(message, range(1, 801)))
+    servers = rig.open(*range(1, 41))
+    for server in servers:
+        server.sendall(data)
+        if ends:
+            server.close()
+    rig.settle()
+    assert (rig.received, rig.out_of_sequence) == ((40 * 800, 40 * len(data)), (0, 0))
+    assert rig.closed == ({"EOF": 40} if ends else {})
+    assert max(sizes) <= 40 * READ_SIZE + 2 * (5000 + 2 * 1000) < 40 * 2000
+    assert not rig.streams.has_unread
+
+
+def test_those_that_have_more_to_say_take_turns(rig: ClientRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "READS", 1)
+    monkeypatch.setattr(streams, "MORE", 1000)
+    monkeypatch.setattr(streams, "DIGEST_BYTES", 1000)
+    servers = rig.open(*range(1, 11))
+    for server in servers:
+        server.sendall(message(1, b"tick 1") + chunk(b"x" * 5000) + message(2, b"tick 2"))
+    for _ in range(11 + 6 * 10):
+        rig.turn()
+    rig.streams.digest()
+    assert rig.ticks == {1: 10, 2: 10}
+
+
+def test_what_was_to_be_read_on_of_a_connection_that_ended_is_forgotten(rig: ClientRig) -> None:
+    (server,) = rig.open(1)
+    server.sendall(b"nonsense" * 20_000)
+    for _ in range(3):
+        rig.turn()
+        rig.streams.digest()
+    assert (rig.closed, rig.streams.has_unread) == ({"EPROTO": 1}, False)
 
 
 # -- requests that wait, and closing ---------------------------------------------------------------------------------

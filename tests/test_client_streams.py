@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.accounts import State
-from loadgen.parsing import read_messages
+from loadgen.parsing import MAX_REMEMBERED, read_messages, remembered_messages
+from loadgen.sequence import MAX_STEP
 from tests.client_rig import FILES, ClientRig, message, welcome
 from tests.support import chunk
 
@@ -54,7 +55,8 @@ def test_messages_byte_by_byte(rig: ClientRig) -> None:
         ([1, 2, 1, 2, 3], 0, 2),
         ([1, 3, 2], 1, 1),
         ([0], 0, 1),
-        ([999_999_999], 999_999_998, 0),
+        ([MAX_STEP], MAX_STEP - 1, 0),
+        ([5, 5 + MAX_STEP, 6 + MAX_STEP], 4 + MAX_STEP - 1, 0),
     ],
 )
 @pytest.mark.parametrize("together", [True, False])
@@ -64,7 +66,7 @@ def test_missing_and_repeated_messages(
     pieces = [message(number) for number in numbers]
     rig.open(1)
     rig.feed(1, *([b"".join(pieces)] if together else pieces))
-    assert rig.out_of_sequence == (missing, repeated)
+    assert (rig.out_of_sequence, rig.jumps) == ((missing, repeated), 0)
     assert rig.received[0] == len(numbers)
     assert rig.state(1) == State.OPEN
 
@@ -286,9 +288,21 @@ def test_read_messages() -> None:
     assert (found.count, found.numbers, found.ticks) == (3, (4, 5), (17,))
     assert (found.rest, found.ended) == (b"5\r\nhe", False)
     assert read_messages(message(1, b"ticket 5") + message(2, b"a tick 5")).ticks == ()
+    assert read_messages(message(1, b"tick 0") + message(2, b"tick 07") + message(3, b"tick 7x")).ticks == ()
+    assert read_messages(message(1, b"tick " + b"9" * 18) + message(2, b"tick " + b"9" * 19)).ticks == (10**18 - 1,)
     assert read_messages(LAST).ended
     broken = read_messages(message(4) + b"nonsense\r\n")
     assert (broken.count, broken.broken) == (1, True)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_long_reads_are_not_remembered(more: int) -> None:
+    data = chunk(b"x" * (MAX_REMEMBERED - len(b"fff\r\n\r\n") + more))
+    assert len(data) == MAX_REMEMBERED + more
+    remembered_messages.cache_clear()
+    for _ in range(2):
+        assert read_messages(data).count == 1
+    assert remembered_messages.cache_info().hits == 1 - more
 
 
 def test_there_is_room_for_every_descriptor(rig: ClientRig) -> None:

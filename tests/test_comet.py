@@ -251,6 +251,7 @@ def test_stats_agree_with_what_was_done(model: str) -> None:
         *((404, asking(path)) for path in ("/", "/test/0")),
         *((503, asking(user)) for user in (101, 102, 103)),
         (501, asking(1, "POST")),
+        *((505, head) for head in (asking(1).replace(b"HTTP/1.1", b"HTTP/9.9"), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")),
         (400, b"\r\n\r\n"),
         (431, asking(1, more=f"X: {'x' * 8300}\r\n")),
     ]
@@ -265,7 +266,7 @@ def test_stats_agree_with_what_was_done(model: str) -> None:
         clients[1].__exit__()
         stats = stats_when(server, connections=2, dropped=10, ticking=False)
         assert (stats["logins"], stats["slow"], stats["excess"], stats["accept_errors"]) == (3, 0, 0, 0)
-        assert stats["rejected"] == {"400": 1, "404": 2, "431": 1, "501": 1, "503": 3}
+        assert stats["rejected"] == {"400": 1, "404": 2, "431": 1, "501": 1, "503": 3, "505": 2}
         assert stats["bytes"] == sum(client.received for client in clients)
         assert (stats["tick_seconds"], stats["ticks_skipped"], stats["fronts"]) == (86400, 0, [None, None])
         (tick,) = stats["ticks"]

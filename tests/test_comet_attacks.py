@@ -377,7 +377,7 @@ def test_garbage_is_answered_or_closed(model: str) -> None:
             with Client(server, garbage) as client:
                 client.sock.shutdown(socket.SHUT_WR)
                 answer = client.file.read()
-            assert re.match(rb"HTTP/1\.1 (200|400|404|431|501|503) |$", answer), answer
+            assert re.match(rb"HTTP/1\.1 (200|400|404|431|501|503|505) |$", answer), answer
 
         check()
         others.receive(2)

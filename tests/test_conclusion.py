@@ -251,6 +251,16 @@ def test_missing_and_repeated_messages_are_a_shortfall() -> None:
     assert summary.reasons == ["message numbers show 1,234 missing and 5 repeated messages"]
 
 
+def test_message_numbers_that_jump_are_a_shortfall_of_their_own() -> None:
+    def fill(made: Ledger) -> None:
+        made.rows["jumps"] = [1000, 234]
+
+    summary = conclude(facts(ledger=ledger(fill)))
+    assert (summary.jumps, summary.missing, summary.outcome) == (1234, 0, "shortfall")
+    (reason,) = summary.reasons
+    assert reason == "message numbers: 1,234 messages jump ahead by over 65,536, more than can be missing"
+
+
 def routed(received: int, **changes: Any) -> Facts:
     """Facts of a run with messages: 100 planned, 1,600 deliveries expected."""
 

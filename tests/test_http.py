@@ -28,6 +28,8 @@ REQUESTS: list[tuple[bytes, Request]] = [
     (b"DELETE * HTTP/1.1\r\nhost:a\r\n\r\n", Request("DELETE", "*", False)),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", Request("POST", "/", False)),
     (b"GET / HTTP/1.1\r\nHost: a\r\nX: caf\xe9\r\n\r\n", Request("GET", "/", False)),
+    (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", Request("GET", "/", False)),
+    (b"GET / HTTP/1.9\nHost: a\n\n", Request("GET", "/", False)),
 ]
 BAD_REQUESTS: list[tuple[bytes, HTTPStatus]] = [
     (b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", HTTPStatus.BAD_REQUEST),
@@ -35,6 +37,12 @@ BAD_REQUESTS: list[tuple[bytes, HTTPStatus]] = [
     (b"\n\n", HTTPStatus.BAD_REQUEST),
     (b"GET /\r\n\r\n", HTTPStatus.BAD_REQUEST),
     (b"GET / HTTP/1.1\r\n\r\n", HTTPStatus.BAD_REQUEST),
+    (b"GET / HTTP/1.2\r\n\r\n", HTTPStatus.BAD_REQUEST),
+    (b"GET / HTTP/2\r\nHost: a\r\n\r\n", HTTPStatus.BAD_REQUEST),
+    (b"GET / HTTP/10.1\r\nHost: a\r\n\r\n", HTTPStatus.BAD_REQUEST),
+    (b"GET / HTTP/1.10\r\nHost: a\r\n\r\n", HTTPStatus.BAD_REQUEST),
+    (b"GET / HTTP/9.9 \r\nHost: a\r\n\r\n", HTTPStatus.BAD_REQUEST),
+    (b"GET / http/9.9\r\nHost: a\r\n\r\n", HTTPStatus.BAD_REQUEST),
     (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", HTTPStatus.BAD_REQUEST),
     (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", HTTPStatus.BAD_REQUEST),
     (b"GET / HTTP/1.1\r\nHost: a\x00b\r\n\r\n", HTTPStatus.BAD_REQUEST),
@@ -44,12 +52,20 @@ BAD_REQUESTS: list[tuple[bytes, HTTPStatus]] = [
     (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: %b\r\n\r\n" % (b"9" * 5000), HTTPStatus.BAD_REQUEST),
     (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", HTTPStatus.NOT_IMPLEMENTED),
 ]
+OTHER_VERSIONS = [
+    b"GET /test/1 HTTP/9.9\r\nHost: a\r\n\r\n",
+    b"GET /test/1 HTTP/0.9\r\n\r\n",
+    b"GET /test/1 HTTP/2.0\nHost: a\n\n",
+    b"POST / HTTP/3.0\r\nno colon\r\nTransfer-Encoding: gzip\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\n",
+]
 RESPONSES: list[tuple[bytes, Response]] = [
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Response(200, True)),
     (b"HTTP/1.1 200 OK\r\ntransfer-encoding: CHUNKED\r\nX: y\r\n\r\n", Response(200, True)),
     (b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n", Response(200, True)),
     (b"HTTP/1.1 200\r\n\r\n", Response(200, False)),
     (b"HTTP/1.0 200 OK\r\n\r\n", Response(200, False)),
+    (b"HTTP/1.2 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Response(200, True)),
     (b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\n", Response(404, False)),
     (b"HTTP/1.1 503 We ran out\r\nConnection: close\r\n\r\n", Response(503, False)),
 ]
@@ -58,6 +74,10 @@ BAD_RESPONSES = [
     b"220 ready\r\n\r\n",
     b"HTTP/1.1 OK\r\n\r\n",
     b"HTTP/1.1 099 Low\r\n\r\n",
+    b"HTTP/9.9 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/0.9 200 OK\r\n\r\n",
+    b"HTTP/2.0 404 Not Found\r\n\r\n",
+    b"HTTP/2.0 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
     b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
@@ -116,6 +136,14 @@ def test_what_is_wrong_is_said_without_the_bytes_as_python_writes_them(head: byt
     with pytest.raises(HeadError) as caught:
         parse_request(head)
     assert re.fullmatch(r"[\w -]+[\w:,]( [\w-]+)*", str(caught.value)), str(caught.value)
+
+
+@pytest.mark.parametrize("head", OTHER_VERSIONS)
+def test_a_request_of_another_major_version_is_505_and_says_so(head: bytes) -> None:
+    with pytest.raises(HeadError, match=r"HTTP/\d\.\d is not served here, HTTP/1\.1 is") as caught:
+        parse_request(head + b"SM\r\n\r\n\x00\x00")
+    assert caught.value.status == HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+    assert [parse_request(head[:length]) for length in range(len(head))] == [None] * len(head)
 
 
 @pytest.mark.parametrize("head", [head for head, _ in BAD_REQUESTS])

@@ -10,10 +10,12 @@ import pytest
 import trio
 
 from analysis import load
-from loadgen.accounts import END_OF_STREAM, Phase
+from loadgen.accounts import END_OF_STREAM, Phase, State
 from loadgen.host.ports import note_on_kernel_ports
 from loadgen.httpx_client import cause
 from loadgen.plan import Plan
+from tests.client_rig import message, welcome
+from tests.httpx_rig import HttpxRig
 from tests.support import HEAD, chunk, flood, run, scripted_server, user_of
 
 FEW = ("--client", "httpx", "--connections", "3", "--hold", "0.3")
@@ -51,6 +53,29 @@ def test_an_error_is_named_by_what_is_below_it(error: type[httpx.TransportError]
 )
 def test_an_error_with_nothing_below_it(error: httpx.TransportError, expected: tuple[Phase, int]) -> None:
     assert cause(error) == expected
+
+
+def test_what_each_connection_got_is_on_the_accounts(httpx_rig: HttpxRig) -> None:
+    answers = {user: [welcome(user) + message(1)[:9], message(1)[9:], message(2, b"tick 7")] for user in range(1, 10)}
+    httpx_rig.feed({**answers, 10: [b"HTTP/1.1 404 Not Found\r\n\r\n"]})
+    assert httpx_rig.states.tolist() == [State.CLOSED_EARLY] * 9 + [State.FAILED]
+    assert (httpx_rig.closed, httpx_rig.failed) == ({"EOF": 9}, {"HTTP_404@response": 1})
+    assert (httpx_rig.received[0], httpx_rig.ticks, httpx_rig.out_of_sequence) == (27, {7: 9}, (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        (welcome(1).replace(b"HTTP/1.1", b"HTTP/9.9"), "EPROTO"),
+        (b"HTTP/2.0 404 Not Found\r\nContent-Length: 0\r\n\r\n", "EPROTO"),
+        (b"HTTP/1.2 404 Not Found\r\nContent-Length: 0\r\n\r\n", "HTTP_404"),
+    ],
+)
+def test_an_answer_of_another_major_version_opens_nothing(answer: bytes, name: str, httpx_rig: HttpxRig) -> None:
+    later = welcome(2).replace(b"HTTP/1.1", b"HTTP/1.2")
+    others = {user: [welcome(user)] for user in range(3, 11)}
+    httpx_rig.feed({1: [answer], 2: [later], **others})
+    assert (httpx_rig.failed, httpx_rig.closed) == ({f"{name}@response": 1}, {"EOF": 9})
 
 
 def test_explicit_ports_are_refused_when_asked_for_by_name(tmp_path: Path) -> None:

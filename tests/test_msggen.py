@@ -533,6 +533,16 @@ def test_without_a_server_nothing_is_published(nowhere: str) -> None:
         (http("200 OK", "hello"), "is no comet serve. Name its --control URL.", "what answers is no comet serve"),
         (http("404 Not Found", "no"), "answered 404: no", "the server answered 404: no"),
         (b"rubbish\r\n\r\n", "No comet serve answers at", "the server does not answer (RemoteProtocolError)"),
+        (
+            http("302 Found\r\nLocation: a: //[", ""),
+            "No comet serve answers at",
+            "the server does not answer (InvalidURL)",
+        ),
+        (
+            http("200 OK", f'{{"messages":1,"deliveries":{2**32 + 1}}}'),
+            "is no comet serve. Name its --control URL.",
+            "what answers is no comet serve",
+        ),
     ],
 )
 def test_a_server_that_is_another_is_told(response: bytes, publish_words: str, msggen_words: str) -> None:

@@ -109,6 +109,14 @@ def test_a_record_that_was_cut_off_anywhere_reads_to_the_last_whole_sample(folde
         assert load(folder).samples == SAMPLES[:whole]
 
 
+def test_samples_from_before_a_later_field_are_read(folder: Path) -> None:
+    samples = folder / "samples.csv"
+    rows = [line.rsplit(",", 1) for line in samples.read_text().splitlines()]
+    assert rows[0][1] == "jumps"
+    samples.write_text("\n".join(before for before, _ in rows) + "\n")
+    assert load(folder).samples == SAMPLES
+
+
 def test_columns_of_connections(folder: Path) -> None:
     (folder / "states.u8").write_bytes(bytes([2, 2, 3, 0]))
     (folder / "ports.u16").write_bytes(bytes([0, 4, 1, 4, 0xFF, 0xFF, 0, 0]))
@@ -158,7 +166,7 @@ def test_the_summary_is_typed(folder: Path) -> None:
 
 def test_a_summary_from_before_later_fields_is_understood(folder: Path) -> None:
     older = msgspec.to_builtins(summary())
-    for name in ("network", "models", "messages", "thresholds"):
+    for name in ("network", "models", "messages", "thresholds", "jumps"):
         del older[name]
     for name in ("server_fixed_bytes", "client_fixed_bytes", "measured_bytes", "predicted_bytes"):
         del older["memory"][name]

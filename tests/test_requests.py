@@ -1,5 +1,6 @@
 """server_under_test.requests: what each request is answered with, and what the short cut for common ones may accept."""
 
+from contextlib import suppress
 from http import HTTPStatus
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from server_under_test.answers import HINT, OUT_OF_NUMBERS
 from server_under_test.requests import MAX_TAILS, Asked, Refuse, Requests
+from tests.peer_input import DIGITS
 
 MAX_USERS = 1_100_000
 MAX_HEAD = 8192
@@ -131,6 +133,22 @@ def test_malformed_is_400_and_says_so(data: bytes) -> None:
     assert refusal.text.startswith("Not a request: ")
 
 
+@pytest.mark.parametrize("version", ["0.9", "2.0", "9.9"])
+@pytest.mark.parametrize(("method", "target"), [("GET", "/test/1"), ("HEAD", "/other"), ("PRI", "*")])
+def test_another_major_version_is_505_whatever_is_asked_for(version: str, method: str, target: str) -> None:
+    refusal = refused(head(target, method, version))
+    assert refusal.status == HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+    assert refusal.text == f"Not a request: HTTP/{version} is not served here, HTTP/1.1 is."
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.9"])
+def test_a_later_minor_version_is_served_as_1_1(version: str) -> None:
+    reader = requests()
+    assert reader.parse(head("/test/1", version=version)) == Asked(1, False, False, 0)
+    assert common(reader, head("/test/2", version=version)) == 2
+    assert refused(f"GET /test/1 HTTP/{version}\r\n\r\n".encode()).status == HTTPStatus.BAD_REQUEST
+
+
 def test_an_oversized_head_is_431_whole_or_not() -> None:
     data = head("/test/1", host="a" * 300)
     assert requests(max_head=len(data)).parse(data) == Asked(1, False, False, 0)
@@ -232,41 +250,60 @@ def test_the_short_cut_keeps_to_the_head_limit() -> None:
     assert common(reader, longer) == 0
 
 
-TARGETS = st.from_regex(r"/test/[0-9]{0,11}[a-z/?#% ]?[0-9]{0,2}", fullmatch=True)
-HEADS = st.builds(
-    lambda method, target, version, host, rest: (
-        f"{method} {target} HTTP/{version}\r\nHost: {host}\r\n\r\n{rest}".encode()
+TAILS = [b" HTTP/1.1\r\nHost: a\r\n\r\n", b" HTTP/1.2\nHost: b\n\n"]
+"""What follows the id in plain requests."""
+
+ODD_TAILS = st.builds(
+    lambda rest, version, host, extra: b"%b HTTP/%b\r\nHost: %b\r\n\r\n%b" % (rest, version, host, extra),
+    st.sampled_from([b"", b"", b"/", b"?a=b", b"#", b"%31", b" "]),
+    st.sampled_from([b"1.1", b"1.0", b"1.2", b"0.9", b"2.0", b"9.9", b"1"]),
+    st.sampled_from([b"a", b"b", b"a\r\nX: y", b"a\r\nHost: b", b""]),
+    st.sampled_from([b"", b"", b"x", b"\r\n"]),
+)
+IDS = st.one_of(st.integers(1, MAX_USERS).map(lambda user: b"%d" % user), DIGITS)
+PLAIN = st.builds(lambda user, tail: b"GET /test/%b%b" % (user, tail), IDS, st.sampled_from(TAILS))
+HEADS = st.one_of(
+    PLAIN,
+    st.builds(
+        lambda start, user, tail: start + user + tail,
+        st.sampled_from([b"GET /test/", b"GET /test/", b"HEAD /test/", b"POST /test/", b"GET /best/", b"get /test/"]),
+        IDS,
+        st.one_of(ODD_TAILS, st.sampled_from(TAILS)),
     ),
-    st.sampled_from(["GET", "GET", "GET", "HEAD", "POST", "get"]),
-    TARGETS,
-    st.sampled_from(["1.1", "1.1", "1.0"]),
-    st.sampled_from(["a", "b", "a\r\nX: y", "a\r\nHost: b", ""]),
-    st.sampled_from(["", "", "x", "\r\n"]),
+    st.builds(
+        lambda data, cut, extra: data[: len(data) - cut] + extra, PLAIN, st.integers(0, 60), st.binary(max_size=3)
+    ),
 )
 
 
-def answer(reader: Requests, data: bytes) -> Asked | None:
+def answer(data: bytes) -> Asked | None:
+    """What parsing in full finds, by a reader that has seen nothing."""
     try:
-        return reader.parse(data)
+        return requests().parse(data)
     except Refuse:
         return None
 
 
-@given(seen=st.lists(HEADS, max_size=6), data=HEADS)
-@example(seen=[head("/test/7")], data=head("/test/0000008"))
-def test_common_says_yes_only_to_what_parse_accepts_for_the_same_user(seen: list[bytes], data: bytes) -> None:
-    reader = requests(1_000_000)
-    for earlier in [*seen, data]:
-        answer(reader, earlier)
-    user = common(reader, data)
-    assert user == 0 or answer(requests(1_000_000), data) == Asked(user, False, False, 0)
+@given(seen=st.lists(HEADS, max_size=3), read=st.one_of(st.lists(PLAIN, min_size=1), st.lists(HEADS, min_size=1)))
+@example(seen=[], read=[head("/test/7"), head("/test/0000008")])
+@example(seen=[], read=[head("/test/7"), head("/test/0")])
+@example(seen=[], read=[head("/test/7"), head("/test/-1")])
+@example(seen=[], read=[head("/test/1100000"), head("/test/1100001")])
+@example(seen=[], read=[head("/test/7"), "GET /test/\u0668 HTTP/1.1\r\nHost: a\r\n\r\n".encode()])
+def test_common_requests_are_answered_as_each_is_by_itself(seen: list[bytes], read: list[bytes]) -> None:
+    reader = requests()
+    for tail in TAILS:
+        reader.parse(b"GET /test/7" + tail)
+    for data in [*seen, *read]:
+        with suppress(Refuse):
+            reader.parse(data)
+    users = reader.common(read)
+    if users is not None:
+        assert [answer(data) for data in read] == [Asked(user, False, False, 0) for user in users]
 
 
-@given(seen=st.lists(HEADS, max_size=6), data=HEADS, cut=st.integers(0, 60), extra=st.binary(max_size=3))
-def test_common_says_no_to_what_is_cut_or_goes_on(seen: list[bytes], data: bytes, cut: int, extra: bytes) -> None:
-    reader = requests(1_000_000)
-    for earlier in [*seen, data]:
-        answer(reader, earlier)
-    changed = data[: len(data) - cut] + extra
-    user = common(reader, changed)
-    assert user == 0 or answer(requests(1_000_000), changed) == Asked(user, False, False, 0)
+@given(users=st.lists(st.integers(1, MAX_USERS), min_size=1), tail=st.sampled_from(TAILS))
+def test_requests_that_differ_in_their_id_alone_are_common(users: list[int], tail: bytes) -> None:
+    reader = requests()
+    reader.parse(b"GET /test/7" + tail)
+    assert reader.common([b"GET /test/%d" % user + tail for user in users]) == users
