@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 from flyweight.errors import ExitCode
+from flyweight.stdio import display
 
 
 def end_with(descriptor: int) -> None:
@@ -43,5 +44,6 @@ def _remove(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    display()
     _wait_for_end(sys.stdin.fileno())
     _remove(Path(sys.argv[1]))

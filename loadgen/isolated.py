@@ -8,10 +8,10 @@ there would be, as JSON.
 
 import sys
 
-from flyweight.interrupt import die_of_it
+from flyweight.inherited import put_right
 
 if __name__ == "__main__":
-    die_of_it()
+    put_right()
 
 import msgspec
 

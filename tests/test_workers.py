@@ -72,7 +72,9 @@ def test_more_workers_than_one_packet_can_carry(count: int, size: int, monkeypat
     assert 1 < len({one.pid for one in said}) <= count // 2
 
 
-def test_a_worker_that_crashes_ends_alone(capfd: pytest.CaptureFixture[str]) -> None:
+def crash_one_of_four() -> None:
+    """Let a worker crash; the others go on, and its process then ends with status 1."""
+
     async def main() -> None:
         async with open_workers(RIG) as workers:
             await start(workers, 4)
@@ -90,7 +92,24 @@ def test_a_worker_that_crashes_ends_alone(capfd: pytest.CaptureFixture[str]) -> 
             assert victim.exit_status == 1
 
     trio.run(main)
+
+
+def test_a_worker_that_crashes_ends_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    crash_one_of_four()
     assert "told to" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("threads", [True, False])
+def test_a_worker_whose_last_words_cannot_be_written_ends_alone(threads: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "can_unshare_files", lambda: threads)
+    with open("/dev/full", "wb") as full:
+        stderr = os.dup(2)
+        os.dup2(full.fileno(), 2)
+        try:
+            crash_one_of_four()
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def test_a_process_that_is_killed_is_told_of() -> None:
