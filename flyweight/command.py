@@ -1,9 +1,12 @@
 """Running a command: the one place where errors become words on stderr and an exit code."""
 
+import json
 import os
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TextIO, cast
+
+import msgspec
 
 from flyweight.errors import ExitCode, FloodtestError
 from flyweight.interrupt import raise_it
@@ -19,6 +22,11 @@ def known_error(error: BaseException) -> FloodtestError | None:
         if ours is not None and others is None:
             return known_error(ours.exceptions[0])
     return None
+
+
+def print_json(value: Any) -> None:
+    """Print structs, mappings and lists as one line of JSON, in ASCII: no encoding of standard output can break it."""
+    print(json.dumps(msgspec.to_builtins(value)))
 
 
 def run_command(name: str, app: Callable[[], None]) -> NoReturn:

@@ -1,14 +1,13 @@
 """`floodtest report` and `floodtest compare`: what run records show. They open no connection."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from analysis.words import plain
+from flyweight.command import print_json
 from flyweight.errors import FloodtestError, Refused
 
 app = typer.Typer(add_completion=False)
@@ -44,7 +43,7 @@ def compare(
     comparison = compare_records([load(run) for run in runs], force)
     page = None if html is None else write_page(comparison, html)
     if as_json:
-        print(json.dumps(msgspec.to_builtins(comparison.table)))
+        print_json(comparison.table)
     else:
         print(render(comparison))
     if page is not None:

@@ -16,7 +16,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from pathlib import Path
 
 import httpx
 import msgspec
@@ -205,7 +204,7 @@ def cause(error: httpx.TransportError) -> tuple[Phase, int]:
 
 async def run(spec: Specification, channel: Channel[ToWorker], ledger: Ledger) -> None:
     """Be a client worker until told to close, or until the parent is gone."""
-    accounts = Accounts(Path(spec.folder), spec.share.first_user, spec.share.count, ledger.row(spec.worker))
+    accounts = Accounts(spec.path, spec.share.first_user, spec.share.count, ledger.row(spec.worker))
     async with AsyncExitStack() as clients, trio.open_nursery() as tasks:
         client = HttpxClient(spec, accounts, tasks, clients)
         tasks.start_soon(report, channel, client)

@@ -15,7 +15,7 @@ if __name__ == "__main__":
 
 import msgspec
 
-from flyweight.command import run_command
+from flyweight.command import print_json, run_command
 from loadgen.host.namespaces import try_to_enter
 from loadgen.host.network import Wish
 
@@ -24,7 +24,7 @@ def _start() -> None:
     wish = msgspec.json.decode(sys.argv[1], type=Wish)
     network = try_to_enter(wish)
     if not sys.argv[2:]:
-        print(msgspec.json.encode(network).decode())
+        print_json(network)
         return
     sys.argv = sys.argv[2:]
     from loadgen.cli import main  # not before now: it brings numpy and its threads

@@ -174,7 +174,7 @@ class Run:
                 worker=number,
                 workers=self._count,
                 share=share,
-                folder=str(self._journal.folder.absolute()),
+                folder=os.fsencode(self._journal.folder.absolute()),
                 target=target.address,
                 request=target.request,
                 ports=self._options.ports,

@@ -55,7 +55,7 @@ class Store:
                 self._made = not (folder / "data.mdb").exists()
         try:
             with self._explained():
-                self._env = lmdb.open(str(folder), map_size=MAP_SIZE, max_dbs=3)
+                self._env = lmdb.open(os.fsencode(folder), map_size=MAP_SIZE, max_dbs=3)
         except BaseException:
             self._unmake(lambda: _size(folder / "data.mdb") <= 2 * mmap.PAGESIZE)  # with which an empty one begins
             raise

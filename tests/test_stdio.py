@@ -15,6 +15,7 @@ import pytest
 
 from analysis import load
 from flyweight import stdio
+from flyweight.command import print_json
 from flyweight.stdio import open_display
 from loadgen.console import LiveConsole
 from tests.figures import sample
@@ -202,6 +203,25 @@ def test_help_of_a_disk_that_is_full_is_one_line_in_any_encoding(environment: di
     assert done.returncode == 3
     assert done.stderr.startswith(b"floodtest: Can't write to standard output: No space left on device")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_json_is_ascii_in_any_encoding(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"text": TEXT})
+    text = capsys.readouterr().out
+    assert text.isascii()
+    assert json.loads(text) == {"text": TEXT}
+
+
+def test_a_run_in_a_folder_whose_name_is_no_utf8(client: str, tmp_path: Path) -> None:
+    out, friends = tmp_path / "r\udcffns", tmp_path / "fr\udcffends.txt"
+    friends.write_text("1 2\n")
+    options = ("--out", str(out), "--connections", "50", "--hold", "0.1", "--client", client)
+    messages = ("--friends", str(friends), "--messages", "50", "--message-seconds", "0.1")
+    done = run("floodtest", "run", "--json", "--no-report", *OURS, *options, *messages, errors="surrogateescape")
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["outcome"]) == (0, "ok")
+    assert Path(summary["run"]).parent == out
+    assert load(summary["run"]).summary is not None
 
 
 # -- descriptors ------------------------------------------------------------------------------------------------------
