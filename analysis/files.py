@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from flyweight.errors import Refused
+from flyweight.reasons import reason
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -15,4 +16,4 @@ def write_whole(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True) if os.access(path.parent, os.W_OK) else None
-        raise Refused(f"Can't write {path}: {error.strerror}. Choose another place with --out.") from error
+        raise Refused(f"Can't write {path}: {reason(error)}. Choose another place with --out.") from error

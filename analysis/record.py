@@ -23,6 +23,7 @@ import numpy.typing as npt
 from analysis.samples import FIELDS, Sample
 from analysis.summary import Summary
 from flyweight.errors import ExitCode, FloodtestError, Refused, UsageError
+from flyweight.reasons import reason
 
 FORMAT = 1
 """Version of the record; a reader refuses a newer one."""
@@ -47,8 +48,11 @@ class RecordWriter:
 
     def __init__(self, parent: Path, name: str) -> None:
         self.folder = _create(parent, name)
-        self._samples = open(self.folder / SAMPLES_FILE, "xb", buffering=0)  # noqa: SIM115 (closed by `close`)
-        self._samples.write((",".join(FIELDS) + "\n").encode())
+        try:
+            self._samples = open(self.folder / SAMPLES_FILE, "xb", buffering=0)  # noqa: SIM115 (closed by `close`)
+            self._samples.write((",".join(FIELDS) + "\n").encode())
+        except OSError as error:
+            raise _refusal(parent, error) from error
 
     def write_run(self, run: dict[str, Any]) -> None:
         """Replace run.json as a whole."""
@@ -80,7 +84,7 @@ class RecordWriter:
             yield
         except OSError as error:
             raise DiskFault(
-                f"Can't write the run record {self.folder}: {error.strerror}. What was written of it reads back."
+                f"Can't write the run record {self.folder}: {reason(error)}. What was written of it reads back."
             ) from error
 
     def close(self) -> None:
@@ -99,8 +103,12 @@ def _create(parent: Path, name: str) -> Path:
                 continue
             return folder
     except OSError as error:
-        raise Refused(f"Can't write the run record to {parent}: {error.strerror}. Choose another --out.") from error
+        raise _refusal(parent, error) from error
     raise Refused(f"There are too many runs called {name} in {parent}. Choose another --out.")
+
+
+def _refusal(parent: Path, error: OSError) -> Refused:
+    return Refused(f"Can't write the run record to {parent}: {reason(error)}. Choose another --out.")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flyweight.errors import Refused
+from flyweight.reasons import reason
 
 Pairs = npt.NDArray[np.uint32]
 Format = Literal["edgelist", "npy", "parquet"]
@@ -89,7 +90,7 @@ def renamed_when_whole(path: Path, replace: bool) -> Iterator[IO[bytes]]:
         refuse_unwritable(path, replace)
         os.replace(temporary, target)
     except OSError as error:
-        raise Refused(f"Can't write {path}: {error.strerror or error}. Nothing of it is left.") from error
+        raise Refused(f"Can't write {path}: {reason(error)}. Nothing of it is left.") from error
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
@@ -161,7 +162,7 @@ def read_pairs(path: Path) -> Pairs:
                 return _checked(path, _read_npy(path, file))
             return _read_edgelist(path, file)
     except OSError as error:
-        raise BadFile(f"Can't read {path}: {error.strerror or error}.") from error
+        raise BadFile(f"Can't read {path}: {reason(error)}.") from error
 
 
 def _read_npy(path: Path, file: IO[bytes]) -> npt.NDArray[Any]:

@@ -7,12 +7,12 @@ that counted it: after SIGKILL the row says what had happened until then.
 Fields are 64-bit integers, so that none is ever seen half-written; a reader may see a row between two fields.
 """
 
-import mmap
-import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from flyweight.shared import shared_memory
 
 TICKS = 256
 """How many ticks a row remembers; the row of tick k is k modulo this."""
@@ -30,10 +30,7 @@ class Ledger:
 
     def __init__(self, layout: np.dtype[Any], workers: int, descriptor: int | None = None) -> None:
         size = max(1, layout.itemsize * workers)
-        self.descriptor = os.memfd_create("ledger") if descriptor is None else descriptor
-        if descriptor is None:
-            os.truncate(self.descriptor, size)
-        self._memory = mmap.mmap(self.descriptor, size)
+        self.descriptor, self._memory = shared_memory("ledger", size, descriptor)
         self.rows: npt.NDArray[Any] = np.ndarray((workers,), layout, buffer=self._memory)
 
     def row(self, worker: int) -> npt.NDArray[Any]:

@@ -15,6 +15,7 @@ import sys
 from typing import Any, NoReturn, TextIO, cast
 
 from flyweight.errors import FloodtestError, Refused, Unread
+from flyweight.reasons import reason
 
 STDERR = 2
 
@@ -58,7 +59,8 @@ class Output:
         self.lost: FloodtestError | None = None
         """What was raised, since who writes may have passed over it."""
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_ESCAPED)
+            self._stream = _whole(stream)
+            self._stream.reconfigure(errors=_ESCAPED)
 
     def __getattr__(self, name: str) -> Any:
         if name == "buffer":  # which would let a library write past us
@@ -88,9 +90,17 @@ class Output:
     def _give_up(self, error: OSError) -> NoReturn:
         with open(os.devnull, "wb") as nowhere:  # for what is still kept: the interpreter writes it when it ends
             os.dup2(nowhere.fileno(), self._stream.fileno())
-        words = f"Can't write to standard output: {error.strerror}. Send it elsewhere, or make room."
+        words = f"Can't write to standard output: {reason(error)}. Send it elsewhere, or make room."
         self.lost = Unread() if isinstance(error, BrokenPipeError) else Refused(words)
         raise self.lost from error
+
+
+def _whole(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """Put a buffer below a stream that has none (PYTHONUNBUFFERED): without one, what a short write leaves is lost."""
+    raw: Any = stream.buffer
+    if not isinstance(raw, io.RawIOBase):
+        return stream
+    return io.TextIOWrapper(io.BufferedWriter(cast(Any, raw)), encoding=stream.encoding, line_buffering=True)
 
 
 class _Display(io.RawIOBase):

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from flyweight.errors import Refused
 from flyweight.ledger import CODES, TICK, TICKS, Counter, TickTable
+from flyweight.reasons import reason
 from loadgen import latency
 
 Ints = npt.NDArray[np.int64]
@@ -97,7 +98,7 @@ def create_columns(folder: Path, connections: int) -> None:
             with open(folder / name, "xb") as file:
                 os.posix_fallocate(file.fileno(), 0, connections * width)
     except OSError as error:
-        raise Refused(f"Can't write the run record {folder}: {error.strerror}. Name another --out.") from error
+        raise Refused(f"Can't write the run record {folder}: {reason(error)}. Name another --out.") from error
 
 
 def map_columns(folder: Path, first_user: int, count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:

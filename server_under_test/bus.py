@@ -10,13 +10,13 @@ Cost: 12 bytes a delivery and the texts, of memory that is there while turns are
 """
 
 import mmap
-import os
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from flyweight.channel import Message
+from flyweight.shared import shared_memory
 from server_under_test.limits import MAX_BATCH_BYTES
 
 Column = npt.NDArray[np.uint32]
@@ -67,11 +67,7 @@ class Bus:
     """Both ends of it; `descriptor` is what the other end has made."""
 
     def __init__(self, descriptor: int | None = None) -> None:
-        size = SLOTS * _SLOT
-        self.descriptor = os.memfd_create("bus") if descriptor is None else descriptor
-        if descriptor is None:
-            os.truncate(self.descriptor, size)
-        memory = mmap.mmap(self.descriptor, size)
+        self.descriptor, memory = shared_memory("bus", SLOTS * _SLOT, descriptor)
         self._slots = [_Slot(memory, number * _SLOT) for number in range(SLOTS)]
 
     def write(self, turn: int, fds: Column, users: Column, which: Column, texts: list[bytes]) -> None:

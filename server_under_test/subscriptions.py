@@ -11,6 +11,7 @@ import errno
 import fcntl
 import mmap
 import os
+import resource
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
@@ -22,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flyweight.errors import Refused
+from flyweight.reasons import reason
 from server_under_test.subjects import Subject, as_subject, as_user
 
 FORMAT = b"1"
@@ -31,6 +33,9 @@ MAP_SIZE = 1 << 36
 
 ROOM = 1 << 20
 """A file system with fewer bytes left is full."""
+
+_NUMBERS = (errno.EIO, errno.EFBIG, errno.ENOMEM)
+"""Errors of the kernel that LMDB tells in words only, and that have a reason to be looked for."""
 
 Users = npt.NDArray[np.uint32]
 Pairs = npt.NDArray[np.uint32] | Iterable[tuple[int, Subject]]
@@ -107,21 +112,22 @@ class Store:
                     self._folder.rmdir()
 
     def _reason(self, error: Exception) -> str:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).rpartition(": ")[2]
-        if reason == os.strerror(errno.EIO) and _is_full(self._folder):  # what LMDB says of a write that was cut short
-            return os.strerror(errno.ENOSPC)
-        return reason
+        words = (error.strerror if isinstance(error, OSError) else None) or str(error).rpartition(": ")[2]
+        number = next((number for number in _NUMBERS if os.strerror(number) == words), None)
+        if number == errno.EIO:  # what LMDB says of a write that was cut short
+            number = _what_cuts_short(self._folder) or number
+        return words if number is None else reason(OSError(number, os.strerror(number)))
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
         except lmdb.MapFullError as error:
-            reason = f"it is full, at {MAP_SIZE >> 30} GiB"
-            raise Refused(f"The subscription store {self._folder} can't be used: {reason}. It is as it was.") from error
+            why = f"it is full, at {MAP_SIZE >> 30} GiB"
+            raise Refused(f"The subscription store {self._folder} can't be used: {why}. It is as it was.") from error
         except (lmdb.Error, OSError) as error:
-            reason = self._reason(error)
-            raise Refused(f"The subscription store {self._folder} can't be used: {reason}. It is as it was.") from error
+            why = self._reason(error)
+            raise Refused(f"The subscription store {self._folder} can't be used: {why}. It is as it was.") from error
 
     def add_subscriptions(self, pairs: Pairs) -> int:
         """Add (subscriber, subject) pairs, durably, and return how many were new; BadSubject for a wrong one."""
@@ -213,11 +219,14 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _is_full(folder: Path) -> bool:
+def _what_cuts_short(folder: Path) -> int | None:
+    """Return the errno of what lets a write to the store end early: a full disk, or the limit of a file's size."""
     with suppress(OSError):
         room = os.statvfs(folder)
-        return room.f_bavail * room.f_frsize < ROOM
-    return False
+        if room.f_bavail * room.f_frsize < ROOM:
+            return errno.ENOSPC
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return errno.EFBIG if 0 <= most <= _size(folder / "data.mdb") else None  # RLIM_INFINITY is -1
 
 
 class _Rows:
