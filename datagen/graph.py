@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from datagen.files import MAX_ID, Pairs
 from flyweight.errors import Refused, UsageError
+from flyweight.limits import need_proc
 from flyweight.room import MemoryGauge
 
 BYTES_A_FRIENDSHIP = 65
@@ -55,6 +56,7 @@ def friend_graph(users: int, friends: int, seed: int) -> Pairs:
 
 
 def _check_memory(friendships: int) -> None:
+    need_proc()
     room = MemoryGauge().read()
     needed = friendships * BYTES_A_FRIENDSHIP
     if needed > room.free:

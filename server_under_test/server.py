@@ -21,7 +21,7 @@ import trio
 
 from flyweight.errors import Refused, WorkerFault
 from flyweight.ledger import TICKS, Ledger
-from flyweight.limits import cores, raise_files_limit, workers_for
+from flyweight.limits import cores, need_proc, raise_files_limit, workers_for
 from flyweight.workers import Worker, Workers, open_workers
 from server_under_test import orders
 from server_under_test.accounts import FRONT_LEDGER
@@ -253,6 +253,7 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
     """
     from server_under_test import control  # brings a web framework: only the parent needs it, no front
 
+    need_proc()
     files_limit = raise_files_limit()
     options = replace(options, max_users=min(options.max_users, MAX_USERS))
     count = workers_for(options.max_users, files_limit, options.workers)
