@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from flyweight import http
-from flyweight.channel import Channel, Message
+from flyweight.channel import Channel, Message, decoder
 from flyweight.ledger import Ledger
 from flyweight.limits import raise_files_limit
 from flyweight.readiness import Readiness
@@ -227,7 +227,7 @@ async def report(channel: Channel[ToWorker], client: Ramping) -> None:
 
 def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
     """Entry of the worker process (see `flyweight.nursery`); the one descriptor is the ledger."""
-    spec = msgspec.msgpack.decode(specification, type=Specification)
+    spec = decoder(Specification).decode(specification)
     files_limit = raise_files_limit()
     ledger = Ledger(LEDGER, spec.workers, descriptors[0])
     trio.run(partial(run, spec, Channel(sock, ToWorker), ledger, files_limit))

@@ -18,11 +18,10 @@ from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
-import msgspec
 import numpy as np
 import trio
 
-from flyweight.channel import Channel
+from flyweight.channel import Channel, decoder
 from flyweight.chunks import MAX_CHUNK
 from flyweight.ledger import Ledger
 from flyweight.limits import raise_files_limit
@@ -226,6 +225,6 @@ async def _obey(channel: Channel[ToWorker], client: HttpxClient, tasks: trio.Nur
 
 def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
     """Entry of the worker process (see `flyweight.nursery`); the one descriptor is the ledger."""
-    spec = msgspec.msgpack.decode(specification, type=Specification)
+    spec = decoder(Specification).decode(specification)
     raise_files_limit()
     trio.run(partial(run, spec, Channel(sock, ToWorker), Ledger(LEDGER, spec.workers, descriptors[0])))

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -70,6 +72,40 @@ def test_more_workers_than_one_packet_can_carry(count: int, size: int, monkeypat
     said = trio.run(come_and_go, count, size)
     assert [int(one.specification) for one in said] == list(range(count))
     assert 1 < len({one.pid for one in said}) <= count // 2
+
+
+MANY_DECODERS = """
+import sys
+import threading
+import msgspec
+from flyweight.channel import decoder
+
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier(8)
+
+def build(kinds):
+    for kind in kinds:
+        barrier.wait()
+        decoder(kind).decode(data)
+
+def nested(number):
+    inner = msgspec.defstruct(f"Inner{number}", [("a", int), ("b", float)])
+    return msgspec.defstruct(f"Outer{number}", [("inner", inner), ("c", int)])
+
+data = msgspec.msgpack.encode({"inner": {"a": 1, "b": 2.0}, "c": 3})
+kinds = [nested(number) for number in range(300)]
+threads = [threading.Thread(target=build, args=(kinds,)) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+"""Threads that meet structs for the first time all at once, as workers of one process do when they start."""
+
+
+def test_threads_that_make_decoders_at_once_do_not_crash() -> None:
+    done = subprocess.run([sys.executable, "-c", MANY_DECODERS], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def crash_one_of_four() -> None:
