@@ -5,7 +5,7 @@ from flyweight.inherited import put_right
 
 def main() -> None:
     """Run `fakefriends`; a Ctrl-C ends it in silence, even while it is imported."""
-    put_right()
+    put_right("fakefriends")
     from datagen.cli import main as run
 
     run()

@@ -1,5 +1,6 @@
 """Running a command: the one place where errors become words on stderr and an exit code."""
 
+import errno
 import json
 import os
 import sys
@@ -8,17 +9,24 @@ from typing import Any, NoReturn, TextIO, cast
 
 import msgspec
 
-from flyweight.errors import ExitCode, FloodtestError
+from flyweight.errors import ExitCode, FloodtestError, Refused
 from flyweight.interrupt import raise_it
+from flyweight.reasons import reason
 from flyweight.stdio import Output, display
 
 
 def known_error(error: BaseException) -> FloodtestError | None:
-    """Return the first error of ours in what was raised (trio wraps it in groups), or None if there is another kind."""
+    """Return the first error of ours in what was raised (trio wraps it in groups), or None if there is another kind.
+
+    Memory that can't be had is one of them.
+    """
     if isinstance(error, FloodtestError):
         return error
+    if isinstance(error, MemoryError):
+        why = reason(OSError(errno.ENOMEM, "Out of memory"))
+        return Refused(f"{why}. {error}".strip())
     if isinstance(error, BaseExceptionGroup):
-        ours, others = error.split(FloodtestError)
+        ours, others = error.split((FloodtestError, MemoryError))
         if ours is not None and others is None:
             return known_error(ours.exceptions[0])
     return None
@@ -52,7 +60,7 @@ def _code_of(name: str, call: Callable[[], None]) -> Any:
         call()
     except SystemExit as end:
         return end.code
-    except (FloodtestError, BaseExceptionGroup) as error:
+    except (FloodtestError, MemoryError, BaseExceptionGroup) as error:
         ours = known_error(error)
         if ours is None:
             if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt):

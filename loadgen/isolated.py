@@ -1,9 +1,9 @@
 """`python -m loadgen.isolated WISH ARGV...`: `floodtest`, started anew in a network of its own.
 
-By the time a command line is parsed numpy has threads, and a process that has some may not enter a user namespace. So
-`floodtest run` replaces itself (execve: the same process id, the same standard streams) by this module, which enters
-the network while it has one thread and then is that command again. Without ARGV it only says on stdout what network
-there would be, as JSON.
+By the time a command line is parsed a library may have threads, as numpy's often has, and a process that has some may
+not enter a user namespace. So `floodtest run` replaces itself (execve: the same process id, the same standard streams)
+by this module, which enters the network while it has one thread and then is that command again. Without ARGV it only
+says on stdout what network there would be, as JSON.
 """
 
 import sys
@@ -11,7 +11,7 @@ import sys
 from flyweight.inherited import put_right
 
 if __name__ == "__main__":
-    put_right()
+    put_right("floodtest")
 
 import msgspec
 

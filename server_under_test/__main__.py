@@ -5,7 +5,7 @@ from flyweight.inherited import put_right
 
 def main() -> None:
     """Run `comet`; a Ctrl-C ends it in silence, even while it is imported."""
-    put_right()
+    put_right("comet")
     from server_under_test.cli import main as run
 
     run()

@@ -29,7 +29,10 @@ from server_under_test.subjects import Subject, as_subject, as_user
 FORMAT = b"1"
 
 MAP_SIZE = 1 << 36
-"""Bytes a store may grow to; LMDB reserves addresses for it, neither memory nor disk."""
+"""Bytes a store may grow to; LMDB reserves addresses for it, neither memory nor disk. In a process to which a limit
+(`ulimit -v`) leaves fewer addresses, it may grow to less."""
+
+_LEAST_MAP_SIZE = 1 << 20
 
 ROOM = 1 << 20
 """A file system with fewer bytes left is full."""
@@ -60,7 +63,7 @@ class Store:
                 self._made = not (folder / "data.mdb").exists()
         try:
             with self._explained():
-                self._env = lmdb.open(os.fsencode(folder), map_size=MAP_SIZE, max_dbs=3)
+                self._env = lmdb.open(os.fsencode(folder), map_size=map_size(), max_dbs=3)
         except BaseException:
             self._unmake(lambda: _size(folder / "data.mdb") <= 2 * mmap.PAGESIZE)  # with which an empty one begins
             raise
@@ -112,6 +115,11 @@ class Store:
                     self._folder.rmdir()
 
     def _reason(self, error: Exception) -> str:
+        if isinstance(error, lmdb.MapFullError | lmdb.MapResizedError):
+            size = self._env.info()["map_size"]
+            if size >= MAP_SIZE:
+                return f"it is full, at {size >> 30} GiB"
+            return f"this process has addresses for {size >> 20:,} MiB of it, and it takes more: raise ulimit -v"
         words = (error.strerror if isinstance(error, OSError) else None) or str(error).rpartition(": ")[2]
         number = next((number for number in _NUMBERS if os.strerror(number) == words), None)
         if number == errno.EIO:  # what LMDB says of a write that was cut short
@@ -122,9 +130,6 @@ class Store:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except lmdb.MapFullError as error:
-            why = f"it is full, at {MAP_SIZE >> 30} GiB"
-            raise Refused(f"The subscription store {self._folder} can't be used: {why}. It is as it was.") from error
         except (lmdb.Error, OSError) as error:
             why = self._reason(error)
             raise Refused(f"The subscription store {self._folder} can't be used: {why}. It is as it was.") from error
@@ -213,6 +218,22 @@ class Store:
         if kind is not None:
             self._unmake(lambda: self.counts() == (0, 0))
         self.close()
+
+
+def map_size() -> int:
+    """Return MAP_SIZE, or half of the most that this process can still map: the other half is for what is loaded."""
+    size = MAP_SIZE
+    while size > _LEAST_MAP_SIZE and not _can_map(size):
+        size >>= 1
+    return size if size == MAP_SIZE else max(size >> 1, _LEAST_MAP_SIZE)
+
+
+def _can_map(size: int) -> bool:
+    try:
+        mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ).close()  # takes no memory
+    except OSError:
+        return False
+    return True
 
 
 def _size(path: Path) -> int:

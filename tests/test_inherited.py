@@ -1,8 +1,11 @@
 """flyweight.inherited: signals that whoever starts a command blocks or ignores."""
 
 import json
+import os
+import resource
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support import OURS, command, open_now, run, wait_until
+from flyweight.inherited import LEAST_ADDRESSES
+from tests.support import COMMANDS, OURS, command, open_now, run, wait_until
 
 BLOCKED = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 
@@ -96,6 +100,41 @@ def test_a_server_that_fails_is_noticed_where_the_ends_of_children_were_ignored(
     done = run_with(ignore_ends_of_children, line)
     assert done.returncode == 3
     assert "The subscription store" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_addresses_that_are_too_few_to_start_with_are_named(name: str) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (100_000 << 10, 100_000 << 10))
+
+    done = run_with(limit, command(name, "--help"))
+    words = f"{name}: This process may have addresses for 100,000 KiB, and takes 393,216 to start: raise ulimit -v.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", words)
+
+
+def test_numpy_brings_no_threads() -> None:
+    """Each would take addresses for a stack, and there is one for each core."""
+    code = (
+        "import os\nfrom flyweight.inherited import put_right\nput_right('it')\n"
+        "import numpy\nprint(len(os.listdir('/proc/self/task')))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout == "1\n", done.stderr
+
+
+def test_a_run_with_few_addresses(tmp_path: Path) -> None:
+    """As many as a command takes to start; each of three workers an end then has a process of its own."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (LEAST_ADDRESSES, LEAST_ADDRESSES))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+
+    options = ("--json", "--no-report", "--out", str(tmp_path), *OURS, "--connections", "300", "--hold", "0.1")
+    done = run_with(limit, command("floodtest", "run", *options))
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["outcome"], summary["workers"]["client"], summary["workers"]["server"]) == ("ok", 3, 3)
 
 
 def run_with(before: Callable[[], None], line: list[str]) -> "subprocess.CompletedProcess[str]":

@@ -233,7 +233,7 @@ def test_the_standard_descriptors_are_open_whatever_was_closed(closed: str, tmp_
     code = (
         "import subprocess, sys\n"
         "from flyweight.inherited import put_right\n"
-        "put_right()\n"
+        "put_right('it')\n"
         "with open('file', 'w') as file:\n"
         "    subprocess.run(['sh', '-c', 'cat; echo out; echo err >&2'])\n"
         "    print(file.fileno() > 2, file=file)\n"

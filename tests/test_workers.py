@@ -1,6 +1,7 @@
 """flyweight.workers and nursery: workers come up where they should, end alone, and leave nobody behind."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -72,6 +73,26 @@ def test_more_workers_than_one_packet_can_carry(count: int, size: int, monkeypat
     said = trio.run(come_and_go, count, size)
     assert [int(one.specification) for one in said] == list(range(count))
     assert 1 < len({one.pid for one in said}) <= count // 2
+
+
+@pytest.mark.parametrize(
+    ("addresses", "stack", "processes"),
+    [
+        (resource.RLIM_INFINITY, 8 << 20, 2),
+        (1 << 30, 8 << 20, 3),
+        (1 << 30, 64 << 20, 5),
+        (1 << 30, resource.RLIM_INFINITY, 3),
+        (100 << 20, 8 << 20, 30),
+        (8 << 30, 8 << 20, 2),
+    ],
+)
+def test_more_processes_where_one_has_no_addresses_for_all_stacks(
+    addresses: int, stack: int, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {resource.RLIMIT_AS: addresses, resource.RLIMIT_STACK: stack}
+    monkeypatch.setattr(resource, "getrlimit", lambda limit: (limits[limit], limits[limit]))
+    monkeypatch.setattr(workers_module, "cores", lambda: 2)
+    assert workers_module._processes_for([b"specification"] * 30, 1) == processes
 
 
 MANY_DECODERS = """
