@@ -149,7 +149,7 @@ async def _explain(process: trio.Process, log: Path) -> NoReturn:
     """Raise what a server that did not come up says of it."""
     with trio.move_on_after(5):  # its end of the socket was closed by its end
         await process.wait()
-    words = log.read_text().strip().splitlines()[-1:] or ["it said nothing"]
+    words = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
     if process.returncode == ExitCode.REFUSED:
         raise Refused(words[0].removeprefix("comet: "))
     raise WorkerFault(f"The bundled server did not come up: {words[0]}. See {log}.")

@@ -71,6 +71,15 @@ def test_version_1_as_the_host_and_as_a_container_sees_it(fake: FakeMachine, roo
     assert (cgroup.limit, cgroup.available) == (2 * GIB, GIB + 100 * MIB)
 
 
+def test_a_mount_whose_name_is_no_utf8_is_passed_over(fake: FakeMachine) -> None:
+    fake.cgroup_v2(str(4 * GIB), used=3 * GIB)
+    with open(fake.proc / "self/mountinfo", "ab") as mounts:
+        mounts.write(b"40 23 0:30 / /mnt/\xff rw,relatime - ext4 /dev/sda rw\n")
+    cgroup = Cgroups(fake.proc).tightest()
+    assert cgroup is not None
+    assert cgroup.limit == 4 * GIB
+
+
 def test_a_cgroup_over_its_limit_has_nothing_left(fake: FakeMachine) -> None:
     fake.cgroup_v1(GIB, used=2 * GIB)
     cgroup = Cgroups(fake.proc).tightest()
