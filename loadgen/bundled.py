@@ -23,6 +23,7 @@ import httpx
 import trio
 
 from flyweight.errors import ExitCode, Refused, WorkerFault
+from flyweight.http import authority
 from loadgen.host.namespaces import enter_namespace
 from loadgen.host.network import Network
 
@@ -53,11 +54,6 @@ def place_of(network: Network, version: int) -> Place:
         return LOOPBACK if version == 4 else Place(host="::1")
     address = network.server_address
     return Place(address, address, network.server_namespace, secrets.token_hex(16))
-
-
-def host_in_url(host: str) -> str:
-    """Write an address as a part of a URL."""
-    return f"[{host}]" if ":" in host else host
 
 
 class BundledServer:
@@ -127,7 +123,7 @@ async def bundled_server(
             await _explain(process, log)
         where = json.loads(line)
         async with httpx.AsyncClient(
-            base_url=f"http://{host_in_url(place.control_host)}:{where['control']}",
+            base_url=f"http://{authority(place.control_host, where['control'])}",
             headers={} if place.token is None else {"Authorization": f"Bearer {place.token}"},
             timeout=30,
             trust_env=False,

@@ -23,6 +23,7 @@ import trio
 
 from flyweight.channel import Channel, decoder
 from flyweight.chunks import MAX_CHUNK
+from flyweight.http import authority
 from flyweight.ledger import Ledger
 from flyweight.limits import raise_files_limit
 from loadgen.accounts import END_OF_STREAM, LEDGER, Accounts, Phase
@@ -60,10 +61,8 @@ class HttpxClient:
         self._clients = clients
         self._timeout = spec.connect_timeout
         self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
-        host, port = spec.target
         before, (after, *headers) = spec.request[0], spec.request[1].removesuffix("\r\n\r\n").split("\r\n")
-        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._url = f"http://{authority}{before.removeprefix('GET ')}", after.removesuffix(" HTTP/1.1")
+        self._url = f"http://{authority(*spec.target)}{before.removeprefix('GET ')}", after.removesuffix(" HTTP/1.1")
         self._headers = dict(header.split(": ", 1) for header in headers) | {"Accept-Encoding": "identity"}
         self._room = trio.Semaphore(0)
         self._halted = False

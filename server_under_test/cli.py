@@ -12,6 +12,7 @@ import typer
 from flyweight import options as opt
 from flyweight.command import run_command
 from flyweight.errors import UsageError
+from flyweight.http import authority
 from server_under_test import cli_messages, cli_store
 from server_under_test.limits import Limits
 from server_under_test.server import MODELS, Options, Server, serve
@@ -88,8 +89,9 @@ def serve_command(
 
     def announce(server: Server, control: int) -> None:
         if parent_fd is None:
-            print(f"comet serves http://{host}:{server.address[1]}/test/<id> with {len(server.workers.all)} fronts;")
-            print(f"figures: http://{control_host}:{control}/stats", flush=True)
+            where, fronts = authority(host, server.address[1]), len(server.workers.all)
+            print(f"comet serves http://{where}/test/<id> with {fronts} fronts;")
+            print(f"figures: http://{authority(control_host, control)}/stats", flush=True)
         else:
             os.write(parent_fd, json.dumps({"port": server.address[1], "control": control}).encode() + b"\n")
 

@@ -20,6 +20,7 @@ import msgspec
 import trio
 
 from flyweight.errors import Refused, WorkerFault
+from flyweight.http import authority
 from flyweight.ledger import TICKS, Ledger
 from flyweight.limits import cores, need_proc, raise_files_limit, workers_for
 from flyweight.workers import Worker, Workers, open_workers
@@ -84,7 +85,7 @@ def listen(host: str, port: int) -> socket.socket:
         sock.listen(BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no such name"
-        raise Refused(f"Can't listen on {host}:{port}: {reason}. Choose another --host or port.") from error
+        raise Refused(f"Can't listen on {authority(host, port)}: {reason}. Choose another --host or port.") from error
     return sock
 
 
