@@ -15,10 +15,16 @@ from datagen.degrees import count_degrees, fit
 from datagen.files import Pairs, format_of, read_pairs, refuse_unwritable, write_pairs
 from datagen.plot import check_name, plot_degrees
 from flyweight import options as opt
-from flyweight.command import run_command
+from flyweight.command import HELP_NAMES, add_version, run_command
 from flyweight.errors import UsageError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=HELP_NAMES,
+)
 
 FORMATS = ("edgelist", "parquet", "npy")
 
@@ -118,6 +124,9 @@ def plot(
     degrees = count_degrees(pairs)
     plot_degrees(out, degrees, fit(degrees), force)
     print(f"{out} shows it.")
+
+
+add_version("fakefriends", app)
 
 
 def main() -> None:

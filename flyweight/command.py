@@ -1,13 +1,17 @@
 """Running a command: the one place where errors become words on stderr and an exit code."""
 
 import errno
+import inspect
 import json
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, TextIO, cast
+from functools import wraps
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn, TextIO, cast
 
 import msgspec
+import typer
 
 from flyweight.errors import ExitCode, FloodtestError, Refused
 from flyweight.interrupt import raise_it
@@ -35,6 +39,44 @@ def known_error(error: BaseException) -> FloodtestError | None:
 def print_json(value: Any) -> None:
     """Print structs, mappings and lists as one line of JSON, in ASCII: no encoding of standard output can break it."""
     print(json.dumps(msgspec.to_builtins(value)))
+
+
+HELP_NAMES = {"help_option_names": ["--help", "-h"]}
+"""For `context_settings` of a command, from which its subcommands have them."""
+
+
+def add_version(name: str, app: typer.Typer) -> None:
+    """Give a command and each of its subcommands the option --version."""
+
+    def show(is_asked: bool) -> None:
+        if is_asked:
+            print(f"{name} {version('floodtest')}")
+            raise typer.Exit
+
+    text = "Show the version and exit."
+    kind = Annotated[bool, typer.Option("--version", callback=show, is_eager=True, help=text)]
+    option = inspect.Parameter("show_version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+    for each in (app.registered_callback, *app.registered_commands):
+        if each is not None and each.callback is not None:
+            each.callback = _taking(each.callback, option)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            add_version(name, group.typer_instance)
+
+
+def _taking(call: Callable[..., Any], option: inspect.Parameter) -> Callable[..., Any]:
+    """Return a function with one option more, which it passes over."""
+
+    @wraps(call)
+    def take(*arguments: Any, **given: Any) -> Any:
+        del given[option.name]
+        return call(*arguments, **given)
+
+    signature = inspect.signature(call)
+    take.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), option]
+    )
+    return take
 
 
 def run_command(name: str, app: Callable[[], None]) -> NoReturn:

@@ -10,7 +10,7 @@ import trio
 import typer
 
 from analysis import FORMAT, Summary
-from flyweight.command import known_error, print_json, run_command
+from flyweight.command import HELP_NAMES, add_version, known_error, print_json, run_command
 from flyweight.errors import ExitCode, Refused
 from loadgen import cli_analysis, cli_doctor, cli_net
 from loadgen.cli_options import takes_run_options
@@ -22,7 +22,13 @@ from loadgen.preview import preview, render_preview
 from loadgen.run import Run
 from loadgen.settle import foresee, settle
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=HELP_NAMES,
+)
 
 EXIT_OF = {
     "ok": ExitCode.OK,
@@ -100,6 +106,9 @@ def plan_command_line(
     else:
         print(render_preview(shown))
     sys.exit(ExitCode.REFUSED if shown.obstacles else ExitCode.OK)
+
+
+add_version("floodtest", app)
 
 
 def _print(summary: Summary, as_json: bool) -> None:

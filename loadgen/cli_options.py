@@ -118,7 +118,7 @@ def run_options(
         str, typer.Option(metavar="|".join(LINKS), help="What joins client and server in a network of their own.")
     ] = "loopback",
     reserve: Annotated[
-        Any, option(opt.reserve, "SHARE|SIZE", "Memory to leave free, such as 10% or 2GiB.  [default: 5%, 512MiB]")
+        Any, option(opt.reserve, "SHARE|SIZE", "Memory to leave free, such as 10% (512 MiB at the least) or 2GiB.")
     ] = DEFAULT_RESERVE,
     fail_if: Annotated[
         list[str] | None,

@@ -10,7 +10,7 @@ import trio
 import typer
 
 from flyweight import options as opt
-from flyweight.command import run_command
+from flyweight.command import HELP_NAMES, add_version, run_command
 from flyweight.errors import UsageError
 from flyweight.http import authority
 from server_under_test import cli_messages, cli_store
@@ -19,7 +19,13 @@ from server_under_test.server import MODELS, Options, Server, serve
 
 _DEFAULTS = Limits()
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=HELP_NAMES,
+)
 
 
 app.add_typer(cli_messages.app)
@@ -96,6 +102,9 @@ def serve_command(
             os.write(parent_fd, json.dumps({"port": server.address[1], "control": control}).encode() + b"\n")
 
     trio.run(serve, settings, parent_fd, announce)
+
+
+add_version("comet", app)
 
 
 def _is_loopback(host: str) -> bool:

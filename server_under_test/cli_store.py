@@ -12,7 +12,7 @@ from server_under_test.subjects import as_subject, as_user
 from server_under_test.subscriptions import Store
 
 app = typer.Typer(add_completion=False)
-subs = typer.Typer(no_args_is_help=True, add_completion=False, help="Change and show single subscriptions.")
+subs = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(subs, name="subs")
 
 # readable=False: whether a path can be read is found out by reading it, and told in the words of our errors
@@ -44,6 +44,11 @@ def load(
         subjects, total = store.counts()
     print(f"{len(pairs):,} pairs in {time.monotonic() - began:.1f} s, {added:,} of them new.")
     print(f"{db} holds {total:,} subscriptions to {subjects:,} subjects.")
+
+
+@subs.callback()
+def change_subscriptions() -> None:
+    """Change and show single subscriptions."""
 
 
 @subs.command("add")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flyweight.cgroups import Cgroups
-from flyweight.room import MemoryGauge, Reserve, parse_reserve
+from flyweight.room import DEFAULT_RESERVE, MemoryGauge, Reserve, parse_reserve
 from tests.host_rig import FakeMachine
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -33,6 +33,12 @@ def test_a_twentieth_and_at_least_half_a_gib_are_left_free(total: int, left: int
 )
 def test_a_reserve(text: str, reserve: Reserve) -> None:
     assert parse_reserve(text) == reserve
+    assert parse_reserve(str(reserve)) == reserve
+
+
+def test_a_reserve_is_written_as_the_option_takes_it() -> None:
+    reserves = (DEFAULT_RESERVE, Reserve(0.07), Reserve(0.0, GIB // 2))
+    assert [str(reserve) for reserve in reserves] == ["5%", "7%", "512MiB"]
 
 
 @pytest.mark.parametrize("text", ["", "5", "%", "GiB", "-1%", "101%", "nan%", "infGiB", "2GB", "-2GiB", "1e9GiB"])
