@@ -1,12 +1,11 @@
-"""Pictures: figures of matplotlib in the house's style, written as SVG and PNG. matplotlib is an extra, imported here.
+"""Pictures: figures of matplotlib in the house's style, written as SVG and PNG. matplotlib is an extra.
 
 Colours are those of Okabe and Ito (jfly.uni-koeln.de/color), which colour-blind readers tell apart; lines differ in
 dash or place as well. Text in an SVG is drawn as paths, so that it looks alike everywhere.
 """
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.files import write_whole
-from flyweight.errors import Refused
+from flyweight.drawing import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,22 +56,9 @@ _STYLE = {
 }
 
 
-def need_matplotlib() -> None:
-    """Refused, with a remedy, where there is no matplotlib."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise Refused("Pictures need matplotlib: pip install 'floodtest[plot]'.") from error
-
-
-@contextmanager
-def style() -> Iterator[None]:
+def style() -> AbstractContextManager[None]:
     """Draw in the house's style as long as the block lasts."""
-    need_matplotlib()
-    import matplotlib
-
-    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
-        yield
+    return drawing(_STYLE)
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -4,6 +4,7 @@ Written as the run goes: `run.json` is replaced as a whole at each stage, a samp
 SIGKILL, or a full disk, it reads back to the last whole sample. Fields and units: docs/run-record.md.
 """
 
+import codecs
 import csv
 import errno
 import importlib
@@ -24,6 +25,7 @@ import numpy.typing as npt
 from analysis.samples import FIELDS, Sample
 from analysis.summary import Summary
 from flyweight.errors import ExitCode, FloodtestError, Refused, UsageError
+from flyweight.reasons import reason
 
 FORMAT = 1
 """Version of the record; a reader refuses a newer one."""
@@ -48,9 +50,12 @@ class RecordWriter:
 
     def __init__(self, parent: Path, name: str) -> None:
         self.folder = _create(parent, name)
-        self._samples = open(self.folder / SAMPLES_FILE, "xb", buffering=0)  # noqa: SIM115 (closed by `close`)
         self._whole = 0  # bytes of whole lines
-        self._append((",".join(FIELDS) + "\n").encode())
+        try:
+            self._samples = open(self.folder / SAMPLES_FILE, "xb", buffering=0)  # noqa: SIM115 (closed by `close`)
+            self._append((",".join(FIELDS) + "\n").encode())
+        except OSError as error:
+            raise _refusal(parent, error) from error
 
     def write_run(self, run: dict[str, Any]) -> None:
         """Replace run.json as a whole."""
@@ -64,7 +69,7 @@ class RecordWriter:
     def _replace(self, name: str, text: str) -> None:
         temporary = self.folder / f".{name}"
         with self._explained():
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")
             os.replace(temporary, self.folder / name)
 
     def write_sample(self, sample: Sample) -> None:
@@ -93,7 +98,7 @@ class RecordWriter:
             yield
         except OSError as error:
             raise DiskFault(
-                f"Can't write the run record {self.folder}: {error.strerror}. What was written of it reads back."
+                f"Can't write the run record {self.folder}: {reason(error)}. What was written of it reads back."
             ) from error
 
     def close(self) -> None:
@@ -112,8 +117,12 @@ def _create(parent: Path, name: str) -> Path:
                 continue
             return folder
     except OSError as error:
-        raise Refused(f"Can't write the run record to {parent}: {error.strerror}. Choose another --out.") from error
+        raise _refusal(parent, error) from error
     raise Refused(f"There are too many runs called {name} in {parent}. Choose another --out.")
+
+
+def _refusal(parent: Path, error: OSError) -> Refused:
+    return Refused(f"Can't write the run record to {parent}: {reason(error)}. Choose another --out.")
 
 
 @dataclass(frozen=True)
@@ -185,7 +194,7 @@ class Record:
     def _read_latency(self) -> tuple[npt.NDArray[np.float64], str | None]:
         file, none = self.folder / LATENCY_FILE, np.zeros((0, 3))
         try:
-            *lines, rest = file.read_text().split("\n")
+            *lines, rest = _read_text(file).split("\n")
             rows = np.array([line.split(",") for line in lines[1:]], np.float64) if lines[1:] else none
             if rows.shape[1:] != (3,) or not np.isfinite(rows).all() or (rows < 0).any():
                 return none, "is left out, for it can't be read: its rows are not of three figures"
@@ -207,8 +216,8 @@ def load(folder: str | Path) -> Record:
     """Read a run record; a last line that was cut off is left out. RecordError says what is wrong with a folder."""
     folder = Path(folder)
     try:
-        run = json.loads((folder / RUN_FILE).read_text(), parse_constant=_no_number)
-        lines = (folder / SAMPLES_FILE).read_text().split("\n")
+        run = json.loads(_read_text(folder / RUN_FILE), parse_constant=_no_number)
+        lines = _read_text(folder / SAMPLES_FILE).split("\n")
         rows = list(csv.DictReader(lines[:-1]))  # what follows the last line end was cut off
     except FileNotFoundError as error:
         raise RecordError(f"{folder} is no run record: it has no {Path(error.filename).name}.") from error
@@ -219,6 +228,15 @@ def load(folder: str | Path) -> Record:
     if run["format"] > FORMAT:
         raise RecordError(f"The run record {folder} is of a newer format than {FORMAT}: use a newer floodtest.")
     return Record(folder, run, [_sample(row, folder) for row in rows])
+
+
+def _read_text(path: Path) -> str:
+    """Read UTF-8 as other programs save it as well: with a byte order mark, and with line ends of any kind."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        is_utf16 = error.object[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        raise ValueError(f"{path.name} {'is UTF-16' if is_utf16 else 'is no UTF-8'}. Save it as UTF-8") from error
 
 
 def _no_number(text: str) -> float:

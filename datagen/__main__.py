@@ -1,11 +1,11 @@
 """`fakefriends`, and `python -m datagen`."""
 
-from flyweight.interrupt import die_of_it
+from flyweight.inherited import put_right
 
 
 def main() -> None:
     """Run `fakefriends`; a Ctrl-C ends it in silence, even while it is imported."""
-    die_of_it()
+    put_right("fakefriends")
     from datagen.cli import main as run
 
     run()

@@ -24,9 +24,15 @@ from datagen.files import (
 )
 from datagen.plot import check_name, plot_degrees
 from flyweight import options as opt
-from flyweight.command import run_command
+from flyweight.command import HELP_NAMES, add_version, run_command
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=HELP_NAMES,
+)
 
 FORMATS = ("edgelist", "parquet", "npy")
 
@@ -175,6 +181,9 @@ def convert(
     print(f"{out} has {len(friends.pairs):,} pairs.")
     if originals is not None:
         print(f"{ids} has the ids that its {len(originals):,} users have in {file}.")
+
+
+add_version("fakefriends", app)
 
 
 def main() -> None:

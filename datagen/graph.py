@@ -10,15 +10,36 @@ UsageError for sizes that are no graph, Refused for one that does not fit into m
 
 import ctypes
 import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, islice
 
-import igraph
 import numpy as np
 import numpy.typing as npt
 
 from datagen.files import MAX_ID, Pairs
 from flyweight.errors import Refused, UsageError
+from flyweight.limits import need_proc
 from flyweight.room import MemoryGauge
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Let a module that has not been imported be missing as long as the block lasts."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+# igraph imports all of matplotlib if there is one: half a second, and settings of a user's that can end the import.
+with _hidden("matplotlib"):
+    import igraph
 
 BYTES_A_FRIENDSHIP = 65
 """igraph's peak while it makes one: 894 MiB for 15 million (igraph 1.0), and what we add."""
@@ -55,6 +76,7 @@ def friend_graph(users: int, friends: int, seed: int) -> Pairs:
 
 
 def _check_memory(friendships: int) -> None:
+    need_proc()
     room = MemoryGauge().read()
     needed = friendships * BYTES_A_FRIENDSHIP
     if needed > room.free:

@@ -1,21 +1,17 @@
-"""The degree distribution as a picture. matplotlib is an extra, and only imported here."""
+"""The degree distribution as a picture. matplotlib is an extra, imported when a picture is drawn."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from datagen.degrees import Degrees, PowerLaw
 from datagen.files import renamed_when_whole
-from flyweight.errors import Refused, UsageError
+from flyweight.drawing import drawing
+from flyweight.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg")
-
-
-def _matplotlib() -> Any:
-    try:
-        import matplotlib.figure
-    except ImportError as error:
-        raise Refused("A plot needs matplotlib: pip install 'floodtest[plot]'.") from error
-    return matplotlib
 
 
 def check_name(path: Path) -> None:
@@ -27,7 +23,16 @@ def check_name(path: Path) -> None:
 def plot_degrees(path: Path, degrees: Degrees, law: PowerLaw | None, replace: bool = False) -> None:
     """Draw which share of the users has at least so many friends, log-log, and the fitted law; PNG or SVG by name."""
     check_name(path)
-    figure = _matplotlib().figure.Figure(figsize=(7, 4.5), dpi=150, layout="constrained")
+    with drawing({}):
+        figure = _draw(degrees, law)
+        with renamed_when_whole(path, replace) as file:
+            figure.savefig(file, format=path.suffix[1:].lower())
+
+
+def _draw(degrees: Degrees, law: PowerLaw | None) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     shares = degrees.shares_from()
     drawn = degrees.degree > 0  # a logarithm has no place for 0
@@ -43,5 +48,4 @@ def plot_degrees(path: Path, degrees: Degrees, law: PowerLaw | None, replace: bo
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(which="major", color="#dddddd", linewidth=0.6)
     axes.legend(frameon=False, loc="lower left")
-    with renamed_when_whole(path, replace) as file:
-        figure.savefig(file, format=path.suffix[1:].lower())
+    return figure

@@ -81,7 +81,7 @@ def _mount(proc: Path, version: _Version) -> tuple[str, Path] | None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text().splitlines()
+        return path.read_text(errors="surrogateescape").splitlines()  # names of mounts and cgroups are bytes
     except OSError:
         return []
 

@@ -6,6 +6,7 @@ went. Both sides name the union of the structs they expect; anything else is a f
 
 import errno
 import socket
+import threading
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -16,6 +17,19 @@ from flyweight.sweep import drain
 M = TypeVar("M")
 MAX_MESSAGE = 1 << 17
 """Bytes: below the kernel's default bound for one message (net.core.wmem_default, 212,992)."""
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def decoder(kind: Any) -> "msgspec.msgpack.Decoder[Any]":
+    """Return a decoder for a struct, or a union of them.
+
+    One thread at a time makes one: where several meet a struct for the first time, msgspec (0.22) follows a null
+    pointer in one of them, which ends the process and all of its workers.
+    """
+    with _ONE_AT_A_TIME:
+        return msgspec.msgpack.Decoder(kind)
 
 
 class Message(msgspec.Struct, tag=True, frozen=True):
@@ -29,7 +43,7 @@ class Channel(Generic[M]):
         self._plain = sock
         self._socket = trio.socket.from_stdlib_socket(sock)
         self._sending = trio.Lock()  # no two tasks may wait for the same descriptor
-        self._decoder = msgspec.msgpack.Decoder(kind)
+        self._decoder = decoder(kind)
 
     async def send(self, message: Message) -> bool:
         """Send; False if the other side is gone (which the receiver of this end hears as well)."""

@@ -1,70 +1,90 @@
 """Running a command: the one place where errors become words on stderr and an exit code."""
 
-import io
+import errno
+import inspect
+import json
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, TextIO, cast
+from functools import wraps
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn, TextIO, cast
 
-from flyweight.errors import ExitCode, FloodtestError, Refused, Unread
+import msgspec
+import typer
+
+from flyweight.errors import ExitCode, FloodtestError, Refused
 from flyweight.interrupt import raise_it
-
-
-class Output:
-    """Standard output that raises errors of ours: Unread where a pipe's reader has gone, Refused for a full disk."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self.lost: FloodtestError | None = None
-        """What was raised, since who writes may have passed over it."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        """Write text, or keep it until there is more."""
-        try:
-            return self._stream.write(text)
-        except OSError as error:
-            self._give_up(error)
-
-    def flush(self) -> None:
-        """Write what was kept."""
-        try:
-            self._stream.flush()
-        except OSError as error:
-            self._give_up(error)
-
-    def finish(self) -> None:
-        """Write what was kept; raise what went wrong, be it long ago."""
-        self.flush()
-        if self.lost is not None:
-            raise self.lost
-
-    def _give_up(self, error: OSError) -> NoReturn:
-        with open(os.devnull, "wb") as nowhere:  # for what is still kept: the interpreter writes it when it ends
-            os.dup2(nowhere.fileno(), self._stream.fileno())
-        words = f"Can't write to standard output: {error.strerror}. Send it elsewhere, or make room."
-        self.lost = Unread() if isinstance(error, BrokenPipeError) else Refused(words)
-        raise self.lost from error
+from flyweight.reasons import reason
+from flyweight.stdio import Output, display
 
 
 def known_error(error: BaseException) -> FloodtestError | None:
-    """Return the first error of ours in what was raised (trio wraps it in groups), or None if there is another kind."""
+    """Return the first error of ours in what was raised (trio wraps it in groups), or None if there is another kind.
+
+    Memory that can't be had is one of them.
+    """
     if isinstance(error, FloodtestError):
         return error
+    if isinstance(error, MemoryError):
+        why = reason(OSError(errno.ENOMEM, "Out of memory"))
+        return Refused(f"{why}. {error}".strip())
     if isinstance(error, BaseExceptionGroup):
-        ours, others = error.split(FloodtestError)
+        ours, others = error.split((FloodtestError, MemoryError))
         if ours is not None and others is None:
             return known_error(ours.exceptions[0])
     return None
 
 
+def print_json(value: Any) -> None:
+    """Print structs, mappings and lists as one line of JSON, in ASCII: no encoding of standard output can break it."""
+    print(json.dumps(msgspec.to_builtins(value)))
+
+
+HELP_NAMES = {"help_option_names": ["--help", "-h"]}
+"""For `context_settings` of a command, from which its subcommands have them."""
+
+
+def add_version(name: str, app: typer.Typer) -> None:
+    """Give a command and each of its subcommands the option --version."""
+
+    def show(is_asked: bool) -> None:
+        if is_asked:
+            print(f"{name} {version('floodtest')}")
+            raise typer.Exit
+
+    text = "Show the version and exit."
+    kind = Annotated[bool, typer.Option("--version", callback=show, is_eager=True, help=text)]
+    option = inspect.Parameter("show_version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+    for each in (app.registered_callback, *app.registered_commands):
+        if each is not None and each.callback is not None:
+            each.callback = _taking(each.callback, option)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            add_version(name, group.typer_instance)
+
+
+def _taking(call: Callable[..., Any], option: inspect.Parameter) -> Callable[..., Any]:
+    """Return a function with one option more, which it passes over."""
+
+    @wraps(call)
+    def take(*arguments: Any, **given: Any) -> Any:
+        del given[option.name]
+        return call(*arguments, **given)
+
+    signature = inspect.signature(call)
+    take.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), option]
+    )
+    return take
+
+
 def run_command(name: str, app: Callable[[], None]) -> NoReturn:
     """Call a typer application; print errors of ours as they are, and exit with their code."""
     raise_it()
+    display()
     stream = sys.stdout
-    output = Output(stream or io.StringIO())  # there is none if it was closed before we began
+    output = Output(stream or open(os.devnull, "w"))  # noqa: SIM115 (there is none if it was closed before we began)
     sys.stdout = cast(TextIO, output)
     try:
         code = _code_of(name, app)
@@ -82,7 +102,7 @@ def _code_of(name: str, call: Callable[[], None]) -> Any:
         call()
     except SystemExit as end:
         return end.code
-    except (FloodtestError, BaseExceptionGroup) as error:
+    except (FloodtestError, MemoryError, BaseExceptionGroup) as error:
         ours = known_error(error)
         if ours is None:
             if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt):

@@ -53,6 +53,11 @@ class Response:
     chunked: bool
 
 
+def authority(host: str, port: int) -> str:
+    """Return host and port as a URL and the header Host have them: an IPv6 address in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def numbered(before: bytes, after: bytes) -> bytes:
     """Return a format that puts a number between the two: `map(numbered(a, b).__mod__, numbers)` makes a column."""
     return b"%d".join(text.replace(b"%", b"%%") for text in (before, after))

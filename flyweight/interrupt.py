@@ -1,7 +1,7 @@
 """Ctrl-C while a command is being imported, which takes up to a second: it ends in silence, as everything else does.
 
-Whoever starts a command calls `die_of_it` before its imports, and `flyweight.command` calls `raise_it` after them. A
-process that was started to ignore SIGINT goes on to.
+A command calls `die_of_it` before its imports (`flyweight.inherited` does), and `flyweight.command` calls `raise_it`
+after them. A process that was started to ignore SIGINT goes on to.
 """
 
 import signal

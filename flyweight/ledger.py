@@ -7,13 +7,12 @@ that counted it: after SIGKILL the row says what had happened until then.
 Fields are 64-bit integers, so that none is ever seen half-written; a reader may see a row between two fields.
 """
 
-import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from flyweight.mapping import map_shared
+from flyweight.shared import shared_memory
 
 TICKS = 256
 """How many ticks a row remembers; the place of tick k is k modulo this, and the highest k has it."""
@@ -31,10 +30,8 @@ class Ledger:
 
     def __init__(self, layout: np.dtype[Any], workers: int, descriptor: int | None = None) -> None:
         size = max(1, layout.itemsize * workers)
-        self.descriptor = os.memfd_create("ledger") if descriptor is None else descriptor
-        if descriptor is None:
-            os.truncate(self.descriptor, size)
-        self.rows: npt.NDArray[Any] = np.ndarray((workers,), layout, buffer=map_shared(self.descriptor, size))
+        self.descriptor, memory = shared_memory("ledger", size, descriptor)
+        self.rows: npt.NDArray[Any] = np.ndarray((workers,), layout, buffer=memory)
 
     def row(self, worker: int) -> npt.NDArray[Any]:
         """Return a worker's own row, as an array of one."""

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from flyweight.errors import ExitCode
+from flyweight.stdio import display
 
 
 def remove(folder: Path) -> ExitCode:
@@ -27,6 +28,7 @@ def remove(folder: Path) -> ExitCode:
 
 
 if __name__ == "__main__":
+    display()
     poll = select.poll()
     poll.register(sys.stdin.fileno(), select.POLLIN)
     poll.poll()

@@ -12,6 +12,13 @@ from flyweight.errors import Refused
 
 PROC = Path("/proc")
 
+
+def need_proc(proc: Path = PROC) -> None:
+    """Refused where there is no /proc, as in a chroot: memory, limits, sockets and processes are read from it."""
+    if not (proc / "self").exists():
+        raise Refused(f"Nothing is mounted on {proc}, which this command reads. Mount it: mount -t proc proc {proc}")
+
+
 FILES_RESERVE = 128
 """Descriptors a worker keeps back: a batch of accepts, epolls, its channel, the listener, and what Python opens."""
 

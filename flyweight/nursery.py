@@ -36,6 +36,7 @@ import msgspec
 
 from flyweight.child import end_with_parent
 from flyweight.limits import unshare_files
+from flyweight.stdio import display
 
 MAX_PACKET = 1 << 17
 MAX_DESCRIPTORS = 253
@@ -146,6 +147,7 @@ def _run_workers(main: WorkerMain, specifications: list[bytes], channels: list[i
 
 
 def main() -> None:
+    display()  # otherwise a traceback that can't be written ends more than the worker that it is of
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the command, which tells us what it means
     module = importlib.import_module(sys.argv[2])

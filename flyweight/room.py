@@ -17,6 +17,10 @@ class Reserve:
     share: float = 0.05
     least: int = 512 << 20
 
+    def __str__(self) -> str:
+        """Write it as `parse_reserve` reads it."""
+        return f"{100 * self.share:g}%" if self.share else f"{self.least / (1 << 20):.12g}MiB"
+
     def of(self, total: int) -> int:
         return max(int(total * self.share), self.least)
 

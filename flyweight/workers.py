@@ -7,6 +7,7 @@ seconds to end by themselves and then kills what is left. A worker that ends too
 """
 
 import os
+import resource
 import signal
 import socket
 from array import array
@@ -29,6 +30,13 @@ GRACE = 3.0
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 """numpy must not start threads in a process that forks; the C library need not keep a heap for each of our threads, of
 which one works at a time."""
+
+_PROCESS_ADDRESSES, _WORKER_ADDRESSES = 256 << 20, 64 << 20
+"""Bytes of addresses that a process takes with what it imports, and a worker besides its stack, both rounded up. What a
+worker takes is mostly the memory that a front shares with its router, which each front maps by itself."""
+
+_STACK = 2 << 20
+"""Bytes of a thread's stack where no limit says how many (pthread_create(3), on x86-64)."""
 
 
 class _Process:
@@ -165,12 +173,16 @@ class Workers:
 
 
 def _processes_for(specifications: Sequence[bytes], shared: int) -> int:
-    """Return how many processes the workers live in: as many as cores, or more where a packet can't carry its part."""
+    """Return how many processes the workers live in: as many as cores, or more where one can't have its part.
+
+    That is where a packet can't carry it, and where a limit of addresses leaves no room for as many stacks.
+    """
     workers = len(specifications)
     if not can_unshare_files():
         return workers
     header = 5  # bytes, of a msgpack list or string, at the most
     most = min(MAX_DESCRIPTORS - shared, (MAX_PACKET - header) // (max(map(len, specifications)) + header))
+    most = min(most, _threads_that_fit())
     return min(workers, max(cores(), -(-workers // most)))
 
 
@@ -190,6 +202,15 @@ async def _cancel_when_quiet(scope: trio.CancelScope, moved: Callable[[], object
         before, last = last, moved()
         if last == before:
             scope.cancel()
+
+
+def _threads_that_fit() -> int:
+    """Return how many workers the addresses that a process may have are enough for."""
+    addresses, stack = (resource.getrlimit(limit)[0] for limit in (resource.RLIMIT_AS, resource.RLIMIT_STACK))
+    if addresses == resource.RLIM_INFINITY:
+        return MAX_DESCRIPTORS
+    each = _WORKER_ADDRESSES + (_STACK if stack == resource.RLIM_INFINITY else stack)
+    return max(1, (addresses - _PROCESS_ADDRESSES) // each)
 
 
 @asynccontextmanager

@@ -1,11 +1,11 @@
 """`floodtest`, and `python -m loadgen`."""
 
-from flyweight.interrupt import die_of_it
+from flyweight.inherited import put_right
 
 
 def main() -> None:
     """Run `floodtest`; a Ctrl-C ends it in silence, even while it is imported."""
-    die_of_it()
+    put_right("floodtest")
     from loadgen.cli import main as run
 
     run()

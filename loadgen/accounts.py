@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from flyweight.errors import Refused
 from flyweight.ledger import CODES, TICK, TICKS, Counter, TickTable
-from flyweight.mapping import map_shared
+from flyweight.reasons import reason
+from flyweight.shared import map_shared
 from loadgen import latency
 from loadgen.sequence import OutOfSequence
 
@@ -102,7 +103,7 @@ def create_columns(folder: Path, connections: int) -> None:
             with open(folder / name, "xb") as file:
                 os.posix_fallocate(file.fileno(), 0, connections * width)
     except OSError as error:
-        raise Refused(f"Can't write the run record {folder}: {error.strerror}. Name another --out.") from error
+        raise Refused(f"Can't write the run record {folder}: {reason(error)}. Name another --out.") from error
 
 
 def map_columns(folder: Path, first_user: int, count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:

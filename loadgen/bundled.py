@@ -19,6 +19,7 @@ import httpx
 import trio
 
 from flyweight.errors import ExitCode, Refused, WorkerFault
+from flyweight.http import authority
 from flyweight.launch import Program, launch
 from loadgen.host.network import Network
 
@@ -51,11 +52,6 @@ def place_of(network: Network, version: int) -> Place:
         return LOOPBACK if version == 4 else Place(host="::1")
     address = network.server_address
     return Place(address, address, network.server_namespace, secrets.token_hex(16))
-
-
-def host_in_url(host: str) -> str:
-    """Write an address as a part of a URL."""
-    return f"[{host}]" if ":" in host else host
 
 
 class BundledServer:
@@ -123,7 +119,7 @@ async def bundled_server(
             await _explain(process, log)
         where = json.loads(line)
         async with httpx.AsyncClient(
-            base_url=f"http://{host_in_url(place.control_host)}:{where['control']}",
+            base_url=f"http://{authority(place.control_host, where['control'])}",
             headers={} if place.token is None else {"Authorization": f"Bearer {place.token}"},
             timeout=ANSWER_SECONDS,
             trust_env=False,
@@ -145,7 +141,7 @@ async def _explain(process: Program, log: Path) -> NoReturn:
     """Raise what a server that did not come up says of it."""
     with trio.move_on_after(5):  # its end of the socket was closed by its end
         await process.wait()
-    words = log.read_text().strip().splitlines()[-1:] or ["it said nothing"]
+    words = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
     if process.exit_status == ExitCode.REFUSED:
         raise Refused(words[0].removeprefix("comet: "))
     raise WorkerFault(f"The bundled server did not come up: {words[0]}. See {log}.")

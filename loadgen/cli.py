@@ -1,18 +1,16 @@
 """`floodtest`: the command line. Parses, calls one function, prints."""
 
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import trio
 import typer
 
 from analysis import FORMAT, Summary
-from flyweight.command import known_error, run_command
+from flyweight.command import HELP_NAMES, add_version, known_error, print_json, run_command
 from flyweight.errors import ExitCode, Refused
 from loadgen import cli_analysis, cli_doctor, cli_net
 from loadgen.cli_options import takes_run_options
@@ -24,7 +22,13 @@ from loadgen.preview import preview, render_preview
 from loadgen.run import Run
 from loadgen.settle import foresee, settle
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=HELP_NAMES,
+)
 
 EXIT_OF = {
     "ok": ExitCode.OK,
@@ -70,7 +74,7 @@ def run_command_line(
     except (Refused, BaseExceptionGroup) as error:
         refused = known_error(error)
         if as_json and isinstance(refused, Refused):
-            print(json.dumps({"format": FORMAT, "run": None, "outcome": "refused", "reasons": [str(refused)]}))
+            print_json({"format": FORMAT, "run": None, "outcome": "refused", "reasons": [str(refused)]})
         raise
     _print(summary, as_json)
     if not no_report:
@@ -97,14 +101,20 @@ def plan_command_line(
     if not network.is_isolated and (note := outlook.note_on_ports()) is not None:  # in its own the kernel has enough
         print(note, file=sys.stderr)
     shown = preview(outlook)
-    print(msgspec.json.encode(shown).decode() if as_json else render_preview(shown))
+    if as_json:
+        print_json(shown)
+    else:
+        print(render_preview(shown))
     sys.exit(ExitCode.REFUSED if shown.obstacles else ExitCode.OK)
+
+
+add_version("floodtest", app)
 
 
 def _print(summary: Summary, as_json: bool) -> None:
     print(render(summary), file=sys.stderr if as_json else sys.stdout)
     if as_json:
-        print(msgspec.json.encode(summary).decode())
+        print_json(summary)
 
 
 def _fitted(options: RunOptions, network: Network, say: Callable[[str], None]) -> RunOptions:

@@ -1,14 +1,13 @@
 """`floodtest report` and `floodtest compare`: what run records show. They open no connection."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from analysis.words import plain
+from flyweight.command import print_json
 from flyweight.errors import FloodtestError, Refused
 
 app = typer.Typer(add_completion=False)
@@ -44,7 +43,7 @@ def compare(
     comparison = compare_records([load(run) for run in runs], force)
     page = None if html is None else write_page(comparison, html)
     if as_json:
-        print(json.dumps(msgspec.to_builtins(comparison.table)))
+        print_json(comparison.table)
     else:
         print(render(comparison))
     if page is not None:
@@ -52,15 +51,21 @@ def compare(
 
 
 def report_of(folder: Path) -> None:
-    """Write the report at the end of a run and say where it is, or in a sentence why there is none."""
+    """Write the report at the end of a run and say where it is, or in a sentence why there is none.
+
+    The run is over and its record whole: neither a fault in a picture nor a Ctrl-C may change its exit code.
+    """
+    later = f"The record is whole; later: floodtest report {folder}"
     try:
         from analysis import load
         from analysis.report import write_report
 
         print(f"report: {write_report(load(folder))}", file=sys.stderr)
     except FloodtestError as error:
-        remedy = f" The record is whole; later: floodtest report {folder}" if isinstance(error, Refused) else ""
+        remedy = f" {later}" if isinstance(error, Refused) else ""
         print(f"There is no report: {error}{remedy}", file=sys.stderr)
-    except Exception as error:  # the run is over and its record whole: nothing in a picture may change its exit code
+    except KeyboardInterrupt:
+        print(f"There is no report: it was interrupted. {later}", file=sys.stderr)
+    except Exception as error:  # whatever it was that failed in a picture
         said = plain(f"{type(error).__name__}: {error}")
         print(f"There is no report: it failed with {said}. The record is whole: {folder}", file=sys.stderr)

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
+from flyweight.command import print_json
 from flyweight.errors import ExitCode, UsageError
 from loadgen.checkup import checkup, render_checkup
 from loadgen.cli_options import takes_run_options
@@ -52,7 +52,7 @@ def doctor_command(
     if sysctl:
         print(as_sysctl_conf(changes(verdicts)), end="")
     elif as_json:
-        print(msgspec.json.encode(found).decode())
+        print_json(found)
     else:
         print(render_checkup(outlook.demand.connections, verdicts, obstacles))
     sys.exit(ExitCode.OK if found.ready else ExitCode.REFUSED)

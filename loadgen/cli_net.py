@@ -3,7 +3,6 @@
 That function is imported when it is called: with pyroute2 every run would start later and have 10 MB more.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from flyweight import options as opt
+from flyweight.command import print_json
 from loadgen.host.network import LOOPBACK_DEVICE
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -52,7 +52,7 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fal
 
     found = ours()
     if as_json:
-        print(json.dumps([{key: value for key, value in asdict(one).items() if key != "ours"} for one in found]))
+        print_json([{key: value for key, value in asdict(one).items() if key != "ours"} for one in found])
         return
     for one in found:
         print(f"{one.address}/{one.prefix} on {one.device}")

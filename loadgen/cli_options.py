@@ -13,6 +13,7 @@ import typer
 from analysis import thresholds
 from flyweight import options as opt
 from flyweight.errors import UsageError
+from flyweight.limits import need_proc
 from flyweight.room import DEFAULT_RESERVE
 from loadgen.crew import CLIENT_MODELS
 from loadgen.host.network import BASE_IP, CHOICES, LINKS, VETH_BASE_IP, VETH_SERVERS
@@ -31,13 +32,18 @@ def option(parse: Any, metavar: str, text: str) -> Any:
 
 
 def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take all options of `run_options`, and get what that returns as its first argument."""
+    """Let a command take all options of `run_options`, and get what that returns as its first argument.
+
+    All of these commands look at the machine, so that they need /proc.
+    """
     shared = inspect.signature(run_options).parameters
     own = list(inspect.signature(command).parameters.values())[1:]
 
     @wraps(command)
     def call(**given: Any) -> None:
-        command(run_options(**{name: given.pop(name) for name in shared}), **given)
+        options = run_options(**{name: given.pop(name) for name in shared})
+        need_proc()
+        command(options, **given)
 
     named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*shared.values(), *own)]
     call.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
@@ -117,7 +123,7 @@ def run_options(
         str, typer.Option(metavar="|".join(LINKS), help="What joins client and server in a network of their own.")
     ] = "loopback",
     reserve: Annotated[
-        Any, option(opt.reserve, "SHARE|SIZE", "Memory to leave free, such as 10% or 2GiB.  [default: 5%, 512MiB]")
+        Any, option(opt.reserve, "SHARE|SIZE", "Memory to leave free, such as 10% (512 MiB at the least) or 2GiB.")
     ] = DEFAULT_RESERVE,
     fail_if: Annotated[
         list[str] | None,

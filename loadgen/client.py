@@ -6,6 +6,7 @@ the parent reads it. One process, one trio run, one nested epoll; a worker that 
 Fails: connections fail one by one, on the accounts; whatever else goes wrong ends the process, which the parent sees.
 """
 
+import os
 import socket
 import time
 from functools import partial
@@ -16,7 +17,7 @@ import msgspec
 import trio
 
 from flyweight import http
-from flyweight.channel import Channel, Message
+from flyweight.channel import Channel, Message, decoder
 from flyweight.ledger import Ledger
 from flyweight.limits import raise_files_limit
 from flyweight.readiness import Readiness
@@ -36,7 +37,8 @@ class Specification(msgspec.Struct, frozen=True):
     worker: int
     workers: int
     share: Share
-    folder: str
+    folder: bytes
+    """Of the run record, as the kernel has its name, which need not be UTF-8."""
     target: tuple[str, int]
     request: tuple[str, str]
     """The request, before and after the user's id."""
@@ -47,6 +49,11 @@ class Specification(msgspec.Struct, frozen=True):
     connect_timeout: float
     reset_at_end: bool
     """Close by reset, which spares the host a million sockets in TIME_WAIT; for a server that knows of it."""
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return Path(os.fsdecode(self.folder))
 
 
 class Go(Message, frozen=True):
@@ -174,7 +181,7 @@ class Client:
 
 async def run(spec: Specification, channel: Channel[ToWorker], ledger: Ledger, files_limit: int) -> None:
     """Be a client worker until told to close, or until the parent is gone."""
-    accounts = Accounts(Path(spec.folder), spec.share.first_user, spec.share.count, ledger.row(spec.worker))
+    accounts = Accounts(spec.path, spec.share.first_user, spec.share.count, ledger.row(spec.worker))
     with Readiness() as readiness:
         client = Client(spec, readiness, accounts, files_limit)
         async with trio.open_nursery() as tasks:
@@ -220,7 +227,7 @@ async def report(channel: Channel[ToWorker], client: Ramping) -> None:
 
 def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
     """Entry of the worker process (see `flyweight.nursery`); the one descriptor is the ledger."""
-    spec = msgspec.msgpack.decode(specification, type=Specification)
+    spec = decoder(Specification).decode(specification)
     files_limit = raise_files_limit()
     ledger = Ledger(LEDGER, spec.workers, descriptors[0])
     trio.run(partial(run, spec, Channel(sock, ToWorker), ledger, files_limit))

@@ -16,16 +16,15 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from pathlib import Path
 
 import httpx
-import msgspec
 import numpy as np
 import trio
 
 from flyweight import http
-from flyweight.channel import Channel
+from flyweight.channel import Channel, decoder
 from flyweight.chunks import MAX_CHUNK
+from flyweight.http import authority
 from flyweight.ledger import Ledger
 from flyweight.limits import raise_files_limit
 from loadgen.accounts import END_OF_STREAM, LEDGER, Accounts, Phase
@@ -64,10 +63,8 @@ class HttpxClient:
         self._clients = clients
         self._timeout = spec.connect_timeout
         self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
-        host, port = spec.target
         before, (after, *headers) = spec.request[0], spec.request[1].removesuffix("\r\n\r\n").split("\r\n")
-        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._url = f"http://{authority}{before.removeprefix('GET ')}", after.removesuffix(" HTTP/1.1")
+        self._url = f"http://{authority(*spec.target)}{before.removeprefix('GET ')}", after.removesuffix(" HTTP/1.1")
         self._headers = dict(header.split(": ", 1) for header in headers) | {"Accept-Encoding": "identity"}
         self._room = trio.Semaphore(0)
         self._halted = False
@@ -218,7 +215,7 @@ def cause(error: httpx.TransportError) -> tuple[Phase, int]:
 
 async def run(spec: Specification, channel: Channel[ToWorker], ledger: Ledger) -> None:
     """Be a client worker until told to close, or until the parent is gone."""
-    accounts = Accounts(Path(spec.folder), spec.share.first_user, spec.share.count, ledger.row(spec.worker))
+    accounts = Accounts(spec.path, spec.share.first_user, spec.share.count, ledger.row(spec.worker))
     async with AsyncExitStack() as clients, trio.open_nursery() as tasks:
         client = HttpxClient(spec, accounts, tasks, clients)
         tasks.start_soon(report, channel, client)
@@ -240,6 +237,6 @@ async def _obey(channel: Channel[ToWorker], client: HttpxClient, tasks: trio.Nur
 
 def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
     """Entry of the worker process (see `flyweight.nursery`); the one descriptor is the ledger."""
-    spec = msgspec.msgpack.decode(specification, type=Specification)
+    spec = decoder(Specification).decode(specification)
     raise_files_limit()
     trio.run(partial(run, spec, Channel(sock, ToWorker), Ledger(LEDGER, spec.workers, descriptors[0])))

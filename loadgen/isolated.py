@@ -1,21 +1,21 @@
 """`python -m loadgen.isolated WISH ARGV...`: `floodtest`, started anew in a network of its own.
 
-By the time a command line is parsed numpy has threads, and a process that has some may not enter a user namespace. So
-`floodtest run` replaces itself (execve: the same process id, the same standard streams) by this module, which enters
-the network while it has one thread and then is that command again. Without ARGV it only says on stdout what network
-there would be, as JSON.
+By the time a command line is parsed a library may have threads, as numpy's often has, and a process that has some may
+not enter a user namespace. So `floodtest run` replaces itself (execve: the same process id, the same standard streams)
+by this module, which enters the network while it has one thread and then is that command again. Without ARGV it only
+says on stdout what network there would be, as JSON.
 """
 
 import sys
 
-from flyweight.interrupt import die_of_it
+from flyweight.inherited import put_right
 
 if __name__ == "__main__":
-    die_of_it()
+    put_right("floodtest")
 
 import msgspec
 
-from flyweight.command import run_command
+from flyweight.command import print_json, run_command
 from loadgen.host.namespaces import try_to_enter
 from loadgen.host.network import Wish
 
@@ -24,7 +24,7 @@ def _start() -> None:
     wish = msgspec.json.decode(sys.argv[1], type=Wish)
     network = try_to_enter(wish)
     if not sys.argv[2:]:
-        print(msgspec.json.encode(network).decode())
+        print_json(network)
         return
     sys.argv = sys.argv[2:]
     from loadgen.cli import main  # not before now: it brings numpy and its threads

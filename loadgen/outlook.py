@@ -4,6 +4,7 @@
 """
 
 import os
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +21,10 @@ from loadgen.host.preflight import Fit, fit, refuse_what_does_not_fit
 from loadgen.host.server_files import files_of_listeners, files_of_server
 from loadgen.host.targets import Target, check_addresses, check_consent, is_here, resolve_target
 from loadgen.options import RunOptions
+
+LEAST_FILE, BYTES_A_USER = 48 << 20, 24
+"""Bytes of the largest piece of memory that our server shares with its fronts: that of a turn of the router is 39 MiB,
+and what tells where users are has up to 12 bytes for each of them, or for each file that its fronts may open."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class Outlook:
         if self.options.db is not None:
             checks.append(partial(_refuse_what_is_no_store, self.options.db))
         checks.append(partial(_refuse_what_is_not_ours_to_write, self.options.out))
+        checks.append(partial(_refuse_small_files, self.demand))
         return [*checks, partial(refuse_what_does_not_fit, self.machine, self.demand)]
 
 
@@ -110,6 +116,16 @@ def _refuse_what_is_not_ours_to_write(out: Path) -> None:
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise Refused(
             f"Can't write the run record to {out}: {place} is no folder that we may write to. Choose another --out."
+        )
+
+
+def _refuse_small_files(demand: Demand) -> None:
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    least = LEAST_FILE + BYTES_A_USER * demand.connections
+    if demand.bundled and 0 <= most < least:  # RLIM_INFINITY is -1
+        raise Refused(
+            f"A file of this process, shared memory included, may have {most >> 10:,} KiB, and the server takes "
+            f"{least >> 10:,} KiB: raise ulimit -f."
         )
 
 

@@ -22,12 +22,13 @@ import trio
 
 from analysis import Summary, summary, thresholds
 from flyweight.errors import ExitCode, WorkerFault
+from flyweight.http import authority
 from flyweight.ledger import Ledger
 from flyweight.limits import raise_files_limit, workers_for
 from flyweight.room import MemoryGauge
 from loadgen import client
 from loadgen.accounts import LEDGER, State, count_states, create_columns, map_columns
-from loadgen.bundled import BundledServer, bundled_server, host_in_url, place_of
+from loadgen.bundled import BundledServer, bundled_server, place_of
 from loadgen.conclusion import Facts, MessageFacts, conclude
 from loadgen.console import Console
 from loadgen.crew import Crew, open_crew
@@ -148,8 +149,7 @@ class Run:
             self._figures = await self._server.stats()
             if self._figures is None:
                 raise WorkerFault(f"The bundled server came up and does not answer. See {log}.")
-            host, port = self._server.address
-            yield Target(self._server.address, request_around("/test/{user}", f"{host_in_url(host)}:{port}"))
+            yield Target(self._server.address, request_around("/test/{user}", authority(*self._server.address)))
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[Path | None]:
@@ -185,7 +185,7 @@ class Run:
                 worker=number,
                 workers=self._count,
                 share=share,
-                folder=str(self._journal.folder.absolute()),
+                folder=os.fsencode(self._journal.folder.absolute()),
                 target=target.address,
                 request=target.request,
                 ports=self._options.ports,

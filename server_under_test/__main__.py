@@ -1,11 +1,11 @@
 """`comet`, and `python -m server_under_test`."""
 
-from flyweight.interrupt import die_of_it
+from flyweight.inherited import put_right
 
 
 def main() -> None:
     """Run `comet`; a Ctrl-C ends it in silence, even while it is imported."""
-    die_of_it()
+    put_right("comet")
     from server_under_test.cli import main as run
 
     run()

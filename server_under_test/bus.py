@@ -13,7 +13,6 @@ Cost: 12 bytes a delivery and the texts. What is written begins at the same plac
 that only as much memory is used as is under way.
 """
 
-import os
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,7 @@ import numpy.typing as npt
 
 from flyweight.channel import Message
 from flyweight.ledger import Counter
-from flyweight.mapping import map_shared
+from flyweight.shared import shared_memory
 from server_under_test.limits import MAX_BATCH_BYTES
 
 Column = npt.NDArray[np.uint32]
@@ -100,10 +99,7 @@ class Bus:
             ]
         )
         head = 16 + TURNS * self._entry.itemsize
-        self.descriptor = os.memfd_create("bus") if descriptor is None else descriptor
-        if descriptor is None:
-            os.truncate(self.descriptor, head + MEMORY)
-        memory = map_shared(self.descriptor, head + MEMORY)
+        self.descriptor, memory = shared_memory("bus", head + MEMORY, descriptor)
         self._ends = np.frombuffer(memory, np.int64, 2)  # the oldest turn that is there, and the last
         self._turns: npt.NDArray[Any] = np.ndarray((TURNS,), self._entry, memory, 16)
         self._memory = memoryview(memory).cast("B")[head:]

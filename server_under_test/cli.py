@@ -10,15 +10,22 @@ import trio
 import typer
 
 from flyweight import options as opt
-from flyweight.command import run_command
+from flyweight.command import HELP_NAMES, add_version, run_command
 from flyweight.errors import UsageError
+from flyweight.http import authority
 from server_under_test import cli_load, cli_messages, cli_store
 from server_under_test.limits import Limits
 from server_under_test.server import MODELS, Options, Server, serve
 
 _DEFAULTS = Limits()
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=HELP_NAMES,
+)
 
 
 app.add_typer(cli_messages.app)
@@ -97,12 +104,16 @@ def serve_command(
 
     def announce(server: Server, control: int) -> None:
         if parent_fd is None:
-            print(f"comet serves http://{host}:{server.address[1]}/test/<id> with {len(server.workers.all)} fronts;")
-            print(f"figures: http://{control_host}:{control}/stats", flush=True)
+            where, fronts = authority(host, server.address[1]), len(server.workers.all)
+            print(f"comet serves http://{where}/test/<id> with {fronts} fronts;")
+            print(f"figures: http://{authority(control_host, control)}/stats", flush=True)
         else:
             os.write(parent_fd, json.dumps({"port": server.address[1], "control": control}).encode() + b"\n")
 
     trio.run(serve, settings, parent_fd, announce)
+
+
+add_version("comet", app)
 
 
 def _is_loopback(host: str) -> bool:

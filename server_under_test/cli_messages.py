@@ -11,6 +11,7 @@ import trio
 import typer
 
 from flyweight import options as opt
+from flyweight.command import print_json
 from flyweight.errors import ExitCode, Refused
 from server_under_test.msggen import NO_ANSWER, Answer, Generator, Outcome, control_client, read_answer
 from server_under_test.schedule import EvenSchedule, ProducerSchedule, Schedule
@@ -85,7 +86,7 @@ def msggen(
     schedule = ProducerSchedule(producers, interval, times) if rate is None else EvenSchedule(rate)
     outcome = trio.run(_generate, control, token, schedule, users, size, subjects, seconds)
     if as_json:
-        print(msgspec.json.encode({**msgspec.to_builtins(outcome), "unpublished": outcome.unpublished}).decode())
+        print_json({**msgspec.to_builtins(outcome), "unpublished": outcome.unpublished})
     _report(outcome)
     if outcome.error is not None:
         print(f"comet: {outcome.error}", file=sys.stderr)

@@ -13,7 +13,7 @@ from server_under_test.subjects import as_subject, as_user
 from server_under_test.subscriptions import Store
 
 app = typer.Typer(add_completion=False)
-subs = typer.Typer(no_args_is_help=True, add_completion=False, help="Change and show the subscriptions of a store.")
+subs = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(subs, name="subs")
 
 # readable=False: whether a path can be read is found out by reading it, and told in the words of our errors
@@ -63,6 +63,11 @@ def count(
     print(f"{db} holds {subscriptions:,} subscriptions to {subjects:,} subjects, of and to {reach.users:,} users.")
     if reach.beyond is not None:
         print(f"{reach.beyond:,} of the users have ids above {max_users:,}.")
+
+
+@subs.callback()
+def change_subscriptions() -> None:
+    """Change and show the subscriptions of a store."""
 
 
 @subs.command("add")

@@ -74,12 +74,16 @@ def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> dict[str, An
 
 
 def with_token(application: ASGIApp, token: str) -> ASGIApp:
-    """Let only those calls through that bring the token as `Authorization: Bearer ...`."""
-    expected = f"Bearer {token}".encode()
+    """Let only those calls through that bring the token as `Authorization: Bearer ...`, the scheme in any case.
+
+    Source: RFC 9110, section 11.1 (the scheme) and 11.4 (a space or more behind it).
+    """
+    expected = token.encode()
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
-        given = dict(scope.get("headers", ())).get(b"authorization", b"")
-        if scope["type"] == "http" and not hmac.compare_digest(given, expected):
+        scheme, _, given = dict(scope.get("headers", ())).get(b"authorization", b"").partition(b" ")
+        is_right = scheme.lower() == b"bearer" and hmac.compare_digest(given.lstrip(b" "), expected)
+        if scope["type"] == "http" and not is_right:
             answer = PlainTextResponse(
                 "This call needs the token: Authorization: Bearer ...\n",
                 HTTPStatus.UNAUTHORIZED,

@@ -21,8 +21,9 @@ import msgspec
 import trio
 
 from flyweight.errors import Refused, WorkerFault
+from flyweight.http import authority
 from flyweight.ledger import TICKS, Ledger
-from flyweight.limits import cores, raise_files_limit, workers_for
+from flyweight.limits import cores, need_proc, raise_files_limit, workers_for
 from flyweight.workers import Worker, Workers, open_workers, wait_while_moving
 from server_under_test import orders
 from server_under_test.accounts import FRONT_LEDGER
@@ -87,7 +88,7 @@ def listen(host: str, port: int) -> socket.socket:
         sock.listen(BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no such name"
-        raise Refused(f"Can't listen on {host}:{port}: {reason}. Choose another --host or port.") from error
+        raise Refused(f"Can't listen on {authority(host, port)}: {reason}. Choose another --host or port.") from error
     return sock
 
 
@@ -276,6 +277,7 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
     """
     from server_under_test import control  # brings a web framework: only the parent needs it, no front
 
+    need_proc()
     files_limit = raise_files_limit()
     options = replace(options, max_users=min(options.max_users, MAX_USERS))
     count = workers_for(options.max_connections or options.max_users, files_limit, options.workers)

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import mmap
 import os
+import resource
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,19 +24,26 @@ import numpy as np
 import numpy.typing as npt
 
 from flyweight.errors import Refused
+from flyweight.reasons import reason
 from server_under_test.blocks import Blocks, SubjectKey, Users, is_first, rows_of
 from server_under_test.subjects import Subject, as_subject, as_user
 
 FORMAT = b"2"
 
 MAP_SIZE = 1 << 36
-"""Bytes a store may grow to; LMDB reserves addresses for it, neither memory nor disk."""
+"""Bytes a store may grow to; LMDB reserves addresses for it, neither memory nor disk. In a process to which a limit
+(`ulimit -v`) leaves fewer addresses, it may grow to less."""
+
+_LEAST_MAP_SIZE = 1 << 20
 
 ROOM = 1 << 20
 """A file system with fewer bytes left is full."""
 
 AT_A_TIME = 1 << 18
 """Rows that are looked at together where all are."""
+
+_NUMBERS = (errno.EIO, errno.EFBIG, errno.ENOMEM)
+"""Errors of the kernel that LMDB tells in words only, and that have a reason to be looked for."""
 
 Pairs = npt.NDArray[np.uint32] | Iterable[tuple[int, Subject]]
 """Subscriber and subject: an array of shape (n, 2) where all subjects are users, or tuples."""
@@ -75,7 +83,7 @@ class Store:
                 self._made = not (folder / "data.mdb").exists()
         try:
             with self._explained():
-                self._env = lmdb.open(str(folder), map_size=MAP_SIZE, max_dbs=3)
+                self._env = lmdb.open(os.fsencode(folder), map_size=map_size(), max_dbs=3)
         except BaseException:
             self._unmake(lambda: _size(folder / "data.mdb") <= 2 * mmap.PAGESIZE)  # with which an empty one begins
             raise
@@ -128,21 +136,24 @@ class Store:
                     self._folder.rmdir()
 
     def _reason(self, error: Exception) -> str:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).rpartition(": ")[2]
-        if reason == os.strerror(errno.EIO) and _is_full(self._folder):  # what LMDB says of a write that was cut short
-            return os.strerror(errno.ENOSPC)
-        return reason
+        if isinstance(error, lmdb.MapFullError | lmdb.MapResizedError):
+            size = self._env.info()["map_size"]
+            if size >= MAP_SIZE:
+                return f"it is full, at {size >> 30} GiB"
+            return f"this process has addresses for {size >> 20:,} MiB of it, and it takes more: raise ulimit -v"
+        words = (error.strerror if isinstance(error, OSError) else None) or str(error).rpartition(": ")[2]
+        number = next((number for number in _NUMBERS if os.strerror(number) == words), None)
+        if number == errno.EIO:  # what LMDB says of a write that was cut short
+            number = _what_cuts_short(self._folder) or number
+        return words if number is None else reason(OSError(number, os.strerror(number)))
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except lmdb.MapFullError as error:
-            reason = f"it is full, at {MAP_SIZE >> 30} GiB"
-            raise Refused(f"The subscription store {self._folder} can't be used: {reason}. It is as it was.") from error
         except (lmdb.Error, OSError) as error:
-            reason = self._reason(error)
-            raise Refused(f"The subscription store {self._folder} can't be used: {reason}. It is as it was.") from error
+            why = self._reason(error)
+            raise Refused(f"The subscription store {self._folder} can't be used: {why}. It is as it was.") from error
 
     def add_subscriptions(self, pairs: Pairs) -> int:
         """Add (subscriber, subject) pairs, durably, and return how many were new; BadSubject for a wrong one."""
@@ -241,15 +252,34 @@ class Store:
         self.close()
 
 
+def map_size() -> int:
+    """Return MAP_SIZE, or half of the most that this process can still map: the other half is for what is loaded."""
+    size = MAP_SIZE
+    while size > _LEAST_MAP_SIZE and not _can_map(size):
+        size >>= 1
+    return size if size == MAP_SIZE else max(size >> 1, _LEAST_MAP_SIZE)
+
+
+def _can_map(size: int) -> bool:
+    try:
+        mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ).close()  # takes no memory
+    except OSError:
+        return False
+    return True
+
+
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _is_full(folder: Path) -> bool:
+def _what_cuts_short(folder: Path) -> int | None:
+    """Return the errno of what lets a write to the store end early: a full disk, or the limit of a file's size."""
     with suppress(OSError):
         room = os.statvfs(folder)
-        return room.f_bavail * room.f_frsize < ROOM
-    return False
+        if room.f_bavail * room.f_frsize < ROOM:
+            return errno.ENOSPC
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return errno.EFBIG if 0 <= most <= _size(folder / "data.mdb") else None  # RLIM_INFINITY is -1
 
 
 def _lookup(joined: npt.NDArray[np.uint32], lengths: npt.NDArray[np.intp]) -> Lookup:

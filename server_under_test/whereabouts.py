@@ -21,7 +21,7 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-from flyweight.mapping import map_shared
+from flyweight.shared import shared_memory
 
 Column = npt.NDArray[np.uint32]
 
@@ -35,10 +35,7 @@ class Whereabouts:
     def __init__(self, max_users: int, fronts: int, files: int, descriptor: int | None = None) -> None:
         users, places = max_users + 1, fronts * files + 1
         size = 4 * (users + 2 * places + 2 * fronts) + (max_users >> PAGE_BITS) + 1
-        self.descriptor = os.memfd_create("whereabouts") if descriptor is None else descriptor
-        if descriptor is None:
-            os.truncate(self.descriptor, size)
-        memory = map_shared(self.descriptor, size)
+        self.descriptor, memory = shared_memory("whereabouts", size, descriptor)
         self._files = files
         self._last: Column = np.frombuffer(memory, np.uint32, users)
         self._user_at: Column = np.frombuffer(memory, np.uint32, places, 4 * users)

@@ -5,11 +5,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy.typing as npt
 import trio
 
-from flyweight.channel import Channel
+from flyweight.channel import Channel, decoder
 from flyweight.ledger import Ledger
 from flyweight.limits import FILES_RESERVE, raise_files_limit
 from server_under_test.accounts import FRONT_LEDGER
@@ -47,7 +46,7 @@ def be_front(
     run: Callable[[Shared], Awaitable[None]], specification: bytes, sock: socket.socket, descriptors: list[int]
 ) -> None:
     """Run a front in this thread; the descriptors: ledger, listener, whereabouts, bus."""
-    spec = msgspec.msgpack.decode(specification, type=FrontSpecification)
+    spec = decoder(FrontSpecification).decode(specification)
     files_limit = raise_files_limit()
     ledger = Ledger(FRONT_LEDGER, spec.workers, descriptors[0])
     places = Whereabouts(spec.max_users, spec.workers, files_limit, descriptors[2]).of_front(spec.worker)

@@ -66,6 +66,17 @@ def allow_one_network_namespace() -> None:
     Path("/proc/sys/user/max_net_namespaces").write_text("1")
 
 
+def hide_proc() -> None:
+    """Have nothing in /proc, as in a chroot into which nobody has mounted it."""
+    new_mounts, private_below = 0x00020000, 0x4000 | 1 << 18  # CLONE_NEWNS; MS_REC | MS_PRIVATE
+    libc = ctypes.CDLL(None)
+    if libc.unshare(new_mounts) != 0:
+        _enter_user_namespace()
+        assert libc.unshare(new_mounts) == 0
+    assert libc.mount(None, b"/", None, private_below, None) == 0
+    assert libc.mount(b"none", b"/proc", b"tmpfs", 0, None) == 0
+
+
 def _enter_user_namespace() -> None:
     user, group = os.geteuid(), os.getegid()
     assert ctypes.CDLL(None).unshare(CLONE_NEWUSER) == 0

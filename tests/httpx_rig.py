@@ -1,5 +1,6 @@
 """The httpx client with a scripted network below it: each user's server is a list of reads. No socket, no clock."""
 
+import os
 import re
 import time
 from contextlib import AsyncExitStack
@@ -78,7 +79,7 @@ class HttpxRig(AccountsReader):
             worker=0,
             workers=1,
             share=share,
-            folder=str(folder),
+            folder=os.fsencode(folder),
             target=("127.0.0.1", 80),
             request=("GET /test/", " HTTP/1.1\r\nHost: target\r\n\r\n"),
             ports="kernel",

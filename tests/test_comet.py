@@ -346,8 +346,9 @@ def test_after_a_kill_of_the_parent_nothing_is_left(model: str) -> None:
                 client.rest()  # it ends, in order or by a reset
 
 
-def test_it_says_where_it_serves_and_ends_on_ctrl_c() -> None:
-    serve = command("comet", "serve", *QUIET)
+@pytest.mark.parametrize(("host", "in_url"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_it_says_where_it_serves_and_ends_on_ctrl_c(host: str, in_url: str) -> None:
+    serve = command("comet", "serve", *QUIET, "--host", host, "--control-host", host)
     with (
         subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
         ExitStack() as end,
@@ -355,7 +356,8 @@ def test_it_says_where_it_serves_and_ends_on_ctrl_c() -> None:
         end.callback(process.kill)
         assert process.stdout
         first, second = process.stdout.readline(), process.stdout.readline()
-        assert re.fullmatch(r"comet serves http://127\.0\.0\.1:\d+/test/<id> with 1 fronts;\n", first)
+        assert re.fullmatch(rf"comet serves http://{re.escape(in_url)}:\d+/test/<id> with 1 fronts;\n", first)
+        assert second.startswith(f"figures: http://{in_url}:")
         assert httpx.get(second.removeprefix("figures: ").strip(), trust_env=False).json()["connections"] == 0
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=20) == ("", "")

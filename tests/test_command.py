@@ -74,6 +74,15 @@ def test_a_command_that_had_failed_anyhow_keeps_its_exit_code(end: str, code: in
         assert printed((1, 1), end, writer) == (code, words)
 
 
+@pytest.mark.parametrize("raised", ["MemoryError('Too much.')", "BaseExceptionGroup('', [MemoryError('Too much.')])"])
+def test_memory_that_cannot_be_had_is_a_line(raised: str) -> None:
+    """Here by a limit of addresses, which is named."""
+    limited = f"__import__('resource').setrlimit(__import__('resource').RLIMIT_AS, (1 << 30, 1 << 30)); raise {raised}"
+    words = "it: Out of memory (this process may have addresses for 1,048,576 KiB: raise ulimit -v). Too much.\n"
+    assert printed((0, 0), limited, subprocess.DEVNULL) == (3, words)
+    assert printed((0, 0), f"raise {raised}", subprocess.DEVNULL) == (3, "it: Out of memory. Too much.\n")
+
+
 def test_a_command_whose_output_was_closed_before_it_began_says_nothing() -> None:
     code = PRINTING.format(lines=3, width=8192, end="return")
     done = subprocess.run(

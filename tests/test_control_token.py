@@ -47,8 +47,8 @@ CALLS = [
     ("GET", "/nowhere", b"", 404),
 ]
 WRONG: list[bytes | None] = [
-    None, b"", b"Bearer", b"Bearer wrong", b"Bearer se", b"Bearer se cret2", b"Bearer SE CRET", b"se cret",
-    b"Basic c2UgY3JldA==", b"Bearer \xff\xc3\xa9", b"Bearer se cret\xc3\xa9",
+    None, b"", b"Bearer", b"Bearer wrong", b"Bearerse cret", b"Bearer se", b"Bearer se cret2", b"Bearer SE CRET",
+    b"se cret", b"Basic c2UgY3JldA==", b"Bearer \xff\xc3\xa9", b"Bearer se cret\xc3\xa9",
 ]  # fmt: skip
 
 
@@ -59,6 +59,11 @@ def test_every_call_needs_the_token(guarded: Comet, method: str, path: str, body
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), token
         assert TOKEN not in answer.text
     assert call(guarded, method, path, body, b"Bearer se cret").status_code == status
+
+
+@pytest.mark.parametrize("given", [b"bearer se cret", b"BEARER se cret", b"bEaReR   se cret"])
+def test_the_scheme_is_taken_in_any_case(guarded: Comet, given: bytes) -> None:
+    assert call(guarded, "GET", "/healthz", b"", given).status_code == 200
 
 
 def test_a_call_without_the_token_changes_nothing(guarded: Comet) -> None:

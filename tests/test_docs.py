@@ -2,6 +2,7 @@
 
 import ast
 import re
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 import analysis
 from analysis import Sample, Summary
 from loadgen.host.checks import CHECKS, Check
-from tests.support import run
+from tests.support import COMMANDS, run, run_here
 
 ROOT = Path(__file__).parent.parent
 RECORD = (ROOT / "docs/run-record.md").read_text()
@@ -48,6 +49,41 @@ def test_every_option_is_described(name: str, subcommand: str, page: str) -> Non
     assert len(options) > (10 if subcommand in ("run", "serve") else 1)
     text = (ROOT / page).read_text()
     assert not {option for option in options - {"--help"} if f"`{option}" not in text}
+
+
+def paths_of(name: str) -> list[tuple[str, ...]]:
+    """Return a command and all of its subcommands, as words of a command line."""
+    paths: list[tuple[str, ...]] = [(name,)]
+    for path in paths:  # which grows meanwhile
+        _, _, listed = run_here(*path, "--help").stdout.partition("\nCommands:\n")
+        paths += [(*path, line.split()[0]) for line in listed.splitlines() if re.match(r"  \w", line)]
+    return paths
+
+
+PATHS = [path for name in COMMANDS for path in paths_of(name)]
+
+
+def test_the_commands_are_found() -> None:
+    assert {("floodtest", "net", "up"), ("comet", "subs", "add"), ("fakefriends", "gen")} < set(PATHS)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_each_command_has_its_help_and_version(path: tuple[str, ...]) -> None:
+    shown = run_here(*path, "--help")
+    assert shown.stdout.startswith("Usage: ")
+    assert run_here(*path, "-h").stdout == shown.stdout
+    told = run_here(*path, "--version")
+    assert (told.returncode, told.stdout) == (0, f"{path[0]} {version('floodtest')}\n")
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_a_default_is_told_once_and_as_it_is_written(path: tuple[str, ...]) -> None:
+    """Each option's default stands in its help once, and is what the option takes, not what Python calls it."""
+    words = " ".join(run_here(*path, "--help").stdout.partition("Options:")[2].split())
+    for option in re.split(r" (?=--[a-z])", words):
+        defaults = re.findall(r"\[default: ([^\]]*)\]", option)
+        assert len(defaults) <= 1, option
+        assert not re.search(r"\w\(|=|<", " ".join(defaults)), option
 
 
 def test_every_name_of_the_library_is_described() -> None:

@@ -98,11 +98,33 @@ def test_an_ipv6_address() -> None:
     assert not resolve_target("http://[2001:db8::1]/{user}", "fd00::1").is_loopback
 
 
-@pytest.mark.parametrize(("host_", "base_ip"), [("[::1]", "127.0.1.1"), ("127.0.0.1", "fd00::1")])
-def test_a_target_of_another_kind_than_the_sources_is_refused(host_: str, base_ip: str) -> None:
-    with pytest.raises(Refused, match="IPv") as caught:
+@pytest.mark.parametrize(
+    ("host_", "base_ip", "words"),
+    [
+        ("[::1]", "127.0.1.1", "::1 is an IPv6 address, and .* are IPv4.* --base-ip ::1 --ips 1"),
+        (
+            "127.0.0.1",
+            "fd00::1",
+            "127.0.0.1 is an IPv4 address, and .* are IPv6.* --base-ip 127.0.1.1",
+        ),
+        ("[2001:db8::1]", "127.0.1.1", "2001:db8::1 is an IPv6 address.* the first IPv6 address of your own"),
+        ("192.0.2.1", "fd00::1", "192.0.2.1 is an IPv4 address.* the first IPv4 address of your own"),
+    ],
+)
+def test_a_target_of_another_kind_than_the_sources_is_refused(host_: str, base_ip: str, words: str) -> None:
+    with pytest.raises(Refused, match=words):
         resolve_target(f"http://{host_}:8000/test/{{user}}", base_ip)
-    assert host_.strip("[]") in str(caught.value)
+
+
+def test_a_name_that_has_addresses_of_the_other_kind_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(name: str, port: int, family: int, *rest: object) -> list[tuple[object, ...]]:
+        if family == socket.AF_INET:
+            raise socket.gaierror(socket.EAI_NODATA, "No address associated with hostname")
+        return [(family, socket.SOCK_STREAM, 6, "", ("2001:db8::9", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(Refused, match=r"six\.example has an IPv6 address only \(2001:db8::9\), and the source"):
+        resolve_target("http://six.example/{user}", "127.0.1.1")
 
 
 def test_a_name_is_looked_up_for_the_kind_of_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:

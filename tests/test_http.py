@@ -14,6 +14,7 @@ from flyweight.http import (
     HeadError,
     Request,
     Response,
+    authority,
     parse_request,
     parse_response,
     split_head,
@@ -264,3 +265,10 @@ def test_every_status_is_an_answer_or_an_error(status: int, phrase: bytes) -> No
         assert status < 100 or status == 101
     else:
         assert parsed == ((Response(status, False), b"") if status >= 200 else None)
+
+
+@pytest.mark.parametrize(
+    ("host", "written"), [("127.0.0.1", "127.0.0.1:80"), ("::1", "[::1]:80"), ("comet.example", "comet.example:80")]
+)
+def test_an_ipv6_address_is_in_brackets(host: str, written: str) -> None:
+    assert authority(host, 80) == written

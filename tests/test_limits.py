@@ -15,12 +15,17 @@ from flyweight.limits import (
     FILES_RESERVE,
     MAX_WORKERS,
     Memory,
+    need_proc,
     read_memory,
     reserved_ports,
     workers_for,
 )
 from flyweight.memory import ProcessMeter, cpu_seconds, private_bytes
 from flyweight.sockets import PAGE, Sockets, read_slabs, read_sockets
+from tests.confinement import hide_proc
+from tests.figures import start
+from tests.support import run
+from tests.test_report import written
 
 MILLION = 1_054_000
 MEMINFO = """\
@@ -205,6 +210,36 @@ def test_the_real_files_read() -> None:
     assert read_sockets().used > 0
     assert all(0 < port < 65_536 for port in reserved_ports())
     assert limits.cores() >= 1
+
+
+def test_a_proc_that_is_not_mounted_is_told_with_a_remedy(proc: Proc, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="mount -t proc"):
+        need_proc(tmp_path)
+    need_proc(proc("self/stat", ""))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "code"),
+    [
+        ("floodtest", ["run"], 3),
+        ("floodtest", ["plan"], 3),
+        ("floodtest", ["doctor", "--network", "host"], 3),
+        ("floodtest", ["report", "run"], 0),
+        ("comet", ["serve"], 3),
+        ("comet", ["load", "f.txt", "--db", "db"], 0),
+        ("fakefriends", ["gen"], 3),
+        ("fakefriends", ["stats", "f.txt"], 0),
+    ],
+)
+def test_a_command_without_proc(name: str, arguments: list[str], code: int, tmp_path: Path) -> None:
+    """What reads it says so in a line, and the others go on without it."""
+    written(tmp_path, [start()]).rename(tmp_path / "run")
+    (tmp_path / "f.txt").write_text("1 2\n")
+    done = run(name, *arguments, cwd=tmp_path, preexec_fn=hide_proc)
+    words = f"{name}: Nothing is mounted on /proc, which this command reads. Mount it: mount -t proc proc /proc\n"
+    assert done.returncode == code
+    assert done.stderr.endswith(words) == (code == 3)
+    assert "Traceback" not in done.stderr
 
 
 def test_private_memory_is_what_no_other_process_shares(proc: Proc) -> None:

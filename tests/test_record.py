@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 import types
@@ -248,11 +249,56 @@ def test_a_whole_row_that_makes_no_sense_is_named(row: str, folder: Path) -> Non
     assert str(folder) in str(caught.value)
 
 
-def test_bytes_that_are_no_text_are_named(folder: Path) -> None:
-    with open(folder / "samples.csv", "ab") as samples:
-        samples.write(b"\xff\xfe\n")
-    with pytest.raises(RecordError):
+@pytest.mark.parametrize("name", ["run.json", "samples.csv"])
+def test_bytes_that_are_no_text_are_named(name: str, folder: Path) -> None:
+    with open(folder / name, "ab") as file:
+        file.write(b"\xff\xfe\n")
+    with pytest.raises(RecordError) as caught:
         load(folder)
+    assert str(caught.value) == f"The run record {folder} can't be read: {name} is no UTF-8. Save it as UTF-8."
+
+
+def save_all(folder: Path, encoding: str) -> None:
+    """Save the files of a record as an editor does, or a table calculator: in this encoding, with other line ends."""
+    for path in (folder / name for name in ("run.json", "samples.csv", "latency.csv")):
+        text = path.read_text()
+        path.write_text(text, encoding=encoding, newline="\r\n")
+
+
+def test_a_record_that_was_saved_with_a_byte_order_mark_is_read(folder: Path) -> None:
+    (folder / "latency.csv").write_text(LATENCY)
+    before = load(folder)
+    save_all(folder, "utf-8-sig")
+    assert (folder / "samples.csv").read_bytes().startswith(b"\xef\xbb\xbftime,")
+    after = load(folder)
+    assert (after.run, after.samples, after.latency_fault) == (before.run, before.samples, None)
+    assert after.latency().tolist() == before.latency().tolist() == [[1.5, 10, 20], [3, 30, 25]]
+
+
+def test_a_record_in_another_encoding_is_told_in_plain_words(folder: Path) -> None:
+    (folder / "latency.csv").write_text(LATENCY)
+    run = (folder / "run.json").read_bytes()
+    save_all(folder, "utf-16")
+    with pytest.raises(RecordError, match=r"run\.json is UTF-16\. Save it as UTF-8\.$"):
+        load(folder)
+    (folder / "run.json").write_bytes(run)
+    with pytest.raises(RecordError, match=r"samples\.csv is UTF-16\. Save it as UTF-8\.$"):
+        load(folder)
+
+
+def test_a_latency_file_in_another_encoding_is_left_out(folder: Path) -> None:
+    (folder / "latency.csv").write_text(LATENCY, encoding="utf-16")
+    fault = "is left out, for it can't be read: latency.csv is UTF-16. Save it as UTF-8"
+    assert (load(folder).latency().shape, load(folder).latency_fault) == ((0, 3), fault)
+
+
+def test_text_of_a_record_is_read_whatever_the_locale(folder: Path) -> None:
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**run, "command": "größer"}, ensure_ascii=False), encoding="utf-8")
+    code = "import sys, analysis; print(ascii(analysis.load(sys.argv[1]).run['command']))"
+    environment = {**os.environ, "LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, env=environment)
+    assert done.stdout == ascii("größer") + "\n", done.stderr
 
 
 def test_json_that_is_nested_without_end_is_named(folder: Path) -> None:
@@ -344,5 +390,5 @@ def test_a_disk_that_fills_while_a_record_is_written_is_told(tmp_path: Path) -> 
         "except DiskFault as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=30)
-    assert done.stdout.startswith(f"Can't write the run record {tmp_path / 'run'}: File too large."), done.stderr
+    assert done.stdout.startswith(f"Can't write the run record {tmp_path / 'run'}: File too large ("), done.stderr
     assert load(tmp_path / "run").run["stages"] == []

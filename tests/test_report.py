@@ -17,13 +17,14 @@ import pytest
 
 from analysis import Record, RecordWriter, Sample, load
 from analysis.doubts import doubts
+from analysis.files import write_whole
 from analysis.pictures import WIDE, as_svg, style
 from analysis.plots import PLOTS, memory_by_time
 from analysis.report import render, write_report
 from flyweight.errors import Refused
 from loadgen import cli_analysis
 from tests.figures import MIB, connections, messages, record_of, sample, start, summary
-from tests.support import run
+from tests.support import OURS, run
 
 EXAMPLE = Path(__file__).parent.parent / "analysis/notebooks/example-run"
 
@@ -363,6 +364,41 @@ def test_a_report_that_fails_after_a_run_is_a_sentence(
     said = capsys.readouterr().err
     assert words in said
     assert len(said.splitlines()) == 1
+
+
+INTERRUPTED = """
+import os, signal, sys
+import analysis.report
+from loadgen.cli import main
+
+analysis.report.thinned = lambda record: os.kill(os.getpid(), signal.SIGINT)
+main()
+"""
+
+
+@pytest.mark.parametrize(("condition", "code"), [("failed > 0", 0), ("opened > 0", 4)])
+def test_ctrl_c_while_a_report_is_drawn_leaves_the_exit_code_of_the_run(
+    condition: str, code: int, tmp_path: Path
+) -> None:
+    line = [sys.executable, "-c", INTERRUPTED, *FEW, str(tmp_path), *OURS, "--network", "host", "--fail-if", condition]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    (folder,) = tmp_path.iterdir()
+    assert done.returncode == code
+    assert done.stderr.splitlines()[-1] == (
+        f"There is no report: it was interrupted. The record is whole; later: floodtest report {folder}"
+    )
+    assert load(folder).summary is not None
+    assert not (folder / "report.html").exists()
+
+
+def test_a_file_whose_writing_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(source: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "page.html", b"page")
+    assert list(tmp_path.iterdir()) == []
 
 
 # -- doubts ----------------------------------------------------------------------------------------------------------

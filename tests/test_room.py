@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flyweight.cgroups import Cgroups
-from flyweight.room import MemoryGauge, Reserve, parse_reserve
+from flyweight.room import DEFAULT_RESERVE, MemoryGauge, Reserve, parse_reserve
 from tests.host_rig import FakeMachine
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -33,6 +33,12 @@ def test_a_twentieth_and_at_least_half_a_gib_are_left_free(total: int, left: int
 )
 def test_a_reserve(text: str, reserve: Reserve) -> None:
     assert parse_reserve(text) == reserve
+    assert parse_reserve(str(reserve)) == reserve
+
+
+def test_a_reserve_is_written_as_the_option_takes_it() -> None:
+    reserves = (DEFAULT_RESERVE, Reserve(0.07), Reserve(0.0, GIB // 2))
+    assert [str(reserve) for reserve in reserves] == ["5%", "7%", "512MiB"]
 
 
 @pytest.mark.parametrize("text", ["", "5", "%", "GiB", "-1%", "101%", "nan%", "infGiB", "2GB", "-2GiB", "1e9GiB"])
@@ -69,6 +75,15 @@ def test_version_1_as_the_host_and_as_a_container_sees_it(fake: FakeMachine, roo
     cgroup = Cgroups(fake.proc).tightest()
     assert cgroup is not None
     assert (cgroup.limit, cgroup.available) == (2 * GIB, GIB + 100 * MIB)
+
+
+def test_a_mount_whose_name_is_no_utf8_is_passed_over(fake: FakeMachine) -> None:
+    fake.cgroup_v2(str(4 * GIB), used=3 * GIB)
+    with open(fake.proc / "self/mountinfo", "ab") as mounts:
+        mounts.write(b"40 23 0:30 / /mnt/\xff rw,relatime - ext4 /dev/sda rw\n")
+    cgroup = Cgroups(fake.proc).tightest()
+    assert cgroup is not None
+    assert cgroup.limit == 4 * GIB
 
 
 def test_a_cgroup_over_its_limit_has_nothing_left(fake: FakeMachine) -> None:

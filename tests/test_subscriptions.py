@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -250,6 +251,48 @@ def test_a_full_store_keeps_what_it_had(tmp_path: Path, monkeypatch: pytest.Monk
         assert (store.counts(), store.subscribers(7).tolist()) == ((1, 1), [1])
 
 
+@pytest.mark.parametrize(
+    ("most", "size"),
+    [(1 << 40, 1 << 36), (1 << 36, 1 << 36), ((1 << 36) - 1, 1 << 34), (3 << 30, 1 << 30), (1000, 1 << 20)],
+)
+def test_a_store_leaves_half_of_the_addresses_to_what_is_loaded(
+    most: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "_can_map", lambda asked: asked <= most)
+    assert subscriptions.map_size() == size
+
+
+FEW_ADDRESSES = r"this process has addresses for 1 MiB of it, and it takes more: raise ulimit -v"
+
+
+def test_a_store_that_outgrows_the_addresses_of_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether this process makes it larger, or another one that may map more."""
+    many = np.stack([np.arange(1, 1_000_001), np.arange(1, 1_000_001) % 1000 + 1], axis=1).astype(np.uint32)
+    with monkeypatch.context() as patch:
+        patch.setattr(subscriptions, "map_size", lambda: 1 << 20)
+        store = Store(tmp_path, create=True)
+    with store:
+        store.add_subscriptions([(1, 7)])
+        with pytest.raises(Refused, match=FEW_ADDRESSES):
+            store.add_subscriptions(many)
+        assert (store.counts(), store.subscribers(7).tolist()) == ((1, 1), [1])
+        np.save(tmp_path / "many.npy", many)
+        assert run("comet", "load", str(tmp_path / "many.npy"), "--db", str(tmp_path)).returncode == 0
+        with pytest.raises(Refused, match=FEW_ADDRESSES):
+            store.counts()
+
+
+def test_a_store_under_a_limit_of_addresses(tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("".join(f"{user} 7\n" for user in range(1, 1001)))
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (500 << 20, 500 << 20))
+
+    assert run("comet", "load", "f.txt", "--db", "db", cwd=tmp_path, preexec_fn=limit).returncode == 0
+    got = run("comet", "subs", "get", "7", "--db", "db", cwd=tmp_path, preexec_fn=limit)
+    assert got.stdout.split()[-1] == "1000"
+
+
 def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
     """In a child whose files may not grow: the kernel answers as a full disk does, with an error and a short write."""
     with Store(tmp_path, create=True) as store:
@@ -267,8 +310,6 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
 
 
 def _fill(folder: Path) -> int:
-    import resource
-
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
     with Store(folder) as store:

@@ -1,7 +1,10 @@
 """flyweight.workers and nursery: workers come up where they should, end alone, and leave nobody behind."""
 
 import os
+import resource
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -72,7 +75,63 @@ def test_more_workers_than_one_packet_can_carry(count: int, size: int, monkeypat
     assert 1 < len({one.pid for one in said}) <= count // 2
 
 
-def test_a_worker_that_crashes_ends_alone(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("addresses", "stack", "processes"),
+    [
+        (resource.RLIM_INFINITY, 8 << 20, 2),
+        (1 << 30, 8 << 20, 3),
+        (1 << 30, 64 << 20, 5),
+        (1 << 30, resource.RLIM_INFINITY, 3),
+        (100 << 20, 8 << 20, 30),
+        (8 << 30, 8 << 20, 2),
+    ],
+)
+def test_more_processes_where_one_has_no_addresses_for_all_stacks(
+    addresses: int, stack: int, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {resource.RLIMIT_AS: addresses, resource.RLIMIT_STACK: stack}
+    monkeypatch.setattr(resource, "getrlimit", lambda limit: (limits[limit], limits[limit]))
+    monkeypatch.setattr(workers_module, "cores", lambda: 2)
+    assert workers_module._processes_for([b"specification"] * 30, 1) == processes
+
+
+MANY_DECODERS = """
+import sys
+import threading
+import msgspec
+from flyweight.channel import decoder
+
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier(8)
+
+def build(kinds):
+    for kind in kinds:
+        barrier.wait()
+        decoder(kind).decode(data)
+
+def nested(number):
+    inner = msgspec.defstruct(f"Inner{number}", [("a", int), ("b", float)])
+    return msgspec.defstruct(f"Outer{number}", [("inner", inner), ("c", int)])
+
+data = msgspec.msgpack.encode({"inner": {"a": 1, "b": 2.0}, "c": 3})
+kinds = [nested(number) for number in range(300)]
+threads = [threading.Thread(target=build, args=(kinds,)) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+"""Threads that meet structs for the first time all at once, as workers of one process do when they start."""
+
+
+def test_threads_that_make_decoders_at_once_do_not_crash() -> None:
+    done = subprocess.run([sys.executable, "-c", MANY_DECODERS], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def crash_one_of_four() -> None:
+    """Let a worker crash; the others go on, and its process then ends with status 1."""
+
     async def main() -> None:
         async with open_workers(RIG) as workers:
             await start(workers, 4)
@@ -90,7 +149,24 @@ def test_a_worker_that_crashes_ends_alone(capfd: pytest.CaptureFixture[str]) -> 
             assert victim.exit_status == 1
 
     trio.run(main)
+
+
+def test_a_worker_that_crashes_ends_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    crash_one_of_four()
     assert "told to" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("threads", [True, False])
+def test_a_worker_whose_last_words_cannot_be_written_ends_alone(threads: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "can_unshare_files", lambda: threads)
+    with open("/dev/full", "wb") as full:
+        stderr = os.dup(2)
+        os.dup2(full.fileno(), 2)
+        try:
+            crash_one_of_four()
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def test_a_process_that_is_killed_is_told_of() -> None:

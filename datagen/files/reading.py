@@ -18,6 +18,7 @@ from datagen.files.pairs import ANY_IDS, USER_IDS, BadFile, Ids, Pairs, Reading
 from datagen.files.parquet import read_folder, read_parquet
 from datagen.files.renumbering import Originals, renumber
 from datagen.files.text import read_edgelist
+from flyweight.reasons import reason
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def read_friends(path: Path, columns: Columns | None = None, anew: bool = False)
     try:
         parts = list(_parts(reading))
     except OSError as error:
-        raise BadFile(f"Can't read {path}: {error.strerror or error}.") from error
+        raise BadFile(f"Can't read {path}: {reason(error)}.") from error
     ids = np.concatenate(parts) if parts else np.zeros((0, 2), reading.ids.dtype)
     pairs, originals = renumber(ids) if anew else (ids.astype(np.uint32, copy=False), None)
     return Friends(pairs, originals, tuple(reading.notes))

@@ -19,6 +19,7 @@ from datagen.files.pairs import Pairs
 from datagen.files.parquet import import_pyarrow, write_parquet
 from datagen.files.renumbering import Originals
 from flyweight.errors import Refused
+from flyweight.reasons import reason
 
 Format = Literal["edgelist", "npy", "parquet"]
 
@@ -94,7 +95,7 @@ def renamed_when_whole(path: Path, replace: bool) -> Iterator[IO[bytes]]:
         refuse_unwritable(path, replace)
         os.replace(temporary, target)
     except OSError as error:
-        raise Refused(f"Can't write {path}: {error.strerror or error}. Nothing of it is left.") from error
+        raise Refused(f"Can't write {path}: {reason(error)}. Nothing of it is left.") from error
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()

@@ -22,6 +22,7 @@ import msgspec
 
 from flyweight.errors import Refused
 from flyweight.limits import PROC
+from flyweight.reasons import reason
 from loadgen.host.checks import CHECKS, Setting, Verdict
 
 STATE = Path("/var/lib/floodtest")
@@ -354,7 +355,7 @@ def _save(folder: Path, place: int, kept: list[_Kept], otherwise: str) -> None:
             _unlink(FILE, place)
         os.fsync(place)
     except OSError as error:
-        raise Refused(f"The old values can't be written to {folder / FILE}: {error.strerror}. {otherwise}") from error
+        raise Refused(f"The old values can't be written to {folder / FILE}: {reason(error)}. {otherwise}") from error
 
 
 def _unlink(name: str, place: int) -> None:

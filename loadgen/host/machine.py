@@ -59,7 +59,7 @@ class Machine:
         """Whether the kernel takes this for the superuser (CAP_SYS_ADMIN), and not only of a user namespace."""
         try:
             is_first = (self.proc / "self/ns/user").stat().st_ino == _FIRST_USER_NAMESPACE
-            status = (self.proc / "self/status").read_text()
+            status = (self.proc / "self/status").read_text(errors="replace")  # the name in it may be any bytes
         except OSError:
             return False
         capabilities = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from flyweight.errors import Refused, UsageError
+from loadgen.host.network import BASE_IP
 from loadgen.plan import Plan
 
 
@@ -48,16 +49,36 @@ def resolve_target(url: str, base_ip: str) -> Target:
     """Look up a target, at an address of the same kind as the sources; Refused when it has none."""
     host, port, path = parse_target(url)
     version = ipaddress.ip_address(base_ip).version
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
-        address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
+        address = _look_up(host, port, version)
     except (OSError, UnicodeError) as error:
+        raise _refusal(host, port, version, error) from error
+    return Target((address, port), request_around(path, urlsplit(url).netloc.rpartition("@")[2]))
+
+
+def _look_up(host: str, port: int, version: int) -> str:
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    return str(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4][0])
+
+
+def _refusal(host: str, port: int, version: int, error: Exception) -> Refused:
+    """Say why a target has no address of the sources' kind: it has one of the other kind, or none at all."""
+    other = 10 - version
+    try:
+        address = _look_up(host, port, other)
+    except (OSError, UnicodeError):
         reason = error.strerror if isinstance(error, OSError) else "no such name"
-        raise Refused(
+        return Refused(
             f"The target {host!r} can't be resolved to an IPv{version} address, as the source addresses are: "
             f"{reason}. Check the name in --target."
-        ) from error
-    return Target((str(address[0]), port), request_around(path, urlsplit(url).netloc.rpartition("@")[2]))
+        )
+    loopback = "--base-ip ::1 --ips 1" if other == 6 else f"--base-ip {BASE_IP}"
+    here = ipaddress.ip_address(address).is_loopback
+    remedy = loopback if here else f"the first IPv{other} address of your own with --base-ip"
+    what = f"is an IPv{other} address" if address == host else f"has an IPv{other} address only ({address})"
+    return Refused(
+        f"The target {host} {what}, and the source addresses are IPv{version}. Name sources of its kind: {remedy}."
+    )
 
 
 LOCAL_NETWORKS = tuple(
