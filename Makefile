@@ -8,7 +8,7 @@ RUN = $(VENV)/ready
 DEV = $(VENV)/ready-dev
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup run test bench lock wheel clean
+.PHONY: setup run test attack bench lock wheel clean
 
 setup: $(RUN)
 
@@ -21,6 +21,10 @@ test: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses 2
+
+# A quarter of an hour on two cores: kills, garbage, small limits, and what ten minutes of churn leave behind.
+attack: $(DEV)
+	$(BIN)/python -m tests.attacks
 
 bench: $(DEV)
 	$(BIN)/python -m benchmarks.bench
