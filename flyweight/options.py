@@ -18,6 +18,10 @@ _GROUPED = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?")
 MAX_RATE = 10_000_000
 """A second: beyond what any machine does, and within what counting it costs."""
 
+MAX_SILENCE = 18 * 3600
+"""Seconds. The first probe is sent after half of them, and the kernel takes at most 32,767 for that (tcp(7),
+TCP_KEEPIDLE)."""
+
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -61,7 +65,7 @@ def _positive_duration(text: str) -> float:
 
 def _silence(text: str) -> float:
     seconds = parse_duration(text)
-    if not 3 <= seconds <= 86400:
+    if not 3 <= seconds <= MAX_SILENCE:
         raise ValueError(text)
     return seconds
 
@@ -129,7 +133,7 @@ def one_of(*names: str) -> Callable[[Any], Any]:
 
 duration = parser(parse_duration, "a duration such as 10, 10s, 500ms or 2m")
 positive_duration = parser(_positive_duration, "a duration of more than 0, such as 10, 10s, 500ms or 2m")
-silence = parser(_silence, "a duration of 3 s to 24 h, such as 30s or 5m")
+silence = parser(_silence, f"a duration of 3 s to {MAX_SILENCE // 3600} h, such as 30s or 5m")
 """The kernel counts probes in whole seconds; three of them fit into 3 s."""
 count = parser(_count, "a whole number from 1 on")
 rate = parser(_rate, f"a number a second such as 5000, up to {MAX_RATE:,}")

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from pyroute2 import IPRoute
 
+from flyweight import options
 from loadgen.host.link import CLIENT_DEVICE
 from loadgen.host.namespaces import enter, enter_namespace
 from loadgen.host.network import VETH_SERVERS, Wish
@@ -35,6 +36,17 @@ def test_what_is_accepted_has_the_options_of_the_listener() -> None:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 5
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+
+
+@pytest.mark.parametrize("text", ["3", "3.5s", "18h"])
+def test_the_kernel_takes_whatever_the_option_takes(text: str) -> None:
+    with listen("127.0.0.1", 0) as listener:
+        notice_silence(listener, options.silence(text))
+
+
+@pytest.mark.parametrize("text", ["2.9", "64801", "24h", "99999999999h"])
+def test_what_the_kernel_does_not_take_is_refused_with_the_bound(text: str) -> None:
+    assert options.silence(text) == options.Invalid(text, "a duration of 3 s to 18 h, such as 30s or 5m")
 
 
 @pytest.mark.parametrize("plain", [True, False])
