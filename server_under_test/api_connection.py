@@ -27,6 +27,7 @@ import h11
 import trio
 from starlette.types import ASGIApp, Message, Scope
 
+from flyweight.http import origin_form, why_misframed
 from server_under_test.answers import FOR_BROWSERS
 from server_under_test.limits import API_IDLE_SECONDS, API_SECONDS, LINGER
 from server_under_test.occupancy import Occupancy
@@ -120,10 +121,14 @@ class ApiConnection:
             return False
         if request is None:
             return False
-        if request.http_version.startswith(b"1."):
-            await self._call_application(request)
-        else:
+        if not request.http_version.startswith(b"1."):
             await self._write(self._refusal(OTHER_VERSION))
+        elif misframed := why_misframed(request):
+            text = f"{NO_REQUEST.removesuffix('.')}: {misframed}."
+            await self._write(self._refusal(Refusal(HTTPStatus.BAD_REQUEST, text)))
+            return False
+        else:
+            await self._call_application(request)
         self._occupancy.release(self)
         if (self._http.our_state, self._http.their_state) != (h11.DONE, h11.DONE):
             return False
@@ -140,18 +145,23 @@ class ApiConnection:
         return event if isinstance(event, h11.Request) else None
 
     async def _call_application(self, request: h11.Request) -> None:
-        path, _, query = request.target.partition(b"?")
+        authority, target = origin_form(request.target.decode())
+        path, _, query = target.partition("?")
+        headers = list(request.headers)
+        if authority is not None:
+            headers = [(name, value) for name, value in headers if name != b"host"]
+            headers.append((b"host", authority.encode()))
         scope: Scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": request.http_version.decode(),
             "method": request.method.decode(),
             "scheme": "http",
-            "path": unquote(path.decode()),
-            "raw_path": path,
-            "query_string": query,
+            "path": unquote(path),
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
             "root_path": "",
-            "headers": list(request.headers),
+            "headers": headers,
         }
         self._head_only = request.method == b"HEAD"
         self._patience = API_SECONDS

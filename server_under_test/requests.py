@@ -18,8 +18,7 @@ PREFIX = b"GET /test/"
 MAX_DIGITS = 9
 MAX_USERS = 10**MAX_DIGITS - 1
 
-_PATH = re.compile(r"(?:(?i:http)://[^/?#]*)?/test(?:/(?P<id>[^/?#]*)/?)?(?:\?.*)?")
-"""In origin-form, or in absolute-form, which a server must accept as well (RFC 9112, section 3.2.2)."""
+_PATH = re.compile(r"/test(?:/(?P<id>[^/?#]*)/?)?(?:\?.*)?")
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class Requests:
         head_only = request.method == "HEAD"
         if request.method not in ("GET", "HEAD"):
             raise Refuse(HTTPStatus.NOT_IMPLEMENTED, "Only GET and HEAD are served here.")
-        path = _PATH.fullmatch(request.path)
+        path = _PATH.fullmatch(http.origin_form(request.path)[1])
         digits = ((path["id"] if path else None) or "").lstrip("0")
         if not (digits.isascii() and digits.isdigit()):
             raise Refuse(HTTPStatus.NOT_FOUND, HINT, head_only)

@@ -4,6 +4,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tests.api_rig import MOST, ApiClient, ApiRig, get, now, play, post, stall, told
@@ -156,6 +157,9 @@ NO_REQUESTS = [
     (b"POST /take HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 400),
     (b"POST /take HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 20 + b"\r\n\r\n", 413),
     (b"POST /take HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+    (post("/take", 3, "Transfer-Encoding: chunked\r\n") + b"3\r\nabc\r\n0\r\n\r\n" + get("/give?size=1"), 400),
+    (post("/take", None, "Content-Length: 3\r\n") + b"3\r\nabc\r\n0\r\n\r\n", 400),
+    (post("/take", None).replace(b"/1.1", b"/1.0") + b"3\r\nabc\r\n0\r\n\r\n", 400),
     (b"GET / HTTP/9.9\r\nHost: a\r\n\r\n", 505),
     (b"GET / HTTP/2.0\r\n\r\n", 505),
     (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
@@ -185,6 +189,36 @@ def test_later_versions_of_http_1_are_served(version: str) -> None:
         assert (await client.answer())[2] == "x"
 
     play(scene)
+
+
+@pytest.mark.parametrize("target", ["http://localhost/give?size=1", "HTTP://[::1]:8001/give?size=1"])
+def test_a_target_in_absolute_form_is_served(target: str) -> None:
+    async def scene(rig: ApiRig) -> None:
+        client = rig.connect()
+        await client.send(get(target) * 2)
+        assert [(await client.answer())[2] for _ in range(2)] == ["x", "x"]
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [("http://elsewhere:80/", b"elsewhere:80"), ("http://u@localhost/", b"u@localhost"), ("http:///x", b"localhost")],
+)
+def test_the_host_of_an_absolute_form_counts_instead_of_the_header(target: str, host: bytes) -> None:
+    seen: list[list[bytes]] = []
+
+    async def note(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append([value for name, value in scope["headers"] if name == b"host"])
+        await Response()(scope, receive, send)
+
+    async def scene(rig: ApiRig) -> None:
+        client = rig.connect()
+        await client.send(get(target))
+        assert (await client.answer())[0] == 200
+
+    play(scene, application=note)
+    assert seen == [[host]]
 
 
 UPGRADES = [

@@ -15,6 +15,7 @@ from flyweight.http import (
     Request,
     Response,
     authority,
+    origin_form,
     parse_request,
     parse_response,
     split_head,
@@ -52,6 +53,15 @@ BAD_REQUESTS: list[tuple[bytes, HTTPStatus]] = [
     (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", HTTPStatus.BAD_REQUEST),
     (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: %b\r\n\r\n" % (b"9" * 5000), HTTPStatus.BAD_REQUEST),
     (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", HTTPStatus.NOT_IMPLEMENTED),
+    (
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        HTTPStatus.BAD_REQUEST,
+    ),
+    (
+        b"GET / HTTP/1.1\r\nHost: a\r\ntransfer-encoding: CHUNKED\r\nX: y\r\nCONTENT-LENGTH: 5\r\n\r\n",
+        HTTPStatus.BAD_REQUEST,
+    ),
+    (b"GET / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", HTTPStatus.BAD_REQUEST),
 ]
 OTHER_VERSIONS = [
     b"GET /test/1 HTTP/9.9\r\nHost: a\r\n\r\n",
@@ -222,6 +232,25 @@ def test_no_more_informational_answers_than_a_bound() -> None:
         for end in (b"", answer):
             with pytest.raises(HeadError, match="informational"):
                 parse_response(CONTINUE * many + end)
+
+
+@pytest.mark.parametrize(
+    ("target", "parts"),
+    [
+        ("/test/1?x", (None, "/test/1?x")),
+        ("http://a/test/1", ("a", "/test/1")),
+        ("HTTP://a:8000/?x=http://b/", ("a:8000", "/?x=http://b/")),
+        ("http://[::1]:80", ("[::1]:80", "/")),
+        ("http://a?x/y", ("a", "/?x/y")),
+        ("http://u@a/", ("u@a", "/")),
+        ("http:///test/1", (None, "http:///test/1")),
+        ("https://a/test/1", (None, "https://a/test/1")),
+        ("//a/test/1", (None, "//a/test/1")),
+        ("*", (None, "*")),
+    ],
+)
+def test_a_target_in_absolute_form_is_taken_apart(target: str, parts: tuple[str | None, str]) -> None:
+    assert origin_form(target) == parts
 
 
 def test_a_head_is_split_at_its_first_end() -> None:
