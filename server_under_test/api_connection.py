@@ -68,6 +68,7 @@ class ApiConnection:
         self, application: ASGIApp, occupancy: Occupancy, rejected: Counter[int], stream: trio.abc.HalfCloseableStream
     ) -> None:
         self.held = 0
+        self.waited = 0.0
         self.gone = trio.Event()
         self._application = application
         self._occupancy = occupancy
@@ -137,10 +138,10 @@ class ApiConnection:
 
     async def _next_request(self) -> h11.Request | None:
         """Return the next request once its head is whole; None when the client closes instead."""
-        patience, last_words = API_IDLE_SECONDS, None
+        patience, last_words, self.waited = API_IDLE_SECONDS, None, 0.0
         while (event := self._http.next_event()) is h11.NEED_DATA:
             if last_words is None and self._http.trailing_data[0]:
-                patience, last_words = API_SECONDS, LATE_HEAD
+                patience, last_words, self.waited = API_SECONDS, LATE_HEAD, 0.0
             patience -= await self._read(patience, last_words)
         return event if isinstance(event, h11.Request) else None
 

@@ -1,11 +1,13 @@
 """The server of the control API: who stalls keeps nobody waiting, and all that comes in is bounded and answered."""
 
 import errno
+from contextlib import suppress
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from server_under_test.occupancy import STALL_SECONDS
 from tests.api_rig import ApiClient, ApiRig, get, now, play, post, stall, told
 
 LATE = (408, "The body has not come in 10 seconds. Send it anew.\n")
@@ -197,7 +199,7 @@ def test_bodies_that_fill_the_memory_give_way_by_how_long_they_have_waited() -> 
         stalled = [await stall(rig, post("/take", 10_000), b"x" * 2500) for _ in range(4)]
         await trio.sleep(1)
         assert rig.figures()["bytes"] == 10_000
-        await stalled[0].send(b"x")  # which makes room at the second one's expense, and waits last now
+        await stalled[0].send(b"x")  # which makes room at the second one's expense
         assert await told(stalled[1], {"retry-after": "1"}) == CROWDED
         client = rig.connect()
         await client.send(post("/take", 4000), b"x" * 4000)
@@ -207,6 +209,50 @@ def test_bodies_that_fill_the_memory_give_way_by_how_long_they_have_waited() -> 
         assert rig.figures()["bytes"] == 2501 + 2500
 
     play(scene, size=10_000)
+
+
+async def _trickle(client: ApiClient) -> None:
+    """Send a byte more often than anybody is said to stall, until the server says the last words."""
+    with suppress(trio.BrokenResourceError):
+        while True:
+            await trio.sleep(STALL_SECONDS / 2)
+            await client.send(b"x")
+
+
+BEGUN = [b"GET /gi", post("/take", 10_000) + b"x" * 100]
+
+
+@pytest.mark.parametrize("begun", BEGUN, ids=["heads", "bodies"])
+def test_who_trickles_a_request_gives_way_as_who_stalls(begun: bytes) -> None:
+    async def scene(rig: ApiRig) -> None:
+        trickled = [await stall(rig, begun) for _ in range(64)]
+        async with trio.open_nursery() as tasks:
+            for one in trickled:
+                tasks.start_soon(_trickle, one)
+            await trio.sleep(1)
+            client = rig.connect()
+            await client.send(post("/take", 50), b"x" * 50)
+            assert ((await client.answer())[2], now(), rig.taken) == ("taken", 1, [50])
+            tasks.cancel_scope.cancel()
+        assert 1 <= rig.figures()["given_up"] <= 2  # for the newcomer, and perhaps for a byte of another
+
+    play(scene, connections=64 if begun.startswith(b"GET") else 1024, size=64 * 120)
+
+
+def test_who_was_slow_with_one_request_is_not_with_the_next() -> None:
+    async def scene(rig: ApiRig) -> None:
+        client = await stall(rig, get("/give?size=1")[:9])
+        await trio.sleep(5)
+        await client.send(get("/give?size=1")[9:])
+        await client.answer()
+        other = await stall(rig, b"GET /gi")
+        await trio.sleep(0.2)
+        await client.send(b"GET /gi")
+        third = rig.connect()
+        await third.send(get("/give?size=2"))
+        assert ((await third.answer())[2], await told(other)) == ("xx", CROWDED)
+
+    play(scene, connections=2)
 
 
 def test_bodies_that_are_whole_are_never_given_up_and_the_newcomer_waits() -> None:
