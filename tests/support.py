@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from unittest.mock import patch
 
 import numpy as np
@@ -119,12 +119,13 @@ class Comet:
 
 
 @contextmanager
-def comet(*arguments: str) -> Iterator[Comet]:
+def comet(*arguments: str, stderr: IO[str] | None = None) -> Iterator[Comet]:
     """A `comet serve` on free ports as long as the block lasts."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         fixed = ["--port", "0", "--control-port", "0", "--workers", "2", "--parent-fd", str(theirs.fileno())]
-        process = subprocess.Popen(command("comet", "serve", *fixed, *arguments), pass_fds=[theirs.fileno()], text=True)
+        line = command("comet", "serve", *fixed, *arguments)
+        process = subprocess.Popen(line, pass_fds=[theirs.fileno()], stderr=stderr, text=True)
         theirs.close()
         ours.settimeout(30)
         where = json.loads(ours.recv(4096) or b"{}")
