@@ -201,18 +201,19 @@ class Server:
             while True:
                 self.tick_changed = trio.Event()
                 await self.tick_done.wait()
-                due = time.monotonic()
-                while self.tick_seconds is not None and not self.tick_changed.is_set():
+                due, seconds = time.monotonic(), self.tick_seconds
+                while seconds is not None and not self.tick_changed.is_set():
                     with trio.move_on_after(max(0.0, due - time.monotonic())):
                         await self.tick_changed.wait()
-                        break
+                    if self.tick_changed.is_set():
+                        break  # even if that was in the moment in which the tick was due
                     if self.ticking:
                         self.ticks_skipped += 1
                     else:
                         self.tick_done = trio.Event()
                         self._last_tick += 1
                         tasks.start_soon(self._send_tick, self._last_tick, due)
-                    due += self.tick_seconds
+                    due += seconds
                 await self.tick_changed.wait()
 
     async def _send_tick(self, number: int, due: float) -> None:
