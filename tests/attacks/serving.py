@@ -6,8 +6,9 @@ than then, say nothing on stderr, and end with exit code 0 when it is told to.
 
 import http.client
 import json
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tests.attacks.order import Order, Tally
@@ -44,7 +45,13 @@ def serving(order: Order, tally: Tally, *options: str) -> Iterator[Comet]:
     log = order.folder / f"stderr of {' '.join(options).replace('/', ' ')[:80]}"
     with log.open("w+") as stderr, comet(*options, stderr=stderr) as server:
         before, descriptors = figures(server), held(server)
-        yield server
+        try:
+            yield server
+        except OSError as error:
+            with suppress(subprocess.TimeoutExpired):
+                server.process.wait(10)  # if it is about to end by itself, it has more to say
+            fault(tally, f"The attack could not go on: {error!r}. comet serve said: {log.read_text()[-1500:]!r}.")
+            return
         try:
             wait_until(lambda: figures(server)["connections"] == 0, "no connection is left", PATIENCE)
             wait_until(lambda: held(server) == descriptors, "the fronts have the descriptors they had", PATIENCE)
