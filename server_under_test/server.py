@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -78,17 +78,18 @@ class Options:
 
 def listen(host: str, port: int) -> socket.socket:
     """Bind and listen; Refused when the address can't be had."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
-        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(BACKLOG)
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no such name"
-        raise Refused(f"Can't listen on {authority(host, port)}: {reason}. Choose another --host or port.") from error
+    with ExitStack() as stack:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, kind, _, _, address = found[0]
+            sock = stack.enter_context(socket.socket(family, kind | socket.SOCK_NONBLOCK))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(BACKLOG)
+        except (OSError, UnicodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "no such name"
+            raise Refused(f"Can't listen on {authority(host, port)}: {why}. Choose another --host or port.") from error
+        stack.pop_all()  # it stays open
     return sock
 
 

@@ -18,7 +18,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe", "--hide-scrollbars"),
 )
 
-PATIENCE = 30
+PATIENCE = 60
 """Seconds without a word of the browser's after which a test gives up."""
 
 
@@ -134,9 +134,9 @@ def browser(profile: Path, *flags: str) -> Iterator[Browser]:
         yield page
         page._session = None
         page.call("Browser.close")
-        process.wait(20)
+        process.wait(60)
     finally:
         page.close()
         if process.poll() is None:
             process.kill()
-        process.wait(20)
+        process.wait(60)

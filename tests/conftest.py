@@ -18,6 +18,12 @@ settings.register_profile("floodtest", derandomize=True, deadline=None, suppress
 settings.load_profile("floodtest")
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep the exit status beside the names of failed tests, which `.ci/run` tries again if that is all."""
+    if session.config.cache is not None and not hasattr(session.config, "workerinput"):
+        session.config.cache.set("floodtest/exit_status", int(exitstatus))
+
+
 @pytest.fixture(params=MODELS)
 def model(request: pytest.FixtureRequest) -> str:
     """Name a model of the server; whoever asks for it is tested with each."""

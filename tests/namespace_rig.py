@@ -19,7 +19,7 @@ def in_a_namespace(test: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
         arguments = [sys.executable, "-P", "-m", "tests.namespace_rig", test.__module__, test.__name__]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, env=environment)
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=180, env=environment)
         assert done.returncode == 0, done.stderr
 
     return run

@@ -177,7 +177,7 @@ def test_two_at_the_same_time() -> None:
 @in_a_namespace
 def test_the_commands() -> None:
     def net(*arguments: str) -> str:
-        done = subprocess.run(command("floodtest", "net", *arguments), capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command("floodtest", "net", *arguments), capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -204,7 +204,7 @@ def test_what_is_forbidden_is_said(confine: Callable[[], None], words: str) -> N
         command("floodtest", "net", "up", "--base-ip", "198.18.77.1", "--ips", "1"),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         preexec_fn=confine,
     )
     assert (done.returncode, done.stdout) == (3, "")

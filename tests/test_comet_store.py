@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import PIPE
@@ -21,7 +20,7 @@ import pytest
 from datagen.files import Format, write_pairs
 from flyweight.errors import Refused
 from server_under_test.subscriptions import Store
-from tests.support import run_here, wait_until
+from tests.support import run_here, run_in_child, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the children touch no thread of ours
 
@@ -60,31 +59,9 @@ def comet(name: str, db: Path, limit: Limit | None = None) -> subprocess.Complet
     """Run one of the commands on a store, in the folder above it, and in a child of ours if something limits it."""
     folder = db.parent if db.parent.is_dir() else db.parent.parent
     arguments = ["comet", *COMMANDS[name], "--db", str(db)]
-    if limit is None and name != "serve":
+    if limit is None:
         return run_here(*arguments, cwd=folder)
-    return run_in_child(arguments, folder, limit)
-
-
-def run_in_child(arguments: list[str], folder: Path, limit: Limit | None) -> subprocess.CompletedProcess[str]:
-    """Run a command in a child of ours that something limits."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(30)  # a server that does serve ends as well
-        try:
-            if limit is not None:
-                limit()
-            done = run_here(*arguments, cwd=folder)
-            told = [done.returncode, done.stdout, done.stderr]
-        except BaseException:
-            told = [1, "", traceback.format_exc()]
-        os.write(writer, json.dumps(told).encode())
-        os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as answer:
-        text = answer.read()
-    assert os.waitpid(child, 0)[1] == 0
-    return subprocess.CompletedProcess(arguments, *json.loads(text))
+    return run_in_child(limit, *arguments, cwd=folder)
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -355,7 +332,7 @@ def test_a_store_that_may_not_be_written_is_refused(name: str, db: Path) -> None
 @pytest.mark.parametrize("name", ["stats", "plot"])
 def test_fakefriends_refuses_what_may_not_be_read_in_a_line_as_well(name: str, db: Path) -> None:
     (db.parent / "friends.txt").chmod(0)
-    done = run_in_child(["fakefriends", name, "friends.txt"], db.parent, respecting_modes)
+    done = run_in_child(respecting_modes, "fakefriends", name, "friends.txt", cwd=db.parent)
     assert (done.returncode, done.stdout) == (3, ""), done.stderr
     assert done.stderr.splitlines() == [
         "reading friends.txt ...",

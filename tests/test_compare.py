@@ -21,7 +21,7 @@ from flyweight.errors import Refused, UsageError
 from loadgen.options import RunOptions
 from loadgen.plan import Plan
 from tests.figures import MIB, messages, record_of, sample, start, summary
-from tests.support import run
+from tests.support import run_here
 from tests.test_report import HOSTILE, read
 
 HOST = {"system": "Linux", "cores": 2, "memory": 24 << 30, "slabinfo": True}
@@ -354,7 +354,7 @@ def written(folder: Path, name: str, slope: float, **host: Any) -> str:
 
 
 def test_json_has_every_figure(tmp_path: Path) -> None:
-    done = run("floodtest", "compare", written(tmp_path, "a", 1000), written(tmp_path, "b", 2000), "--json")
+    done = run_here("floodtest", "compare", written(tmp_path, "a", 1000), written(tmp_path, "b", 2000), "--json")
     assert done.returncode == 0, done.stderr
     table = json.loads(done.stdout)
     rows = {row["name"]: row for row in table["rows"]}
@@ -364,7 +364,7 @@ def test_json_has_every_figure(tmp_path: Path) -> None:
 
 def test_a_page_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
     runs = [written(tmp_path, name, 1000) for name in ("a", "b")]
-    done = run("floodtest", "compare", *runs, "--html", str(tmp_path / "page"))
+    done = run_here("floodtest", "compare", *runs, "--html", str(tmp_path / "page"))
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip() == str(tmp_path / "page/compare.html")
     assert (tmp_path / "page/compare.html").exists()
@@ -384,11 +384,11 @@ def test_what_may_be_compared(
     host: dict[str, Any], arguments: list[str], code: int, words: str, tmp_path: Path
 ) -> None:
     runs = [written(tmp_path, "a", 1000), written(tmp_path, "b", 1000, **host)]
-    done = run("floodtest", "compare", *runs, *arguments, cwd=tmp_path)
+    done = run_here("floodtest", "compare", *runs, *arguments, cwd=tmp_path)
     assert done.returncode == code
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == (code > 0)
 
 
 def test_one_run_is_a_usage_error(tmp_path: Path) -> None:
-    assert run("floodtest", "compare", written(tmp_path, "a", 1000)).returncode == 2
+    assert run_here("floodtest", "compare", written(tmp_path, "a", 1000)).returncode == 2

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from server_under_test.subscriptions import Store
-from tests.support import Comet, comet, run
+from tests.support import Comet, comet, run_here
 from tests.test_comet import streams
 
 TOKEN = "se cret"
@@ -31,7 +31,7 @@ def call(server: Comet, method: str, path: str, body: bytes, token: bytes | None
     """Ask with an Authorization header, if there is one."""
     headers = [] if token is None else [(b"Authorization", token)]
     url = f"http://127.0.0.1:{server.control}{path}"
-    return httpx.request(method, url, content=body, headers=headers, trust_env=False)
+    return httpx.request(method, url, content=body, headers=headers, trust_env=False, verify=False)
 
 
 CALLS = [
@@ -92,13 +92,13 @@ def test_streams_need_no_token(guarded: Comet) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", ""])
 def test_a_control_api_that_others_reach_takes_a_token(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COMET_TOKEN", raising=False)
-    done = run("comet", "serve", "--port", "0", "--control-port", "0", "--control-host", host, timeout=20)
+    done = run_here("comet", "serve", "--port", "0", "--control-port", "0", "--control-host", host)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (f"comet: --control-host {host} is open to others: it takes a --token, or set COMET_TOKEN.\n")
 
 
 @pytest.mark.parametrize("token", ["", " ", "é", "two\nlines", "secret ", " secret"])
 def test_a_token_that_no_header_can_bring_is_nonsense(token: str) -> None:
-    done = run("comet", "serve", "--port", "0", "--control-port", "0", "--token", token, timeout=20)
+    done = run_here("comet", "serve", "--port", "0", "--control-port", "0", "--token", token)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "comet: --token takes printable ASCII, without spaces around it.\n"

@@ -11,7 +11,7 @@ import pytest
 import analysis
 from analysis import Sample, Summary
 from loadgen.host.checks import CHECKS, Check
-from tests.support import COMMANDS, run, run_here
+from tests.support import COMMANDS, run_here
 
 ROOT = Path(__file__).parent.parent
 RECORD = (ROOT / "docs/run-record.md").read_text()
@@ -45,7 +45,7 @@ def test_every_key_of_the_summary_is_described() -> None:
     ],
 )
 def test_every_option_is_described(name: str, subcommand: str, page: str) -> None:
-    options = set(re.findall(r"(--[a-z][a-z-]+)", run(name, subcommand, "--help").stdout))
+    options = set(re.findall(r"(--[a-z][a-z-]+)", run_here(name, subcommand, "--help").stdout))
     assert len(options) > (10 if subcommand in ("run", "serve") else 1)
     text = (ROOT / page).read_text()
     assert not {option for option in options - {"--help"} if f"`{option}" not in text}

@@ -46,7 +46,7 @@ async def start(workers: Workers, listener: socket.socket) -> Ledger:
 async def streams(stack: ExitStack, port: int, count: int) -> None:
     """Open streams and keep them; each is welcomed."""
     for user in range(1, count + 1):
-        client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
         client.sendall(b"GET /test/%d HTTP/1.1\r\nHost: here\r\n\r\n" % user)
         await trio.to_thread.run_sync(client.recv, 1000)
 

@@ -18,7 +18,7 @@ from loadgen.options import RunOptions
 from loadgen.plan import Plan
 from loadgen.run import Run
 from tests.host_rig import FakeMachine
-from tests.support import flood, open_now, run, scripted_server, started, wait_until
+from tests.support import OURS, flood, open_now, run_in_child, scripted_server, started, wait_until
 
 
 @pytest.mark.parametrize("rate", [1000, 50])
@@ -54,7 +54,7 @@ def test_a_second_run_on_the_same_pairs_is_refused_and_the_first_goes_on(tmp_pat
         assert flood(tmp_path / "third", *apart)[0] == 0
         assert open_now(tmp_path / "first") == 100
         first.terminate()
-        first.wait(20)
+        first.wait(60)
     assert flood(tmp_path / "fourth", *where, "--hold", "0")[0] == 0
 
 
@@ -105,7 +105,7 @@ def limited_to_256() -> None:
 
 
 def test_a_hard_limit_of_256_files_is_refused_past_the_most_workers(tmp_path: Path) -> None:
-    many = run("floodtest", "run", "--connections", "60000", preexec_fn=limited_to_256, cwd=tmp_path)
+    many = run_in_child(limited_to_256, "floodtest", "run", *OURS, "--connections", "60000", cwd=tmp_path)
     assert many.returncode == 3
     assert "51,200 would fit: --connections 51200, or --fit." in many.stderr
     assert "open files, hard limit: 256, and at least 278 needed" in many.stderr

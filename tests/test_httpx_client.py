@@ -16,7 +16,7 @@ from loadgen.httpx_client import cause
 from loadgen.plan import Plan
 from tests.client_rig import message, welcome
 from tests.httpx_rig import HttpxRig
-from tests.support import HEAD, chunk, flood, run, scripted_server, user_of
+from tests.support import HEAD, chunk, flood, run_here, scripted_server, user_of
 
 FEW = ("--client", "httpx", "--connections", "3", "--hold", "0.3")
 
@@ -79,7 +79,7 @@ def test_an_answer_of_another_major_version_opens_nothing(answer: bytes, name: s
 
 
 def test_explicit_ports_are_refused_when_asked_for_by_name(tmp_path: Path) -> None:
-    done = run("floodtest", "run", *FEW, "--ports", "explicit", "--out", str(tmp_path))
+    done = run_here("floodtest", "run", *FEW, "--ports", "explicit", "--out", str(tmp_path))
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("floodtest: --ports explicit is not for --client httpx")
@@ -108,7 +108,7 @@ def test_what_has_no_end_of_line_is_not_taken_for_a_chunk(tmp_path: Path) -> Non
         connection.sendall(HEAD + chunk(b"Welcome, user %b" % user_of(connection.recv(4096))))
 
     with scripted_server(handle) as target:
-        code, summary, _ = flood(tmp_path, "--target", target, *FEW, "--connect-timeout", "300ms")
+        code, summary, _ = flood(tmp_path, "--target", target, *FEW, "--connect-timeout", "1s")
     assert (code, summary["connections"]["failed"]) == (4, {"ETIMEDOUT@response": 3})
 
 
@@ -152,9 +152,9 @@ def test_the_users_of_one_client_do_not_share_cookies(tmp_path: Path) -> None:
 
 
 def test_models_that_make_no_sense_are_named() -> None:
-    done = run("floodtest", "run", "--client", "curl", "--server-model", "threads")
+    done = run_here("floodtest", "run", "--client", "curl", "--server-model", "threads")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 2)
     assert "--client takes columns or httpx, not 'curl'." in done.stderr
     assert "--server-model takes columns or tasks, not 'threads'." in done.stderr
-    done = run("floodtest", "run", "--target", "http://127.0.0.1:1/{user}", "--server-model", "tasks")
+    done = run_here("floodtest", "run", "--target", "http://127.0.0.1:1/{user}", "--server-model", "tasks")
     assert (done.returncode, "--server-model is for our own server" in done.stderr) == (2, True)

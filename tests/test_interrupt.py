@@ -45,5 +45,5 @@ def test_an_import_that_is_interrupted_says_nothing(name: str) -> None:
         f"from {COMMANDS[name]}.__main__ import main\n"
         "main()\n"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

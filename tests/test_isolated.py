@@ -27,7 +27,18 @@ from tests.confinement import (
     forbid_user_namespaces,
 )
 from tests.namespace_rig import in_a_namespace
-from tests.support import OUR_NETWORK, command, descendants, flood, open_now, processes_of, run, started, wait_until
+from tests.support import (
+    OUR_NETWORK,
+    command,
+    descendants,
+    flood,
+    open_now,
+    processes_of,
+    run,
+    run_here,
+    started,
+    wait_until,
+)
 
 ISOLATED = ("--network", "isolated")
 
@@ -109,15 +120,15 @@ def test_a_wish_fits_into_a_command_line() -> None:
 def test_a_run_in_a_network_of_its_own(tmp_path: Path) -> None:
     with (
         the_same_host(),
-        started(tmp_path, *ISOLATED, "--connections", "500", "--hold", "1.5", "--tick", "0.5") as process,
+        started(tmp_path, *ISOLATED, "--connections", "500", "--hold", "4", "--tick", "0.5") as process,
     ):
-        wait_until(lambda: open_now(tmp_path) == 500, "500 connections", 60)
+        wait_until(lambda: open_now(tmp_path) == 500, "500 connections")
         tree = [process.pid, *(child.pid for child in descendants(process))]
         assert len({namespace(pid) for pid in tree}) == 1
         assert namespace(process.pid) not in (namespace(), None)
         of_host = [c for c in psutil.net_connections("tcp4") if c.laddr and c.laddr.ip.startswith(f"{OUR_NETWORK}.")]
         assert not [c for c in of_host if c.status != psutil.CONN_TIME_WAIT]  # those are of runs that are over
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=60)
     summary = json.loads(output)
     assert (process.returncode, summary["connections"]["opened"]) == (0, 500), errors
     assert summary["network"]["kind"] == "isolated"
@@ -158,9 +169,9 @@ def test_without_root_in_a_user_namespace(tmp_path: Path) -> None:
         text=True,
         preexec_fn=lambda: drop(CAP_SYS_ADMIN),
     ) as process:
-        wait_until(lambda: open_now(tmp_path) == 300, "300 connections", 60)
+        wait_until(lambda: open_now(tmp_path) == 300, "300 connections")
         users = namespace(process.pid, "user"), namespace(kind="user")
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=60)
     assert (process.returncode, json.loads(output)["network"]["kind"]) == (0, "isolated"), errors
     assert users[0] != users[1]
     assert Path(json.loads(output)["run"]).stat().st_uid == os.geteuid()
@@ -261,7 +272,7 @@ def test_auto_takes_the_hosts_where_the_target_is(tmp_path: Path) -> None:
     ],
 )
 def test_what_makes_no_sense(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
-    done = run("floodtest", "run", "--out", str(tmp_path), *arguments)
+    done = run_here("floodtest", "run", "--out", str(tmp_path), *arguments)
     assert done.returncode == 2
     assert words in done.stderr
 
@@ -277,10 +288,10 @@ def test_plan_says_which_network_it_would_be() -> None:
 
 @pytest.mark.parametrize("base", ["198.19.0.1", "fd00::1"])
 def test_client_and_server_joined_by_a_veth_pair(base: str, tmp_path: Path) -> None:
-    arguments = ["--link", "veth", "--base-ip", base, "--each", "100", "--connections", "300"]
-    sending = ["--hold", "1", "--tick", "0.4", "--messages", "100", "--message-seconds", "0.5"]
+    arguments = ["--network", "auto", "--link", "veth", "--base-ip", base, "--each", "100", "--connections", "300"]
+    sending = ["--hold", "3", "--tick", "0.4", "--messages", "100", "--message-seconds", "0.5"]
     with the_same_host(), started(tmp_path, *arguments, *sending) as process:
-        wait_until(lambda: open_now(tmp_path) == 300, "300 connections", 60)
+        wait_until(lambda: open_now(tmp_path) == 300, "300 connections")
         servers = {namespace(child.pid) for child in descendants(process, "server_under_test")}
         clients = {namespace(child.pid) for child in descendants(process, "loadgen.client")}
         assert len(servers) == len(clients) == 1
@@ -349,20 +360,20 @@ def test_killed_it_leaves_nothing_on_the_host(stage: str, link: str, tmp_path: P
     messages = ["--messages", "50", "--message-seconds", "0.5"]
     with the_same_host():
         with started(tmp_path, *ISOLATED, *LINKS[link], *arguments, *messages) as process:
-            wait_until(lambda: STAGES[stage](process, tmp_path), stage, 60)
+            wait_until(lambda: STAGES[stage](process, tmp_path), stage)
             tree = [process.pid, *(child.pid for child in descendants(process))]
             networks = {namespace(pid) for pid in tree} - {namespace()}
             process.send_signal(signal.SIGKILL)
-            process.wait(10)
-        wait_until(lambda: not processes_of(tree), "no process of the run is left", 20)
-        wait_until(lambda: not processes_in(networks), "nobody is in its networks", 20)
+            process.wait(60)
+        wait_until(lambda: not processes_of(tree), "no process of the run is left")
+        wait_until(lambda: not processes_in(networks), "nobody is in its networks")
 
 
 def test_ctrl_c_is_heard_as_ever(tmp_path: Path) -> None:
     with started(tmp_path, *ISOLATED, "--connections", "300", "--hold", "30") as process:
-        wait_until(lambda: open_now(tmp_path) == 300, "300 connections", 60)
+        wait_until(lambda: open_now(tmp_path) == 300, "300 connections")
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=60)
     assert (process.returncode, json.loads(output)["outcome"]) == (130, "interrupted")
 
 

@@ -23,12 +23,12 @@ def filled(folder: Path) -> Path:
 
 
 def test_a_folder_is_removed_with_all_that_is_in_it(tmp_path: Path) -> None:
-    assert keeper(filled(tmp_path / "store")).communicate(timeout=20) == ("", "")
+    assert keeper(filled(tmp_path / "store")).communicate(timeout=60) == ("", "")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_not_there_is_fine(tmp_path: Path) -> None:
-    assert keeper(tmp_path / "store").communicate(timeout=20) == ("", "")
+    assert keeper(tmp_path / "store").communicate(timeout=60) == ("", "")
 
 
 def test_it_is_not_removed_before_all_are_gone_who_hold_the_other_end(tmp_path: Path) -> None:
@@ -41,13 +41,13 @@ def test_it_is_not_removed_before_all_are_gone_who_hold_the_other_end(tmp_path: 
             pass_fds=[process.stdin.fileno()],
         )
         process.stdin.close()
-        last.communicate(b"\n", timeout=20)
+        last.communicate(b"\n", timeout=60)
         assert last.returncode == 0
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_removed_is_said(tmp_path: Path) -> None:
     filled(tmp_path / "store.gone")  # in the way
-    _, errors = keeper(filled(tmp_path / "store")).communicate(timeout=20)
+    _, errors = keeper(filled(tmp_path / "store")).communicate(timeout=60)
     assert errors == f"{tmp_path / 'store'} could not be removed (Directory not empty). Remove it.\n"

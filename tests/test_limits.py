@@ -24,7 +24,7 @@ from flyweight.memory import ProcessMeter, cpu_seconds, private_bytes
 from flyweight.sockets import PAGE, Sockets, read_slabs, read_sockets
 from tests.confinement import hide_proc
 from tests.figures import start
-from tests.support import run
+from tests.support import run_in_child
 from tests.test_report import written
 
 MILLION = 1_054_000
@@ -221,8 +221,8 @@ def test_a_proc_that_is_not_mounted_is_told_with_a_remedy(proc: Proc, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "arguments", "code"),
     [
-        ("floodtest", ["run"], 3),
-        ("floodtest", ["plan"], 3),
+        ("floodtest", ["run", "--network", "host"], 3),
+        ("floodtest", ["plan", "--network", "host"], 3),
         ("floodtest", ["doctor", "--network", "host"], 3),
         ("floodtest", ["report", "run"], 0),
         ("comet", ["serve"], 3),
@@ -235,7 +235,7 @@ def test_a_command_without_proc(name: str, arguments: list[str], code: int, tmp_
     """What reads it says so in a line, and the others go on without it."""
     written(tmp_path, [start()]).rename(tmp_path / "run")
     (tmp_path / "f.txt").write_text("1 2\n")
-    done = run(name, *arguments, cwd=tmp_path, preexec_fn=hide_proc)
+    done = run_in_child(hide_proc, name, *arguments, cwd=tmp_path)
     words = f"{name}: Nothing is mounted on /proc, which this command reads. Mount it: mount -t proc proc /proc\n"
     assert done.returncode == code
     assert done.stderr.endswith(words) == (code == 3)

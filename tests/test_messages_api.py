@@ -23,7 +23,7 @@ from server_under_test.limits import MAX_BATCH, MAX_BATCH_BYTES
 from server_under_test.router import Router
 from server_under_test.subjects import Subject
 from server_under_test.subscriptions import Store
-from tests.support import Comet, comet, run
+from tests.support import Comet, comet, run_here
 from tests.test_comet import Client, asking, control, stats_when, streams
 
 MAX_USERS = 20_000
@@ -386,7 +386,7 @@ def test_as_many_bytes_as_are_allowed_are_taken_and_one_more_is_too_many(server:
 def test_a_body_of_unknown_length_is_cut_short_as_well(server: Comet) -> None:
     before = server.stats()["messages"]
     parts = (batch_of(KIB_64) for _ in range(10 * MAX_BATCH_BYTES // KIB_64))
-    answer = httpx.post(f"http://127.0.0.1:{server.control}/publish", content=parts, trust_env=False)
+    answer = httpx.post(f"http://127.0.0.1:{server.control}/publish", content=parts, trust_env=False, verify=False)
     assert answer.status_code == 413
     assert server.stats()["messages"] == before
 
@@ -412,7 +412,7 @@ def test_many_publishers_at_once_all_get_their_answer_and_lose_nothing(server: C
 
     async def all_of_them() -> None:
         url, limits = f"http://127.0.0.1:{server.control}", httpx.Limits(max_connections=None)
-        client = httpx.AsyncClient(base_url=url, trust_env=False, limits=limits, timeout=20)
+        client = httpx.AsyncClient(base_url=url, trust_env=False, verify=False, limits=limits, timeout=60)
         async with client as api, trio.open_nursery() as tasks:
             for name in range(publishers):
                 tasks.start_soon(publish, api, name)
@@ -489,11 +489,11 @@ def test_the_next_message_already_follows_a_change(server: Comet, stack: ExitSta
 def test_what_the_command_line_changes_is_seen_at_once(server: Comet, db: Path, stack: ExitStack) -> None:
     fan = next(users)
     (client,) = streams(stack, server, fan)
-    assert run("comet", "subs", "add", str(fan), "by hand", "--db", str(db)).stdout == "Added.\n"
+    assert run_here("comet", "subs", "add", str(fan), "by hand", "--db", str(db)).stdout == "Added.\n"
     assert deliveries(server, "by hand", "seen") == 1
     assert client.chunk() == "Recvd msg #1: seen\n"
     assert subscribers(server, "by hand") == [fan]
-    assert run("comet", "subs", "remove", str(fan), "by hand", "--db", str(db)).stdout == "Removed.\n"
+    assert run_here("comet", "subs", "remove", str(fan), "by hand", "--db", str(db)).stdout == "Removed.\n"
     assert deliveries(server, "by hand", "not seen") == 0
 
 
@@ -602,7 +602,9 @@ class Patient:
 
     def api(self) -> httpx.AsyncClient:
         routes = messages_api.routes(cast(Router, self), cast(Store, self))
-        return httpx.AsyncClient(transport=httpx.ASGITransport(app=Starlette(routes=routes)), base_url="http://comet")
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=Starlette(routes=routes)), base_url="http://comet", verify=False
+        )
 
 
 def test_changes_that_wait_for_the_store_are_bounded_and_hold_up_no_messages(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -698,7 +700,7 @@ NOT_ASCII = [
 
 def status_of(server: Comet, request: bytes) -> bytes:
     """Send bytes to the control API; return the status of the answer."""
-    with socket.create_connection(("127.0.0.1", server.control), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", server.control), timeout=60) as sock:
         sock.sendall(request)
         with sock.makefile("rb") as file:
             return file.readline().split()[1]

@@ -9,7 +9,7 @@ import pytest
 from loadgen.plan import Plan
 from loadgen.preview import Source, sources
 from tests.confinement import forbid_netlink
-from tests.support import OURS, command, run
+from tests.support import OURS, run_here, run_in_child
 
 
 def test_the_table_of_2008() -> None:
@@ -23,8 +23,8 @@ def test_the_last_address_has_what_is_left() -> None:
     assert sources(Plan(2, 100, "127.0.1.1", 2000, 101))[1] == Source("127.0.1.2", 101, 101, 2000, 2000, 63_535)
 
 
-def plan(*arguments: str, cwd: Path | None = None) -> tuple[int, str]:
-    done = run("floodtest", "plan", *arguments, cwd=cwd)
+def plan(*arguments: str, cwd: Path | str = ".") -> tuple[int, str]:
+    done = run_here("floodtest", "plan", "--network", "host", *arguments, cwd=cwd)
     (line,) = done.stderr.splitlines()
     assert line.startswith("Network: ")
     return done.returncode, done.stdout
@@ -57,13 +57,13 @@ def test_all_that_would_stop_a_run_is_told_and_the_code_is_3() -> None:
 
 
 def test_models_and_the_ports_that_go_with_them_are_checked_as_for_a_run() -> None:
-    done = run("floodtest", "plan", "--client", "httpx", "--ports", "explicit", "--server-model", "threads")
+    done = run_here("floodtest", "plan", "--client", "httpx", "--ports", "explicit", "--server-model", "threads")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 2), done.stderr
     host = ("--network", "host", "--client", "httpx", "--first-port", "1", "--connections", "65535", "--each", "65535")
-    done = run("floodtest", "plan", *host)
+    done = run_here("floodtest", "plan", *host)
     assert "The kernel chooses the source ports" in done.stderr
     assert "127.0.1.1  1 to 65,535" in done.stdout
-    assert "kernel chooses" not in run("floodtest", "plan", *host[2:], "--network", "auto").stderr
+    assert "kernel chooses" not in run_here("floodtest", "plan", *host[2:], "--network", "auto").stderr
 
 
 def test_many_addresses_are_cut_short() -> None:
@@ -78,7 +78,7 @@ def test_what_does_not_fit_is_told_with_the_number_that_does() -> None:
 
 
 def test_mistakes_are_all_named() -> None:
-    done = run("floodtest", "plan", "--ips", "0", "--reserve", "lots", "--allow-public-target", "x")
+    done = run_here("floodtest", "plan", "--ips", "0", "--reserve", "lots", "--allow-public-target", "x")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 3
 
@@ -91,7 +91,19 @@ def test_friends_that_are_not_there_are_an_obstacle(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_parts_is_no_obstacle(tmp_path: Path) -> None:
-    done = run("floodtest", "plan", "--json", "--connections", "10", "--messages", "5", "--friends", str(tmp_path))
+    done = run_here(
+        "floodtest",
+        "plan",
+        "--network",
+        "host",
+        "--json",
+        "--connections",
+        "10",
+        "--messages",
+        "5",
+        "--friends",
+        str(tmp_path),
+    )
     assert (done.returncode, json.loads(done.stdout)["obstacles"]) == (0, []), done.stderr
 
 
@@ -108,14 +120,9 @@ def test_a_place_that_takes_no_record_is_an_obstacle(tmp_path: Path) -> None:
     assert f"A run would be refused:\n  Can't write the run record to {file}/runs: {file} is no folder" in text
 
 
-def without_netlink(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command("floodtest", *arguments, "--network", "host", "--connections", "50"),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        preexec_fn=forbid_netlink,
-    )
+def without_netlink(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of floodtest in the network of the host, with 50 connections, where nobody tells addresses."""
+    return run_in_child(forbid_netlink, "floodtest", name, *arguments, "--network", "host", "--connections", "50")
 
 
 def test_loopback_needs_nobody_to_tell_addresses(tmp_path: Path) -> None:

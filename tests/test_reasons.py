@@ -13,7 +13,7 @@ from flyweight.errors import Refused
 from flyweight.reasons import reason
 from flyweight.shared import shared_memory
 from tests.figures import start
-from tests.support import OURS, command, run
+from tests.support import OURS, command, run_in_child
 from tests.test_report import written
 
 KIB = 1024
@@ -108,7 +108,7 @@ def test_a_limit_of_file_sizes_is_one_line_that_names_it(
 ) -> None:
     written(tmp_path, [start()]).rename(tmp_path / "run")
     (tmp_path / "f.txt").write_text("".join(f"{user} {user + 1}\n" for user in range(1, 1000)))
-    done = run(name, *arguments, cwd=tmp_path, preexec_fn=files_of(kib))
+    done = run_in_child(files_of(kib), name, *arguments, cwd=tmp_path)
     assert done.returncode == 3
     assert words in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -133,6 +133,6 @@ def test_standard_output_that_may_not_grow(unbuffered: str, tmp_path: Path) -> N
 
 
 def test_plan_says_that_a_run_would_be_refused() -> None:
-    done = run("floodtest", "plan", "--connections", "50", preexec_fn=files_of(1000))
+    done = run_in_child(files_of(1000), "floodtest", "plan", "--connections", "50", "--network", "host")
     assert done.returncode == 3
     assert "may have 1,000 KiB, and the server takes" in done.stdout

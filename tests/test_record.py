@@ -389,6 +389,6 @@ def test_a_disk_that_fills_while_a_record_is_written_is_told(tmp_path: Path) -> 
         "try: writer.write_run({'stages': ['more'] * 10})\n"
         "except DiskFault as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith(f"Can't write the run record {tmp_path / 'run'}: File too large ("), done.stderr
     assert load(tmp_path / "run").run["stages"] == []

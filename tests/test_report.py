@@ -24,7 +24,7 @@ from analysis.report import render, write_report
 from flyweight.errors import Refused
 from loadgen import cli_analysis
 from tests.figures import MIB, connections, messages, record_of, sample, start, summary
-from tests.support import OURS, run
+from tests.support import OURS, run, run_here
 
 EXAMPLE = Path(__file__).parent.parent / "analysis/notebooks/example-run"
 
@@ -119,7 +119,7 @@ def test_each_plot_has_a_sentence_that_says_what_is_to_be_seen(example: Path) ->
 
 
 def test_a_report_can_go_elsewhere(example: Path, tmp_path: Path) -> None:
-    done = run("floodtest", "report", str(example), "--out", str(tmp_path / "a" / "b"))
+    done = run_here("floodtest", "report", str(example), "--out", str(tmp_path / "a" / "b"))
     assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "a" / "b" / "report.html"))
     assert not (example / "report.html").exists()
 
@@ -200,7 +200,7 @@ def test_a_part_of_another_kind_is_passed_over(key: str, value: Any) -> None:
 
 def report_of(folder: Path) -> str:
     """Write a report by the command line, and return its text."""
-    done = run("floodtest", "report", str(folder))
+    done = run_here("floodtest", "report", str(folder))
     assert done.returncode == 0, done.stderr
     return " ".join(read(folder / "report.html").text)
 
@@ -260,7 +260,7 @@ def test_a_record_of_a_day_has_a_page_of_a_sensible_size(tmp_path: Path) -> None
 
 
 def refused(*arguments: str) -> str:
-    done = run("floodtest", "report", *arguments)
+    done = run_here("floodtest", "report", *arguments)
     assert done.returncode == 3
     (line,) = done.stderr.splitlines()
     return line
@@ -517,7 +517,7 @@ def test_messages_behind_their_plan_are_said() -> None:
 
 
 def test_words_of_the_command_line(tmp_path: Path) -> None:
-    shown = run("floodtest", "report", "--help").stdout
+    shown = run_here("floodtest", "report", "--help").stdout
     assert "report.html" in shown
     assert "--out" in shown
 

@@ -92,11 +92,12 @@ def _vanish(model: str) -> None:
         enter_namespace(network.server_namespace)
 
         def stats() -> dict[str, Any]:
-            figures: dict[str, Any] = httpx.get(f"http://127.0.0.1:{where['control']}/stats", trust_env=False).json()
+            figures: dict[str, Any] = httpx.get(
+                f"http://127.0.0.1:{where['control']}/stats", trust_env=False, verify=False
+            ).json()
             return figures
 
-        assert stats()["connections"] == 5
-        wait_until(lambda: stats()["connections"] == 0, "the connections have ended", 20)
+        wait_until(lambda: stats()["connections"] == 0, "the connections have ended")
         assert (stats()["silent"], stats()["slow"]) == (5, 0)
         process.terminate()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser import CHROMIUM, browser
-from tests.support import comet, wait_until
+from tests.support import OUR_NETWORK, comet, wait_until
 from tests.test_comet import asking, control
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
@@ -24,48 +24,45 @@ def test_chromium_shows_the_welcome_and_each_message_at_once(model: str, tmp_pat
     with comet("--model", model, "--max-users", "10") as server, browser(tmp_path) as page:
         page.begin(server.url.format(user=7))
         shown = "document.body ? document.body.innerText : ''"
-        wait_until(lambda: page.value(shown) == "Welcome, user 7\n", "the welcome is shown", seconds=5)
+        wait_until(lambda: page.value(shown) == "Welcome, user 7\n", "the welcome is shown")
         control(server, "POST", "/publish", b'{"subject": 7, "message": "Hello"}')
         both = "Welcome, user 7\nRecvd msg #1: Hello\n"
-        wait_until(lambda: page.value(shown) == both, "the message is shown", seconds=5)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
+        wait_until(lambda: page.value(shown) == both, "the message is shown")
 
 
 @contextmanager
-def nginx(folder: Path, upstream: int) -> Iterator[int]:
-    """An nginx that hands everything on to a port of this machine; gives its own. Of the proxy it sets nothing else."""
-    port = free_port()
+def nginx(folder: Path, upstream: int) -> Iterator[tuple[str, int]]:
+    """An nginx that hands everything on to a port of this machine; gives its address.
+
+    Of the proxy it sets nothing else. It listens on an address of this process of tests, where its port is free.
+    """
+    host, port = f"{OUR_NETWORK}.200", 8080
     paths = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     (folder / "nginx.conf").write_text(
         f"pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1; daemon off;\n"
         "events { worker_connections 100; }\n"
         f"http {{ access_log off; {' '.join(f'{name}_temp_path {folder}/{name};' for name in paths)}\n"
-        f"  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{upstream}; }} }} }}\n"
+        f"  server {{ listen {host}:{port}; location / {{ proxy_pass http://127.0.0.1:{upstream}; }} }} }}\n"
     )
     errors = folder / "error.log"
     with subprocess.Popen(
         [str(NGINX), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(errors)]
     ) as server:
         try:
-            wait_until(lambda: server.poll() is not None or _accepts(port), "nginx accepts")
+            wait_until(lambda: server.poll() is not None or _accepts(host, port), "nginx accepts")
             assert server.poll() is None, errors.read_text()
-            yield port
+            yield host, port
         finally:
             server.terminate()
 
 
-def _accepts(port: int) -> bool:
+def _accepts(host: str, port: int) -> bool:
     with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
+        return sock.connect_ex((host, port)) == 0
 
 
 def received(sock: socket.socket, text: bytes) -> bytes:
-    """Return what arrives up to and with a text; a read that brings nothing for five seconds fails."""
+    """Return what arrives up to and with a text; a read that brings nothing for a minute fails."""
     data = b""
     while text not in data:
         data += sock.recv(65536) or pytest.fail(f"closed after {data!r}")
@@ -77,8 +74,8 @@ def received(sock: socket.socket, text: bytes) -> bytes:
 def test_nginx_with_its_defaults_hands_each_message_on_at_once(version: str, model: str, tmp_path: Path) -> None:
     with (
         comet("--model", model, "--max-users", "10") as server,
-        nginx(tmp_path, server.port) as port,
-        socket.create_connection(("127.0.0.1", port), timeout=5) as sock,
+        nginx(tmp_path, server.port) as address,
+        socket.create_connection(address, timeout=60) as sock,
     ):
         sock.sendall(asking(7, version=version))
         assert received(sock, b"Welcome, user 7\n").startswith(b"HTTP/1.1 200")

@@ -12,7 +12,7 @@ from analysis.summary import Latency, Tick
 from analysis.thresholds import parse, paths
 from flyweight.errors import UsageError
 from tests import figures
-from tests.support import flood, run
+from tests.support import flood, run_here
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_run_that_keeps_its_thresholds_is_well(tmp_path: Path) -> None:
 
 def test_all_mistakes_are_named_before_anything_starts(tmp_path: Path) -> None:
     wrong = ("--fail-if", "p99 > 1", "--fail-if", "nonsense", "--stages", "5/s:2s,max:1s", "--ips", "0")
-    done = run("floodtest", "run", "--out", str(tmp_path / "runs"), *wrong)
+    done = run_here("floodtest", "run", "--out", str(tmp_path / "runs"), *wrong)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 4, done.stderr
     assert not (tmp_path / "runs").exists()

@@ -35,7 +35,7 @@ async def start(workers: Workers, count: int, size: int = 1) -> list[Hello]:
 
 
 async def hello(worker: Worker) -> Hello:
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         said = await worker.channel.receive()
     assert isinstance(said, Hello)
     return said
@@ -137,14 +137,14 @@ def crash_one_of_four() -> None:
             await start(workers, 4)
             victim, *others = workers.all
             await victim.channel.send(Do("crash"))
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 assert await victim.channel.receive() is None
             for worker in others:
                 await worker.channel.send(Do("hello"))
                 await hello(worker)
             for worker in others:
                 worker.channel.close()
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 await victim.ended.wait()
             assert victim.exit_status == 1
 
@@ -175,7 +175,7 @@ def test_a_process_that_is_killed_is_told_of() -> None:
             await start(workers, 4)
             victim = workers.all[0]
             os.kill(victim.pid, signal.SIGKILL)
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 assert await victim.channel.receive() is None
                 await victim.ended.wait()
             assert victim.exit_status == -signal.SIGKILL
