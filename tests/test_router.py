@@ -445,6 +445,11 @@ class Writer:
         assert not self.sender.under_way
         return slices
 
+    def overwrite(self) -> None:
+        """Do what the router does to the memory of a front that was given up: use it for something else."""
+        self._bus.forget(NEVER)
+        self._bus._memory[: 1 << 16] = b"\xff" * (1 << 16)
+
     def close(self) -> None:
         os.close(self._bus.descriptor)
 
@@ -545,6 +550,20 @@ def test_slices_do_not_part_what_goes_to_one_connection(most: int, front: Server
     assert slices == {1: 5, 2: 5, 3: 5, 7: 2, 100: 1}[most]
     for user in range(1, 6):
         assert front.read(user) == chunks(*(b"Recvd msg #%d: %c\n" % (n + 1, b"abc"[n]) for n in range(3)))
+
+
+def test_a_front_that_was_given_up_goes_on_when_its_turn_is_overwritten(front: ServerRig, writer: Writer) -> None:
+    for user in (1, 2):
+        front.login(user)
+    writer.begin([b"a", b"b", b"c"], (1, 1, 0), (2, 2, 1), (2, 2, 2))
+    writer.sender.send_some(1)
+    writer.overwrite()
+    while writer.sender.under_way:
+        writer.sender.send_some(1)
+    assert (front.read(1), front.read(2)) == (chunks(b"Recvd msg #1: a\n"), b"")
+    assert (front.figure("deliveries"), front.figure("undeliverable")) == (1, 2)
+    writer.send(100, (2, 2, 0))
+    assert front.read(2) == chunks(b"Recvd msg #1: a\n")
 
 
 def test_one_that_does_not_read_is_cut_off_and_the_others_get_theirs(front: ServerRig, writer: Writer) -> None:
