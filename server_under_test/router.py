@@ -180,6 +180,8 @@ class Router:
                 self._batches.append(await self._waiting.receive())
             await self._wait_for(self._may_go_on)
             self._receive_waiting()
+            for _ in self._whereabouts.catch_up():
+                await trio.lowlevel.checkpoint()
             told = 0
             try:
                 told = await self._send(self._make_turn())

@@ -74,7 +74,6 @@ class Net:
         return [(front, *row) for front, _, rows in told for row in rows]
 
     def end(self) -> None:
-        self.whereabouts.close()
         for descriptor in (self.whereabouts.descriptor, self.bus.descriptor):
             os.close(descriptor)
 
@@ -271,10 +270,10 @@ def test_a_subject_with_many_subscribers_costs_what_its_connections_cost(
     monkeypatch.setattr(store, "subscribers", never)
     assert len(find_audience([77], store, whereabouts, 10).user) == 0
     whereabouts.of_front(1).login([5, 6, 7, 8], [250_000, 200_000, 3, 77])
+    assert not list(whereabouts.catch_up())
     found = find_audience([78, 77, "x"], store, whereabouts, 10_000)
     assert found.cuts.tolist() == [0, 0, 3, 3]
     assert sorted(found.user.tolist()) == [3, 77, 200_000]
-    whereabouts.close()
     os.close(whereabouts.descriptor)
 
 
@@ -283,10 +282,10 @@ def test_five_thousand_subscribers_are_all_found(store: Store) -> None:
     store.add_subscriptions(np.stack([np.arange(1, 5001), np.full(5000, 9000)], axis=1).astype(np.uint32))
     for front in (0, 1):
         whereabouts.of_front(front).login(list(range(2500)), list(range(front * 2500 + 1, front * 2500 + 2501)))
+    assert not list(whereabouts.catch_up())
     found = find_audience([9000], store, whereabouts, 1)
     assert np.array_equal(np.sort(found.user), np.arange(1, 5001))
     assert np.bincount(found.front).tolist() == [2500, 2500]
-    whereabouts.close()
     os.close(whereabouts.descriptor)
 
 
