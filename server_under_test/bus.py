@@ -35,8 +35,8 @@ Column = npt.NDArray[np.uint32]
 TURNS = 2048
 """Turns that are remembered, at the most."""
 
-ROWS = 1 << 18
-"""Deliveries of one turn: what the router sorts in a tenth of a second."""
+ROWS = 1 << 16
+"""Deliveries of one turn: what the router sorts in some milliseconds, and fronts write in less than a second."""
 
 MESSAGES = 1 << 14
 """Messages of one turn."""
@@ -45,7 +45,7 @@ TEXTS = 4 * MAX_BATCH_BYTES
 """Bytes of the texts of one turn."""
 
 MEMORY = 48 << 20
-"""Bytes of all turns that are there: two of the largest, and a third part of one."""
+"""Bytes of all turns that are there: two of the largest, and as much again of usual ones."""
 
 
 class Deliver(Message, frozen=True):

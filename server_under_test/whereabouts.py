@@ -181,10 +181,9 @@ class Whereabouts:
 
         Who has several is there several times; who is not connected, or above `max_users`, is not.
         """
-        rows = np.flatnonzero(users <= self._max_users)
-        places = self._last[users[rows]]
-        here = places != 0
-        rows, places = rows[here], places[here]
+        places = self._last[np.where(users <= self._max_users, users, 0)]  # 0 is nobody's id
+        rows = np.flatnonzero(places)
+        places = places[rows]
         found = [(rows, places)]
         while len(rows) > (FEW if len(found) > DEPTH else 0):
             places = self._next[places]

@@ -277,6 +277,61 @@ def test_a_subject_with_many_subscribers_costs_what_its_connections_cost(
     os.close(whereabouts.descriptor)
 
 
+def large_subjects(net: Net, store: Store, count: int) -> list[Subject]:
+    """Make subjects of several blocks each, and so many connections of others that all subscribers are looked at."""
+    subscribers = range(1001, 2101)
+    subjects: list[Subject] = [f"large {number}" for number in range(count)]
+    store.add_subscriptions([(user, subject) for subject in subjects for user in subscribers])
+    for front in range(FRONTS):
+        net.whereabouts.of_front(front).login(list(range(FILES)), list(range(30, 30 + FILES)))
+    net.login(7, 0, 0)
+    return subjects
+
+
+def test_a_turn_looks_up_no_more_large_subjects_than_it_has_time_for(
+    net: Net, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others wait for later turns, and who needs little, or has waited, does not wait for all of them."""
+    monkeypatch.setattr(router_module, "LOOKED_AT", 4000)
+    *subjects, other = large_subjects(net, store, 21)
+    looked_up: list[Subject] = []
+    turns = [0]
+    subscribers, lookup = store.subscribers, store.lookup
+
+    def count_subscribers(subject: Subject) -> Any:
+        looked_up.append(subject)
+        return subscribers(subject)
+
+    def count_turns(subjects: Sequence[Subject], most: int | None = None) -> Lookup:
+        turns.append(len(looked_up))
+        return lookup(subjects, most)
+
+    monkeypatch.setattr(store, "subscribers", count_subscribers)
+    monkeypatch.setattr(store, "lookup", count_turns)
+    looked_up_by: dict[Subject, int] = {}
+
+    async def one(subject: Subject) -> None:
+        await net.router.publish([subject], [b"x"])
+        looked_up_by[subject] = len(looked_up)
+
+    async def main() -> None:
+        async with trio.open_nursery() as tasks:
+            async with trio.open_nursery() as publishers:
+                publishers.start_soon(net.router.publish, subjects, [b"x"] * len(subjects))
+                await trio.testing.wait_all_tasks_blocked()
+                publishers.start_soon(one, 7)
+                publishers.start_soon(one, other)
+                await trio.testing.wait_all_tasks_blocked()
+                tasks.start_soon(net.router.run)
+            tasks.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert sorted(map(str, looked_up)) == sorted(map(str, [*subjects, other]))
+    assert max(np.diff([*turns, len(looked_up)])) <= 4000 // 1100
+    assert looked_up_by[7] <= 3
+    assert looked_up_by[other] <= 6
+
+
 def test_five_thousand_subscribers_are_all_found(store: Store) -> None:
     whereabouts = Whereabouts(10_000, 2, 4000)
     store.add_subscriptions(np.stack([np.arange(1, 5001), np.full(5000, 9000)], axis=1).astype(np.uint32))
