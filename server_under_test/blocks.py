@@ -135,7 +135,8 @@ class Blocks:
         while at < len(users):
             start = self._block_of(int(users[at]))
             end = self._next(start)
-            stop = len(users) if end is None else int(np.searchsorted(users, end))
+            # A bound of the column's type: for another one numpy would convert all of the column, for each block.
+            stop = len(users) if end is None else int(np.searchsorted(users, np.uint32(end)))
             yield start, users[at:stop]
             at = stop
 

@@ -6,11 +6,16 @@ notes in its row of the ledger up to which turn it has written. Turns stay until
 that is slow reads its turns when it gets round to them and nobody waits for it; a front that was given up may find that
 some are gone. It then knows how many of its rows were in them, by a count that each turn brings.
 
-A turn may be overwritten while a front that was given up reads it. So the front first makes copies, then asks whether
-the turn is still there, and only then believes the copies: the router says that a turn is gone before it touches it.
+A turn may be overwritten while a front that was given up reads it. So nothing that is shared is used before it is known
+to be whole, least of all as an index: a front first makes copies, then asks whether the turn is still there (`has`),
+and only then uses them. What `next` returns is copied and asked for already, but for the texts, which are not small:
+who copies texts asks before writing them. The router says that a turn is gone before it touches it. That relies on
+stores being seen in the order in which they are made, and loads being made in theirs, as on x86-64; each number here is
+aligned, so that it is never seen half-written.
 
-Cost: 12 bytes a delivery and the texts. What is written begins at the same place again whenever all has been read, so
-that only as much memory is used as is under way.
+Cost: 12 bytes a delivery and the texts, and as much again, without the texts, for what a front copies of one turn. What
+is written begins at the same place again whenever all has been read, so that only as much memory is used as is under
+way.
 """
 
 from collections import deque
@@ -30,8 +35,8 @@ Column = npt.NDArray[np.uint32]
 TURNS = 2048
 """Turns that are remembered, at the most."""
 
-ROWS = 1 << 18
-"""Deliveries of one turn: what the router sorts in a tenth of a second."""
+ROWS = 1 << 16
+"""Deliveries of one turn: what the router sorts in some milliseconds, and fronts write in less than a second."""
 
 MESSAGES = 1 << 14
 """Messages of one turn."""
@@ -40,7 +45,7 @@ TEXTS = 4 * MAX_BATCH_BYTES
 """Bytes of the texts of one turn."""
 
 MEMORY = 48 << 20
-"""Bytes of all turns that are there: two of the largest, and a third part of one."""
+"""Bytes of all turns that are there: two of the largest, and as much again of usual ones."""
 
 
 class Deliver(Message, frozen=True):
@@ -51,7 +56,10 @@ class Deliver(Message, frozen=True):
 
 @dataclass(frozen=True)
 class Rows:
-    """Deliveries by the column: to which descriptor, of whom, which text; and where in `texts` each text begins."""
+    """Deliveries by the column: to which descriptor, of whom, which text; and where in `texts` each text begins.
+
+    `texts` may be shared memory, the columns of what a front reads are not.
+    """
 
     fds: Column
     users: Column
@@ -62,6 +70,10 @@ class Rows:
     def part(self, part: slice) -> "Rows":
         """Return some of the rows."""
         return Rows(self.fds[part], self.users[part], self.which[part], self.offsets, self.texts)
+
+    def copy(self) -> "Rows":
+        """Return the same with columns of its own."""
+        return Rows(self.fds.copy(), self.users.copy(), self.which.copy(), self.offsets.copy(), self.texts)
 
     def sizes_of(self, which: Column) -> npt.NDArray[np.intp]:
         """Return the bytes of a text for each entry."""
@@ -75,7 +87,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one front has to deliver of a turn; views of the memory, good as long as the turn is there."""
+    """What one front has to deliver of a turn; the texts are good as long as the turn is there."""
 
     number: int
     before: int
@@ -168,15 +180,19 @@ class Bus:
             first, end = entry["cuts"][front : front + 2].tolist()
             if first < end and self.has(number):
                 rows = self._rows(int(entry["start"]), int(entry["rows"]), int(entry["messages"]))
-                return Turn(number, int(entry["before"][front]), rows.part(slice(first, end)))
+                rows = rows.part(slice(first, end)).copy()
+                if self.has(number):
+                    return Turn(number, int(entry["before"][front]), rows)
         return None
 
-    def rows_until(self, front: int, number: int) -> int:
-        """Return how many rows of a front were in all turns up to this one, one of the last `TURNS`."""
-        entry = self._turns[number % TURNS]
-        first, end = entry["cuts"][front : front + 2].tolist()
-        rows: int = int(entry["before"][front]) + end - first
-        return rows
+    def rows_until_last(self, front: int) -> tuple[int, int]:
+        """Return the last turn, and how many rows of a front were in all turns up to it."""
+        while True:
+            last = self.last
+            entry = self._turns[last % TURNS].copy()
+            if self.last < last + TURNS - 1:  # otherwise the router may have begun to write another turn there
+                first, end = entry["cuts"][front : front + 2].tolist()
+                return last, int(entry["before"][front]) + end - first
 
     def has(self, number: int) -> bool:
         """Return whether a turn is still there, so that what was copied of it before is whole."""
@@ -213,9 +229,9 @@ class Reader:
 
         Rows of ours in turns that are gone count as undeliverable.
         """
-        last = self._bus.last  # before looking: a turn that comes meanwhile brings an order
+        last, rows = self._bus.rows_until_last(self._front)  # before looking: a later turn brings an order
         turn = self._bus.next(self._front, self._done)
-        rows = self._bus.rows_until(self._front, last) if turn is None else turn.before
+        rows = rows if turn is None else turn.before
         self._undeliverable.add(rows - self._rows)
         self._rows = rows
         if turn is None:

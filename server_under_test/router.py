@@ -3,8 +3,11 @@
 In: batches of (subject, text). Out: how many connections they went to, which is what the clients should see arrive.
 What waits goes by turns. A turn has a part of every batch, as much of each as of the others, so that none waits until
 another is through; equal subjects of a turn are looked up once (see `server_under_test.audience`). A message to more
-connections than a turn has rows for goes on in the next. A turn is followed by a rest that grows with the number of
-fronts it had to tell, so that under load each is worth its price, and a single message does not wait.
+connections than a turn has rows for goes on in the next, and one that would need more looking up than a turn may waits
+for the next, where another batch is the first. So a turn takes some milliseconds, up to some tens where all bounds are
+reached, whatever the subjects are, and others have the processor between two of them. A turn is followed by a rest that
+grows with the number of fronts it had to tell, so that under load each is worth its price, and a single message does
+not wait.
 
 Bounded: a publisher waits until its batch is on its way, and a turn waits until the fronts have written the last turn
 but one. A front that stops writing holds the others up for `PATIENCE`; then its turns wait for it on the bus (see
@@ -36,6 +39,9 @@ TURN_BYTES = 3 * MAX_BATCH_BYTES
 
 BATCHES = 64
 """Batches that are open at a time; the bus has room for a message of each beyond the above."""
+
+LOOKED_AT = 1 << 17
+"""Rows of the store that are looked at for one turn: a few milliseconds, and as many again in subjects of one block."""
 
 UNDER_WAY = 2
 """Turns that the fronts may have to write, while all of them come on."""
@@ -180,9 +186,13 @@ class Router:
                 self._batches.append(await self._waiting.receive())
             await self._wait_for(self._may_go_on)
             self._receive_waiting()
+            for _ in self._whereabouts.catch_up():
+                await trio.lowlevel.checkpoint()
             told = 0
             try:
-                told = await self._send(self._make_turn())
+                turn = self._make_turn()
+                await trio.lowlevel.checkpoint()
+                told = await self._send(turn)
             except Refused as error:
                 for batch in self._batches:
                     batch.error = error
@@ -201,7 +211,8 @@ class Router:
         for batch in self._batches:
             if batch.error is not None or batch.sent == len(batch.texts):
                 batch.done.set()
-        self._batches = [batch for batch in self._batches if not batch.done.is_set()]
+        left = [batch for batch in self._batches if not batch.done.is_set()]
+        self._batches = left[1:] + left[:1]  # so that each is first in its turn, and what it needs is looked up
 
     def _make_turn(self) -> _Turn:
         """Take a part of every batch, which has at most its share of a turn's rows."""
@@ -210,8 +221,8 @@ class Router:
         # The first of each batch, then the second of each: a lookup that is cut off takes from all alike.
         subjects = dict.fromkeys(chain.from_iterable(zip_longest(*wanted)))
         subjects.pop(None, None)
-        audience = find_audience(list(subjects), self._store, self._whereabouts, ROWS)
-        place = dict(zip(subjects, range(audience.subjects), strict=False))
+        audience = find_audience(list(subjects), self._store, self._whereabouts, LOOKED_AT)
+        place = {subject: number for number, subject in enumerate(audience.subjects)}
         turn = _Turn()
         for batch, of_batch in zip(self._batches, wanted, strict=True):
             if batch.rest is not None:

@@ -47,7 +47,11 @@ class TickSender:
 
 
 class MessageSender:
-    """Writes the rows of the router's turns, in their order."""
+    """Writes the rows of the router's turns, in their order.
+
+    The columns of a turn are copies, so that they are whole whatever becomes of it; its texts are shared, and
+    `Streams.deliver` asks whether the turn is still there between copying and writing them.
+    """
 
     def __init__(self, streams: Streams, bus: Bus, front: int, row: npt.NDArray[Any]) -> None:
         self._streams = streams

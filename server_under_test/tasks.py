@@ -251,7 +251,7 @@ class TaskFront:
                 texts = list(map(bytes, part.texts_of(part.which)))
                 fds, users = part.fds.tolist(), part.users.tolist()
                 if not self._shared.bus.has(turn.number):
-                    break  # what was copied may be of another turn
+                    break  # the texts that were copied may be of another turn
                 for fd, user, text in zip(fds, users, texts, strict=True):
                     self._deliver_one(fd, user, text)
                 self._reader.deal_with(end - first)

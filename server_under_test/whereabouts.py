@@ -1,164 +1,218 @@
-"""Who is connected where: three columns in memory that all fronts and the router share.
+"""Who is connected where: what each front says of its descriptors, and the index that the router makes of it.
 
-A *place* is one descriptor of one front: front * files + fd + 1; 0 is none. The columns: the last place of each user,
-the user of each place, and the next place of the same user (two connections of one user are rare, so a chain of them
-costs nothing when there are none); and for each front how many it has, and up to which descriptor. A front writes a
-login before it writes the welcome: who has been welcomed is found.
+A front has a column of its own in shared memory, the user of each of its descriptors (0: nobody's), and a count of
+changes for each page of that column. Nobody else writes there, so that there is no lock, no call and no front that can
+keep another waiting, wherever it is stopped or killed. It writes who logged in, then counts a change, then writes the
+welcome: whoever has been welcomed is found by a router that has caught up (`catch_up`), which it does before each turn.
 
-Cost: 4 bytes a user and 8 a descriptor, all of it sparse: ids may go up to a thousand million, and memory is taken, a
-page of it at a time, for those who have logged in. The kernel would give a page to who only reads one as well, and the
-router looks up subscribers by the million who are not connected, so a further column says of each page of users
-whether anybody of it has ever logged in. Nothing is sent, nobody is woken. Fronts write under a lock that the kernel
-takes back from whoever dies. The router reads without it: what it finds may be over, so a front looks again whether a
+The router reads the counts, and then the pages whose count is another than when it last looked; what differs from what
+it knows goes into its index, which is its own: by user the last *place* (one descriptor of one front), and by place the
+next and the one before of the same user. Two connections of one user are rare, so chains cost nothing where there are
+none. A front that died is forgotten by the router alone. What is found may be over, so a front looks again whether a
 descriptor is still that user's before it writes.
+
+This relies on stores being seen in the order in which they are made, and loads being made in theirs, as on x86-64;
+each number is aligned, so that it is never seen half-written.
+
+Cost: a login is two stores a batch. 4 bytes a descriptor are shared; the index takes 4 bytes a user and 4 a descriptor
+of the router's process, and 8 more for connections that share their user, from the first message on. All of it is
+sparse: ids may go up to a thousand million, and memory is taken, a page of it at a time, for those who have logged in.
+Catching up costs what has changed, and 16 KiB of comparing at the most for a login that is alone in its page.
 """
 
-import fcntl
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 
 from flyweight.shared import shared_memory
+from flyweight.sparse import sparse_column
 
 Column = npt.NDArray[np.uint32]
+Counts = npt.NDArray[np.int64]
 
 PAGE_BITS = 10
-"""A page of memory, 4 KiB, holds the last places of 2 ** 10 users."""
+PAGE = 1 << PAGE_BITS
+"""Descriptors whose changes are counted together: a page of memory."""
+
+PAGES_AT_ONCE = 64
+"""Pages that the router looks at before it lets others have a turn: some milliseconds."""
+
+FEW = 64
+"""So many that one by one is quicker than by the column."""
+
+DEPTH = 16
+"""Connections of one user that are followed by the column, however few users have more."""
+
+DENSE = 32
+"""Where there are no more than so many ids for a connection, all ids are looked through for who is connected."""
+
+
+def _map(fronts: int, files: int, descriptor: int | None) -> tuple[int, Column, Counts]:
+    """Return the descriptor of the shared memory, and its two tables: users by front, page and place, and changes."""
+    pages = -(-files // PAGE)
+    stride = -(-pages // 8) * 8  # a line of the cache has changes of one front only
+    size = 4 * fronts * pages * PAGE
+    made, memory = shared_memory("whereabouts", size + 8 * fronts * stride, descriptor)
+    users = np.frombuffer(memory, np.uint32, size // 4).reshape(fronts, pages, PAGE)
+    changes = np.frombuffer(memory, np.int64, fronts * stride, size).reshape(fronts, stride)
+    return made, users, changes[:, :pages]
+
+
+class Places:
+    """A front's end: its own column, by descriptor. Nobody else writes there as long as the front lives."""
+
+    def __init__(self, users: Column, changes: Counts) -> None:
+        self._users = users
+        self._changes = changes
+
+    def login(self, fds: list[int], users: list[int]) -> None:
+        """Note that these descriptors are these users'."""
+        self._write(fds, users)
+
+    def logout(self, fds: list[int]) -> None:
+        """Note that these descriptors, which are users', are nobody's."""
+        self._write(fds, 0)
+
+    def _write(self, fds: list[int], users: list[int] | int) -> None:
+        at = np.array(fds, np.intp)
+        self._users[at] = users
+        self._changes[at >> PAGE_BITS] += 1  # at last: who sees it sees the above
+
+
+def places_of(front: int, fronts: int, files: int, descriptor: int) -> Places:
+    """Return the end of one front, by the descriptor of who has made the shared memory."""
+    _, users, changes = _map(fronts, files, descriptor)
+    return Places(users[front].reshape(-1), changes[front])
 
 
 class Whereabouts:
-    """The columns, for `fronts` of at most `files` descriptors each and users up to `max_users`."""
+    """The router's end, for `fronts` of at most `files` descriptors each and users up to `max_users`."""
 
-    def __init__(self, max_users: int, fronts: int, files: int, descriptor: int | None = None) -> None:
-        users, places = max_users + 1, fronts * files + 1
-        size = 4 * (users + 2 * places + 2 * fronts) + (max_users >> PAGE_BITS) + 1
-        self.descriptor, memory = shared_memory("whereabouts", size, descriptor)
-        self._files = files
-        self._last: Column = np.frombuffer(memory, np.uint32, users)
-        self._user_at: Column = np.frombuffer(memory, np.uint32, places, 4 * users)
-        self._next: Column = np.frombuffer(memory, np.uint32, places, 4 * (users + places))
-        self._counts: Column = np.frombuffer(memory, np.uint32, fronts, 4 * (users + 2 * places))
-        self._ends: Column = np.frombuffer(memory, np.uint32, fronts, 4 * (users + 2 * places + fronts))
-        self._has_logins = np.frombuffer(memory, np.bool_, offset=4 * (users + 2 * places + 2 * fronts))
-        # A lock belongs to an open file, and what is inherited is the same one: each of us opens its own (proc(5)).
-        self._lock = os.open(f"/proc/thread-self/fd/{self.descriptor}", os.O_RDWR | os.O_CLOEXEC)
+    def __init__(self, max_users: int, fronts: int, files: int) -> None:
+        self._max_users = max_users
+        self.descriptor, self._shared, self._changes = _map(fronts, files, None)
+        pages = self._shared.shape[1]
+        self._stride = pages * PAGE  # places of a front
+        self._seen = np.zeros((fronts, pages), np.int64)
+        places = fronts * self._stride + 1
+        # Place front * stride + fd + 1; 0 is none.
+        self._known: Column = sparse_column("index of connections", places - 1, np.uint32).reshape(fronts, pages, PAGE)
+        self._last: Column = sparse_column("index of users", max_users + 1, np.uint32)
+        self._next: Column = sparse_column("index of connections", places, np.uint32)
+        self._before: Column = sparse_column("index of connections", places, np.uint32)
+        self._connected: Column | None = None
+        self.connections = 0
+        """How many connections there are, as far as the router has caught up."""
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
-
-    def login(self, front: int, fds: Column, users: list[int]) -> None:
-        """Note that these descriptors of a front are these users'."""
-        places = fds + self._first_of(front)
-        with self._locked():
-            self._counts[front] += len(users)
-            self._ends[front] = max(int(self._ends[front]), int(fds.max()) + 1)
-            self._user_at[places] = users
-            self._has_logins[np.array(users, np.uint32) >> PAGE_BITS] = True
-            if len(set(users)) == len(users) and not self._last[users].any():
-                self._next[places] = 0
-                self._last[users] = places
-            else:
-                for place, user in zip(places.tolist(), users, strict=True):
-                    self._next[place] = self._last[user]
-                    self._last[user] = place
-
-    def logout(self, front: int, fds: Column) -> None:
-        """Note that these descriptors of a front, which are users', are nobody's."""
-        with self._locked():
-            self._counts[front] -= len(fds)
-            self._forget(fds + self._first_of(front))
-
-    def of_front(self, front: int) -> "Places":
-        """Return the places of one front."""
-        return Places(self, front)
-
-    def _first_of(self, front: int) -> np.uint32:
-        return np.uint32(front * self._files + 1)
+    def of_front(self, front: int) -> Places:
+        """Return a front's end of it."""
+        return Places(self._shared[front].reshape(-1), self._changes[front])
 
     def forget_front(self, front: int) -> None:
         """Log out all that a front had when it died."""
-        first = self._first_of(front)
-        with self._locked():
-            self._forget(np.flatnonzero(self._users_of(front)).astype(np.uint32) + first)
-            self._counts[front] = self._ends[front] = 0
+        used = np.flatnonzero(self._changes[front])  # no other page has been looked at
+        self._shared[front, used] = 0
+        self._changes[front, used] += 1
 
-    def _users_of(self, front: int) -> Column:
-        """Return the user of each descriptor of a front, as far as it has had any: 0 for those that have none."""
-        first = int(self._first_of(front))
-        return self._user_at[first : first + int(self._ends[front])]
+    def catch_up(self) -> Iterator[None]:
+        """Take notice of what the fronts have changed until now; yields where others may have a turn."""
+        front, page = np.nonzero(self._changes != self._seen)
+        for first in range(0, len(front), PAGES_AT_ONCE):
+            if first:
+                yield
+            some = front[first : first + PAGES_AT_ONCE], page[first : first + PAGES_AT_ONCE]
+            self._seen[some] = self._changes[some]  # before the users: what changes later is seen later
+            self._take_over(*some, self._shared[some])
 
-    def _forget(self, places: Column) -> None:
-        users = self._user_at[places]
-        alone = (self._last[users] == places) & (self._next[places] == 0)
+    def _take_over(self, front: npt.NDArray[np.intp], page: npt.NDArray[np.intp], users: Column) -> None:
+        """Bring the index up to date with copies of pages."""
+        users[users > self._max_users] = 0  # nobody's id: it would be no index
+        known = self._known[front, page]
+        row, at = np.nonzero(users != known)
+        if not len(row):
+            return
+        self._known[front, page] = users
+        self._connected = None
+        place = (front[row] * self._stride + page[row] * PAGE + at + 1).astype(np.uint32)
+        before, after = known[row, at], users[row, at]
+        self._remove(place[before != 0], before[before != 0])
+        self._add(place[after != 0], after[after != 0])
+
+    def _add(self, places: Column, users: Column) -> None:
+        """Put places before the others of their users."""
+        self.connections += len(places)
+        while len(places) > FEW:
+            behind = self._last[users]
+            self._last[users] = places  # of several of one user one stays
+            first = self._last[users] == places
+            self._link(places[first], behind[first])
+            places, users = places[~first], users[~first]
+            if np.count_nonzero(first) < FEW:
+                break
+        last, following, preceding = self._last.data, self._next.data, self._before.data
+        for place, user in zip(places.tolist(), users.tolist(), strict=True):
+            if last[user]:
+                following[place], preceding[last[user]] = last[user], place
+            last[user] = place
+
+    def _link(self, places: Column, behind: Column) -> None:
+        several = behind != 0
+        self._next[places[several]] = behind[several]
+        self._before[behind[several]] = places[several]
+
+    def _remove(self, places: Column, users: Column) -> None:
+        self.connections -= len(places)
+        alone = (self._next[places] == 0) & (self._before[places] == 0)
         self._last[users[alone]] = 0
+        last, following, preceding = self._last.data, self._next.data, self._before.data
         for place, user in zip(places[~alone].tolist(), users[~alone].tolist(), strict=True):
-            self._unlink(place, user)
-        self._user_at[places] = 0
-
-    def _unlink(self, place: int, user: int) -> None:
-        column, at = self._last, user
-        while (following := int(column[at])) not in (0, place):
-            column, at = self._next, following
-        if following:  # a front that died in the middle of a login had not come that far
-            column[at] = self._next[place]  # its own stays: who reads the chain just now still has to come by
+            behind, ahead = following[place], preceding[place]
+            if ahead:
+                following[ahead] = behind
+            else:
+                last[user] = behind
+            if behind:
+                preceding[behind] = ahead
+            following[place] = preceding[place] = 0
 
     def find(self, users: Column) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Return all places of some users as three columns: index of the user, front, descriptor.
 
         Who has several is there several times; who is not connected, or above `max_users`, is not.
         """
-        known = np.flatnonzero(users < len(self._last))
-        known = known[self._has_logins[users[known] >> PAGE_BITS]]
-        found, rows = [], known
-        places = self._last[users[known]]
-        while len(rows):
+        places = self._last[np.where(users <= self._max_users, users, 0)]  # 0 is nobody's id
+        rows = np.flatnonzero(places)
+        places = places[rows]
+        found = [(rows, places)]
+        while len(rows) > (FEW if len(found) > DEPTH else 0):
+            places = self._next[places]
             here = places != 0
             rows, places = rows[here], places[here]
             found.append((rows, places))
-            places = self._next[places]
-        row = np.concatenate([rows for rows, _ in found]) if found else known
-        place = np.concatenate([places for _, places in found]) if found else places
-        front, fd = np.divmod(place.astype(np.intp) - 1, self._files)
+        found += [self._chain(row, place) for row, place in zip(rows.tolist(), places.tolist(), strict=True)]
+        row, place = (np.concatenate(columns) for columns in zip(*found, strict=True))
+        front, fd = np.divmod(place.astype(np.intp) - 1, self._stride)
         return row, front, fd
 
-    @property
-    def connections(self) -> int:
-        """How many connections there are."""
-        return int(self._counts.sum())
+    def _chain(self, row: int, place: int) -> tuple[npt.NDArray[np.intp], Column]:
+        """Return the places behind one, and as often the row of their user."""
+        places = np.fromiter(self._behind(place), np.uint32)
+        return np.full(len(places), row), places
+
+    def _behind(self, place: int) -> Iterator[int]:
+        following = self._next.data
+        while place := following[place]:
+            yield place
 
     def connected(self) -> Column:
-        """Return the users who are connected, ascending and each once: a sort, of as many as are connected."""
-        if not self.connections:
-            return np.zeros(0, np.uint32)
-        users = np.concatenate([self._users_of(front) for front in np.flatnonzero(self._counts).tolist()])
-        users.sort()  # np.unique takes many times as long
-        first: Column = users[(users != 0) & np.append(True, users[1:] != users[:-1])[: len(users)]]
-        return first
-
-    def close(self) -> None:
-        """Give back the lock's descriptor."""
-        os.close(self._lock)
-
-
-class Places:
-    """The places of one front, by descriptor."""
-
-    def __init__(self, whereabouts: Whereabouts, front: int) -> None:
-        self._whereabouts = whereabouts
-        self._front = front
-
-    def login(self, fds: list[int], users: list[int]) -> None:
-        """Note that these descriptors are these users'."""
-        self._whereabouts.login(self._front, np.array(fds, np.uint32), users)
-
-    def logout(self, fds: list[int]) -> None:
-        """Note that these descriptors, which are users', are nobody's."""
-        self._whereabouts.logout(self._front, np.array(fds, np.uint32))
+        """Return the users who are connected, ascending and each once; costs something when anybody came or went."""
+        if self._connected is None:
+            if self._max_users <= DENSE * self.connections:
+                self._connected = np.flatnonzero(self._last).astype(np.uint32)
+            else:
+                users = self._known[self._seen != 0].reshape(-1)
+                users = users[users != 0]
+                users.sort()  # np.unique takes many times as long
+                self._connected = users[np.append(True, users[1:] != users[:-1])[: len(users)]]
+        return self._connected

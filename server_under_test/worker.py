@@ -15,7 +15,7 @@ from server_under_test.accounts import FRONT_LEDGER
 from server_under_test.bus import Bus
 from server_under_test.orders import FrontSpecification, ToFront
 from server_under_test.requests import Requests
-from server_under_test.whereabouts import Places, Whereabouts
+from server_under_test.whereabouts import Places, places_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def be_front(
     spec = decoder(FrontSpecification).decode(specification)
     files_limit = raise_files_limit()
     ledger = Ledger(FRONT_LEDGER, spec.workers, descriptors[0])
-    places = Whereabouts(spec.max_users, spec.workers, files_limit, descriptors[2]).of_front(spec.worker)
+    places = places_of(spec.worker, spec.workers, files_limit, descriptors[2])
     channel = Channel[ToFront](sock, ToFront)
     with socket.socket(fileno=descriptors[1]) as listener:
         shared = Shared(

@@ -129,7 +129,6 @@ class ServerRig(Clients):
         self.streams.close(FILES)
         for client in self.clients.values():
             client.close()
-        self.whereabouts.close()
         os.close(self.whereabouts.descriptor)
         os.close(self.ledger.descriptor)
         trio.run(self._close_readiness)

@@ -129,6 +129,5 @@ class TaskRig(Clients):
         self._thread.join()
         for client in self.clients.values():
             client.close()
-        self.whereabouts.close()
         for descriptor in (self.whereabouts.descriptor, self.bus.descriptor, self.ledger.descriptor):
             os.close(descriptor)

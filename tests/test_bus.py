@@ -11,7 +11,7 @@ from flyweight.ledger import Ledger
 from server_under_test import bus as bus_module
 from server_under_test import router as router_module
 from server_under_test.accounts import FRONT_LEDGER
-from server_under_test.bus import Bus, Deliver, Reader, Turn
+from server_under_test.bus import Bus, Deliver, Reader, Rows, Turn
 from server_under_test.limits import MAX_BATCH, MAX_BATCH_BYTES
 from server_under_test.progress import NEVER
 
@@ -79,6 +79,48 @@ def test_a_turn_that_is_to_stay_is_not_touched(bus: Bus, monkeypatch: pytest.Mon
         for number, (count, before, text) in there.items():
             assert read(small.next(1, number - 1)) == (number, before, list(range(count)), {text})
     os.close(small.descriptor)
+
+
+def overwrite(bus: Bus) -> None:
+    """Write anything over all turns, as later turns do once these are gone."""
+    bus.forget(NEVER)
+    bus._memory[: 1 << 16] = b"\xff" * (1 << 16)
+
+
+def test_what_a_front_has_of_a_turn_stays_whole_when_the_turn_is_overwritten(bus: Bus) -> None:
+    """Its columns are indexes: of streams, of texts, of where texts begin."""
+    turn = bus.next(0, write(bus, 2, 0, 0) - 1)
+    assert turn is not None
+    overwrite(bus)
+    assert (turn.rows.fds.tolist(), turn.rows.users.tolist()) == ([0, 1], [1, 2])
+    assert turn.rows.sizes_of(turn.rows.which).tolist() == [4, 4]
+    assert len(turn.rows.texts_of(turn.rows.which)) == 2
+
+
+def test_a_turn_that_is_overwritten_while_it_is_copied_is_not_there(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = write(bus, 2, 0, 0)
+    original = bus_module.Rows.part
+
+    def part(rows: Rows, part: slice) -> Rows:
+        overwrite(bus)
+        return original(rows, part)
+
+    monkeypatch.setattr(bus_module.Rows, "part", part)
+    assert bus.next(0, number - 1) is None
+
+
+def test_how_many_rows_there_were_is_not_read_from_a_turn_that_is_just_written_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bus_module, "TURNS", 4)
+    small = Bus(FRONTS)
+    for rows in (1, 2, 3, 4, 5):
+        write(small, rows, 0, 0)
+    late = Bus(FRONTS, small.descriptor)
+    os.close(small.descriptor)
+    lasts = iter([2, 5, 5, 5])  # who has stood still between two looks
+    monkeypatch.setattr(Bus, "last", property(lambda bus: next(lasts)))
+    assert late.rows_until_last(0) == (5, 15)
 
 
 def test_there_is_room_for_the_largest_turns(bus: Bus) -> None:

@@ -74,7 +74,6 @@ class Net:
         return [(front, *row) for front, _, rows in told for row in rows]
 
     def end(self) -> None:
-        self.whereabouts.close()
         for descriptor in (self.whereabouts.descriptor, self.bus.descriptor):
             os.close(descriptor)
 
@@ -271,11 +270,66 @@ def test_a_subject_with_many_subscribers_costs_what_its_connections_cost(
     monkeypatch.setattr(store, "subscribers", never)
     assert len(find_audience([77], store, whereabouts, 10).user) == 0
     whereabouts.of_front(1).login([5, 6, 7, 8], [250_000, 200_000, 3, 77])
+    assert not list(whereabouts.catch_up())
     found = find_audience([78, 77, "x"], store, whereabouts, 10_000)
     assert found.cuts.tolist() == [0, 0, 3, 3]
     assert sorted(found.user.tolist()) == [3, 77, 200_000]
-    whereabouts.close()
     os.close(whereabouts.descriptor)
+
+
+def large_subjects(net: Net, store: Store, count: int) -> list[Subject]:
+    """Make subjects of several blocks each, and so many connections of others that all subscribers are looked at."""
+    subscribers = range(1001, 2101)
+    subjects: list[Subject] = [f"large {number}" for number in range(count)]
+    store.add_subscriptions([(user, subject) for subject in subjects for user in subscribers])
+    for front in range(FRONTS):
+        net.whereabouts.of_front(front).login(list(range(FILES)), list(range(30, 30 + FILES)))
+    net.login(7, 0, 0)
+    return subjects
+
+
+def test_a_turn_looks_up_no_more_large_subjects_than_it_has_time_for(
+    net: Net, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others wait for later turns, and who needs little, or has waited, does not wait for all of them."""
+    monkeypatch.setattr(router_module, "LOOKED_AT", 4000)
+    *subjects, other = large_subjects(net, store, 21)
+    looked_up: list[Subject] = []
+    turns = [0]
+    subscribers, lookup = store.subscribers, store.lookup
+
+    def count_subscribers(subject: Subject) -> Any:
+        looked_up.append(subject)
+        return subscribers(subject)
+
+    def count_turns(subjects: Sequence[Subject], most: int | None = None) -> Lookup:
+        turns.append(len(looked_up))
+        return lookup(subjects, most)
+
+    monkeypatch.setattr(store, "subscribers", count_subscribers)
+    monkeypatch.setattr(store, "lookup", count_turns)
+    looked_up_by: dict[Subject, int] = {}
+
+    async def one(subject: Subject) -> None:
+        await net.router.publish([subject], [b"x"])
+        looked_up_by[subject] = len(looked_up)
+
+    async def main() -> None:
+        async with trio.open_nursery() as tasks:
+            async with trio.open_nursery() as publishers:
+                publishers.start_soon(net.router.publish, subjects, [b"x"] * len(subjects))
+                await trio.testing.wait_all_tasks_blocked()
+                publishers.start_soon(one, 7)
+                publishers.start_soon(one, other)
+                await trio.testing.wait_all_tasks_blocked()
+                tasks.start_soon(net.router.run)
+            tasks.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert sorted(map(str, looked_up)) == sorted(map(str, [*subjects, other]))
+    assert max(np.diff([*turns, len(looked_up)])) <= 4000 // 1100
+    assert looked_up_by[7] <= 3
+    assert looked_up_by[other] <= 6
 
 
 def test_five_thousand_subscribers_are_all_found(store: Store) -> None:
@@ -283,10 +337,10 @@ def test_five_thousand_subscribers_are_all_found(store: Store) -> None:
     store.add_subscriptions(np.stack([np.arange(1, 5001), np.full(5000, 9000)], axis=1).astype(np.uint32))
     for front in (0, 1):
         whereabouts.of_front(front).login(list(range(2500)), list(range(front * 2500 + 1, front * 2500 + 2501)))
+    assert not list(whereabouts.catch_up())
     found = find_audience([9000], store, whereabouts, 1)
     assert np.array_equal(np.sort(found.user), np.arange(1, 5001))
     assert np.bincount(found.front).tolist() == [2500, 2500]
-    whereabouts.close()
     os.close(whereabouts.descriptor)
 
 
@@ -445,6 +499,11 @@ class Writer:
         assert not self.sender.under_way
         return slices
 
+    def overwrite(self) -> None:
+        """Do what the router does to the memory of a front that was given up: use it for something else."""
+        self._bus.forget(NEVER)
+        self._bus._memory[: 1 << 16] = b"\xff" * (1 << 16)
+
     def close(self) -> None:
         os.close(self._bus.descriptor)
 
@@ -545,6 +604,20 @@ def test_slices_do_not_part_what_goes_to_one_connection(most: int, front: Server
     assert slices == {1: 5, 2: 5, 3: 5, 7: 2, 100: 1}[most]
     for user in range(1, 6):
         assert front.read(user) == chunks(*(b"Recvd msg #%d: %c\n" % (n + 1, b"abc"[n]) for n in range(3)))
+
+
+def test_a_front_that_was_given_up_goes_on_when_its_turn_is_overwritten(front: ServerRig, writer: Writer) -> None:
+    for user in (1, 2):
+        front.login(user)
+    writer.begin([b"a", b"b", b"c"], (1, 1, 0), (2, 2, 1), (2, 2, 2))
+    writer.sender.send_some(1)
+    writer.overwrite()
+    while writer.sender.under_way:
+        writer.sender.send_some(1)
+    assert (front.read(1), front.read(2)) == (chunks(b"Recvd msg #1: a\n"), b"")
+    assert (front.figure("deliveries"), front.figure("undeliverable")) == (1, 2)
+    writer.send(100, (2, 2, 0))
+    assert front.read(2) == chunks(b"Recvd msg #1: a\n")
 
 
 def test_one_that_does_not_read_is_cut_off_and_the_others_get_theirs(front: ServerRig, writer: Writer) -> None:

@@ -1,8 +1,12 @@
 """server_under_test.whereabouts: who is connected where, compared with a plain dictionary."""
 
 import os
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,7 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from server_under_test.whereabouts import Column, Whereabouts
+from server_under_test import whereabouts as whereabouts_module
+from server_under_test.whereabouts import PAGE, Whereabouts, places_of
+from tests.support import wait_until
 
 USERS, FRONTS, FILES = 50, 3, 8
 
@@ -19,12 +25,12 @@ USERS, FRONTS, FILES = 50, 3, 8
 def whereabouts() -> Iterator[Whereabouts]:
     whereabouts = Whereabouts(USERS, FRONTS, FILES)
     yield whereabouts
-    whereabouts.close()
     os.close(whereabouts.descriptor)
 
 
 def find(whereabouts: Whereabouts, *users: int) -> list[tuple[int, int, int]]:
-    """All places as (user, front, descriptor), in any order."""
+    """All places as (user, front, descriptor), in any order, once the router has caught up."""
+    assert not list(whereabouts.catch_up())
     row, front, fd = whereabouts.find(np.array(users, np.uint32))
     return sorted(zip([users[i] for i in row], front.tolist(), fd.tolist(), strict=True))
 
@@ -50,7 +56,6 @@ def sparse() -> Iterator[Whereabouts]:
     """Whereabouts of few connections with ids from a wide range."""
     whereabouts = Whereabouts(MANY, FRONTS, 1000)
     yield whereabouts
-    whereabouts.close()
     os.close(whereabouts.descriptor)
 
 
@@ -65,17 +70,28 @@ def test_ids_may_be_far_apart(sparse: Whereabouts) -> None:
     assert find(sparse, *asked) == []
 
 
+def anonymous_memory() -> int:
+    """Return the bytes of this process that are nobody else's and no file's. Source: proc_pid_status(5)."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon")]
+    return int(line.split()[1]) * 1024
+
+
 def test_memory_is_taken_for_those_who_log_in_and_not_for_those_who_are_looked_up(sparse: Whereabouts) -> None:
     random = np.random.default_rng(1)
     users = random.integers(1, MANY, 200, dtype=np.uint32)
+    strangers = random.integers(1, MANY, 200_000, dtype=np.uint32)  # each in another page
     sparse.of_front(0).login(list(range(200)), users.tolist())
     sparse.of_front(1).login(list(range(200)), users.tolist())
+    before = anonymous_memory()
+    assert not list(sparse.catch_up())
     assert len(sparse.find(users)[0]) >= 400
-    row, _, _ = sparse.find(random.integers(1, MANY, 500_000, dtype=np.uint32))
+    row, _, _ = sparse.find(strangers)
     assert len(row) < 5
+    assert anonymous_memory() - before < 100 << 20
     sparse.of_front(0).logout(list(range(100)))
     sparse.forget_front(1)
-    assert os.fstat(sparse.descriptor).st_blocks * 512 < 2_500_000  # a page for each user, and the column of pages
+    assert len(find(sparse, *users.tolist())) >= 100
+    assert os.fstat(sparse.descriptor).st_blocks * 512 <= 4 * 4096  # a page for each of two fronts, and of changes
 
 
 def test_several_connections_of_a_user_are_all_found(whereabouts: Whereabouts) -> None:
@@ -89,24 +105,47 @@ def test_several_connections_of_a_user_are_all_found(whereabouts: Whereabouts) -
     assert find(whereabouts, 7) == []
 
 
-def test_who_stays_is_found_while_another_connection_of_the_user_goes(
-    whereabouts: Whereabouts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    places = whereabouts.of_front(0)
-    for fd in (1, 2, 3):
-        places.login([fd], [7])
+def test_a_user_with_many_connections_is_found_with_all_of_them() -> None:
+    fds, others = 3000, 100
+    ours = Whereabouts(USERS, 1, fds + 2 * others)
+    places = ours.of_front(0)
+    places.login(list(range(fds)), [7] * fds)
+    places.login(list(range(fds, fds + 2 * others)), [8, 9] * others)
+    assert find(ours, 7) == [(7, 0, fd) for fd in range(fds)]
+    places.logout(list(range(0, fds, 2)))
+    left = [(7, 0, fd) for fd in range(1, fds, 2)]
+    assert find(ours, 7) == left
+    assert len(find(ours, 6, 7, 8, 9)) == len(left) + 2 * others
+    assert ours.connections == len(left) + 2 * others
+    ours.forget_front(0)
+    assert find(ours, 7, 8, 9) == []
+    os.close(ours.descriptor)
 
-    class Going:
-        """The column of next places; before it is read for the first time, the newest connection goes."""
 
-        def __getitem__(self, index: Column) -> Column:
-            monkeypatch.undo()
-            places.logout([3])
-            return whereabouts._next[index]
+def test_a_descriptor_that_is_anothers_by_now(whereabouts: Whereabouts) -> None:
+    """It changed hands between two looks of the router, once and again."""
+    places = whereabouts.of_front(1)
+    places.login([3, 4], [7, 8])
+    assert find(whereabouts, 7, 8) == [(7, 1, 3), (8, 1, 4)]
+    for users in ([8, 7], [7, 8], [9, 7]):
+        places.logout([3, 4])
+        places.login([3, 4], users)
+    assert find(whereabouts, 7, 8, 9) == [(7, 1, 4), (9, 1, 3)]
+    assert whereabouts.connections == 2
 
-    monkeypatch.setattr(whereabouts, "_next", Going())
-    assert {(7, 0, 1), (7, 0, 2)} <= set(find(whereabouts, 7))
-    assert find(whereabouts, 7) == [(7, 0, 1), (7, 0, 2)]
+
+def test_more_pages_than_are_looked_at_at_once_let_others_have_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whereabouts_module, "PAGES_AT_ONCE", 2)
+    ours = Whereabouts(USERS, 3, 2 * PAGE)
+    for front in range(3):
+        ours.of_front(front).login([0, PAGE], [1, 2])
+    steps = ours.catch_up()
+    next(steps)
+    assert ours.connections == 2
+    assert len(list(steps)) == 1
+    assert ours.connections == 6
+    assert not list(ours.catch_up())
+    os.close(ours.descriptor)
 
 
 def test_the_users_of_a_dead_front_are_logged_out(whereabouts: Whereabouts) -> None:
@@ -117,44 +156,80 @@ def test_the_users_of_a_dead_front_are_logged_out(whereabouts: Whereabouts) -> N
         assert find(whereabouts, 7, 8) == [(7, 1, 1)]
 
 
-@pytest.mark.parametrize("written", ["_user_at", "_next"])
-def test_a_front_that_died_in_the_middle_of_a_login(written: str, whereabouts: Whereabouts) -> None:
-    """Its columns are written in order; the later ones may be missing."""
-    whereabouts.of_front(1).login([1], [7])
-    whereabouts._counts[0], whereabouts._ends[0] = 1, 5
-    whereabouts._user_at[0 * FILES + 1 + 4] = 7
-    if written == "_next":
-        whereabouts._next[0 * FILES + 1 + 4] = 1 * FILES + 1 + 1
+class Standstill:
+    """A user's id at which a login stands still in the middle: who is to write it is stopped."""
+
+    def __int__(self) -> int:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return 8
+
+
+@contextmanager
+def process(work: Callable[[], None]) -> Iterator[int]:
+    """A process forked from this one that does some work; killed with the block."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    try:
+        yield pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def test_a_front_that_is_stopped_in_the_middle_of_a_login_keeps_nobody_else_waiting(whereabouts: Whereabouts) -> None:
+    def stop() -> None:
+        places_of(0, FRONTS, FILES, whereabouts.descriptor).login([1, 2], cast(list[int], [7, Standstill()]))
+
+    def login() -> None:
+        places_of(1, FRONTS, FILES, whereabouts.descriptor).login([3], [9])
+
+    with process(stop) as stopped:
+        assert os.WIFSTOPPED(os.waitpid(stopped, os.WUNTRACED)[1])
+        with process(login) as other:
+            wait_until(lambda: os.waitpid(other, os.WNOHANG)[0], "the other front is through")
+        assert (9, 1, 3) in find(whereabouts, 7, 8, 9)
     whereabouts.forget_front(0)
-    assert find(whereabouts, 7) == [(7, 1, 1)]
-    assert whereabouts.connections == 1
-    whereabouts.of_front(0).login([4], [7])
-    assert find(whereabouts, 7) == [(7, 0, 4), (7, 1, 1)]
+    assert find(whereabouts, 7, 8, 9) == [(9, 1, 3)]
+    whereabouts.of_front(0).login([4], [7])  # there is no such front any more, but nothing of it is in the way
+    assert find(whereabouts, 7) == [(7, 0, 4)]
+
+
+def test_what_is_no_id_is_nobody(whereabouts: Whereabouts) -> None:
+    """A front whose memory is broken does not end the router."""
+    whereabouts.of_front(0).login([1, 2], [USERS + 1, 7])
+    whereabouts.of_front(1).login([1], [2**32 - 1])
+    assert find(whereabouts, 7, USERS, USERS + 1) == [(7, 0, 2)]
 
 
 def test_fronts_that_write_at_the_same_time_lose_nothing() -> None:
-    """Threads with an open file of their own each, as fronts have, log the same users in and out."""
+    """Threads with a mapping of their own each, as fronts have, log the same users in and out; the router looks on."""
     ours = Whereabouts(USERS, 4, 200)
     users = [user % USERS + 1 for user in range(200)]
 
     def front(number: int) -> None:
-        mine = Whereabouts(USERS, 4, 200, ours.descriptor)
+        mine = places_of(number, 4, 200, ours.descriptor)
         for first in range(0, 200, 20):
-            mine.of_front(number).login(list(range(first, first + 20)), users[first : first + 20])
+            mine.login(list(range(first, first + 20)), users[first : first + 20])
             if number % 2:
-                mine.of_front(number).logout(list(range(first, first + 20, 2)))
-        mine.close()
+                mine.logout(list(range(first, first + 20, 2)))
 
     threads = [threading.Thread(target=front, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
+    while any(thread.is_alive() for thread in threads):
+        find(ours, *range(1, USERS + 1))
     for thread in threads:
         thread.join()
     expected = [
         (users[fd], number, fd) for number in range(4) for fd in range(200) if not (number % 2 and fd % 20 % 2 == 0)
     ]
     assert find(ours, *range(1, USERS + 1)) == sorted(expected)
-    ours.close()
     os.close(ours.descriptor)
 
 
@@ -194,7 +269,6 @@ class Fronts(RuleBasedStateMachine):
         assert self.ours.connected().tolist() == sorted(set(self.model.values()))
 
     def teardown(self) -> None:
-        self.ours.close()
         os.close(self.ours.descriptor)
 
 
