@@ -284,7 +284,9 @@ class Run:
         self._console.say(f"Closing {counts[State.OPEN]:,} connections.")
         self._journal.write(conclude(self._facts(counts)))
         await crew.close()
-        counts = count_states(self._states)  # once more: some may have ended before their worker heard that it closes
+        before, counts = counts, count_states(self._states)
+        if counts != before and self._server is not None:  # some ended before their worker heard that it closes
+            self._figures = await self._server.stats() or self._figures
         summary = conclude(self._facts(counts))
         self._journal.conclude(summary)
         return conclude(self._facts(counts)) if self._journal.fault is not None else summary

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from flyweight.errors import FloodtestError, Refused, WorkerFault
 from flyweight.ledger import Ledger
 from flyweight.workers import Workers
 from loadgen.accounts import LEDGER, State
+from loadgen.bundled import BundledServer
 from loadgen.console import PlainConsole
 from loadgen.crew import SETTLE_QUIET, Crew
 from loadgen.journal import Journal
@@ -94,16 +95,24 @@ def test_memory_that_runs_out_is_no_refusal_once_the_run_is_under_way(
 def test_connections_that_end_while_the_run_closes_are_in_its_summary(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As those of a server that dies do, one after another."""
-    original_close = Crew.close
+    """As those of a front that dies do, one after another; and why that was."""
+    original_close, original_stats = Crew.close, BundledServer.stats
+    killed: dict[str, Any] = {}
 
     async def end_some(self: Crew) -> None:
         await original_close(self)
         self._states[:7] = State.CLOSED_EARLY
+        killed["fronts"] = [-9]
+
+    async def stats(self: BundledServer) -> dict[str, Any] | None:
+        figures = await original_stats(self)
+        return None if figures is None else {**figures, **killed}
 
     monkeypatch.setattr(Crew, "close", end_some)
+    monkeypatch.setattr(BundledServer, "stats", stats)
     summary = run(tmp_path)
     assert (summary.connections.opened, summary.connections.closed_early) == (200, 7)
+    assert "1 of 1 fronts of the bundled server ended by themselves, by signal 9" in summary.reasons[0]
     assert load(summary.run).summary == summary
 
 
