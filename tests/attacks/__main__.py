@@ -4,7 +4,6 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 from tests.attacks.order import Order
@@ -22,7 +21,7 @@ def main() -> int:
     names = options.only or ATTACKS
     if options.here is not None:
         order = Order(names[0], options.seed, options.share, options.here)
-        print(json.dumps(asdict(attack_here(order))))
+        print(json.dumps(vars(attack_here(order))))
         return 0
     began = time.monotonic()
     results = run_suite(names, options.seed, options.share)
