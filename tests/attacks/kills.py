@@ -17,6 +17,9 @@ from tests.attacks.promises import broken, changed, host, in_words, summary_of, 
 from tests.attacks.trial import Ground, Outcome, Plan, draw, trials
 
 EACH = 7
+FEW = 3
+"""Kills of what is only there for an instant, and of what only reads."""
+
 CLOSING = (parts.SERVER, parts.FRONT, parts.SERVER_NURSERY, parts.CLIENT_NURSERY, parts.CLIENT_WORKER)
 """What is killed while a run closes its connections as well."""
 
@@ -72,8 +75,10 @@ def kill(_: Plan, pid: int) -> None:
 def plans(order: Order) -> list[Plan]:
     """Draw all the kills, and return this order's share of them."""
     random = order.random
-    drawn: list[tuple[str, tuple[str, ...]]] = [(part, ()) for part in parts.PARTS for _ in range(EACH)]
-    drawn += [(part, ("close",)) for part in CLOSING for _ in range(2)]
+    drawn: list[tuple[str, tuple[str, ...]]] = [
+        (part, ()) for part in parts.PARTS for _ in range(FEW if part in (parts.MAKER, parts.READER) else EACH)
+    ]
+    drawn += [(part, ("close",)) for part in CLOSING]
     random.shuffle(drawn)
     return [
         draw(random, number, part, stages) for number, (part, stages) in enumerate(drawn[: order.count(len(drawn))])

@@ -137,14 +137,14 @@ def _kill(kind: Kind, own: Path, is_before: bool, delay: float) -> float | None:
 
 
 def _wait_until_open(load: "subprocess.Popen[bytes]", own: Path) -> None:
-    data = str(own / "db" / "data.mdb")
+    data, files = str(own / "db" / "data.mdb"), f"/proc/{load.pid}/fd"
     until = time.monotonic() + END_SECONDS
     while load.poll() is None and time.monotonic() < until:
         try:
-            if any(os.readlink(entry) == data for entry in os.scandir(f"/proc/{load.pid}/fd")):
+            if data in [os.readlink(f"{files}/{name}") for name in os.listdir(files)]:
                 return
         except OSError:
-            continue  # it was closed meanwhile, or the process has ended
+            pass  # one was closed meanwhile, or the process has ended
         time.sleep(0.002)
 
 

@@ -31,7 +31,7 @@ INSTANT_SECONDS = 120.0
 LEFT_SECONDS = 10.0
 """How long its processes may take to end after it."""
 
-_STAGE_SECONDS = {"": 1.0, "start": 1.6, "ramp": 0.5, "hold": 0.7, "messages": 2.5, "close": 0.3}
+_STAGE_SECONDS = {"": 1.0, "start": 1.6, "ramp": 0.5, "hold": 0.7, "messages": 1.8, "close": 0.3}
 """About how long each stage of a run takes, the time before its record ("") among them."""
 
 _ALL = ("start", "ramp", "hold", "messages")
@@ -45,7 +45,7 @@ _STAGES_OF = {
 }
 """In which a part is there; one that is not named in all of them."""
 
-_MESSAGES = ("--messages", "1500/s", "--message-seconds", "1.5")
+_MESSAGES = ("--messages", "1500/s", "--message-seconds", "1")
 _FEW = ("--connections", "400", "--rate", "1500")
 _MANY = ("--connections", "2400", "--rate", "6000")
 
