@@ -46,11 +46,15 @@ class Channel(Generic[M]):
         self._decoder = decoder(kind)
 
     async def send(self, message: Message) -> bool:
-        """Send; False if the other side is gone (which the receiver of this end hears as well)."""
+        """Send; False if the other side is gone (which the receiver of this end hears as well), or this one closed."""
         try:
             async with self._sending:
                 await self._socket.send(msgspec.msgpack.encode(message))
         except (BrokenPipeError, ConnectionResetError):
+            return False
+        except (OSError, trio.ClosedResourceError):
+            if self._is_open:
+                raise
             return False
         return True
 
@@ -66,7 +70,11 @@ class Channel(Generic[M]):
         """Return the next message, or None when the other side is gone, or this one was closed."""
         try:
             data = await self._socket.recv(MAX_MESSAGE)
-        except (ConnectionResetError, trio.ClosedResourceError):
+        except ConnectionResetError:
+            return None
+        except (OSError, trio.ClosedResourceError):
+            if self._is_open:
+                raise
             return None
         message: M | None = self._decoder.decode(data) if data else None
         return message
@@ -80,6 +88,14 @@ class Channel(Generic[M]):
         else:
             ended = []
         return list(map(self._decoder.decode, packets)) + ended
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether this end has not been closed.
+
+        A task that waits while it is closed is told so by trio; one that trio is about to wake then finds EBADF.
+        """
+        return self._plain.fileno() >= 0
 
     @property
     def descriptor(self) -> int:

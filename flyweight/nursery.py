@@ -120,7 +120,11 @@ def _run_workers(main: WorkerMain, specifications: list[bytes], channels: list[i
 
     def be_worker(index: int) -> None:
         try:
-            unshare_files()
+            try:
+                unshare_files()
+            except BaseException:
+                all_have_tables.abort()  # not later: it would break the waits of those that are just being woken
+                raise
             all_have_tables.wait()
             for channel in channels:
                 if channel != channels[index]:
@@ -131,7 +135,6 @@ def _run_workers(main: WorkerMain, specifications: list[bytes], channels: list[i
             # The last frame of this thread. Its end closes its files, its channel with them, which the parent hears.
             traceback.print_exc()
             failed.append(index)
-            all_have_tables.abort()
         if index in failed:
             gc.collect()  # not before here: until the handler has ended, the traceback keeps its frames alive
 

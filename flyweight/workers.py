@@ -79,6 +79,7 @@ class Workers:
         self._control = trio.socket.from_stdlib_socket(control)
         self._nursery = nursery
         self._processes: list[_Process] = []
+        self._heard_all = trio.Event()
         self.all: list[Worker] = []
 
     @property
@@ -127,6 +128,12 @@ class Workers:
 
     async def listen(self) -> None:
         """Keep the books of what was forked and what has ended; ends when the nursery does."""
+        try:
+            await self._keep_books()
+        finally:
+            self._heard_all.set()
+
+    async def _keep_books(self) -> None:
         forked = 0
         while line := await self._receive():
             if line.startswith(b"+"):
@@ -139,7 +146,7 @@ class Workers:
                 process.exit_status = status
                 process.ended.set()
         for process in self._processes:  # the nursery takes all of them along
-            if process.pid:
+            if process.pid and not process.ended.is_set():  # its number may be another one's after that
                 await wait_for_end(process.pid)
             process.forked.set()
             process.ended.set()
@@ -162,6 +169,7 @@ class Workers:
             await self._nursery.wait()
         self._kill()
         await self._nursery.wait()
+        await self._heard_all.wait()  # trio may wake us before who reads the end of the socket that is closed here
         self._control.close()
 
     def _kill(self) -> None:

@@ -1,5 +1,6 @@
 """What came of a run: from the accounts, the samples and the server's figures to a summary. No clock, no process."""
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from analysis import summary as sums
 from analysis.summary import Connections, Latency, Messages, Outcome, Tick
 from analysis.thresholds import Condition
 from flyweight.launch import how_it_ended
-from flyweight.ledger import Ledger
+from flyweight.ledger import TICKS, Ledger
 from loadgen import latency
 from loadgen.accounts import State, named_failures
 from loadgen.messages import Generated
@@ -137,17 +138,26 @@ def _replaced_ports(facts: Facts) -> int:
 
 
 def _ticks(facts: Facts) -> list[Tick]:
-    sent = {tick["number"]: tick for tick in (facts.server or {}).get("ticks", [])}
+    told = {tick["number"]: tick for tick in (facts.server or {}).get("ticks", [])}
     received = facts.ledger.ticks()
     ticks = []
-    for number in sorted(sent.keys() | received.keys()):
+    numbers = sorted(told.keys() | received.keys())
+    for number in numbers[bisect_right(numbers, max(numbers, default=0) - TICKS) :]:  # nobody knows all of those before
         count, first, last = received.get(number, (0, 0.0, 0.0))
-        ours = sent.get(number)
+        ours = told.get(number, {})
         # From the first write of the server to the last read of a client: one clock, CLOCK_MONOTONIC of this machine.
-        seconds = max(0.0, last - (ours["first"] if ours else first)) if count else 0.0
+        seconds = max(0.0, last - (ours.get("first") or first)) if count else 0.0
         rate = round(count / seconds, 1) if seconds else None
-        ticks.append(Tick(number, ours["sent"] if ours else None, count, round(seconds, 4), rate))
+        sent = ours.get("sent")
+        if sent is not None and _is_old(facts):
+            sent = max(sent, count)
+        ticks.append(Tick(number, sent, count, round(seconds, 4), rate))
     return ticks
+
+
+def _is_old(facts: Facts) -> bool:
+    """Whether the last figures of the server are from before its last deliveries."""
+    return facts.server_ended or facts.server_silent
 
 
 def _messages(facts: Facts) -> Messages | None:
@@ -159,7 +169,7 @@ def _messages(facts: Facts) -> Messages | None:
     received = int(ledger.total("messages"))
     duplicated = int(ledger.total("repeated")) - facts.messages.repeated_before
     published, expected = facts.server["messages"], facts.server["routed"]
-    if facts.server_ended:  # its last figures are older than its last deliveries
+    if _is_old(facts):
         told = (0, 0) if said is None else (said.published, said.deliveries)
         published, expected = max(published, told[0]), max(expected, told[1], received - duplicated)
     return Messages(
@@ -214,12 +224,24 @@ def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[
     for tick in ticks:
         if tick.sent is not None and tick.sent != tick.received:
             reasons.append(f"tick {tick.number}: {tick.sent:,} messages were sent and {tick.received:,} received")
+    reasons += _reasons_of_ticks(facts.counts[State.OPEN], ticks)
     if facts.ledger.total("missing") or facts.ledger.total("repeated"):
         missing, repeated = facts.ledger.total("missing"), facts.ledger.total("repeated")
         reasons.append(f"message numbers show {missing:,} missing and {repeated:,} repeated messages")
     if jumps := facts.ledger.total("jumps"):
         reasons.append(f"message numbers: {jumps:,} messages jump ahead by over {MAX_STEP:,}, more than can be missing")
     return reasons
+
+
+def _reasons_of_ticks(held: int, ticks: list[Tick]) -> list[str]:
+    """Say which ticks were not written to all the connections that were held to the end, and so were open all along."""
+    sent = [(tick.sent, tick.number) for tick in ticks if tick.sent is not None]
+    few = [each for each in sent if each[0] < held]
+    if not few:
+        return []
+    least, number = min(few)
+    all_of_them = f"all of the {_count(held)} that were held"
+    return [f"ticks: {len(few):,} of {len(sent):,} were not sent to {all_of_them}, tick {number} to {least:,} only"]
 
 
 def _reasons_of_server(facts: Facts) -> list[str]:

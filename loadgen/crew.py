@@ -3,8 +3,8 @@
 Only as many workers ramp at a time as there are cores, in the order of the plan; each has an equal part of `in_flight`,
 less what the worker before it still has in flight, so that the bound holds in total. A worker that ends too early is
 noticed by the end of its channel; its open connections are counted as closed early and those in flight as failed, both
-under the name LOST. Closing goes on as long as connections are being closed; a worker that can't be reached is left to
-the end of its process.
+under the name LOST, unless they were being closed by then. Closing goes on as long as connections are being closed; a
+worker that can't be reached is left to the end of its process.
 """
 
 import time
@@ -40,6 +40,12 @@ _MODULES: dict[ClientModel, str] = {"columns": "loadgen.client", "httpx": "loadg
 CLOSE_QUIET = 5.0
 """Seconds in which no connection is closed, after which closing is given up."""
 
+SETTLE_QUIET = 0.25
+"""Seconds in which no connection ends by itself, after which none that does is waited for any more."""
+
+SETTLE_SECONDS = 10.0
+"""The longest wait for connections that end by themselves, one after another."""
+
 
 @dataclass(eq=False)
 class Member:
@@ -50,6 +56,9 @@ class Member:
     started: trio.Event = field(default_factory=trio.Event)
     settled: trio.Event = field(default_factory=trio.Event)
     closed: trio.Event = field(default_factory=trio.Event)
+    is_lost: bool = False
+    ended: trio.Event = field(default_factory=trio.Event)
+    """Set when its end, whether it was due or not, has been dealt with."""
     stragglers: int = 0
 
 
@@ -100,21 +109,23 @@ class Crew:
                     member.settled.set()
                 case client.Closed():
                     member.closed.set()
-        if not member.closed.is_set():
+        if not member.closed.is_set() and not self._closing:
             await self._lose(member)
-        for event in (member.started, member.settled, member.closed):
+        for event in (member.started, member.settled, member.closed, member.ended):
             event.set()
 
     async def _lose(self, member: Member) -> None:
-        with trio.move_on_after(1):
-            await member.worker.ended.wait()
+        """Account for the connections of a worker that ended too early, at once, and then say how it did."""
+        member.is_lost = True
         first = member.share.first_user - 1
         states = self._states[first : first + member.share.count]
         lost = Counter({state: int(np.count_nonzero(states == state)) for state in (State.OPEN, State.IN_FLIGHT)})
         states[states == State.OPEN] = State.CLOSED_EARLY
         states[states == State.IN_FLIGHT] = State.FAILED
         self.lost += lost
-        if not self._closing and not self._all_lost:
+        with trio.move_on_after(1):
+            await member.worker.ended.wait()
+        if not self._all_lost:
             self._complain(self._in_words(member.worker, lost.total()))
 
     def _in_words(self, worker: Worker, lost: int) -> str:
@@ -175,8 +186,24 @@ class Crew:
         for member in self._members:
             await member.worker.channel.send(client.Halt())
 
+    async def settle(self) -> None:
+        """Wait for what is on its way to an end: a lost worker is told of, and a server that dies takes its connections
+        along one after another. That may take `SETTLE_SECONDS`.
+        """
+        for member in self._members:
+            if member.is_lost:
+                await member.ended.wait()
+        with trio.move_on_after(SETTLE_SECONDS):
+            last = 0
+            while (gone := int(np.count_nonzero(self._states == State.CLOSED_EARLY.value))) != last:
+                last = gone
+                await trio.sleep(SETTLE_QUIET)
+
     async def close(self) -> None:
-        """Close all connections; those that can't be closed end with the process of their worker."""
+        """Close all connections; those that can't be closed end with the process of their worker.
+
+        From here on none is lost: each one that was open until now was held to the end.
+        """
         self._closing = True
         for member in self._members:
             await member.worker.channel.send(client.Close())

@@ -21,7 +21,8 @@ import numpy as np
 import trio
 
 from analysis import Summary, summary, thresholds
-from flyweight.errors import ExitCode, WorkerFault
+from flyweight.command import known_error
+from flyweight.errors import ExitCode, Refused, WorkerFault
 from flyweight.http import authority
 from flyweight.ledger import Ledger
 from flyweight.limits import raise_files_limit, workers_for
@@ -74,16 +75,26 @@ class Run:
         self._figures: dict[str, Any] | None = None
         self._silent = False
         self._unsampled = False
+        self._under_way = False
         self._stage = trio.CancelScope()
         self._repeated_before = 0
         self._generated: Generated | None = None
 
     async def execute(self) -> Summary:
-        """Run, and return what came of it; Refused before anything was opened, WorkerFault when it could not start."""
-        async with trio.open_nursery() as outside:
-            await outside.start(self._hear_signals)
-            summary = await self._execute()
-            outside.cancel_scope.cancel()
+        """Run, and return what came of it; Refused before anything was opened, WorkerFault when it could not start.
+
+        What would have been a refusal before, such as memory that can't be had, is a WorkerFault once it is under way.
+        """
+        try:
+            async with trio.open_nursery() as outside:
+                await outside.start(self._hear_signals)
+                summary = await self._execute()
+                outside.cancel_scope.cancel()
+        except (Refused, MemoryError, BaseExceptionGroup) as error:
+            known = known_error(error)
+            if self._under_way and isinstance(known, Refused):
+                raise WorkerFault(f"The run broke off: {known} Its record is {self._journal.folder}.") from error
+            raise
         return summary
 
     async def _execute(self) -> Summary:
@@ -201,6 +212,7 @@ class Run:
         await self._sample(everything=True)
 
     async def _ramp(self, crew: Crew, tasks: trio.Nursery) -> None:
+        self._under_way = True
         self._journal.enter("ramp")
         self._ramp_began = self._ramp_ended = time.monotonic()
         guard = trio.CancelScope()
@@ -266,15 +278,16 @@ class Run:
         if self._interrupted and self._server is not None and self._journal.stage == "messages":
             await self._drain(self._server, self._messages_on_their_way)
             await self._sample(everything=True)
+        await crew.settle()
         counts = count_states(self._states)
         self._journal.enter("close")
         self._console.say(f"Closing {counts[State.OPEN]:,} connections.")
-        summary = conclude(self._facts(counts))
-        self._journal.write(summary)
+        self._journal.write(conclude(self._facts(counts)))
         await crew.close()
-        if self._interrupted:  # the accounts were not settled then, and are now
-            counts = count_states(self._states)
-            summary = conclude(self._facts(counts))
+        before, counts = counts, count_states(self._states)
+        if counts != before and self._server is not None:  # some ended before their worker heard that it closes
+            self._figures = await self._server.stats() or self._figures
+        summary = conclude(self._facts(counts))
         self._journal.conclude(summary)
         return conclude(self._facts(counts)) if self._journal.fault is not None else summary
 

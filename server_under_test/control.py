@@ -66,11 +66,19 @@ def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> dict[str, An
         "subscriptions": None
         if server.store is None
         else dict(zip(("subjects", "pairs"), server.store.counts(), strict=True)),
-        "ticks": [
-            {"number": number, "planned": server.ticks_planned.get(number), "sent": sent, "first": first, "last": last}
-            for number, (sent, first, last) in server.ledger.ticks().items()
-        ],
+        "ticks": _ticks(server),
     }
+
+
+def _ticks(server: "Server") -> list[dict[str, Any]]:
+    """Return the last ticks; one that no front has written yet has been sent to nobody."""
+    written = server.ledger.ticks()
+    nobody = (0, None, None)
+    return [
+        {"number": number, "planned": planned, "sent": sent, "first": first, "last": last}
+        for number, planned in server.ticks_planned.items()
+        for sent, first, last in [written.get(number, nobody)]
+    ]
 
 
 def with_token(application: ASGIApp, token: str) -> ASGIApp:

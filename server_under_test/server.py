@@ -266,10 +266,12 @@ class Server:
     async def stop(self) -> None:
         """Close all connections in order, as long as any are being closed."""
         self._stopping = True
-        for worker in self.workers.all:
-            await worker.channel.send(orders.Stop())
         ended = [worker.ended for worker in self.workers.all]
-        await wait_while_moving(ended, lambda: int(self.ledger.total("open")), STOP_QUIET)
+        async with trio.open_nursery() as tasks:
+            for worker in self.workers.all:  # beside each other: one that stands still may have no room for its order
+                tasks.start_soon(worker.channel.send, orders.Stop())
+            await wait_while_moving(ended, lambda: int(self.ledger.total("open")), STOP_QUIET)
+            tasks.cancel_scope.cancel()
 
 
 async def serve(options: Options, parent: int | None, announce: Callable[[Server, int], None]) -> None:

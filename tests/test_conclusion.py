@@ -241,6 +241,35 @@ def test_ticks_come_in_order_whoever_knows_of_them() -> None:
     assert [tick.number for tick in summary.ticks] == [1, 2, 3]
 
 
+def test_ticks_that_some_of_the_connections_did_not_get_are_a_shortfall() -> None:
+    """A front that stands still gets no more of them, and those of one that was killed are not held to the end."""
+    table = ticked((1, 1000, 10.0, 11.0), (2, 600, 20.0, 21.0), (4, 970, 40.0, 41.0))
+    of_server = server((1, 1000, 10.0), (2, 600, 20.0), (3, 0, 30.0), (4, 970, 40.0))
+    summary = conclude(facts(ledger=table, server=of_server))
+    assert summary.outcome == "shortfall"
+    assert summary.reasons == [
+        "ticks: 3 of 4 were not sent to all of the 1,000 connections that were held, tick 3 to 0 only"
+    ]
+    closed = conclude(facts(counts=counts(closed_early=30), ledger=table, server=of_server))
+    assert "ticks: 2 of 4 were not sent to all of the 970 connections that were held" in " ".join(closed.reasons)
+
+
+def test_only_ticks_that_all_workers_remember_are_judged() -> None:
+    """One that stands still has the last but 256th in the place of a later one."""
+    table = ticked((1, 7, 10.0, 11.0), (2, 1000, 20.0, 21.0))
+    summary = conclude(facts(ledger=table, server=server((2, 1000, 20.0), (257, 0, 90.0))))
+    assert [tick.number for tick in summary.ticks] == [2, 257]
+
+
+@pytest.mark.parametrize("last_figures", ["server_ended", "server_silent"])
+def test_what_is_received_after_the_last_figures_of_the_server_had_been_sent(last_figures: str) -> None:
+    summary = conclude(
+        facts(ledger=ticked((1, 1000, 10.0, 11.0)), server=server((1, 512, 10.0)), **{last_figures: True})
+    )
+    assert (summary.ticks[0].sent, summary.ticks[0].received) == (1000, 1000)
+    assert not any("tick" in reason for reason in summary.reasons)
+
+
 def test_missing_and_repeated_messages_are_a_shortfall() -> None:
     def fill(made: Ledger) -> None:
         made.rows["missing"] = [1000, 234]

@@ -2,18 +2,22 @@
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
 import trio
+import trio.testing
 
 from flyweight.channel import Channel
 from flyweight.errors import WorkerFault
-from flyweight.ledger import Ledger
+from flyweight.ledger import Ledger, TickTable
 from flyweight.workers import Worker, Workers
 from server_under_test.accounts import FRONT_LEDGER
 from server_under_test.bus import Bus
-from server_under_test.orders import FromFront
+from server_under_test.control import _ticks
+from server_under_test.orders import FromFront, Stop, ToFront
 from server_under_test.server import Options, Server
 from server_under_test.whereabouts import Whereabouts
 
@@ -24,6 +28,7 @@ class Process:
     def __init__(self, exit_status: int | None) -> None:
         self.pid = 0
         self.exit_status = exit_status
+        self.ended = trio.Event()
 
 
 class Fronts:
@@ -38,27 +43,32 @@ class Fronts:
             self.theirs.append(theirs)
 
 
+@contextmanager
+def serving(*exit_statuses: int | None) -> Iterator[tuple[Server, Fronts]]:
+    """A server of fronts that are played."""
+    fronts = Fronts(*exit_statuses)
+    ledger = Ledger(FRONT_LEDGER, len(exit_statuses))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        whereabouts = Whereabouts(10, len(exit_statuses), 100)
+        bus = Bus(len(exit_statuses))
+        try:
+            yield Server(Options(), listener, cast(Workers, fronts), ledger, whereabouts, bus, None), fronts
+        finally:
+            for ours, theirs in zip(fronts.all, fronts.theirs, strict=True):
+                ours.channel.close()
+                theirs.close()
+            os.close(ledger.descriptor)
+
+
 def with_fronts(*exit_statuses: int | None) -> list[int | None]:
     """Let the first front's channel end, and return what the server then says of all fronts."""
 
     async def main() -> list[int | None]:
-        fronts = Fronts(*exit_statuses)
-        ledger = Ledger(FRONT_LEDGER, len(exit_statuses))
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            whereabouts = Whereabouts(10, len(exit_statuses), 100)
-            server = Server(
-                Options(), listener, cast(Workers, fronts), ledger, whereabouts, Bus(len(exit_statuses)), None
-            )
+        with serving(*exit_statuses) as (server, fronts):
             assert server.front_statuses == list(exit_statuses)
             fronts.theirs[0].close()
-            try:
-                await server._listen_to(fronts.all[0])
-            finally:
-                for ours, theirs in zip(fronts.all, fronts.theirs, strict=True):
-                    ours.channel.close()
-                    theirs.close()
-                os.close(ledger.descriptor)
-        return server.front_statuses
+            await server._listen_to(fronts.all[0])
+            return server.front_statuses
 
     return trio.run(main)
 
@@ -74,3 +84,28 @@ def test_a_front_that_ended_in_a_process_that_goes_on_has_failed() -> None:
 def test_the_last_front_to_end_ends_the_server() -> None:
     with pytest.raises(WorkerFault, match="All fronts"):
         with_fronts(None)
+
+
+def test_a_front_that_takes_no_orders_keeps_none_of_the_others_from_stopping() -> None:
+    async def main() -> None:
+        with serving(None, None) as (server, fronts):
+            while fronts.all[0].channel.send_nowait(Stop()):
+                pass
+            with trio.fail_after(30):
+                await server.stop()
+            assert Channel[ToFront](fronts.theirs[1], ToFront).receive_waiting(2) == [Stop()]
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_a_tick_that_no_front_has_written_was_sent_to_nobody() -> None:
+    async def main() -> None:
+        with serving(None, None) as (server, _):
+            server.ticks_planned = {3: 30.0, 4: 40.0}
+            TickTable(server.ledger.row(0)).count(3, 5, 31 * 10**9, 32 * 10**9)
+            assert _ticks(server) == [
+                {"number": 3, "planned": 30.0, "sent": 5, "first": 31.0, "last": 32.0},
+                {"number": 4, "planned": 40.0, "sent": 0, "first": None, "last": None},
+            ]
+
+    trio.run(main)

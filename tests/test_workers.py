@@ -3,14 +3,20 @@
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+import traceback
+from itertools import count
 from pathlib import Path
 
 import pytest
 import trio
 
+from flyweight import nursery
 from flyweight import workers as workers_module
 from flyweight.errors import WorkerFault
 from flyweight.limits import cores
@@ -167,6 +173,45 @@ def test_a_worker_whose_last_words_cannot_be_written_ends_alone(threads: bool, m
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def test_a_worker_that_fails_at_once_leaves_the_others_time_to_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes last to where all wait until each has its files, and fails before any of the others is awake."""
+    barriers: list[threading.Barrier] = []
+
+    class Barrier(threading.Barrier):
+        def __init__(self, parties: int) -> None:
+            super().__init__(parties)
+            barriers.append(self)
+
+    began: list[bytes] = []
+    comers, last = count(), threading.local()
+
+    def unshare_files() -> None:
+        if next(comers) == 0:
+            last.is_this = True
+            while barriers[0].n_waiting < barriers[0].parties - 1:
+                time.sleep(0.001)
+
+    def main(specification: bytes, sock: socket.socket, shared: list[int]) -> None:
+        if getattr(last, "is_this", False):
+            raise LookupError
+        began.append(specification)
+
+    monkeypatch.setattr(threading, "Barrier", Barrier)
+    monkeypatch.setattr(nursery, "unshare_files", unshare_files)
+    monkeypatch.setattr(traceback, "print_exc", lambda: None)
+    monkeypatch.setattr(os, "close", lambda descriptor: None)  # all threads have one table here
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1)
+    pairs = [socket.socketpair() for _ in range(3)]
+    try:
+        status = nursery._run_workers(main, [b"1", b"2", b"3"], [ours.detach() for ours, _ in pairs], [])
+    finally:
+        sys.setswitchinterval(interval)
+        for _, theirs in pairs:
+            theirs.close()
+    assert (status, sorted(began)) == (1, [b"2", b"3"])
 
 
 def test_a_process_that_is_killed_is_told_of() -> None:
