@@ -17,8 +17,8 @@ import trio
 
 from flyweight import stamp
 from flyweight.errors import Refused
-from server_under_test.limits import MAX_BATCH_BYTES
 from server_under_test.schedule import Schedule, Times
+from wire.control import MAX_BATCH_BYTES
 
 PERIOD = 0.02
 """Seconds between batches: each is a request, which takes milliseconds of CPU at both ends. A message waits for half of

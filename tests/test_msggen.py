@@ -20,7 +20,6 @@ from trio.testing import MockClock
 
 from flyweight import stamp
 from server_under_test import cli_messages, msggen
-from server_under_test.limits import MAX_BATCH, MAX_BATCH_BYTES
 from server_under_test.messages_api import read_publications
 from server_under_test.msggen import BATCH, GRACE, LATE, PATIENCE, PERIOD, POSTS, Generator, Outcome
 from server_under_test.schedule import SPREAD, EvenSchedule, ProducerSchedule, Schedule
@@ -28,6 +27,7 @@ from server_under_test.subjects import MAX_USER
 from server_under_test.subscriptions import Store
 from tests.support import Comet, comet, run, run_here, scripted_server
 from tests.test_comet import streams
+from wire.control import MAX_BATCH, MAX_BATCH_BYTES
 
 # -- what is due -----------------------------------------------------------------------------------------------------
 
