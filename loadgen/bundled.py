@@ -5,7 +5,6 @@ that ends (`flyweight.launch`). Its errors go to `server.log` in the run's folde
 environment, which is for another server, and gets one of the run's own where it listens beyond loopback.
 """
 
-import json
 import os
 import secrets
 import socket
@@ -13,23 +12,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import httpx
+import msgspec
 import trio
 
 from flyweight.errors import ExitCode, Refused, WorkerFault
 from flyweight.http import authority
 from flyweight.launch import Program, launch
 from loadgen.host.network import Network
+from wire.control import TOKEN_VARIABLE, Listening, Stats
+from wire.control_client import ControlClient, ControlError, NotComet
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
 """The longest wait for an answer of the control API: it is on this machine, and its process does little else."""
-
-TOKEN = "COMET_TOKEN"
-"""The variable in which a server finds it."""
 
 
 @dataclass(frozen=True)
@@ -57,32 +55,31 @@ def place_of(network: Network, version: int) -> Place:
 class BundledServer:
     """A running `comet serve`."""
 
-    def __init__(
-        self, process: Program, address: tuple[str, int], control: httpx.AsyncClient, token: str | None
-    ) -> None:
+    def __init__(self, process: Program, address: tuple[str, int], control: ControlClient, token: str | None) -> None:
         self.process = process
         self.address = address
-        self.control_url = str(control.base_url)
+        self.control_url = control.url
         self.token = token
         self._control = control
 
-    async def stats(self) -> dict[str, Any] | None:
+    async def stats(self) -> Stats | None:
         """Return the figures of GET /stats; None when the server does not answer (it may have died)."""
         try:
-            response = await self._control.get("/stats")
-            response.raise_for_status()
-        except httpx.HTTPError:
+            return await self._control.stats()
+        except NotComet as error:
+            raise _of_another_version(error) from error
+        except ControlError:
             return None
-        figures: dict[str, Any] = response.json()
-        return figures
 
     async def set_tick(self, seconds: float | None) -> bool:
         """Send a message to every connection each `seconds`, or no longer; False when the server does not answer."""
         try:
-            response = await self._control.put("/tick", json={"seconds": seconds})
-        except httpx.HTTPError:
+            await self._control.set_tick(seconds)
+        except NotComet as error:
+            raise _of_another_version(error) from error
+        except ControlError:
             return False
-        return response.is_success
+        return True
 
     @property
     def has_ended(self) -> bool:
@@ -117,24 +114,25 @@ async def bundled_server(
             line = bytes(await lifeline.receive_some())
         if not line:
             await _explain(process, log)
-        where = json.loads(line)
-        async with httpx.AsyncClient(
-            base_url=f"http://{authority(place.control_host, where['control'])}",
-            headers={} if place.token is None else {"Authorization": f"Bearer {place.token}"},
-            timeout=ANSWER_SECONDS,
-            trust_env=False,
-        ) as api:
-            yield BundledServer(process, (place.host, where["port"]), api, place.token)
+        where = msgspec.json.decode(line, type=Listening)
+        url = f"http://{authority(place.control_host, where.control)}"
+        async with ControlClient(url, place.token, ANSWER_SECONDS) as control:
+            yield BundledServer(process, (place.host, where.port), control, place.token)
     finally:
         with trio.CancelScope(shield=True):
             await _end(process)
             await lifeline.aclose()
 
 
+def _of_another_version(error: NotComet) -> WorkerFault:
+    """Return what to raise where our own server says what we do not understand: a part of the program was replaced."""
+    return WorkerFault(f"The bundled server is of another version: {error.brief}. Install floodtest anew.")
+
+
 def _environment(token: str | None) -> dict[str, str]:
     """Return our environment with this token, or none: one that stands there is for another server."""
-    given = {name: value for name, value in os.environ.items() if name != TOKEN}
-    return given if token is None else {**given, TOKEN: token}
+    given = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    return given if token is None else {**given, TOKEN_VARIABLE: token}
 
 
 async def _explain(process: Program, log: Path) -> NoReturn:

@@ -4,7 +4,6 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,9 +17,9 @@ from flyweight.launch import how_it_ended
 from flyweight.ledger import TICKS, Ledger
 from loadgen import latency
 from loadgen.accounts import State, named_failures
-from loadgen.messages import Generated
 from loadgen.plan import Plan
 from loadgen.sequence import MAX_STEP
+from wire.control import Generated, Stats
 
 LOST = "LOST"
 """How connections are said to have ended that ended with their worker."""
@@ -48,7 +47,7 @@ class Facts:
     ledger: Ledger
     lost: Mapping[State, int]
     samples: list[Sample]
-    server: Mapping[str, Any] | None
+    server: Stats | None
     server_ended: bool
     server_silent: bool
     """Whether the bundled server did not answer when it was last asked, though it had not ended."""
@@ -83,7 +82,7 @@ def _summarize(facts: Facts) -> Summary:
     connections = _connections(facts)
     ticks, messages = _ticks(facts), _messages(facts)
     reasons = [*_reasons(facts, connections, ticks), *_reasons_of(messages, facts)]
-    fronts = None if facts.server is None else len(facts.server["fronts"])
+    fronts = None if facts.server is None else len(facts.server.fronts)
     seconds = facts.ramp_seconds
     return Summary(
         format=FORMAT,
@@ -138,17 +137,17 @@ def _replaced_ports(facts: Facts) -> int:
 
 
 def _ticks(facts: Facts) -> list[Tick]:
-    told = {tick["number"]: tick for tick in (facts.server or {}).get("ticks", [])}
+    told = {} if facts.server is None else {tick.number: tick for tick in facts.server.ticks}
     received = facts.ledger.ticks()
     ticks = []
     numbers = sorted(told.keys() | received.keys())
     for number in numbers[bisect_right(numbers, max(numbers, default=0) - TICKS) :]:  # nobody knows all of those before
         count, first, last = received.get(number, (0, 0.0, 0.0))
-        ours = told.get(number, {})
+        ours = told.get(number)
         # From the first write of the server to the last read of a client: one clock, CLOCK_MONOTONIC of this machine.
-        seconds = max(0.0, last - (ours.get("first") or first)) if count else 0.0
+        seconds = max(0.0, last - (first if ours is None or ours.first is None else ours.first)) if count else 0.0
         rate = round(count / seconds, 1) if seconds else None
-        sent = ours.get("sent")
+        sent = None if ours is None else ours.sent
         if sent is not None and _is_old(facts):
             sent = max(sent, count)
         ticks.append(Tick(number, sent, count, round(seconds, 4), rate))
@@ -168,7 +167,7 @@ def _messages(facts: Facts) -> Messages | None:
     seconds = (int(ledger.rows["last_ns"].max()) - first) / 1e9 if first else 0.0
     received = int(ledger.total("messages"))
     duplicated = int(ledger.total("repeated")) - facts.messages.repeated_before
-    published, expected = facts.server["messages"], facts.server["routed"]
+    published, expected = facts.server.messages, facts.server.routed
     if _is_old(facts):
         told = (0, 0) if said is None else (said.published, said.deliveries)
         published, expected = max(published, told[0]), max(expected, told[1], received - duplicated)
@@ -179,7 +178,7 @@ def _messages(facts: Facts) -> Messages | None:
         received=received,
         lost=expected - (received - duplicated),
         duplicated=duplicated,
-        undeliverable=facts.server["undeliverable"],
+        undeliverable=facts.server.undeliverable,
         late=None if said is None else said.late,
         most_behind_seconds=None if said is None else said.most_behind,
         seconds=round(seconds, 3),
@@ -249,7 +248,7 @@ def _reasons_of_server(facts: Facts) -> list[str]:
     if facts.server_ended:
         return ["the bundled server ended by itself; its last words are in server.log of the record"]
     reasons = []
-    statuses = [] if facts.server is None else facts.server["fronts"]
+    statuses = [] if facts.server is None else facts.server.fronts
     for status, count in Counter(status for status in statuses if status is not None).items():
         reasons.append(
             f"{count:,} of {len(statuses):,} fronts of the bundled server ended by themselves, {how_it_ended(status)}, "

@@ -20,6 +20,7 @@ import trio
 from flyweight import lifeline
 from flyweight.errors import Refused, WorkerFault
 from flyweight.launch import how_it_ended, launch, run_to_end
+from wire.control import TOKEN_VARIABLE, Generated
 
 LOG = "messages.log"
 STORE = "subscriptions"
@@ -39,18 +40,6 @@ class MessageOptions:
     @property
     def planned(self) -> int:
         return -int(-self.rate * self.seconds // 1)
-
-
-class Generated(msgspec.Struct, frozen=True):
-    """What the generator says of a plan: messages, and seconds."""
-
-    planned: int
-    published: int
-    late: int
-    most_behind: float
-    error: str | None
-    deliveries: int = 0
-    """Connections they went to, by the answers of the server."""
 
 
 @asynccontextmanager
@@ -158,7 +147,7 @@ async def generate(
     }
     words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
     with open(folder / LOG, "ab") as log:
-        environment = os.environ | ({} if token is None else {"COMET_TOKEN": token})
+        environment = os.environ | ({} if token is None else {TOKEN_VARIABLE: token})
         done = await run_to_end("server_under_test", "msggen", *words, "--json", stderr=log, env=environment)
     try:
         return msgspec.json.decode(done.output, type=Generated)

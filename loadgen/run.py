@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, closing, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -39,11 +38,12 @@ from loadgen.host.ports import as_ranges, ports_to_avoid
 from loadgen.host.server_files import process_tree
 from loadgen.host.targets import Target, request_around
 from loadgen.journal import Journal
-from loadgen.messages import IDS, STORE, Friends, Generated, generate, load_friends, look_into_store, removed_in_the_end
+from loadgen.messages import IDS, STORE, Friends, generate, load_friends, look_into_store, removed_in_the_end
 from loadgen.options import RunOptions
 from loadgen.outlook import look
 from loadgen.plan import Share
 from loadgen.sampling import Sampler
+from wire.control import Generated, Stats
 
 DRAIN_SECONDS = 60.0
 """The longest wait for what the server has sent, and that has not arrived."""
@@ -72,7 +72,7 @@ class Run:
         self._reasons: list[str] = []
         self._interrupted = False
         self._server: BundledServer | None = None
-        self._figures: dict[str, Any] | None = None
+        self._figures: Stats | None = None
         self._silent = False
         self._unsampled = False
         self._under_way = False
@@ -250,15 +250,15 @@ class Run:
         await self._drain(server, self._messages_on_their_way)
         await self._sample(everything=True)
 
-    def _ticks_on_their_way(self, figures: dict[str, Any]) -> int:
-        sent: int = sum(tick["sent"] for tick in figures["ticks"])
+    def _ticks_on_their_way(self, figures: Stats) -> int:
+        sent = sum(tick.sent for tick in figures.ticks)
         left = sent - sum(count for count, _, _ in self._ledger.ticks().values())
-        return abs(left) + 1 if figures["ticking"] else left  # fronts count what they write a batch later
+        return abs(left) + 1 if figures.ticking else left  # fronts count what they write a batch later
 
-    def _messages_on_their_way(self, figures: dict[str, Any]) -> int:
-        return int(figures["routed"] - figures["undeliverable"] - self._ledger.total("messages"))
+    def _messages_on_their_way(self, figures: Stats) -> int:
+        return int(figures.routed - figures.undeliverable - self._ledger.total("messages"))
 
-    async def _drain(self, server: BundledServer, on_their_way: Callable[[dict[str, Any]], int]) -> None:
+    async def _drain(self, server: BundledServer, on_their_way: Callable[[Stats], int]) -> None:
         """Wait until everything that was sent has arrived, or nothing has come for two seconds."""
         last, since = -1, time.monotonic()
         with trio.move_on_after(DRAIN_SECONDS):
@@ -354,7 +354,7 @@ class Run:
     def _server_pids(self) -> Callable[[], list[int]] | None:
         """How to find the server's processes: those of the bundled one, the tree of --server-pid, or nothing."""
         if self._server is not None:
-            return lambda: _pids_of((self._figures or {}).get("pids", {}))
+            return lambda: [] if self._figures is None else self._figures.pids.all
         root = self._options.server_pid
         return None if root is None else partial(process_tree, root)
 
@@ -391,7 +391,3 @@ class Run:
             predicted_bytes=self._forecast.total - self._forecast.hash_table,
             conditions=[thresholds.parse(text) for text in self._options.fail_if],
         )
-
-
-def _pids_of(pids: dict[str, Any]) -> list[int]:
-    return [pids["parent"], pids["nursery"], *pids["fronts"]] if pids else []

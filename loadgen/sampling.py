@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +16,7 @@ from flyweight.memory import ProcessMeter, cpu_seconds
 from flyweight.sockets import read_slabs, read_sockets
 from loadgen import latency
 from loadgen.accounts import State, count_states
+from wire.control import Stats
 
 
 class Sampler:
@@ -37,14 +39,14 @@ class Sampler:
         self._before = read_cpu_time()
         self._latency = ledger.total("latency")
 
-    def read(self, stage: str, server: dict[str, Any] | None, everything: bool = False) -> Sample:
+    def read(self, stage: str, server: Stats | None, everything: bool = False) -> Sample:
         """Read a sample; `everything` reads each process's memory and CPU, not only what fits into the budget."""
         self._client.read(self._client_pids(), everything)
         if self._server_pids is not None:
             self._server.read(self._server_pids(), everything)
         counts = count_states(self._states)
         memory, sockets, machine = read_memory(), read_sockets(), read_cpu_time()
-        return Sample(
+        sample = Sample(
             time=round(time.monotonic() - self._began, 3),
             stage=stage,
             not_reached=counts[State.NOT_REACHED],
@@ -71,13 +73,13 @@ class Sampler:
             tcp_time_wait=sockets.tcp_time_wait,
             tcp_queued=sockets.queued,
             **(read_slabs() or {}),
-            **_of_server(server),
             messages=int(self._ledger.total("messages")),
             **self._latency_since(),
             machine_cpu=round(machine.busy - self._before.busy, 2),
             kernel_cpu=round(machine.kernel - self._before.kernel, 2),
             swapped=memory.swapped,
         )
+        return sample if server is None else _with_server(sample, server)
 
     def _latency_since(self) -> dict[str, Any]:
         """Milliseconds of what has been read since this was last asked; nothing if that is nothing."""
@@ -87,16 +89,15 @@ class Sampler:
         return {name: value / 1000 for name, value in zip(names, found or [], strict=False)}
 
 
-def _of_server(server: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what a sample takes from the bundled server's figures (GET /stats)."""
-    if server is None:
-        return {}
-    return {
-        "server_open": server["connections"],
-        "server_logins": server["logins"],
-        "server_rejected": sum(server["rejected"].values()),
-        "server_slow": server["slow"],
-        "server_messages": server["messages"],
-        "server_routed": server["routed"],
-        "router_cpu": cpu_seconds(server["pids"]["parent"]),
-    }
+def _with_server(sample: Sample, server: Stats) -> Sample:
+    """Return a sample with what the bundled server says of itself."""
+    return msgspec.structs.replace(
+        sample,
+        server_open=server.connections,
+        server_logins=server.logins,
+        server_rejected=sum(server.rejected.values()),
+        server_slow=server.slow,
+        server_messages=server.messages,
+        server_routed=server.routed,
+        router_cpu=cpu_seconds(server.pids.parent),
+    )

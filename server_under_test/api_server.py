@@ -4,7 +4,6 @@ In: a listening socket and an ASGI application. Ends when it is cancelled, at on
 """
 
 from collections import Counter
-from typing import Any
 
 import trio
 from starlette.types import ASGIApp
@@ -12,6 +11,7 @@ from starlette.types import ASGIApp
 from server_under_test.api_connection import ApiConnection
 from server_under_test.limits import OUT_OF_DESCRIPTORS, PAUSE
 from server_under_test.occupancy import Occupancy
+from wire.control import ApiFigures
 
 
 class ApiServer:
@@ -21,14 +21,14 @@ class ApiServer:
         self._occupancy = Occupancy() if occupancy is None else occupancy
         self._rejected: Counter[int] = Counter()
 
-    def figures(self) -> dict[str, Any]:
-        """Return what /stats says of the control API (documented in docs/comet.md)."""
-        return {
-            "connections": len(self._occupancy),
-            "bytes": self._occupancy.held,
-            "given_up": self._occupancy.given_up,
-            "rejected": {str(status): count for status, count in sorted(self._rejected.items())},
-        }
+    def figures(self) -> ApiFigures:
+        """Return what GET /stats says of the control API."""
+        return ApiFigures(
+            connections=len(self._occupancy),
+            bytes=self._occupancy.held,
+            given_up=self._occupancy.given_up,
+            rejected=dict(sorted(self._rejected.items())),
+        )
 
     async def serve(self, application: ASGIApp, listener: trio.abc.Listener[trio.SocketStream]) -> None:
         """Serve until cancelled."""

@@ -1,4 +1,4 @@
-"""Bodies of requests to the control API: read within bounds, and taken apart by the line."""
+"""Bodies of the control API: requests' are read within bounds and taken apart by the line, answers' are encoded."""
 
 from http import HTTPStatus
 from typing import TypeVar
@@ -6,11 +6,16 @@ from typing import TypeVar
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
+
+from wire.control import MALFORMED
 
 T = TypeVar("T")
 
-MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What a decoder raises for bytes that are no JSON: text that is no UTF-8, and nesting without end, included."""
+
+def json_answer(answer: msgspec.Struct) -> Response:
+    """Return an answer of the control API as what is sent."""
+    return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
 async def read_body(request: Request, most: int) -> bytes:

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from flyweight.channel import Message
 from flyweight.ledger import Counter
 from flyweight.shared import shared_memory
-from server_under_test.limits import MAX_BATCH_BYTES
+from wire.control import MAX_BATCH_BYTES
 
 Column = npt.NDArray[np.uint32]
 

@@ -1,11 +1,11 @@
 """`comet`: the command line. Parses, calls one function, prints."""
 
 import ipaddress
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import trio
 import typer
 
@@ -16,6 +16,7 @@ from flyweight.http import authority
 from server_under_test import cli_load, cli_messages, cli_store
 from server_under_test.limits import Limits
 from server_under_test.server import MODELS, Options, Server, serve
+from wire.control import TOKEN_VARIABLE, Listening
 
 _DEFAULTS = Limits()
 
@@ -67,7 +68,7 @@ def serve_command(
     control_port: Annotated[Any, typer.Option(parser=opt.port, metavar="PORT", help="0: any free one.")] = 8001,
     token: Annotated[
         str | None,
-        typer.Option(envvar="COMET_TOKEN", metavar="TEXT", help="Every call of the control API has to bring it."),
+        typer.Option(envvar=TOKEN_VARIABLE, metavar="TEXT", help="Every call of the control API has to bring it."),
     ] = None,
     db: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Subscription store, made by comet load.", readable=False)
@@ -94,7 +95,9 @@ def serve_command(
     given = dict(locals())
     problems = opt.problems(given)
     if token is None and not _is_loopback(control_host):
-        problems.append(f"--control-host {control_host} is open to others: it takes a --token, or set COMET_TOKEN.")
+        problems.append(
+            f"--control-host {control_host} is open to others: it takes a --token, or set {TOKEN_VARIABLE}."
+        )
     problems += opt.token_problems(token)
     if problems:
         raise UsageError(*problems)
@@ -108,7 +111,7 @@ def serve_command(
             print(f"comet serves http://{where}/test/<id> with {fronts} fronts;")
             print(f"figures: http://{authority(control_host, control)}/stats", flush=True)
         else:
-            os.write(parent_fd, json.dumps({"port": server.address[1], "control": control}).encode() + b"\n")
+            os.write(parent_fd, msgspec.json.encode(Listening(server.address[1], control)) + b"\n")
 
     trio.run(serve, settings, parent_fd, announce)
 

@@ -12,15 +12,17 @@ import typer
 
 from flyweight import options as opt
 from flyweight.command import print_json
-from flyweight.errors import ExitCode, Refused
-from server_under_test.msggen import NO_ANSWER, Answer, Generator, Outcome, control_client, read_answer
+from flyweight.errors import ExitCode
+from server_under_test.msggen import Generator
 from server_under_test.schedule import EvenSchedule, ProducerSchedule, Schedule
 from server_under_test.subjects import MAX_USER, as_subject
+from wire.control import TOKEN_VARIABLE, Generated, Publication, Published
+from wire.control_client import ControlClient
 
 app = typer.Typer(add_completion=False)
 
 Control = Annotated[str, typer.Option(metavar="URL", help="The control API of the server.")]
-Token = Annotated[str | None, typer.Option(envvar="COMET_TOKEN", metavar="TEXT", help="What the server was given.")]
+Token = Annotated[str | None, typer.Option(envvar=TOKEN_VARIABLE, metavar="TEXT", help="What the server was given.")]
 CONTROL = "http://127.0.0.1:8001"
 
 
@@ -33,23 +35,14 @@ def publish(
 ) -> None:
     """Send a message to a subject and all who subscribed to it."""
     opt.check({}, *opt.token_problems(token))
-    line = json.dumps({"subject": as_subject(subject), "message": message})
+    line = json.dumps(msgspec.to_builtins(Publication(as_subject(subject), message)))
     answer = trio.run(_publish, control, token, line.encode())
     print(f"The message went to {answer.deliveries:,} connections.")
 
 
-async def _publish(url: str, token: str | None, line: bytes) -> Answer:
-    try:
-        async with control_client(url, token) as control:
-            response = await control.post("/publish", content=line)
-    except NO_ANSWER as error:
-        raise Refused(f"No comet serve answers at {url} ({error}). Start one, or name its --control URL.") from error
-    if not response.is_success:
-        raise Refused(f"The server at {url} answered {response.status_code}: {response.text.strip()}")
-    answer = read_answer(response, 1)
-    if answer is None:
-        raise Refused(f"What answers at {url} is no comet serve. Name its --control URL.")
-    return answer
+async def _publish(url: str, token: str | None, line: bytes) -> Published:
+    async with ControlClient(url, token) as control:
+        return await control.publish(line, 1)
 
 
 @app.command("msggen")
@@ -102,12 +95,12 @@ async def _generate(
     size: int,
     random: np.random.Generator,
     seconds: float,
-) -> Outcome:
-    async with control_client(url, token) as control:
+) -> Generated:
+    async with ControlClient(url, token) as control:
         return await Generator(control, schedule, users, size, random).run(seconds, _report)
 
 
-def _report(outcome: Outcome) -> None:
+def _report(outcome: Generated) -> None:
     print(
         f"published {outcome.published:,} of {outcome.planned:,} messages, {outcome.deliveries:,} deliveries; "
         f"{outcome.late:,} late, {outcome.most_behind:.3f} s behind at the most",

@@ -7,7 +7,7 @@ which then every call has to bring; and web pages, which a browser lets reach lo
 import hmac
 import socket
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -23,62 +23,66 @@ from flyweight.limits import read_memory
 from flyweight.memory import ProcessMeter
 from server_under_test import messages_api
 from server_under_test.api_server import ApiServer
-from server_under_test.bodies import MALFORMED, read_body
+from server_under_test.bodies import json_answer, read_body
 from server_under_test.same_origin import for_programs_only
+from wire.control import (
+    HEALTH_PATH,
+    LEAST_TICK_SECONDS,
+    MALFORMED,
+    MAX_TICK_BYTES,
+    MOST_TICK_SECONDS,
+    STATS_PATH,
+    TICK_PATH,
+    SentTick,
+    ServerMemory,
+    ServerPids,
+    Stats,
+    StoreSize,
+    TickPeriod,
+)
 
 if TYPE_CHECKING:
     from server_under_test.server import Server
 
-MAX_TICK_ORDER = 4096
-"""Bytes."""
 
-
-COUNTS = ("open", "logins", "bytes", "dropped", "slow", "excess", "silent", "deliveries", "undeliverable")
-
-
-class TickOrder(msgspec.Struct, frozen=True):
-    """The body of PUT /tick."""
-
-    seconds: float | None
-
-
-def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> dict[str, Any]:
-    """Return the figures of GET /stats (documented in docs/comet.md)."""
-    rejected = server.ledger.total("rejected")
-    meter.read(server.pids)
+def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> Stats:
+    """Return the figures of GET /stats."""
+    ledger, router, pids = server.ledger, server.router, server.pids
+    rejected = ledger.total("rejected")
+    meter.read(pids)
     memory = read_memory()
-    counts = {name: int(server.ledger.total(name)) for name in COUNTS}
-    return {
-        "model": server.options.model,
-        "connections": counts.pop("open"),
-        **counts,
-        "accept_errors": int(server.ledger.total("accept_errors")),
-        "rejected": {str(code): int(rejected[code]) for code in np.flatnonzero(rejected).tolist()},
-        "control": api.figures(),
-        "pids": {"parent": server.pids[0], "nursery": server.pids[1], "fronts": server.pids[2:]},
-        "fronts": server.front_statuses,
-        "memory": {"private": meter.private, "available": memory.available, "total": memory.total},
-        "tick_seconds": server.tick_seconds,
-        "ticking": server.ticking,
-        "ticks_skipped": server.ticks_skipped,
-        "messages": server.router.messages,
-        "routed": server.router.deliveries,
-        "subscriptions": None
-        if server.store is None
-        else dict(zip(("subjects", "pairs"), server.store.counts(), strict=True)),
-        "ticks": _ticks(server),
-    }
+    return Stats(
+        model=server.options.model,
+        connections=int(ledger.total("open")),
+        logins=int(ledger.total("logins")),
+        bytes=int(ledger.total("bytes")),
+        dropped=int(ledger.total("dropped")),
+        slow=int(ledger.total("slow")),
+        excess=int(ledger.total("excess")),
+        silent=int(ledger.total("silent")),
+        deliveries=int(ledger.total("deliveries")),
+        undeliverable=int(ledger.total("undeliverable")),
+        accept_errors=int(ledger.total("accept_errors")),
+        rejected={code: int(rejected[code]) for code in np.flatnonzero(rejected).tolist()},
+        control=api.figures(),
+        pids=ServerPids(pids[0], pids[1], pids[2:]),
+        fronts=server.front_statuses,
+        memory=ServerMemory(meter.private, memory.available, memory.total),
+        tick_seconds=server.tick_seconds,
+        ticking=server.ticking,
+        ticks_skipped=server.ticks_skipped,
+        messages=router.messages,
+        routed=router.deliveries,
+        subscriptions=None if server.store is None else StoreSize(*server.store.counts()),
+        ticks=_ticks(server),
+    )
 
 
-def _ticks(server: "Server") -> list[dict[str, Any]]:
+def _ticks(server: "Server") -> list[SentTick]:
     """Return the last ticks; one that no front has written yet has been sent to nobody."""
     written = server.ledger.ticks()
     nobody = (0, None, None)
-    return [
-        {"number": number, "planned": planned, "sent": sent, "first": first, "last": last}
-        for number, planned in server.ticks_planned.items()
-        for sent, first, last in [written.get(number, nobody)]
-    ]
+    return [SentTick(number, planned, *written.get(number, nobody)) for number, planned in server.ticks_planned.items()]
 
 
 def with_token(application: ASGIApp, token: str) -> ASGIApp:
@@ -112,25 +116,26 @@ def application(server: "Server", api: ApiServer) -> ASGIApp:
         return PlainTextResponse("ok\n")
 
     async def get_stats(request: Request) -> Response:
-        return JSONResponse(stats(server, api, meter))
+        return json_answer(stats(server, api, meter))
 
     async def put_tick(request: Request) -> Response:
         try:
-            order = msgspec.json.decode(await read_body(request, MAX_TICK_ORDER), type=TickOrder)
+            order = msgspec.json.decode(await read_body(request, MAX_TICK_BYTES), type=TickPeriod)
         except MALFORMED as error:
             return PlainTextResponse(
                 f'Send {{"seconds": 2.5}} or {{"seconds": null}}: {error}\n', HTTPStatus.BAD_REQUEST
             )
-        if order.seconds is not None and not 0.001 <= order.seconds <= 86400:
-            return PlainTextResponse("seconds must be from 0.001 to 86400.\n", HTTPStatus.BAD_REQUEST)
+        if order.seconds is not None and not LEAST_TICK_SECONDS <= order.seconds <= MOST_TICK_SECONDS:
+            words = f"seconds must be from {LEAST_TICK_SECONDS} to {MOST_TICK_SECONDS}.\n"
+            return PlainTextResponse(words, HTTPStatus.BAD_REQUEST)
         server.set_tick(order.seconds)
-        return JSONResponse({"seconds": order.seconds})
+        return json_answer(order)
 
     starlette = Starlette(
         routes=[
-            Route("/healthz", healthz),
-            Route("/stats", get_stats),
-            Route("/tick", put_tick, methods=["PUT"]),
+            Route(HEALTH_PATH, healthz),
+            Route(STATS_PATH, get_stats),
+            Route(TICK_PATH, put_tick, methods=["PUT"]),
             *messages_api.routes(server.router, server.store),
         ],
         exception_handlers={HTTPException: _explain},

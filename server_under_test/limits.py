@@ -4,10 +4,7 @@ import errno
 
 import msgspec
 
-MAX_BATCH = 4096
-"""Lines of one batch for the control API."""
-
-MAX_BATCH_BYTES = 1 << 22
+from wire.control import BODY_SECONDS
 
 API_CONNECTIONS = 1024
 """Connections to the control API. Each takes some 100 KiB at the most, besides what `API_BYTES` counts."""
@@ -15,7 +12,7 @@ API_CONNECTIONS = 1024
 API_BYTES = 1 << 26
 """Bytes of bodies that are not answered and of answers that are not taken: room for sixteen of the largest batches."""
 
-API_SECONDS = 10.0
+API_SECONDS = BODY_SECONDS
 """How long a client of the control API may keep it waiting: for the rest of a head, for a body in all, and to take the
 next piece of an answer. Past it 408, or for an answer the end."""
 

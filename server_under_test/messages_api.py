@@ -11,33 +11,30 @@ import msgspec
 import trio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from flyweight.errors import Refused
 from flyweight.stamp import MAX_TEXT
-from server_under_test.bodies import bad_line, decode_lines, read_body
-from server_under_test.limits import MAX_BATCH, MAX_BATCH_BYTES
+from server_under_test.bodies import bad_line, decode_lines, json_answer, read_body
 from server_under_test.router import Router
 from server_under_test.subjects import BadSubject, Subject, as_subject, as_user
 from server_under_test.subscriptions import Store
+from wire.control import (
+    MAX_BATCH,
+    MAX_BATCH_BYTES,
+    PUBLISH_PATH,
+    SUBSCRIPTIONS_PATH,
+    Added,
+    Publication,
+    Published,
+    Removed,
+    Subscribers,
+    Subscription,
+)
 
 BATCHES = 16
 """Batches of messages, and as many of changes, that are taken apart and wait at one time; the next wait as bytes."""
-
-
-class Publication(msgspec.Struct, frozen=True):
-    """A line of POST /publish."""
-
-    subject: int | str
-    message: str
-
-
-class Subscription(msgspec.Struct, frozen=True):
-    """A line of POST or DELETE /subscriptions."""
-
-    subscriber: int
-    subject: int | str
 
 
 _PUBLICATIONS = msgspec.json.Decoder(Publication)
@@ -84,15 +81,15 @@ def routes(router: Router, store: Store | None) -> list[Route]:
                 deliveries = await router.publish(subjects, texts)
             except Refused as error:
                 raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
-        return JSONResponse({"messages": len(subjects), "deliveries": deliveries})
+        return json_answer(Published(len(subjects), deliveries))
 
-    async def change(store: Store, method: str, body: bytes) -> dict[str, int]:
+    async def change(store: Store, method: str, body: bytes) -> Added | Removed:
         pairs = read_subscriptions(body)
         if method == "POST":
             added = await trio.to_thread.run_sync(store.add_subscriptions, pairs, limiter=writing)
-            return {"pairs": len(pairs), "added": added}
+            return Added(len(pairs), added)
         removed = await trio.to_thread.run_sync(store.remove_subscriptions, pairs, limiter=writing)
-        return {"pairs": len(pairs), "removed": removed}
+        return Removed(len(pairs), removed)
 
     async def subscriptions(request: Request) -> Response:
         if store is None:
@@ -100,16 +97,16 @@ def routes(router: Router, store: Store | None) -> list[Route]:
         try:
             if request.method in ("GET", "HEAD"):
                 subject = as_subject(request.query_params.get("subject", ""))
-                return JSONResponse({"subject": subject, "subscribers": store.subscribers(subject).tolist()})
+                return json_answer(Subscribers(subject, store.subscribers(subject).tolist()))
             body = await read_body(request, MAX_BATCH_BYTES)
             async with changing:
-                return JSONResponse(await change(store, request.method, body))
+                return json_answer(await change(store, request.method, body))
         except BadSubject as error:
             raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from error
         except Refused as error:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
 
     return [
-        Route("/publish", publish, methods=["POST"]),
-        Route("/subscriptions", subscriptions, methods=["GET", "POST", "DELETE"]),
+        Route(PUBLISH_PATH, publish, methods=["POST"]),
+        Route(SUBSCRIPTIONS_PATH, subscriptions, methods=["GET", "POST", "DELETE"]),
     ]

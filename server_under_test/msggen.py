@@ -1,6 +1,6 @@
 """Message generators, open loop: each message has a planned time, carries it, and is published however late it is.
 
-In: a schedule, a `comet serve` and its users. Out: an `Outcome`. What is due is posted every `PERIOD` seconds in one
+In: a schedule, a `comet serve` and its users. Out: `Generated`. What is due is posted every `PERIOD` seconds in one
 batch, up to `POSTS` batches under way at a time; when the server holds them back, what falls due meanwhile waits for
 the next batch and its lateness grows. Publishing ends `GRACE` after the planned seconds; what then is left is said to
 be unpublished, as is what has no answer `PATIENCE` later. Fails: a server that refuses or is gone ends it, and the
@@ -10,15 +10,13 @@ outcome says so.
 import time
 from collections.abc import Callable
 
-import httpx
-import msgspec
 import numpy as np
 import trio
 
 from flyweight import stamp
-from flyweight.errors import Refused
-from server_under_test.limits import MAX_BATCH_BYTES
 from server_under_test.schedule import Schedule, Times
+from wire.control import MAX_BATCH_BYTES, PUBLICATION_LINE, Generated
+from wire.control_client import ControlClient, ControlError
 
 PERIOD = 0.02
 """Seconds between batches: each is a request, which takes milliseconds of CPU at both ends. A message waits for half of
@@ -35,51 +33,17 @@ PATIENCE = 10.0
 LATE = 0.1
 """Seconds behind the plan from which a message counts as late."""
 
-ANSWER_SECONDS = 60.0
-NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
-"""What httpx raises where no server answers: InvalidURL for a redirect to what is no URL, which it looks at even if it
-does not follow it, and UnicodeError for a host name that none can be."""
-
-MAX_DELIVERIES = 1 << 32
-"""More than the connections that one message can go to; sums of such numbers stay far below 64 bits."""
-
 LINE = 100
 """Bytes of a line around its text, at the most."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What a server says of a batch that was published."""
-
-    messages: int
-    deliveries: int
-
-
-class Outcome(msgspec.Struct):
-    """What came of it, so far. Messages: planned = published + unpublished. Times in seconds."""
-
-    planned: int = 0
-    published: int = 0
-    deliveries: int = 0
-    """Connections they went to, by the router's count."""
-    late: int = 0
-    """Published over `LATE` seconds after their time, or not published by then."""
-    most_behind: float = 0.0
-    """The longest that one was published after its time, or waited for it in vain."""
-    seconds: float = 0.0
-    error: str | None = None
-
-    @property
-    def unpublished(self) -> int:
-        return self.planned - self.published
 
 
 class Generator:
     """One run of the generators."""
 
     def __init__(
-        self, control: httpx.AsyncClient, schedule: Schedule, users: int, size: int, random: np.random.Generator
+        self, control: ControlClient, schedule: Schedule, users: int, size: int, random: np.random.Generator
     ) -> None:
-        self.outcome = Outcome()
+        self.outcome = Generated(planned=0, published=0, deliveries=0, late=0, most_behind=0.0, seconds=0.0, error=None)
         self._control = control
         self._schedule = schedule
         self._users = users
@@ -91,7 +55,7 @@ class Generator:
         self._answered = trio.Event()
         self._began_ns = 0
 
-    async def run(self, seconds: float, report: Callable[[Outcome], None]) -> Outcome:
+    async def run(self, seconds: float, report: Callable[[Generated], None]) -> Generated:
         """Publish for so many seconds; `report` is called each second."""
         self._began_ns = time.monotonic_ns()
         async with trio.open_nursery() as posts:
@@ -153,53 +117,24 @@ class Generator:
     async def _post(self, planned: Times) -> None:
         body = self._body(planned)
         try:
-            response = await self._control.post("/publish", content=body)
-        except NO_ANSWER as error:
-            self.outcome.error = f"the server does not answer ({type(error).__name__})"
+            published = await self._control.publish(body, len(planned))
+        except ControlError as error:
+            self.outcome.error = error.brief
         else:
-            self._count(response, len(planned))
+            self.outcome.published += published.messages
+            self.outcome.deliveries += published.deliveries
         self._under_way -= 1
         self._answered.set()
-
-    def _count(self, response: httpx.Response, messages: int) -> None:
-        """Count what an answer to so many messages says."""
-        if not response.is_success:
-            self.outcome.error = f"the server answered {response.status_code}: {response.text.strip()}"
-            return
-        answer = read_answer(response, messages)
-        if answer is None:
-            self.outcome.error = "what answers is no comet serve"
-        else:
-            self.outcome.published += answer.messages
-            self.outcome.deliveries += answer.deliveries
 
     def _body(self, planned: Times) -> bytes:
         due = self._began_ns + (planned * 1e9).astype(np.int64)
         late = np.clip((time.monotonic_ns() - due) // 1000, 0, stamp.MAX_LATE_US)
         self._be_late(late / 1e6)
         subjects = self._random.integers(1, self._users, len(planned), endpoint=True)
-        line = b'{"subject":%%d,"message":"%b%b"}\n' % (stamp.FORMAT, self._filler)
+        line = PUBLICATION_LINE.replace(b"%b", stamp.FORMAT + self._filler)
         return b"".join(map(line.__mod__, zip(subjects.tolist(), due.tolist(), late.tolist(), strict=True)))
 
-    async def _report_on(self, report: Callable[[Outcome], None]) -> None:
+    async def _report_on(self, report: Callable[[Generated], None]) -> None:
         while True:
             await trio.sleep(1)
             report(self.outcome)
-
-
-def read_answer(response: httpx.Response, messages: int) -> Answer | None:
-    """Return what a server says of so many messages, or None if no comet serve would say that."""
-    try:
-        answer = msgspec.json.decode(response.content, type=Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return answer if answer.messages == messages and 0 <= answer.deliveries <= messages * MAX_DELIVERIES else None
-
-
-def control_client(url: str, token: str | None) -> httpx.AsyncClient:
-    """Return a client of the control API at a URL; Refused if it is none."""
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    try:
-        return httpx.AsyncClient(base_url=url, headers=headers, timeout=ANSWER_SECONDS, trust_env=False)
-    except httpx.InvalidURL as error:
-        raise Refused(f"--control {url} is no URL ({error}). The server's is such as http://127.0.0.1:8001.") from error

@@ -27,11 +27,11 @@ import trio
 from flyweight.errors import Refused
 from server_under_test.audience import Audience, find_audience
 from server_under_test.bus import MESSAGES, ROWS, Bus, Deliver
-from server_under_test.limits import MAX_BATCH, MAX_BATCH_BYTES
 from server_under_test.progress import Progress
 from server_under_test.subjects import Subject
 from server_under_test.subscriptions import Store
 from server_under_test.whereabouts import Whereabouts
+from wire.control import MAX_BATCH, MAX_BATCH_BYTES
 
 TURN_MESSAGES = MESSAGES - MAX_BATCH
 TURN_BYTES = 3 * MAX_BATCH_BYTES

@@ -1,10 +1,11 @@
-"""Samples and summaries of a run that went well, for tests that change one thing about them."""
+"""Samples, figures and summaries of a run that went well, for tests that change one thing about them."""
 
 from pathlib import Path
 from typing import Any
 
 from analysis import Record, Sample, Summary
 from analysis.summary import Connections, Cpu, Latency, Memory, Messages, Network, Ramp, Workers
+from wire.control import ApiFigures, Generated, ServerMemory, ServerPids, Stats, StoreSize
 
 MIB = 1 << 20
 EACH = 1000
@@ -56,6 +57,50 @@ def start(**changes: Any) -> Sample:
         "slab": 100 * MIB,
     }
     return sample(**{**before, **changes})
+
+
+def stats(**changes: Any) -> Stats:
+    """What a server with two fronts says of itself in the middle of a hold of 1,000 connections."""
+    figures: dict[str, Any] = {
+        "model": "columns",
+        "connections": EACH,
+        "logins": EACH + 2,
+        "bytes": 152 * EACH,
+        "dropped": 0,
+        "slow": 1,
+        "excess": 0,
+        "silent": 0,
+        "deliveries": 0,
+        "undeliverable": 0,
+        "accept_errors": 0,
+        "rejected": {404: 3, 431: 1},
+        "control": ApiFigures(connections=1, bytes=0, given_up=0, rejected={400: 2}),
+        "pids": ServerPids(parent=10, nursery=11, fronts=[12, 13]),
+        "fronts": [None, None],
+        "memory": ServerMemory(private=20 * MIB, available=2000 * MIB, total=4000 * MIB),
+        "tick_seconds": None,
+        "ticking": False,
+        "ticks_skipped": 0,
+        "messages": 0,
+        "routed": 0,
+        "subscriptions": StoreSize(subjects=7, pairs=70),
+        "ticks": [],
+    }
+    return Stats(**{**figures, **changes})
+
+
+def generated(**changes: Any) -> Generated:
+    """What a generator says of 100 messages that it published, three of them late."""
+    figures: dict[str, Any] = {
+        "planned": 100,
+        "published": 100,
+        "deliveries": 1600,
+        "late": 3,
+        "most_behind": 0.25,
+        "seconds": 60.1,
+        "error": None,
+    }
+    return Generated(**{**figures, **changes})
 
 
 NOT_MEASURED = Memory(

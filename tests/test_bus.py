@@ -12,8 +12,8 @@ from server_under_test import bus as bus_module
 from server_under_test import router as router_module
 from server_under_test.accounts import FRONT_LEDGER
 from server_under_test.bus import Bus, Deliver, Reader, Rows, Turn
-from server_under_test.limits import MAX_BATCH, MAX_BATCH_BYTES
 from server_under_test.progress import NEVER
+from wire.control import MAX_BATCH, MAX_BATCH_BYTES
 
 FRONTS = 3
 

@@ -14,9 +14,9 @@ from flyweight.ledger import Ledger
 from loadgen import latency
 from loadgen.accounts import LEDGER, Phase, State
 from loadgen.conclusion import LOST, Facts, MessageFacts, conclude
-from loadgen.messages import Generated
 from loadgen.plan import Plan
-from tests.figures import sample, start
+from tests.figures import generated, sample, start, stats
+from wire.control import SentTick, Stats
 
 PLANNED = 1000
 PLAN = Plan(2, 600, "127.0.1.1", 1024, PLANNED)
@@ -41,7 +41,6 @@ def ledger(fill: Callable[[Ledger], None] | None = None) -> Ledger:
 
 def facts(**changes: Any) -> Facts:
     """Facts of a run that went well."""
-    server = {"fronts": [None] * 3, "ticks": []}
     well: dict[str, Any] = {
         "plan": PLAN,
         "explicit_ports": True,
@@ -50,7 +49,7 @@ def facts(**changes: Any) -> Facts:
         "ledger": ledger(),
         "lost": {},
         "samples": [start(), sample()],
-        "server": server,
+        "server": stats(fronts=[None] * 3),
         "server_ended": False,
         "server_silent": False,
         "ramp_seconds": 2.0,
@@ -201,9 +200,8 @@ def ticked(*ticks: tuple[int, int, float, float]) -> Ledger:
     return ledger(fill)
 
 
-def server(*ticks: tuple[int, int, float]) -> dict[str, Any]:
-    sent = [{"number": number, "sent": count, "first": first} for number, count, first in ticks]
-    return {"fronts": [None], "ticks": sent}
+def server(*ticks: tuple[int, int, float]) -> Stats:
+    return stats(ticks=[SentTick(number, first, count, first, first + 1) for number, count, first in ticks])
 
 
 def test_a_tick_takes_from_the_first_write_to_the_last_read() -> None:
@@ -303,9 +301,8 @@ def routed(received: int, **changes: Any) -> Facts:
 
     table = ledger(fill)
     before = changes.pop("before", 0)
-    said = changes.pop("generated", Generated(100, changes.get("published", 100), 3, 0.25, None))
-    figures = {"messages": changes.pop("published", 100), "routed": 1600, "undeliverable": changes.pop("gone", 0)}
-    server = {"fronts": [None], "ticks": [], **figures}
+    said = changes.pop("generated", generated(published=changes.get("published", 100)))
+    server = stats(messages=changes.pop("published", 100), routed=1600, undeliverable=changes.pop("gone", 0))
     return facts(ledger=table, server=server, messages=MessageFacts(100, said, before), **changes)
 
 
@@ -351,7 +348,7 @@ def test_what_ticks_had_lost_before_is_not_laid_to_messages() -> None:
             "messages: 60 of 100 planned were published, and the last one 0.2 s behind its time",
         ),
         ({"published": 60, "generated": None}, "messages: their generator ended by itself"),
-        ({"generated": Generated(100, 100, 0, 0.0, "the server does not answer")}, "messages: the server does not"),
+        ({"generated": generated(error="the server does not answer")}, "messages: the server does not"),
     ],
 )
 def test_a_plan_that_was_not_kept_is_a_shortfall(changes: dict[str, Any], reason: str) -> None:
@@ -379,8 +376,7 @@ def test_a_threshold_that_is_crossed_is_a_reason_beside_the_others() -> None:
 
 
 def test_fronts_that_ended_are_reasons_by_their_cause() -> None:
-    server = {"fronts": [None, -9, 1, -9, None], "ticks": []}
-    summary = conclude(facts(server=server))
+    summary = conclude(facts(server=stats(fronts=[None, -9, 1, -9, None])))
     assert summary.outcome == "shortfall"
     assert [reason.partition(",")[0:3:2] for reason in summary.reasons] == [
         (

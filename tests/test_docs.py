@@ -102,7 +102,8 @@ def test_every_sysctl_of_the_doctor_is_explained(check: Check) -> None:
 
 
 FORBIDDEN = {
-    "flyweight": {"loadgen", "analysis", "server_under_test"},
+    "flyweight": {"wire", "loadgen", "analysis", "datagen", "server_under_test"},
+    "wire": {"loadgen", "analysis", "datagen", "server_under_test"},
     "analysis": {"loadgen", "server_under_test"},
     "server_under_test": {"loadgen", "analysis"},
     "loadgen": {"server_under_test"},

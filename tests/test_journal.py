@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import pytest
 import trio
@@ -24,6 +25,7 @@ from loadgen.plan import Plan
 from loadgen.run import Run
 from loadgen.sampling import Sampler
 from tests.support import OUR_NETWORK
+from wire.control import Stats
 
 
 def run(out: Path) -> Summary:
@@ -104,9 +106,9 @@ def test_connections_that_end_while_the_run_closes_are_in_its_summary(
         self._states[:7] = State.CLOSED_EARLY
         killed["fronts"] = [-9]
 
-    async def stats(self: BundledServer) -> dict[str, Any] | None:
+    async def stats(self: BundledServer) -> Stats | None:
         figures = await original_stats(self)
-        return None if figures is None else {**figures, **killed}
+        return None if figures is None else msgspec.structs.replace(figures, **killed)
 
     monkeypatch.setattr(Crew, "close", end_some)
     monkeypatch.setattr(BundledServer, "stats", stats)

@@ -19,12 +19,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flyweight.errors import Refused
 from server_under_test import messages_api
-from server_under_test.limits import MAX_BATCH, MAX_BATCH_BYTES
 from server_under_test.router import Router
 from server_under_test.subjects import Subject
 from server_under_test.subscriptions import Store
 from tests.support import Comet, comet, run_here
 from tests.test_comet import Client, asking, control, stats_when, streams
+from wire.control import MAX_BATCH, MAX_BATCH_BYTES
 
 MAX_USERS = 20_000
 KIB_64 = 1 << 16

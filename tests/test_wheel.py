@@ -13,7 +13,7 @@ def test_the_wheel_has_every_module(tmp_path: Path) -> None:
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("floodtest-*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
-    for package in ("flyweight", "loadgen", "analysis", "datagen", "server_under_test"):
+    for package in ("flyweight", "wire", "loadgen", "analysis", "datagen", "server_under_test"):
         modules = {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py")}
         assert modules <= inside
     assert not any(name.startswith("tests/") for name in inside)

@@ -1,0 +1,1 @@
+"""Tests of what the two ends say to each other."""
