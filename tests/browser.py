@@ -7,7 +7,7 @@ import select
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,12 @@ class Browser:
         self._session: str | None = None
         self.events: list[dict[str, Any]] = []
 
+    def ask_to_end(self) -> None:
+        """Tell the browser to end, which it does with or without an answer."""
+        with suppress(BrokenPipeError):
+            self._session = None
+            self._send("Browser.close")
+
     def close(self) -> None:
         self._in.close()
         self._out.close()
@@ -45,28 +51,38 @@ class Browser:
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command and return its result; events that come meanwhile are kept."""
+        answer = self._answer_to(self._send(method, **parameters))
+        assert "error" not in answer, answer
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def _send(self, method: str, **parameters: Any) -> int:
+        """Send a command; return the number that its answer will have."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session is not None:
             message["sessionId"] = self._session
         self._out.write(json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._read()
-            if answer.get("id") == self._number:
-                assert "error" not in answer, answer
-                result: dict[str, Any] = answer["result"]
-                return result
+        return self._number
+
+    def _answer_to(self, number: int) -> dict[str, Any]:
+        while (answer := self._read()).get("id") != number:
             self.events.append(answer)
+        return answer
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._left:
-            assert select.select([self._in], [], [], PATIENCE)[0], f"the browser has said nothing for {PATIENCE} s"
+            assert not self._is_quiet(PATIENCE), f"the browser has said nothing for {PATIENCE} s"
             data = self._in.read(1 << 16)
             assert data, "the browser ended"
             self._left += data
         line, _, self._left = self._left.partition(b"\0")
         message: dict[str, Any] = json.loads(line)
         return message
+
+    def _is_quiet(self, seconds: float) -> bool:
+        """Return whether nothing is there to read, nor comes within so many seconds."""
+        return b"\0" not in self._left and not select.select([self._in], [], [], seconds)[0]
 
     def show(self, page: Path, width: int, scripts: bool = True) -> None:
         """Load a page into a window so many pixels wide, and wait until all of it is there."""
@@ -78,9 +94,19 @@ class Browser:
             self.events.append(self._read())
 
     def begin(self, url: str) -> None:
-        """Go to a page of which the end need never come; return when the browser has begun to show it."""
+        """Go to a page of which the end need never come, without waiting until any of it has."""
         self.events.clear()
-        self.call("Page.navigate", url=url)
+        self._send("Page.navigate", url=url)
+
+    def text(self) -> str:
+        """Return what the page shows; nothing while the browser is between two pages, when it does not answer."""
+        asked = self._send("Runtime.evaluate", expression="document.body ? document.body.innerText : ''")
+        while not self._is_quiet(1):
+            answer = self._read()
+            if answer.get("id") == asked:
+                return str(answer.get("result", {}).get("result", {}).get("value", ""))
+            self.events.append(answer)
+        return ""
 
     def value(self, expression: str) -> Any:
         """Evaluate JavaScript in the page, and await what it promises."""
@@ -132,9 +158,9 @@ def browser(profile: Path, *flags: str) -> Iterator[Browser]:
     try:
         page.open_tab()
         yield page
-        page._session = None
-        page.call("Browser.close")
-        process.wait(60)
+        page.ask_to_end()
+        with suppress(subprocess.TimeoutExpired):  # a slow machine is no fault of what was tested
+            process.wait(60)
     finally:
         page.close()
         if process.poll() is None:
