@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import msgspec
 import trio
@@ -20,6 +20,7 @@ import trio
 from flyweight.errors import ExitCode, Refused, WorkerFault
 from flyweight.http import authority
 from flyweight.launch import Program, launch
+from flyweight.reasons import reason
 from loadgen.host.network import Network
 from wire.control import TOKEN_VARIABLE, Listening, Stats
 from wire.control_client import ControlClient, ControlError, NotComet
@@ -95,7 +96,7 @@ async def bundled_server(
     Refused if it refuses to serve, WorkerFault if it does not come up for another reason.
     """
     ours, theirs = socket.socketpair()
-    with theirs, open(log, "wb") as errors:
+    with theirs, _create(log) as errors:
         arguments = ["--port", "0", "--control-port", "0", "--max-users", str(max_users), "--model", model]
         arguments += [] if store is None else ["--db", str(store.absolute())]
         arguments += ["--host", place.host, "--control-host", place.control_host]
@@ -127,6 +128,13 @@ async def bundled_server(
 def _of_another_version(error: NotComet) -> WorkerFault:
     """Return what to raise where our own server says what we do not understand: a part of the program was replaced."""
     return WorkerFault(f"The bundled server is of another version: {error.brief}. Install floodtest anew.")
+
+
+def _create(log: Path) -> BinaryIO:
+    try:
+        return open(log, "wb")
+    except OSError as error:
+        raise Refused(f"Can't write {log}, for the server's errors: {reason(error)}. Choose another --out.") from error
 
 
 def _environment(token: str | None) -> dict[str, str]:

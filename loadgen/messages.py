@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import trio
@@ -134,6 +135,14 @@ def _strangers(reach: Reach, source: Path, users: int) -> list[str]:
     )
 
 
+def _open_log(path: Path) -> BinaryIO:
+    """Open the generator's log; where a disk has no room for one any more its words are lost, and not the run."""
+    try:
+        return open(path, "ab")
+    except OSError:
+        return open(os.devnull, "ab")
+
+
 async def generate(
     options: MessageOptions, users: int, control: str, token: str | None, folder: Path
 ) -> Generated | None:
@@ -146,7 +155,7 @@ async def generate(
         "users": users,
     }
     words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
-    with open(folder / LOG, "ab") as log:
+    with _open_log(folder / LOG) as log:
         environment = os.environ | ({} if token is None else {TOKEN_VARIABLE: token})
         done = await run_to_end("server_under_test", "msggen", *words, "--json", stderr=log, env=environment)
     try:

@@ -68,13 +68,23 @@ def allow_one_network_namespace() -> None:
 
 def hide_proc() -> None:
     """Have nothing in /proc, as in a chroot into which nobody has mounted it."""
+    _mount_tmpfs("/proc", "")
+
+
+def on_a_little_disk(folder: Path, options: str) -> None:
+    """Have a file system in a folder that is soon full: options of tmpfs(5), such as size=16k or nr_inodes=5."""
+    _mount_tmpfs(str(folder), options)
+
+
+def _mount_tmpfs(folder: str, options: str) -> None:
+    """Mount an empty file system on a folder, for this process and its children alone."""
     new_mounts, private_below = 0x00020000, 0x4000 | 1 << 18  # CLONE_NEWNS; MS_REC | MS_PRIVATE
     libc = ctypes.CDLL(None)
     if libc.unshare(new_mounts) != 0:
         _enter_user_namespace()
         assert libc.unshare(new_mounts) == 0
     assert libc.mount(None, b"/", None, private_below, None) == 0
-    assert libc.mount(b"none", b"/proc", b"tmpfs", 0, None) == 0
+    assert libc.mount(b"none", folder.encode(), b"tmpfs", 0, options.encode()) == 0
 
 
 def _enter_user_namespace() -> None:
