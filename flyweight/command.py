@@ -1,6 +1,5 @@
 """Running a command: the one place where errors become words on stderr and an exit code."""
 
-import errno
 import inspect
 import json
 import os
@@ -15,20 +14,19 @@ import typer
 
 from flyweight.errors import ExitCode, FloodtestError, Refused
 from flyweight.interrupt import raise_it
-from flyweight.reasons import reason
+from flyweight.reasons import reason_of_memory
 from flyweight.stdio import Output, display
 
 
 def known_error(error: BaseException) -> FloodtestError | None:
     """Return the first error of ours in what was raised (trio wraps it in groups), or None if there is another kind.
 
-    Memory that can't be had is one of them.
+    Memory that can't be had is one of them, and refused: what has begun by then says so (`memory_is_a_fault`).
     """
     if isinstance(error, FloodtestError):
         return error
     if isinstance(error, MemoryError):
-        why = reason(OSError(errno.ENOMEM, "Out of memory"))
-        return Refused(f"{why}. {error}".strip())
+        return Refused(reason_of_memory(error))
     if isinstance(error, BaseExceptionGroup):
         ours, others = error.split((FloodtestError, MemoryError))
         if ours is not None and others is None:

@@ -24,6 +24,7 @@ from flyweight.errors import Refused, WorkerFault
 from flyweight.http import authority
 from flyweight.ledger import TICKS, Ledger
 from flyweight.limits import cores, need_proc, raise_files_limit, workers_for
+from flyweight.reasons import memory_is_a_fault
 from flyweight.workers import Worker, Workers, open_workers, wait_while_moving
 from server_under_test import orders
 from server_under_test.accounts import FRONT_LEDGER
@@ -285,7 +286,9 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
     files_limit = raise_files_limit()
     options = replace(options, max_users=min(options.max_users, MAX_USERS))
     count = workers_for(options.max_connections or options.max_users, files_limit, options.workers)
+    serves = False
     with (
+        memory_is_a_fault(lambda: "The server was serving, and all its connections end with it." if serves else None),
         nullcontext(None) if options.db is None else Store(options.db) as store,
         listen(options.host, options.port) as listener,
         listen(options.control_host, options.control_port) as api,
@@ -302,6 +305,7 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
                 tasks.start_soon(server.tick_on)
                 tasks.start_soon(server.router.run)
                 tasks.start_soon(control.serve, server, api)
+                serves = True
                 announce(server, api.getsockname()[1])
                 async for _ in signals:
                     break

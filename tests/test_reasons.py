@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flyweight.errors import Refused
-from flyweight.reasons import reason
+from flyweight.errors import FloodtestError, Refused
+from flyweight.reasons import memory_is_a_fault, reason
 from flyweight.shared import shared_memory
 from tests.figures import start
 from tests.support import OURS, command, run_in_child
@@ -51,6 +51,28 @@ def test_what_is_no_limit_of_the_process_is_told_in_the_words_of_the_kernel(
 
 def test_an_error_without_a_number_says_what_it_says() -> None:
     assert reason(OSError("a message")) == "a message"
+
+
+@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize(
+    ("raised", "is_memory"),
+    [
+        (MemoryError(), True),
+        (BaseExceptionGroup("", [Refused("No."), BaseExceptionGroup("", [MemoryError()])]), True),
+        (BaseExceptionGroup("", [MemoryError(), ValueError()]), False),
+        (BaseExceptionGroup("", [Refused("No.")]), False),
+        (Refused("No."), False),
+    ],
+)
+def test_memory_that_cuts_something_off_is_a_fault(begun: bool, raised: BaseException, is_memory: bool) -> None:
+    expected = (FloodtestError, MemoryError, BaseExceptionGroup)
+    with pytest.raises(expected) as caught, memory_is_a_fault(lambda: "It is cut off." if begun else None):
+        raise raised
+    if begun and is_memory:
+        assert type(caught.value) is FloodtestError
+        assert str(caught.value) == "Out of memory. It is cut off."
+    else:
+        assert caught.value is raised
 
 
 # -- shared memory ----------------------------------------------------------------------------------------------------

@@ -11,15 +11,16 @@ import trio
 import trio.testing
 
 from flyweight.channel import Channel
-from flyweight.errors import WorkerFault
+from flyweight.errors import ExitCode, FloodtestError, WorkerFault
 from flyweight.ledger import Ledger, TickTable
 from flyweight.workers import Worker, Workers
 from server_under_test.accounts import FRONT_LEDGER
 from server_under_test.bus import Bus
 from server_under_test.control import _ticks
 from server_under_test.orders import FromFront, Stop, ToFront
-from server_under_test.server import Options, Server
+from server_under_test.server import Options, Server, serve
 from server_under_test.whereabouts import Whereabouts
+from wire.control import SentTick
 
 
 class Process:
@@ -104,8 +105,17 @@ def test_a_tick_that_no_front_has_written_was_sent_to_nobody() -> None:
             server.ticks_planned = {3: 30.0, 4: 40.0}
             TickTable(server.ledger.row(0)).count(3, 5, 31 * 10**9, 32 * 10**9)
             assert _ticks(server) == [
-                {"number": 3, "planned": 30.0, "sent": 5, "first": 31.0, "last": 32.0},
-                {"number": 4, "planned": 40.0, "sent": 0, "first": None, "last": None},
+                SentTick(3, 30.0, 5, 31.0, 32.0),
+                SentTick(4, 40.0, 0, None, None),
             ]
 
     trio.run(main)
+
+
+def test_memory_that_cannot_be_had_while_it_serves_is_a_fault() -> None:
+    def announce(server: Server, control: int) -> None:
+        raise MemoryError
+
+    with pytest.raises(FloodtestError, match=r"Out of memory.* The server was serving") as caught:
+        trio.run(serve, Options(port=0, control_port=0, max_users=10), None, announce)
+    assert caught.value.exit_code == ExitCode.FAULT
