@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TextIO, cast
 from flyweight.errors import FloodtestError, Refused, Unread
 from flyweight.reasons import reason
 
-STDERR = 2
+STDOUT, STDERR = 1, 2
 
 PATIENCE = 0.5
 """Seconds that a reader of standard error may stand still before it costs text, once: a run's guard of memory must not
@@ -35,6 +35,11 @@ def open_descriptors() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
+
+
+def is_thrown_away(descriptor: int) -> bool:
+    """Return whether a descriptor is /dev/null: somebody has said so, or it was closed when we began."""
+    return os.path.samestat(os.fstat(descriptor), os.stat(os.devnull))
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:

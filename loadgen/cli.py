@@ -4,14 +4,15 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import trio
 import typer
 
 from analysis import FORMAT, Summary
 from flyweight.command import HELP_NAMES, add_version, known_error, print_json, run_command
-from flyweight.errors import ExitCode, Refused
+from flyweight.errors import ExitCode, FloodtestError, Refused, Unread
+from flyweight.stdio import STDOUT, is_thrown_away
 from loadgen import cli_analysis, cli_doctor, cli_net
 from loadgen.cli_options import takes_run_options
 from loadgen.console import open_console, render
@@ -76,10 +77,10 @@ def run_command_line(
         if as_json and isinstance(refused, Refused):
             print_json({"format": FORMAT, "run": None, "outcome": "refused", "reasons": [str(refused)]})
         raise
-    _print(summary, as_json)
+    unwritten = _print(summary, as_json)
     if not no_report:
         cli_analysis.report_of(Path(summary.run))
-    sys.exit(EXIT_OF[summary.outcome])
+    _end(summary, unwritten)
 
 
 @app.command("plan")
@@ -111,10 +112,32 @@ def plan_command_line(
 add_version("floodtest", app)
 
 
-def _print(summary: Summary, as_json: bool) -> None:
-    print(render(summary), file=sys.stderr if as_json else sys.stdout)
+def _print(summary: Summary, as_json: bool) -> FloodtestError | None:
+    """Print a summary; return why standard output did not take it, which is no reason to leave out the report."""
     if as_json:
-        print_json(summary)
+        print(render(summary), file=sys.stderr)
+    try:
+        if as_json:
+            print_json(summary)
+        else:
+            print(render(summary))
+        sys.stdout.flush()
+    except (Refused, Unread) as error:
+        return error
+    return None
+
+
+def _end(summary: Summary, unwritten: FloodtestError | None) -> NoReturn:
+    """Exit with the code of an outcome; where the summary was not printed, say where it is."""
+    code = EXIT_OF[summary.outcome]
+    if isinstance(unwritten, Refused) or (unwritten is None and is_thrown_away(STDOUT)):
+        print(f"Nobody is told the summary by standard output: it is in {summary.run}/run.json.", file=sys.stderr)
+    if unwritten is not None:
+        if code == ExitCode.OK:
+            raise unwritten
+        if isinstance(unwritten, Refused):
+            print(f"floodtest: {unwritten}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _fitted(options: RunOptions, network: Network, say: Callable[[str], None]) -> RunOptions:

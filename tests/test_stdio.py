@@ -311,6 +311,37 @@ def test_a_run_goes_on_without_standard_error(lost: str, tmp_path: Path) -> None
     assert (record.folder / "server.log").read_text() == ""
 
 
+@pytest.mark.parametrize(
+    ("where", "threshold", "code", "said"),
+    [
+        (">&-", "opened < 1", 0, ""),
+        (">/dev/full", "opened < 1", 3, "floodtest: Can't write to standard output: No space left on device. Send"),
+        (">/dev/full", "opened > 1", 4, "floodtest: Can't write to standard output: No space left on device. Send"),
+        ("unread", "opened > 1", 4, ""),
+    ],
+)
+def test_a_run_whose_summary_is_not_printed_ends_as_it_would_and_says_where_it_is(
+    where: str, threshold: str, code: int, said: str, tmp_path: Path
+) -> None:
+    """Text that is written at once fails in the midst of what a run has left to do."""
+    line = [*a_small_run(tmp_path), "--fail-if", threshold]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with ExitStack() as stack:
+        stdout = None
+        if where == "unread":
+            stdout = without_reader()
+            stack.callback(os.close, stdout)
+        else:
+            line = ["sh", "-c", f'exec "$@" {where}', "sh", *line]
+        done = subprocess.run(line, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, env=environment)
+    (folder,) = tmp_path.iterdir()
+    assert load(folder).summary is not None
+    assert done.returncode == code
+    told = f"Nobody is told the summary by standard output: it is in {folder}/run.json.\n"
+    assert (told in done.stderr) == (where != "unread")
+    assert done.stderr.splitlines()[-1].startswith(said or ("record: " if where == "unread" else told.strip()))
+
+
 def a_small_run(out: Path) -> list[str]:
     """Return the command line of a run of 50 connections."""
     options = ("--json", "--no-report", "--out", str(out), *OURS, "--connections", "50", "--hold", "0.1")
