@@ -1,22 +1,26 @@
-"""The attacks of `make attack`, a small share of each: none finds a fault."""
+"""A small share of each attack of the suite (`make attack` does all of each): nothing may be wrong."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.attacks.order import Order
-from tests.attacks.suite import attack_here
+from tests.attacks.suite import ATTACKS, attack_here
 
-SHARES = [
-    ("kills", 0.01),
-    ("stops", 0.01),
-    ("loads", 0.01),
-]
+SHARES = {
+    "kills": 0.01,
+    "stops": 0.01,
+    "loads": 0.01,
+    "heads": 0.003,
+    "bodies": 0.01,
+    "streams": 0.003,
+    "crowd": 0.005,
+}
 
 
-@pytest.mark.parametrize(("name", "share"), SHARES)
-def test_an_attack(name: str, share: float, tmp_path: Path) -> None:
-    tally = attack_here(Order(name, 1, share, tmp_path))
+@pytest.mark.parametrize("name", SHARES)
+def test_a_small_share_of_an_attack_finds_nothing(name: str, tmp_path: Path) -> None:
+    tally = attack_here(Order(name, 1, SHARES[name], tmp_path))
     assert tally.faults == []
-    assert tally.did
+    assert tally.did.total() > 0
     assert tally.saw
