@@ -57,6 +57,8 @@ def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> dict[str, An
         "control": api.figures(),
         "pids": {"parent": server.pids[0], "nursery": server.pids[1], "fronts": server.pids[2:]},
         "fronts": server.front_statuses,
+        "fronts_given_up": server.router.fronts_given_up,
+        "fronts_left_out": server.fronts_left_out,
         "memory": {"private": meter.private, "available": memory.available, "total": memory.total},
         "tick_seconds": server.tick_seconds,
         "ticking": server.ticking,
