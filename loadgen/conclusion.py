@@ -254,9 +254,22 @@ def _reasons_of_server(facts: Facts) -> list[str]:
             f"{count:,} of {len(statuses):,} fronts of the bundled server ended by themselves, {how_it_ended(status)}, "
             "and with them the connections they held"
         )
+    if given_up := 0 if facts.server is None else facts.server.fronts_given_up:
+        reasons.append(
+            f"messages: a front of the bundled server was given up {_times(given_up)}: it wrote nothing for seconds, "
+            "and nobody waited for it"
+        )
+    if left_out := 0 if facts.server is None else facts.server.fronts_left_out:
+        reasons.append(
+            f"ticks: a front of the bundled server was left out {_times(left_out)}: it had not written the tick before"
+        )
     if facts.server_silent:
         reasons.append("the bundled server did not answer any more when the run ended: its figures are from before")
     return reasons
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number:,} times"
 
 
 def _count(connections: int, kind: str = "") -> str:

@@ -10,8 +10,9 @@ grows with the number of fronts it had to tell, so that under load each is worth
 not wait.
 
 Bounded: a publisher waits until its batch is on its way, and a turn waits until the fronts have written the last turn
-but one. A front that stops writing holds the others up for `PATIENCE`; then its turns wait for it on the bus (see
-`server_under_test.bus`), after `GIVE_UP` only as long as nobody else needs their memory.
+but one, as long as they come on and for a second at the most (see `server_under_test.progress`). What a front that is
+slower has to write waits for it on the bus, and others wait again only when there is no room there any more; what is
+there for a front that was given up stays as long as nobody else needs its memory.
 Messages reach a connection at most once, those of a batch in their order. Fails: Refused, to publishers, when the store
 can't be read; a front that is gone is told nothing, and its users are logged out by whoever hears of its end.
 """
@@ -44,13 +45,7 @@ LOOKED_AT = 1 << 17
 """Rows of the store that are looked at for one turn: a few milliseconds, and as many again in subjects of one block."""
 
 UNDER_WAY = 2
-"""Turns that the fronts may have to write, while all of them come on."""
-
-PATIENCE = 0.25
-"""Seconds that the others wait for a front that writes nothing: more than it takes the threads of a process in turn."""
-
-GIVE_UP = 2.0
-"""Seconds after which a front that writes nothing is given up: it may find turns gone when it goes on."""
+"""Turns that the fronts may have to write, as long as those behind are waited for."""
 
 REST = 0.0004
 """Seconds of rest after a turn, for each front it had to tell."""
@@ -166,6 +161,11 @@ class Router:
         self.deliveries = 0
         """Connections they were sent to."""
 
+    @property
+    def fronts_given_up(self) -> int:
+        """How often a front was given up: it had turns to write, and did not come on."""
+        return self._progress.times_given_up
+
     async def publish(self, subjects: Sequence[Subject], texts: Sequence[bytes]) -> int:
         """Send each text to all who are connected and subscribed to its subject, and to the subject itself.
 
@@ -252,7 +252,7 @@ class Router:
         return len(fronts)
 
     def _may_go_on(self) -> bool:
-        return not self._progress.holds_up(self._bus.last + 1 - UNDER_WAY, PATIENCE)
+        return not self._progress.holds_up(self._bus.last + 1 - UNDER_WAY)
 
     def _has_room(self, rows: int, messages: int, size: int) -> bool:
         """Return whether the bus has room; what only fronts that are given up still have to write makes room."""
@@ -266,7 +266,7 @@ class Router:
         """Wait until a condition holds, which what the fronts write, or do not write, brings about."""
         began = trio.current_time()
         while True:
-            self._progress.look(GIVE_UP)
+            self._progress.look()
             if condition():
                 return
             await trio.sleep(min(POLL_MAX, max(POLL, (trio.current_time() - began) / 8)))

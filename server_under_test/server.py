@@ -133,18 +133,22 @@ class Server:
         self.tick_changed = trio.Event()
         self.ticks_planned: dict[int, float] = {}  # of the last TICKS
         self.ticks_skipped = 0
+        self.fronts_left_out = 0
+        """How often a tick went to its fronts without one that had not written the tick before, or took no order."""
         self._listener = listener
         self._last_tick = 0
         self._stopping = False
         self._gone: set[int] = set()
         self._with_room: list[Worker] = []
         self._watching: list[Worker] = []
+        self._tasks: trio.Nursery | None = None
         self._ticked: dict[Worker, trio.Event] = {}
         self.tick_done = trio.Event()
         self.tick_done.set()
 
     async def start_fronts(self, count: int, tasks: trio.Nursery) -> None:
         """Start the fronts and let the first of them accept."""
+        self._tasks = tasks
         options = self.options
         specifications = [
             msgspec.msgpack.encode(orders.FrontSpecification(number, count, options.max_users, options.limits))
@@ -157,7 +161,7 @@ class Server:
                 raise WorkerFault("A front ended before it was up; see above for its reason.")
             self._with_room.append(worker)
             tasks.start_soon(self._listen_to, worker)
-            await self._hand_on()
+            self._hand_on()
 
     async def _listen_to(self, worker: Worker) -> None:
         """Hear a front until it ends; its place at the listener goes to the next."""
@@ -169,7 +173,7 @@ class Server:
                     self._with_room.append(worker)
                 case orders.Full() if worker in self._watching:
                     self._watching.remove(worker)
-            await self._hand_on()
+            self._hand_on()
         self.ledger.rows["open"][worker.number] = 0  # a front that was killed could not say so
         self.ledger.rows["turn"][worker.number] = NEVER  # nobody is to wait for it
         self._whereabouts.forget_front(worker.number)
@@ -179,14 +183,21 @@ class Server:
         self._gone.add(worker.number)
         if len(self._gone) == len(self.workers.all) and not self._stopping:
             raise WorkerFault("All fronts have ended by themselves; their last words stand above.")
-        await self._hand_on()
+        self._hand_on()
 
-    async def _hand_on(self) -> None:
-        """Keep as many fronts accepting as there are cores, while any has room."""
+    def _hand_on(self) -> None:
+        """Keep as many fronts accepting as there are cores, while any has room; waits for none."""
         while self._with_room and len(self._watching) < cores():
             worker = self._with_room.pop(0)
+            if worker.channel.send_nowait(orders.Accept(True)):
+                self._watching.append(worker)
+            elif self._tasks is not None:
+                self._tasks.start_soon(self._let_accept_later, worker)
+
+    async def _let_accept_later(self, worker: Worker) -> None:
+        """Let a front accept that has no room for an order, once it has: one more than there are cores, maybe."""
+        if await worker.channel.send(orders.Accept(True)):
             self._watching.append(worker)
-            await worker.channel.send(orders.Accept(True))
 
     def _tell(self, number: int, order: Deliver) -> None:
         # A front with so many orders unread that there is no room finds the turns of later ones by itself.
@@ -227,6 +238,7 @@ class Server:
         self.ticks_planned.pop(number - TICKS, None)
         # A front that has not written the tick before (it was stopped) is left out until it has.
         waiting = [one for one in reversed(self.workers.all) if one not in self._ticked or self._ticked[one].is_set()]
+        self.fronts_left_out += len(self.workers.all) - len(waiting)
 
         async def send_in_turn() -> None:
             while waiting:
@@ -236,6 +248,7 @@ class Server:
                     await wait_while_moving([self._ticked[worker]], partial(self._written_by, worker), TICK_QUIET)
                 else:
                     self._ticked[worker].set()
+                    self.fronts_left_out += worker.number not in self._gone
 
         async with trio.open_nursery() as tasks:
             for _ in range(cores()):

@@ -390,6 +390,16 @@ def test_fronts_that_ended_are_reasons_by_their_cause() -> None:
     ]
 
 
+def test_fronts_that_others_went_on_without_are_reasons() -> None:
+    summary = conclude(facts(server=stats(fronts_given_up=1, fronts_left_out=1200)))
+    assert summary.outcome == "shortfall"
+    assert [reason.partition(":")[2].rpartition(":")[0] for reason in summary.reasons] == [
+        " a front of the bundled server was given up once",
+        " a front of the bundled server was left out 1,200 times",
+    ]
+    assert conclude(facts(server=stats())).reasons == []
+
+
 def test_a_server_that_does_not_answer_is_a_reason() -> None:
     summary = conclude(facts(server_silent=True))
     assert (summary.outcome, len(summary.reasons)) == ("shortfall", 1)

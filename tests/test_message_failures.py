@@ -123,6 +123,7 @@ def test_when_the_run_is_killed_nothing_is_left_of_it(friends: Path, tmp_path: P
         tree = [one.pid for one in descendants(process)]
         assert child(process, "msggen").pid in tree
         assert len(tree) >= 6
+        child(process, "server_under_test", "serve").suspend()  # a stopped one can't notice by itself
         process.kill()
         process.wait(60)
         wait_until(lambda: not processes_of(tree), "no process of the run is left")
@@ -364,6 +365,7 @@ def test_a_front_that_stands_still_costs_its_own_users_only(tmp_path: Path) -> N
         for number in range(1, count + 1):
             expect(its_own, number, f"news {number}")
         stats_when(server, routed=count * AUDIENCE, deliveries=count * AUDIENCE, undeliverable=0)
+        assert server.stats()["fronts_given_up"] >= 1
 
 
 def test_ticks_go_on_while_a_front_stands_still(tmp_path: Path) -> None:
@@ -379,16 +381,18 @@ def test_ticks_go_on_while_a_front_stands_still(tmp_path: Path) -> None:
         expect(its_own, 1, "tick 1")
         assert its_own[0].chunk().startswith("Recvd msg #2: tick ")
         control(server, "PUT", "/tick", b'{"seconds": null}')
+        assert server.stats()["fronts_left_out"] >= 6
 
 
-def test_a_run_publishes_on_while_a_front_stands_still(friends: Path, tmp_path: Path) -> None:
+def test_a_run_publishes_on_while_a_front_stands_still_and_says_that_it_did(friends: Path, tmp_path: Path) -> None:
     with sending(tmp_path, friends, "--message-seconds", "7") as process:
         front = workers_of(process, "server_under_test.front")[0]
         with standing_still(front.pid):
             time.sleep(4)  # beyond what a front is waited for: that is what is tested
         summary = conclusion_of(process, tmp_path)
     messages = summary["messages"]
-    assert (process.returncode, messages["published"]) == (0, messages["planned"])
+    assert (process.returncode, messages["published"]) == (4, messages["planned"])
+    assert [reason for reason in summary["reasons"] if "a front of the bundled server was given up" in reason]
     assert (messages["duplicated"], messages["lost"]) == (0, 0)
     assert messages["latency_ms"]["max"] > 3000
     assert messages["latency_ms"]["p50"] < 1000

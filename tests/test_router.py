@@ -395,6 +395,38 @@ def test_a_front_that_writes_nothing_holds_the_others_up_once_and_not_for_long(n
     assert sum(1 for front, _, _, text in net.said() if front == 2 and text == b"y") == 199
 
 
+def test_a_front_that_comes_on_slowly_holds_the_others_up_a_second_and_no_longer(net: Net) -> None:
+    """It writes a row every tenth of a second, and never comes to the end of a turn."""
+    net.writes_at_once = False
+    net.login(7, 1, 5)
+    net.login(8, 2, 5)
+    waited: list[float] = []
+
+    async def write_slowly() -> None:
+        while True:
+            await trio.sleep(0.1)
+            net.rows[1] += 1
+
+    async def main() -> None:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(net.router.run)
+            tasks.start_soon(write_slowly)
+            with trio.move_on_after(200):
+                for number in range(1, 200):
+                    began = trio.current_time()
+                    assert await net.router.publish([7, 8], [b"x", b"y"]) == 2
+                    waited.append(trio.current_time() - began)
+                    net.write(2, number)
+                    await trio.sleep(0.2)
+            tasks.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert len(waited) == 199
+    assert 0.9 < max(waited) < 1.2
+    assert sum(waited) < 1.5  # once
+    assert net.router.fronts_given_up == 1  # after half a minute: it may find turns gone, once there is no room
+
+
 def test_a_front_that_was_given_up_makes_room_and_misses_what_was_there(
     net: Net, monkeypatch: pytest.MonkeyPatch
 ) -> None:

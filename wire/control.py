@@ -105,6 +105,10 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     pids: ServerPids
     fronts: list[int | None]
     """Exit statuses; None while a front runs."""
+    fronts_given_up: int = 0
+    """How often a front was given up that had messages to write."""
+    fronts_left_out: int = 0
+    """How often a tick was sent without a front that had not written the one before."""
     memory: ServerMemory
     tick_seconds: float | None
     ticking: bool
