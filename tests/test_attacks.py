@@ -15,7 +15,14 @@ SHARES = {
     "bodies": 0.01,
     "streams": 0.003,
     "crowd": 0.005,
+    "outputs": 0.05,
+    "limits": 0.05,
+    "churn": 0.005,
 }
+
+
+def test_each_attack_has_a_share() -> None:
+    assert SHARES.keys() == set(ATTACKS)
 
 
 @pytest.mark.parametrize("name", SHARES)

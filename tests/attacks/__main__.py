@@ -21,7 +21,7 @@ def main() -> int:
     names = options.only or ATTACKS
     if options.here is not None:
         order = Order(names[0], options.seed, options.share, options.here)
-        print(json.dumps(vars(attack_here(order))))
+        print(json.dumps(vars(attack_here(order))))  # asdict of Python 3.11 spoils a Counter
         return 0
     began = time.monotonic()
     results = run_suite(names, options.seed, options.share)

@@ -30,6 +30,8 @@ STATS: dict[str, Any] = {
     "control": {"connections": 1, "bytes": 0, "given_up": 0, "rejected": {"400": 2}},
     "pids": {"parent": 10, "nursery": 11, "fronts": [12, 13]},
     "fronts": [None, -9],
+    "fronts_given_up": 0,
+    "fronts_left_out": 0,
     "memory": {"private": 20 << 20, "available": 2000 << 20, "total": 4000 << 20},
     "tick_seconds": 2.5,
     "ticking": True,
