@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import Sample, Summary
-from analysis.summary import Messages, Models, Network
+from analysis.record.summary import Messages, Models, Network
 
 KIB = 1024
 

@@ -20,7 +20,8 @@ import msgspec
 import numpy as np
 import trio
 
-from analysis import Summary, summary, thresholds
+from analysis import Summary
+from analysis.record import summary, thresholds
 from flyweight.errors import ExitCode, WorkerFault
 from flyweight.http import authority
 from flyweight.ledger import Ledger

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.samples import Sample
+from analysis.record.samples import Sample
 from flyweight.cputime import read_cpu_time
 from flyweight.ledger import Ledger
 from flyweight.limits import read_memory

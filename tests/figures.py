@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import Record, Sample, Summary
-from analysis.summary import Connections, Cpu, Latency, Memory, Messages, Network, Ramp, Workers
+from analysis.record.summary import Connections, Cpu, Latency, Memory, Messages, Network, Ramp, Workers
 
 MIB = 1 << 20
 EACH = 1000

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from analysis import Estimate, fit_memory, load, memory_of, percentiles
 from analysis.record import Record, RecordWriter
 from loadgen import latency
+from tests.analysis.test_report import EXAMPLE
 from tests.support import flood
-from tests.test_report import EXAMPLE
 
 MOST = 5000
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import pictures as pic
-from analysis.compare import NOTE, Comparison, labels, row_title, write_cell
-from analysis.files import write_whole
-from analysis.findings import memory_of, thinned
-from analysis.page import page, picture, table, tag
-from analysis.plots import draw_latency, label_nines
+from analysis.figures.compare import NOTE, Comparison, labels, row_title, write_cell
+from analysis.figures.findings import memory_of, thinned
+from analysis.pages import pictures as pic
+from analysis.pages.files import write_whole
+from analysis.pages.html import page, picture, table, tag
+from analysis.pages.plots import draw_latency, label_nines
 from analysis.record import Record
 
 if TYPE_CHECKING:

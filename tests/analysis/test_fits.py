@@ -1,4 +1,4 @@
-"""analysis.fits and analysis.findings, calibrated: records with a known slope give it back within its interval."""
+"""Fits and findings, calibrated: records with a known slope give it back within its interval."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from analysis import Sample
-from analysis.findings import mean_of, memory_of, thinned
-from analysis.fits import Estimate, fit_memory
+from analysis.figures.findings import mean_of, memory_of, thinned
+from analysis.figures.fits import Estimate, fit_memory
 from tests.figures import record_of, sample, start
 
 Floats = npt.NDArray[np.float64]

@@ -9,12 +9,13 @@ from typing import Any
 import matplotlib
 import pytest
 
-from analysis import load, pictures
-from analysis.plots import memory_by_time
+from analysis import load
+from analysis.pages import pictures
+from analysis.pages.plots import memory_by_time
 from flyweight.drawing import drawing
+from tests.analysis.test_report import EXAMPLE, written
 from tests.figures import start
 from tests.support import run
-from tests.test_report import EXAMPLE, written
 
 ODD = {
     "text.usetex": "True",

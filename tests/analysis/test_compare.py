@@ -1,4 +1,4 @@
-"""analysis.compare: figures beside each other with ratios, what is not significant, and what is not alike."""
+"""analysis.figures.compare: figures beside each other with ratios, what is not significant, and what is not alike."""
 
 import importlib.resources
 import json
@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from analysis import Record, RecordWriter, Sample, load
-from analysis.code import count, lines_of_code, sources
-from analysis.compare import NOTE, Cell, Row, compare, differences, figures, labels, render
-from analysis.compare_page import PLOTS, overlaid, write_page
-from analysis.fits import Estimate
-from analysis.pictures import WIDE
-from analysis.summary import Models, Ramp, Tick
+from analysis.figures.compare import NOTE, Cell, Row, compare, differences, figures, labels, render
+from analysis.figures.fits import Estimate
+from analysis.figures.lines_of_code import count, lines_of_code, sources
+from analysis.pages.compare import PLOTS, overlaid, write_page
+from analysis.pages.pictures import WIDE
+from analysis.record.summary import Models, Ramp, Tick
 from flyweight.errors import Refused, UsageError
 from loadgen.options import RunOptions
 from loadgen.plan import Plan
+from tests.analysis.test_report import HOSTILE, read
 from tests.figures import MIB, messages, record_of, sample, start, summary
 from tests.support import run
-from tests.test_report import HOSTILE, read
 
 HOST = {"system": "Linux", "cores": 2, "memory": 24 << 30, "slabinfo": True}
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from analysis.code import lines_of_code
-from analysis.findings import ENDS, Floats, in_stage, mapping, mean_of, memory_of, percentiles, rate_of
-from analysis.fits import Estimate
+from analysis.figures.findings import ENDS, Floats, in_stage, mapping, mean_of, memory_of, percentiles, rate_of
+from analysis.figures.fits import Estimate
+from analysis.figures.formatting import each, number, plain
+from analysis.figures.lines_of_code import lines_of_code
 from analysis.record import Record
-from analysis.words import each, number, plain
 from flyweight.errors import Refused, UsageError
 
 MANY = 6

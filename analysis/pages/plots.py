@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import pictures as pic
-from analysis.findings import ENDS, Floats, MemoryFinding, memory_of, percentiles, rate_of, stages_of
+from analysis.figures.findings import ENDS, Floats, MemoryFinding, memory_of, percentiles, rate_of, stages_of
+from analysis.figures.formatting import each, size
+from analysis.pages import pictures as pic
 from analysis.record import Record
-from analysis.words import each, size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

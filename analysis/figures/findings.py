@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.fits import Estimate, MemoryFit, fit_memory
+from analysis.figures.fits import Estimate, MemoryFit, fit_memory
 from analysis.record import Record
-from analysis.samples import filling
+from analysis.record.samples import filling
 
 Floats = npt.NDArray[np.float64]
 

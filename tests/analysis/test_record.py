@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import FORMAT, UNITS, RecordError, RecordWriter, Sample, load
-from analysis.samples import FIELDS
+from analysis.record.samples import FIELDS
 from flyweight.errors import ExitCode, Refused, UsageError
 from tests.figures import sample, start, summary
 

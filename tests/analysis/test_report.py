@@ -1,4 +1,4 @@
-"""analysis.report: a page and plots of whatever a record has, and a clear word about what it has not."""
+"""analysis.pages.report: a page and plots of whatever a record has, and a clear word about what it has not."""
 
 import json
 import os
@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 
 from analysis import Record, RecordWriter, Sample, load
-from analysis.doubts import doubts
-from analysis.files import write_whole
-from analysis.pictures import WIDE, as_svg, style
-from analysis.plots import PLOTS, memory_by_time
-from analysis.report import render, write_report
+from analysis.figures.doubts import doubts
+from analysis.pages.files import write_whole
+from analysis.pages.pictures import WIDE, as_svg, style
+from analysis.pages.plots import PLOTS, memory_by_time
+from analysis.pages.report import render, write_report
 from flyweight.errors import Refused
 from loadgen import cli_analysis
 from tests.figures import MIB, connections, messages, record_of, sample, start, summary
 from tests.support import OURS, run
 
-EXAMPLE = Path(__file__).parent.parent / "analysis/notebooks/example-run"
+EXAMPLE = Path(__file__).parents[2] / "analysis/notebooks/example-run"
 
 
 class Reader(HTMLParser):
@@ -359,7 +359,7 @@ def test_a_report_that_fails_after_a_run_is_a_sentence(
     def fail(_: Record) -> None:
         raise error
 
-    monkeypatch.setattr("analysis.report.write_report", fail)
+    monkeypatch.setattr("analysis.pages.report.write_report", fail)
     cli_analysis.report_of(example)
     said = capsys.readouterr().err
     assert words in said
@@ -368,10 +368,10 @@ def test_a_report_that_fails_after_a_run_is_a_sentence(
 
 INTERRUPTED = """
 import os, signal, sys
-import analysis.report
+import analysis.pages.report
 from loadgen.cli import main
 
-analysis.report.thinned = lambda record: os.kill(os.getpid(), signal.SIGINT)
+analysis.pages.report.thinned = lambda record: os.kill(os.getpid(), signal.SIGINT)
 main()
 """
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import msgspec
 
-from analysis import pictures as pic
-from analysis.doubts import doubts
-from analysis.files import write_whole
-from analysis.findings import ENDS, MILLION, MemoryFinding, mapping, memory_of, predicted_of, thinned
-from analysis.history import HISTORY
-from analysis.page import Html, join, page, picture, table, tag
-from analysis.plots import PLOTS, Plot
+from analysis.figures.doubts import doubts
+from analysis.figures.findings import ENDS, MILLION, MemoryFinding, mapping, memory_of, predicted_of, thinned
+from analysis.figures.formatting import NOT_MEASURED, WHAT, each, each_between, listed, number, size, size_between
+from analysis.figures.servers_of_2008 import HISTORY
+from analysis.pages import pictures as pic
+from analysis.pages.files import write_whole
+from analysis.pages.html import Html, join, page, picture, table, tag
+from analysis.pages.plots import PLOTS, Plot
 from analysis.record import Record
-from analysis.words import NOT_MEASURED, WHAT, each, each_between, listed, number, size, size_between
 
 REPORT_FILE = "report.html"
 PLOTS_FOLDER = "plots"

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from analysis.findings import ENDS, mapping, memory_of, predicted_of, rate_of, stages_of
+from analysis.figures.findings import ENDS, mapping, memory_of, predicted_of, rate_of, stages_of
+from analysis.figures.formatting import each_between, plain, size
 from analysis.record import LATENCY_FILE, Record
-from analysis.words import each_between, plain, size
 
 WIDE_SHARE = 0.1
 """An interval wider than this share of the slope, to either side, is called noisy."""
