@@ -22,6 +22,7 @@ import trio
 
 from analysis import Summary
 from analysis.record import summary, thresholds
+from analysis.record.stages import OPENING, Stage
 from flyweight.errors import ExitCode, WorkerFault
 from flyweight.http import authority
 from flyweight.ledger import Ledger
@@ -101,7 +102,7 @@ class Run:
             self._console.say(f"The record of this run is {folder}.")
             create_columns(folder, self._plan.connections)
             self._states, self._ports = map_columns(folder, 1, self._plan.connections)
-            self._journal.enter("start")
+            self._journal.enter(Stage.START)
             async with (
                 self._target(outlook.target) as reached,
                 self._open_crew() as crew,
@@ -202,7 +203,7 @@ class Run:
         await self._sample(everything=True)
 
     async def _ramp(self, crew: Crew, tasks: trio.Nursery) -> None:
-        self._journal.enter("ramp")
+        self._journal.enter(Stage.RAMP)
         self._ramp_began = self._ramp_ended = time.monotonic()
         guard = trio.CancelScope()
         tasks.start_soon(self._guard, crew, guard)
@@ -214,7 +215,7 @@ class Run:
         await self._sample(everything=True)
 
     async def _hold(self) -> None:
-        self._journal.enter("hold")
+        self._journal.enter(Stage.HOLD)
         await self._sample(everything=True)
         server, tick = self._server, self._options.tick
         if server is not None and tick is not None:
@@ -231,7 +232,7 @@ class Run:
         options, server = self._options.messages, self._server
         if options is None or server is None:
             return
-        self._journal.enter("messages")
+        self._journal.enter(Stage.MESSAGES)
         self._repeated_before = int(self._ledger.total("repeated"))
         await self._sample(everything=True)
         users, folder = self._plan.connections, self._journal.folder
@@ -264,11 +265,11 @@ class Run:
                 await trio.sleep(0.05)
 
     async def _close(self, crew: Crew) -> Summary:
-        if self._interrupted and self._server is not None and self._journal.stage == "messages":
+        if self._interrupted and self._server is not None and self._journal.stage == Stage.MESSAGES:
             await self._drain(self._server, self._messages_on_their_way)
             await self._sample(everything=True)
         counts = count_states(self._states)
-        self._journal.enter("close")
+        self._journal.enter(Stage.CLOSE)
         self._console.say(f"Closing {counts[State.OPEN]:,} connections.")
         summary = conclude(self._facts(counts))
         self._journal.write(summary)
@@ -318,9 +319,9 @@ class Run:
 
     def _interval(self) -> float:
         """Return the seconds to the next sample: as asked for, but fewer early in the ramp."""
-        if self._journal.stage not in ("start", "ramp"):
+        if self._journal.stage not in OPENING:
             return self._options.interval
-        lasted = time.monotonic() - self._ramp_began if self._journal.stage == "ramp" else 0.0
+        lasted = time.monotonic() - self._ramp_began if self._journal.stage == Stage.RAMP else 0.0
         return min(self._options.interval, max(LEAST_INTERVAL, RAMP_SHARE * lasted))
 
     async def _sample(self, everything: bool = False, shown: bool = True) -> None:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from analysis import load
+from analysis.record.stages import Stage
 from tests.support import (
     HEAD,
     Handler,
@@ -320,7 +321,7 @@ def test_a_disk_that_is_full_ends_no_run(tmp_path: Path) -> None:
     (reason,) = summary["reasons"]
     assert reason.startswith(f"record: Can't write the run record {summary['run']}: ")
     record = load(summary["run"])
-    assert record.samples[-1].stage in ("ramp", "hold")
+    assert record.samples[-1].stage in (Stage.RAMP, Stage.HOLD)
     assert record.states().tolist() == [2] * 2000
 
 

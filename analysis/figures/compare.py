@@ -16,6 +16,7 @@ from analysis.figures.fits import Estimate
 from analysis.figures.formatting import each, number, plain
 from analysis.figures.lines_of_code import lines_of_code
 from analysis.record import Record
+from analysis.record.stages import Stage
 from flyweight.errors import Refused, UsageError
 
 MANY = 6
@@ -150,7 +151,7 @@ def _opening(record: Record) -> Found:
 
 def _opening_rates(record: Record) -> Floats:
     """Rates in equal parts of the ramp, each as long as the longest between two samples: those come faster early."""
-    kept = in_stage(record, "ramp")
+    kept = in_stage(record, Stage.RAMP)
     time, opened = record.column("time")[kept], record.column("open")[kept]
     longest = np.diff(time).max(initial=0)
     if longest <= 0:
@@ -173,14 +174,14 @@ def _deliveries(record: Record) -> Found:
 
 def _delivered(record: Record) -> Floats:
     """Rates of delivery in whole intervals, those without any included, from the first delivery to the last."""
-    kept = in_stage(record, "messages")
+    kept = in_stage(record, Stage.MESSAGES)
     count = record.column("messages")[kept]
     begun = np.flatnonzero(count > count.min(initial=np.inf))
     unfinished = np.flatnonzero(count < count.max(initial=-np.inf))
     if not len(begun) or not len(unfinished):
         return np.zeros(0)
     times = record.column("time")[kept]
-    at, rate = rate_of(record, "messages", "messages")
+    at, rate = rate_of(record, "messages", Stage.MESSAGES)
     inside: Floats = rate[(at > times[begun[0]]) & (at <= times[unfinished[-1]])]
     return inside
 
@@ -203,8 +204,8 @@ def _latency(record: Record, share: float) -> Found:
 
 def _cpu(record: Record, field: str) -> Found:
     """CPU seconds over deliveries of messages, of ticks where there are none: with the interval of what is left."""
-    has_messages = in_stage(record, "messages").any()
-    stage, count = ("messages", "messages") if has_messages else ("hold", "chunks")
+    has_messages = in_stage(record, Stage.MESSAGES).any()
+    stage, count = (Stage.MESSAGES, "messages") if has_messages else (Stage.HOLD, "chunks")
     kept = in_stage(record, stage)
     used, read = (np.diff(record.column(name)[kept]) for name in (field, count))
     known = np.isfinite(used) & np.isfinite(read)

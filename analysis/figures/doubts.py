@@ -8,6 +8,7 @@ import numpy as np
 from analysis.figures.findings import ENDS, mapping, memory_of, predicted_of, rate_of, stages_of
 from analysis.figures.formatting import each_between, plain, size
 from analysis.record import LATENCY_FILE, Record
+from analysis.record.stages import Stage
 
 WIDE_SHARE = 0.1
 """An interval wider than this share of the slope, to either side, is called noisy."""
@@ -36,7 +37,7 @@ def _of_outcome(record: Record) -> Iterator[str]:
         fault = plain(record.summary_fault)
         yield f"The run ended, but its summary can't be understood: {fault}. What the samples show is shown."
     elif summary is None:
-        last = stages_of(record)[-1][0] if record.samples else "start"
+        last = stages_of(record)[-1][0] if record.samples else Stage.START
         yield f"The run has no summary: it was killed, or still goes on, in the stage {last}. What there is is shown."
     elif summary.outcome != "ok":
         yield f"The run ended as {summary.outcome}: {'; '.join(summary.reasons) or 'it gives no reason'}."
@@ -96,7 +97,7 @@ def _of_kernel(record: Record) -> Iterator[str]:
 
 def _moved(record: Record, most: float) -> float:
     """Bytes between the least and the most the kernel had in the hold, while all but 1% were open."""
-    held = [sample.kernel for sample in record.samples if sample.stage == "hold" and sample.open >= 0.99 * most]
+    held = [sample.kernel for sample in record.samples if sample.stage == Stage.HOLD and sample.open >= 0.99 * most]
     return float(max(held) - min(held)) if held else 0.0
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from analysis.figures.fits import Estimate, MemoryFit, fit_memory
 from analysis.record import Record
 from analysis.record.samples import filling
+from analysis.record.stages import Stage
 
 Floats = npt.NDArray[np.float64]
 
@@ -70,7 +71,7 @@ def memory_of(record: Record) -> dict[str, MemoryFinding]:
         known = np.isfinite(size)
         opened, size = opened[known], size[known]
         measured = None
-        if len(opened) and opened.max() > 0 and (end != "kernel" or record.samples[kept[0]].stage == "start"):
+        if len(opened) and opened.max() > 0 and (end != "kernel" or record.samples[kept[0]].stage == Stage.START):
             at = int(opened.argmax())
             value = float(size[at] / opened[at])
             measured = Estimate(value, value, value)

@@ -7,6 +7,7 @@ import numpy as np
 
 from analysis.figures.fits import fit_memory
 from analysis.record.samples import Sample, filling
+from analysis.record.stages import Stage
 from analysis.record.summary import Memory
 
 LEAST_IDLE_SECONDS = 2.0
@@ -19,8 +20,8 @@ def per_connection(value: float | None, connections: int) -> float | None:
 
 def summarize_memory(samples: list[Sample], kernel_source: str, predicted: int | None = None) -> Memory:
     """Compare the last sample before the ramp with the last of the hold."""
-    before = [sample for sample in samples if sample.stage == "start"]
-    held = [sample for sample in samples if sample.stage == "hold"] or [s for s in samples if s.stage == "ramp"]
+    before = [sample for sample in samples if sample.stage == Stage.START]
+    held = [sample for sample in samples if sample.stage == Stage.HOLD] or [s for s in samples if s.stage == Stage.RAMP]
     if not before or not held:
         return Memory(
             server_user_bytes_per_connection=None,
@@ -67,7 +68,7 @@ def _marginal(samples: list[Sample], field: str) -> float | None:
 
 def idle_share(samples: list[Sample], field: str) -> float | None:
     """Return the share of a core used between the first and the last sample of a hold without ticks, if long enough."""
-    held = [sample for sample in samples if sample.stage == "hold" and getattr(sample, field) is not None]
+    held = [sample for sample in samples if sample.stage == Stage.HOLD and getattr(sample, field) is not None]
     if len(held) < 2 or held[-1].time - held[0].time < LEAST_IDLE_SECONDS or held[-1].chunks != held[0].chunks:
         return None
     used: float = getattr(held[-1], field) - getattr(held[0], field)

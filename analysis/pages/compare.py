@@ -13,6 +13,7 @@ from analysis.pages.files import write_whole
 from analysis.pages.html import page, picture, table, tag
 from analysis.pages.plots import draw_latency, label_nines
 from analysis.record import Record
+from analysis.record.stages import Stage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,7 +106,7 @@ def _memory(end: str) -> Draw:
 
 
 def _open_by_time(axes: "Axes", record: Record, colour: str, dash: object, name: str) -> float:
-    kept = np.array([sample.stage != "close" for sample in record.samples], bool)
+    kept = np.array([sample.stage != Stage.CLOSE for sample in record.samples], bool)
     if kept.sum() < 2:
         return 0.0
     time = record.column("time")[kept] - record.samples[0].time

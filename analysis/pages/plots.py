@@ -13,6 +13,7 @@ from analysis.figures.findings import ENDS, Floats, MemoryFinding, memory_of, pe
 from analysis.figures.formatting import each, size
 from analysis.pages import pictures as pic
 from analysis.record import Record
+from analysis.record.stages import Stage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,7 +107,7 @@ def connections_by_time(record: Record, width: float) -> "Figure | None":
         above.plot(time, record.column(name.replace(" ", "_")), color=colour, linestyle=dash, label=name)
     above.set_ylim(bottom=0)
     above.set_ylabel("connections")
-    ramp = [*(sample.time for sample in record.samples if sample.stage == "ramp")]
+    ramp = [*(sample.time for sample in record.samples if sample.stage == Stage.RAMP)]
     at, rate = rate_of(record, "open")
     shown = (at <= ramp[-1] + 1) & (rate >= 0) if ramp else np.zeros(len(at), bool)
     below.plot(at[shown], rate[shown], color=pic.BLUE, marker="o", markersize=2.5)
