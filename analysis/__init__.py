@@ -5,14 +5,18 @@ The names below are the library's: docs/analysis.md. Nothing of `pages` is among
 takes neither matplotlib nor jinja2.
 """
 
-from analysis.figures.findings import MemoryFinding, mean_of, memory_of, percentiles, rate_of, stages_of
+from analysis.figures.findings import Findings, read_findings
 from analysis.figures.fits import Estimate, MemoryFit, Step, fit_memory
-from analysis.record import FORMAT, UNITS, Record, RecordError, RecordWriter, Sample, Summary, load
+from analysis.figures.memory import MemoryFinding, memory_of
+from analysis.figures.series import mean_of, percentiles, rate_of, stages_of
+from analysis.record import FORMAT, UNITS, LatencyCounts, Record, RecordError, RecordWriter, Sample, Summary, load
 
 __all__ = [
     "FORMAT",
     "UNITS",
     "Estimate",
+    "Findings",
+    "LatencyCounts",
     "MemoryFinding",
     "MemoryFit",
     "Record",
@@ -27,5 +31,6 @@ __all__ = [
     "memory_of",
     "percentiles",
     "rate_of",
+    "read_findings",
     "stages_of",
 ]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from analysis import Record, Sample, Summary
+from analysis import Findings, Record, Sample, Summary, read_findings
 from analysis.record.summary import Connections, Cpu, Latency, Memory, Messages, Network, Ramp, Workers
 
 MIB = 1 << 20
@@ -145,3 +145,8 @@ def summary(**changes: Any) -> Summary:
 def record_of(samples: list[Sample], folder: Path = Path("runs/20250615-120000"), **run: Any) -> Record:
     """A record as it would be read back."""
     return Record(folder, {"format": 1, **run}, samples)
+
+
+def findings_of(samples: list[Sample], **run: Any) -> Findings:
+    """What such a record shows."""
+    return read_findings(record_of(samples, **run))

@@ -96,7 +96,7 @@ def test_percentiles_agree_with_exact_ones_within_the_stated_error(
     writer.write_latency(latency.rows(counted, counted))
     writer.close()
     shares = np.array([0.0, 0.5, 0.9, 0.99, 1.0])
-    found = percentiles(Record(writer.folder, {}, []), shares)
+    found = percentiles(Record(writer.folder, {}, []).read_latency(), shares)
     assert found is not None
     ranks = np.clip(np.ceil(shares * len(values)), 1, len(values)).astype(int) - 1
     exact = np.sort(values)[ranks] / 1000

@@ -4,6 +4,7 @@ It knows nothing of fits, figures or pages.
 """
 
 from analysis.record.format import FORMAT, LATENCY_FILE, DiskFault, RecordError
+from analysis.record.latency import LatencyCounts
 from analysis.record.reader import Record, load
 from analysis.record.samples import UNITS, Sample
 from analysis.record.summary import Summary
@@ -14,6 +15,7 @@ __all__ = [
     "LATENCY_FILE",
     "UNITS",
     "DiskFault",
+    "LatencyCounts",
     "Record",
     "RecordError",
     "RecordWriter",

@@ -3,12 +3,12 @@
 A last line that was cut off is left out. Fails: RecordError says what is wrong with a folder.
 """
 
-import codecs
 import csv
 import importlib
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,27 @@ from analysis.record.format import (
     STATES_FILE,
     RecordError,
 )
+from analysis.record.latency import LatencyCounts, read_latency
 from analysis.record.samples import FIELDS, Sample
 from analysis.record.summary import Summary
+from analysis.record.text import read_text
 from flyweight.errors import Refused, UsageError
 
 
 @dataclass(frozen=True)
 class Record:
-    """A run record that was read: `run` is run.json, `samples` its rows in order of time."""
+    """A run record that was read: `run` is run.json, `samples` its rows in order of time.
+
+    The files of which a record has a row a connection or a millisecond are read when a method `read_…` is called.
+    """
 
     folder: Path
     run: dict[str, Any]
     samples: list[Sample]
+
+    def part(self, name: str) -> dict[str, Any]:
+        """Return a part of run.json that should be a mapping, empty if there is none or it is something else."""
+        return mapping(self.run.get(name))
 
     def column(self, field: str) -> npt.NDArray[np.float64]:
         """Return a numeric field of all samples (its unit as in the file); NaN for what was not read."""
@@ -67,51 +76,36 @@ class Record:
     @property
     def summary(self) -> Summary | None:
         """The summary the run ended with; None if it did not get so far, or if it can't be understood."""
-        return self._read_summary()[0]
+        return self._understood[0]
 
     @property
     def summary_fault(self) -> str | None:
         """What can't be understood about the summary there is; None if all can, or there is none."""
-        return self._read_summary()[1]
+        return self._understood[1]
 
-    def _read_summary(self) -> tuple[Summary | None, str | None]:
+    @cached_property
+    def _understood(self) -> tuple[Summary | None, str | None]:
         try:
             return msgspec.convert(self.run.get("summary"), Summary | None), None
         except msgspec.ValidationError as error:
             return None, str(error)
 
-    def states(self) -> npt.NDArray[np.uint8]:
-        """Return what became of each connection (user 1 first); the numbers are those of docs/run-record.md."""
+    def read_states(self) -> npt.NDArray[np.uint8]:
+        """Read what became of each connection (user 1 first); the numbers are those of docs/run-record.md."""
         return np.fromfile(self.folder / STATES_FILE, np.uint8)
 
-    def latency(self) -> npt.NDArray[np.float64]:
-        """Return the rows of latency.csv, shape (n, 3): milliseconds, messages from plan and from publishing.
+    def read_latency(self) -> LatencyCounts:
+        """Read latency.csv: how many messages took how long, and what is wrong with the file."""
+        return read_latency(self.folder / LATENCY_FILE)
 
-        A last line that was cut off is left out; no rows where there is no such file, or it can't be read.
-        """
-        return self._read_latency()[0]
-
-    @property
-    def latency_fault(self) -> str | None:
-        """What is wrong with latency.csv; None if nothing is, or there is none."""
-        return self._read_latency()[1]
-
-    def _read_latency(self) -> tuple[npt.NDArray[np.float64], str | None]:
-        file, none = self.folder / LATENCY_FILE, np.zeros((0, 3))
-        try:
-            *lines, rest = _read_text(file).split("\n")
-            rows = np.array([line.split(",") for line in lines[1:]], np.float64) if lines[1:] else none
-            if rows.shape[1:] != (3,) or not np.isfinite(rows).all() or (rows < 0).any():
-                return none, "is left out, for it can't be read: its rows are not of three figures"
-        except FileNotFoundError:
-            return none, None
-        except (OSError, ValueError) as error:
-            return none, f"is left out, for it can't be read: {error}"
-        return rows, "was cut off: its slowest messages are missing" if rest or not lines else None
-
-    def ports(self) -> npt.NDArray[np.uint16]:
-        """Return the source port each user really had (user 1 first); 0 for none."""
+    def read_ports(self) -> npt.NDArray[np.uint16]:
+        """Read the source port each user really had (user 1 first); 0 for none."""
         return np.fromfile(self.folder / PORTS_FILE, np.dtype("<u2")).astype(np.uint16)
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Return what should be a mapping, empty if it is none."""
+    return value if isinstance(value, dict) else {}
 
 
 _TYPES = {field.name: field.type for field in msgspec.structs.fields(Sample) if field.type in (int, str)}
@@ -121,8 +115,8 @@ def load(folder: str | Path) -> Record:
     """Read a run record; a last line that was cut off is left out. RecordError says what is wrong with a folder."""
     folder = Path(folder)
     try:
-        run = json.loads(_read_text(folder / RUN_FILE), parse_constant=_no_number)
-        lines = _read_text(folder / SAMPLES_FILE).split("\n")
+        run = json.loads(read_text(folder / RUN_FILE), parse_constant=_no_number)
+        lines = read_text(folder / SAMPLES_FILE).split("\n")
         rows = list(csv.DictReader(lines[:-1]))  # what follows the last line end was cut off
     except FileNotFoundError as error:
         raise RecordError(f"{folder} is no run record: it has no {Path(error.filename).name}.") from error
@@ -133,15 +127,6 @@ def load(folder: str | Path) -> Record:
     if run["format"] > FORMAT:
         raise RecordError(f"The run record {folder} is of a newer format than {FORMAT}: use a newer floodtest.")
     return Record(folder, run, [_sample(row, folder) for row in rows])
-
-
-def _read_text(path: Path) -> str:
-    """Read UTF-8 as other programs save it as well: with a byte order mark, and with line ends of any kind."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        is_utf16 = error.object[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        raise ValueError(f"{path.name} {'is UTF-16' if is_utf16 else 'is no UTF-8'}. Save it as UTF-8") from error
 
 
 def _no_number(text: str) -> float:
