@@ -1,18 +1,22 @@
-"""The run record: its format, writing it as a run goes, reading it back, and what follows from it.
+"""From a run's record to what it shows. Three floors, each of which imports from those below it only.
 
-A report is in `analysis.report`, a comparison in `analysis.compare`; nothing else here needs matplotlib.
+`record` writes records and reads them back, `figures` makes numbers and sentences of them, `pages` HTML and pictures.
+The names below are the library's: docs/analysis.md. Nothing of `pages` is among them, so that importing this package
+takes neither matplotlib nor jinja2.
 """
 
-from analysis.findings import MemoryFinding, mean_of, memory_of, percentiles, rate_of, stages_of
-from analysis.fits import Estimate, MemoryFit, Step, fit_memory
-from analysis.record import FORMAT, Record, RecordError, RecordWriter, load
-from analysis.samples import UNITS, Sample
-from analysis.summary import Summary
+from analysis.figures.findings import Findings, read_findings
+from analysis.figures.fits import Estimate, MemoryFit, Step, fit_memory
+from analysis.figures.memory import MemoryFinding, memory_of
+from analysis.figures.series import mean_of, percentiles, rate_of, stages_of
+from analysis.record import FORMAT, UNITS, LatencyCounts, Record, RecordError, RecordWriter, Sample, Summary, load
 
 __all__ = [
     "FORMAT",
     "UNITS",
     "Estimate",
+    "Findings",
+    "LatencyCounts",
     "MemoryFinding",
     "MemoryFit",
     "Record",
@@ -27,5 +31,6 @@ __all__ = [
     "memory_of",
     "percentiles",
     "rate_of",
+    "read_findings",
     "stages_of",
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.words import plain
+from analysis.figures.formatting import plain
 from flyweight.command import print_json
 from flyweight.errors import FloodtestError, Refused
 
@@ -20,7 +20,7 @@ def report(
 ) -> None:
     """Write report.html, one page that needs nothing else, and plots/*.svg and *.png."""
     from analysis import load
-    from analysis.report import write_report
+    from analysis.pages.report import write_report
 
     print(write_report(load(run), out))
 
@@ -36,9 +36,9 @@ def compare(
 ) -> None:
     """Set runs beside each other: bytes a connection, speed, latency, CPU, lines of code; ratios to the first."""
     from analysis import load
-    from analysis.compare import compare as compare_records
-    from analysis.compare import render
-    from analysis.compare_page import write_page
+    from analysis.figures.compare import compare as compare_records
+    from analysis.figures.compare import render
+    from analysis.pages.compare import write_page
 
     comparison = compare_records([load(run) for run in runs], force)
     page = None if html is None else write_page(comparison, html)
@@ -58,7 +58,7 @@ def report_of(folder: Path) -> None:
     later = f"The record is whole; later: floodtest report {folder}"
     try:
         from analysis import load
-        from analysis.report import write_report
+        from analysis.pages.report import write_report
 
         print(f"report: {write_report(load(folder))}", file=sys.stderr)
     except FloodtestError as error:

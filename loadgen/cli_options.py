@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from analysis import thresholds
+from analysis.record import thresholds
 from flyweight import options as opt
 from flyweight.errors import UsageError
 from flyweight.limits import need_proc

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis import FORMAT, Sample, Summary
-from analysis import summary as sums
-from analysis.summary import Connections, Latency, Messages, Outcome, Tick
-from analysis.thresholds import Condition
+from analysis.figures.summary_figures import idle_share, summarize_memory
+from analysis.record import summary as sums
+from analysis.record.summary import Connections, Latency, Messages, Outcome, Tick
+from analysis.record.thresholds import Condition
 from flyweight.launch import how_it_ended
 from flyweight.ledger import TICKS, Ledger
 from loadgen import latency
@@ -94,8 +95,8 @@ def _summarize(facts: Facts) -> Summary:
         ramp=sums.Ramp(round(seconds, 3), round(connections.opened / seconds, 1) if seconds > 0 else 0.0),
         workers=sums.Workers(facts.workers, fronts, facts.files_limit),
         network=facts.network,
-        memory=sums.memory_of(facts.samples, KERNEL_SOURCE, facts.predicted_bytes),
-        cpu=sums.Cpu(sums.idle_share(facts.samples, "server_cpu"), sums.idle_share(facts.samples, "client_cpu")),
+        memory=summarize_memory(facts.samples, KERNEL_SOURCE, facts.predicted_bytes),
+        cpu=sums.Cpu(idle_share(facts.samples, "server_cpu"), idle_share(facts.samples, "client_cpu")),
         ticks=ticks,
         messages=messages,
         chunks=int(facts.ledger.total("chunks")),

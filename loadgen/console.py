@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import Sample, Summary
-from analysis.summary import Messages, Models, Network
+from analysis.record.stages import Stage
+from analysis.record.summary import Messages, Models, Network
 
 KIB = 1024
 
@@ -71,7 +72,7 @@ class _Rate:
         self._last = sample
 
     def left(self, sample: Sample, planned: int) -> str:
-        if sample.stage != "ramp" or self.per_second <= 0 or sample.open == planned:
+        if sample.stage != Stage.RAMP or self.per_second <= 0 or sample.open == planned:
             return ""
         return f"{(planned - sample.open) / self.per_second:.0f} s left"
 
@@ -80,7 +81,7 @@ def _figures(sample: Sample) -> str:
     parts = [
         f"failed {sample.failed:,}",
         f"closed early {sample.closed_early:,}",
-        f"chunks {sample.chunks:,}" if sample.stage != "messages" else f"deliveries {sample.messages:,}",
+        f"chunks {sample.chunks:,}" if sample.stage != Stage.MESSAGES else f"deliveries {sample.messages:,}",
         f"received {size(sample.bytes)}",
         f"server {size(sample.server_private)}",
         f"client {size(sample.client_private)}",
@@ -104,12 +105,12 @@ class PlainConsole:
         print(text, file=sys.stderr, flush=True)
 
     def sample(self, sample: Sample, planned: int) -> None:
-        if sample.stage == "close":
+        if sample.stage == Stage.CLOSE:
             self.say(f"{sample.time:6.1f} s close {_closing(sample)}")
             return
         self._rate.update(sample)
         left = self._rate.left(sample, planned)
-        rate = f" ({self._rate.per_second:,.0f}/s{', ' if left else ''}{left})" if sample.stage == "ramp" else ""
+        rate = f" ({self._rate.per_second:,.0f}/s{', ' if left else ''}{left})" if sample.stage == Stage.RAMP else ""
         self.say(f"{sample.time:6.1f} s {sample.stage:5} open {sample.open:,} of {planned:,}{rate}, {_figures(sample)}")
 
     def __enter__(self) -> "PlainConsole":
@@ -133,13 +134,13 @@ class LiveConsole:
         self._live.console.print(Text(text))
 
     def sample(self, sample: Sample, planned: int) -> None:
-        if sample.stage == "close":
+        if sample.stage == Stage.CLOSE:
             self._live.update(Text(f"closing: {_closing(sample)}"), refresh=True)
             return
         self._rate.update(sample)
         table = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=planned, completed=sample.open, width=32)
-        rate = f"{self._rate.per_second:,.0f}/s" if sample.stage == "ramp" else ""
+        rate = f"{self._rate.per_second:,.0f}/s" if sample.stage == Stage.RAMP else ""
         table.add_row(sample.stage, bar, f"{sample.open:,} of {planned:,} open", rate, self._rate.left(sample, planned))
         outer = Table.grid()
         outer.add_row(table)

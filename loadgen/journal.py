@@ -19,6 +19,7 @@ import msgspec
 
 from analysis import RecordWriter, Sample, Summary
 from analysis.record import DiskFault
+from analysis.record.stages import Stage
 from flyweight.ledger import Ledger
 from flyweight.limits import cores, raise_files_limit, read_memory
 from flyweight.sockets import read_slabs
@@ -56,12 +57,11 @@ class Journal:
         return self._record.folder
 
     @property
-    def stage(self) -> str:
-        """The name of the stage that the run is in."""
-        name: str = self._stages[-1]["name"]
-        return name
+    def stage(self) -> Stage:
+        """The stage that the run is in."""
+        return Stage(self._stages[-1]["name"])
 
-    def enter(self, stage: str) -> None:
+    def enter(self, stage: Stage) -> None:
         """Begin a stage, which ends the one before."""
         self._end_stage()
         self._stages.append({"name": stage, "start": self._now(), "end": None})

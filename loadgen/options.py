@@ -51,7 +51,7 @@ class RunOptions:
     link: Link = "loopback"
     reserve: Reserve = field(default=DEFAULT_RESERVE)
     fail_if: tuple[str, ...] = ()
-    """Conditions under which the run falls short (see `analysis.thresholds`)."""
+    """Conditions under which the run falls short (see `analysis.record.thresholds`)."""
 
     @property
     def pacer(self) -> Pacer:

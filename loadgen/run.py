@@ -19,7 +19,9 @@ import msgspec
 import numpy as np
 import trio
 
-from analysis import Summary, summary, thresholds
+from analysis import Summary
+from analysis.record import summary, thresholds
+from analysis.record.stages import OPENING, Stage
 from flyweight.command import known_error
 from flyweight.errors import ExitCode, Refused, WorkerFault
 from flyweight.http import authority
@@ -111,7 +113,7 @@ class Run:
             self._console.say(f"The record of this run is {folder}.")
             create_columns(folder, self._plan.connections)
             self._states, self._ports = map_columns(folder, 1, self._plan.connections)
-            self._journal.enter("start")
+            self._journal.enter(Stage.START)
             async with (
                 self._target(outlook.target) as reached,
                 self._open_crew() as crew,
@@ -213,7 +215,7 @@ class Run:
 
     async def _ramp(self, crew: Crew, tasks: trio.Nursery) -> None:
         self._under_way = True
-        self._journal.enter("ramp")
+        self._journal.enter(Stage.RAMP)
         self._ramp_began = self._ramp_ended = time.monotonic()
         guard = trio.CancelScope()
         tasks.start_soon(self._guard, crew, guard)
@@ -225,7 +227,7 @@ class Run:
         await self._sample(everything=True)
 
     async def _hold(self) -> None:
-        self._journal.enter("hold")
+        self._journal.enter(Stage.HOLD)
         await self._sample(everything=True)
         server, tick = self._server, self._options.tick
         if server is not None and tick is not None:
@@ -242,7 +244,7 @@ class Run:
         options, server = self._options.messages, self._server
         if options is None or server is None:
             return
-        self._journal.enter("messages")
+        self._journal.enter(Stage.MESSAGES)
         self._repeated_before = int(self._ledger.total("repeated"))
         await self._sample(everything=True)
         users, folder = self._plan.connections, self._journal.folder
@@ -275,12 +277,12 @@ class Run:
                 await trio.sleep(0.05)
 
     async def _close(self, crew: Crew) -> Summary:
-        if self._interrupted and self._server is not None and self._journal.stage == "messages":
+        if self._interrupted and self._server is not None and self._journal.stage == Stage.MESSAGES:
             await self._drain(self._server, self._messages_on_their_way)
             await self._sample(everything=True)
         await crew.settle()
         counts = count_states(self._states)
-        self._journal.enter("close")
+        self._journal.enter(Stage.CLOSE)
         self._console.say(f"Closing {counts[State.OPEN]:,} connections.")
         self._journal.write(conclude(self._facts(counts)))
         await crew.close()
@@ -330,9 +332,9 @@ class Run:
 
     def _interval(self) -> float:
         """Return the seconds to the next sample: as asked for, but fewer early in the ramp."""
-        if self._journal.stage not in ("start", "ramp"):
+        if self._journal.stage not in OPENING:
             return self._options.interval
-        lasted = time.monotonic() - self._ramp_began if self._journal.stage == "ramp" else 0.0
+        lasted = time.monotonic() - self._ramp_began if self._journal.stage == Stage.RAMP else 0.0
         return min(self._options.interval, max(LEAST_INTERVAL, RAMP_SHARE * lasted))
 
     async def _sample(self, everything: bool = False, shown: bool = True) -> None:

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from analysis.samples import Sample
+from analysis.record.samples import Sample
+from analysis.record.stages import Stage
 from flyweight.cputime import read_cpu_time
 from flyweight.ledger import Ledger
 from flyweight.limits import read_memory
@@ -39,7 +40,7 @@ class Sampler:
         self._before = read_cpu_time()
         self._latency = ledger.total("latency")
 
-    def read(self, stage: str, server: Stats | None, everything: bool = False) -> Sample:
+    def read(self, stage: Stage, server: Stats | None, everything: bool = False) -> Sample:
         """Read a sample; `everything` reads each process's memory and CPU, not only what fits into the budget."""
         self._client.read(self._client_pids(), everything)
         if self._server_pids is not None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from analysis import Record, Sample, Summary
-from analysis.summary import Connections, Cpu, Latency, Memory, Messages, Network, Ramp, Workers
+from analysis import Findings, Record, Sample, Summary, read_findings
+from analysis.record.summary import Connections, Cpu, Latency, Memory, Messages, Network, Ramp, Workers
 from wire.control import ApiFigures, Generated, ServerMemory, ServerPids, Stats, StoreSize
 
 MIB = 1 << 20
@@ -77,6 +77,8 @@ def stats(**changes: Any) -> Stats:
         "control": ApiFigures(connections=1, bytes=0, given_up=0, rejected={400: 2}),
         "pids": ServerPids(parent=10, nursery=11, fronts=[12, 13]),
         "fronts": [None, None],
+        "fronts_given_up": 0,
+        "fronts_left_out": 0,
         "memory": ServerMemory(private=20 * MIB, available=2000 * MIB, total=4000 * MIB),
         "tick_seconds": None,
         "ticking": False,
@@ -190,3 +192,8 @@ def summary(**changes: Any) -> Summary:
 def record_of(samples: list[Sample], folder: Path = Path("runs/20250615-120000"), **run: Any) -> Record:
     """A record as it would be read back."""
     return Record(folder, {"format": 1, **run}, samples)
+
+
+def findings_of(samples: list[Sample], **run: Any) -> Findings:
+    """What such a record shows."""
+    return read_findings(record_of(samples, **run))

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from analysis import Estimate, fit_memory, load, memory_of, percentiles
 from analysis.record import Record, RecordWriter
+from analysis.record.stages import OPENING
 from loadgen import latency
+from tests.analysis.test_report import EXAMPLE
 from tests.support import flood
-from tests.test_report import EXAMPLE
 
 MOST = 5000
 
@@ -78,7 +79,7 @@ def test_kernel_bytes_a_connection_agree_with_its_slab_objects() -> None:
     record = load(EXAMPLE)
     found = memory_of(record)["kernel"].fit
     objects = np.sum([record.column(name) for name in SOCKET_OBJECTS], axis=0)
-    filling = np.array([sample.stage in ("start", "ramp") for sample in record.samples])
+    filling = np.array([sample.stage in OPENING for sample in record.samples])
     by_kind = fit_memory(record.column("open")[filling], objects[filling])
     assert found is not None
     assert by_kind is not None
@@ -95,7 +96,7 @@ def test_percentiles_agree_with_exact_ones_within_the_stated_error(
     writer.write_latency(latency.rows(counted, counted))
     writer.close()
     shares = np.array([0.0, 0.5, 0.9, 0.99, 1.0])
-    found = percentiles(Record(writer.folder, {}, []), shares)
+    found = percentiles(Record(writer.folder, {}, []).read_latency(), shares)
     assert found is not None
     ranks = np.clip(np.ceil(shares * len(values)), 1, len(values)).astype(int) - 1
     exact = np.sort(values)[ranks] / 1000

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.summary import Network
-from analysis.thresholds import parse
+from analysis.record.summary import Network
+from analysis.record.thresholds import parse
 from flyweight.ledger import Ledger
 from loadgen import latency
 from loadgen.accounts import LEDGER, Phase, State

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from analysis.summary import Models, Ramp, Tick, Workers
+from analysis.record.summary import Models, Ramp, Tick, Workers
 from loadgen.console import LiveConsole, PlainConsole, open_console, render, size
 from tests.figures import MIB, NOT_MEASURED, connections, messages, sample, start, summary
 

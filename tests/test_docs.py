@@ -90,7 +90,7 @@ def test_every_name_of_the_library_is_described() -> None:
     text = (ROOT / "docs/analysis.md").read_text()
     functions = [name for name in analysis.__all__ if name.islower()]
     assert not [name for name in functions if f"`{name}(" not in text]
-    for name in ("column", "columns", "frame", "summary", "latency", "states", "ports"):
+    for name in ("column", "columns", "frame", "summary", "read_latency", "read_states", "read_ports"):
         assert f"`.{name}" in text
 
 

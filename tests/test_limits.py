@@ -22,10 +22,10 @@ from flyweight.limits import (
 )
 from flyweight.memory import ProcessMeter, cpu_seconds, private_bytes
 from flyweight.sockets import PAGE, Sockets, read_slabs, read_sockets
+from tests.analysis.test_report import written
 from tests.confinement import hide_proc
 from tests.figures import start
 from tests.support import run_in_child
-from tests.test_report import written
 
 MILLION = 1_054_000
 MEMINFO = """\

@@ -85,7 +85,7 @@ def conclusion_of(process: "subprocess.Popen[str]", out: Path) -> dict[str, Any]
     record = load(summary["run"])
     assert record.run["summary"] == summary
     assert not left_in(out)
-    assert record.latency()[:, 1:].sum(axis=0).tolist() == [messages["received"]] * 2
+    assert record.read_latency().rows[:, 1:].sum(axis=0).tolist() == [messages["received"]] * 2
     return summary
 
 
@@ -118,7 +118,7 @@ def test_ctrl_c_while_friends_are_loaded(friends: Path, tmp_path: Path) -> None:
 
 def test_when_the_run_is_killed_nothing_is_left_of_it(friends: Path, tmp_path: Path) -> None:
     with sending(tmp_path, friends, "--interval", "0.2") as process:
-        wait_until(lambda: record_in(tmp_path).latency().any(), "latencies in the record")
+        wait_until(lambda: record_in(tmp_path).read_latency().rows.any(), "latencies in the record")
         assert [path.name for path in left_in(tmp_path)] == ["subscriptions"]
         tree = [one.pid for one in descendants(process)]
         assert child(process, "msggen").pid in tree
@@ -133,7 +133,7 @@ def test_when_the_run_is_killed_nothing_is_left_of_it(friends: Path, tmp_path: P
     assert record.run["summary"] is None
     received = [sample.messages for sample in record.samples]
     assert received[-1] > 0
-    assert record.latency()[:, 1].sum() >= received[-2]  # it is written after the sample
+    assert record.read_latency().rows[:, 1].sum() >= received[-2]  # it is written after the sample
 
 
 def test_a_second_ctrl_c_leaves_nothing_either(friends: Path, tmp_path: Path) -> None:

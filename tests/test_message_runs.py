@@ -100,7 +100,7 @@ def test_samples_show_the_messages_as_they_come(record: Record, summary: dict[st
 
 def test_the_latencies_in_the_record_are_all_of_them(record: Record, summary: dict[str, Any]) -> None:
     received = summary["messages"]["received"]
-    milliseconds, planned, published = record.latency().T
+    milliseconds, planned, published = record.read_latency().rows.T
     assert (planned.sum(), published.sum()) == (received, received)
     half = milliseconds[np.searchsorted(np.cumsum(planned), np.ceil(received / 2))]
     assert half == pytest.approx(summary["messages"]["latency_ms"]["p50"], abs=0.001)
@@ -163,7 +163,7 @@ def test_a_store_without_users_of_the_run_is_refused_and_one_with_some_is_told(t
     words = f"None of the 3 users of {store} is among the 100 users of this run, whose ids go from 1 to 100."
     assert summary["reasons"][0].startswith(words)
     (folder,) = (tmp_path / "runs").glob("*")
-    assert not load(folder).states().any()
+    assert not load(folder).read_states().any()
     assert trio.run(look_into_store, store, 101) == [f"2 of the 3 users of {store} are not among the 101 of this run."]
     assert trio.run(look_into_store, store, 103) == []
 
@@ -255,7 +255,7 @@ def test_friends_that_cannot_be_had_are_refused(option: str, text: str | None, w
     assert reason in errors
     assert "Traceback" not in errors
     for folder in (tmp_path / "runs").glob("*"):
-        assert not load(folder).states().any()  # not one connection was begun
+        assert not load(folder).read_states().any()  # not one connection was begun
         assert not (folder / "subscriptions").exists()
 
 

@@ -12,9 +12,9 @@ import pytest
 from flyweight.errors import FloodtestError, Refused
 from flyweight.reasons import memory_is_a_fault, reason
 from flyweight.shared import shared_memory
+from tests.analysis.test_report import written
 from tests.figures import start
 from tests.support import OURS, command, run_in_child
-from tests.test_report import written
 
 KIB = 1024
 TOO_LARGE = "File too large (a file of this process, shared memory included, may have {:,} KiB: raise ulimit -f)"

@@ -60,9 +60,9 @@ def test_a_small_run_opens_holds_ticks_and_accounts_for_everything(client: str, 
     assert summary["models"] == {"client": client, "server": model}
     record = load(summary["run"])
     assert record.run["summary"] == summary
-    assert np.all(record.ports() > 0)
+    assert np.all(record.read_ports() > 0)
     assert [stage["name"] for stage in record.run["stages"]] == ["start", "ramp", "hold", "close"]
-    assert np.all(record.states() == State.OPEN)
+    assert np.all(record.read_states() == State.OPEN)
     for sample in record.samples:
         states = sample.not_reached + sample.in_flight + sample.open + sample.failed + sample.closed_early
         assert states == planned
@@ -79,7 +79,7 @@ def test_the_pairs_in_the_record_are_the_pairs_the_kernel_saw(tmp_path: Path) ->
                 seen.add((ours.ip, ours.port))
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
-    ports = load(only_record(tmp_path)).ports().tolist()
+    ports = load(only_record(tmp_path)).read_ports().tolist()
     recorded = {(f"{OUR_NETWORK}.{1 + k // 150}", port) for k, port in enumerate(ports)}
     assert len(recorded) == 200
     assert recorded == seen
@@ -99,7 +99,7 @@ def test_a_taken_port_is_replaced_by_a_spare(tmp_path: Path) -> None:
         code, summary, errors = flood(tmp_path, *options)
     assert code == 0, errors
     assert summary["connections"]["replaced_ports"] == 1
-    ports = load(summary["run"]).ports().tolist()
+    ports = load(summary["run"]).read_ports().tolist()
     assert 64_002 not in ports
     assert len(set(ports)) == 8
 
@@ -119,7 +119,7 @@ def test_kernel_ports_bind_the_address_only(client: str, tmp_path: Path) -> None
     arguments = ["--connections", "200", "--each", "100", "--hold", "0.1", "--client", client]
     code, summary, errors = flood(tmp_path, *arguments, *(["--ports", "kernel"] if client == "columns" else []))
     assert code == 0, errors
-    ports = load(summary["run"]).ports()
+    ports = load(summary["run"]).read_ports()
     assert np.all(ports > 0)
     assert all(len(np.unique(half)) == 100 for half in np.split(ports, 2))
 

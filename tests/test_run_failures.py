@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from analysis import load
+from analysis.record.stages import Stage
 from tests.support import (
     HEAD,
     Handler,
@@ -326,8 +327,8 @@ def test_a_disk_that_is_full_ends_no_run(tmp_path: Path) -> None:
     (reason,) = summary["reasons"]
     assert reason.startswith(f"record: Can't write the run record {summary['run']}: ")
     record = load(summary["run"])
-    assert record.samples[-1].stage in ("ramp", "hold")
-    assert record.states().tolist() == [2] * 2000
+    assert record.samples[-1].stage in (Stage.RAMP, Stage.HOLD)
+    assert record.read_states().tolist() == [2] * 2000
 
 
 @pytest.mark.parametrize("connections", [1, 2500, 5000])
@@ -341,7 +342,7 @@ def test_the_parent_is_killed(connections: int, tmp_path: Path) -> None:
         wait_until(lambda: not processes_of(tree), "no process of the run is left")
         record = load(next(tmp_path.iterdir()))
         assert record.samples
-        assert record.states().size == 5000
+        assert record.read_states().size == 5000
 
 
 def test_files_run_out_in_a_worker(tmp_path: Path) -> None:

@@ -105,9 +105,9 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     pids: ServerPids
     fronts: list[int | None]
     """Exit statuses; None while a front runs."""
-    fronts_given_up: int = 0
+    fronts_given_up: int
     """How often a front was given up that had messages to write."""
-    fronts_left_out: int = 0
+    fronts_left_out: int
     """How often a tick was sent without a front that had not written the one before."""
     memory: ServerMemory
     tick_seconds: float | None

@@ -15,10 +15,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.analysis.test_report import EXAMPLE
 from tests.attacks.order import Order, Tally
 from tests.attacks.traces import left_after, marked
 from tests.support import OURS, command
-from tests.test_report import EXAMPLE
 
 COMMANDS_UNDER_LIMITS = 60
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from random import Random
 
 from analysis import load
+from tests.analysis.test_report import EXAMPLE
 from tests.attacks.order import Order, Tally
 from tests.attacks.traces import left_after, marked
 from tests.support import OURS, command
-from tests.test_report import EXAMPLE
 
 RUNS = 42
 
@@ -169,7 +169,7 @@ def _undone(kind: str, folder: Path) -> list[str]:
     if kind.startswith("run"):
         records = [load(path) for path in (folder / "runs").glob("*")]
         whole = [each for each in records if each.summary is not None and each.summary.outcome == "ok"]
-        open_now = [int((each.states() == 2).sum()) for each in whole]
+        open_now = [int((each.read_states() == 2).sum()) for each in whole]
         return [] if open_now == [50] else [f"{len(records)} records, of which whole ones have {open_now} open"]
     made = {"gen": folder / "f.txt", "report": folder / "page/report.html"}.get(kind)
     if made is not None and not (made.exists() and made.stat().st_size > 10_000):

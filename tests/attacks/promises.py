@@ -57,7 +57,7 @@ def _broken(outcome: Outcome) -> Iterator[str]:
     if record is not None:
         yield from _broken_in_record(outcome, record)
     if summary is not None:
-        yield from _broken_in_accounts(summary, None if record is None else record.states())
+        yield from _broken_in_accounts(summary, None if record is None else record.read_states())
         if record is None or record.run["summary"] != summary:
             yield "what it printed is not the summary of its record"
 
@@ -85,8 +85,8 @@ def _broken_in_record(outcome: Outcome, record: Record) -> Iterator[str]:
         if name in names and "Traceback" in (text := (record.folder / name).read_text()):
             yield f"a traceback in {name}: {text[text.index('Traceback') :]}"
     planned = record.run["options"]["plan"]["connections"]
-    if "states.u8" in names and len(record.states()) not in (0, planned):
-        yield f"{len(record.states())} states for {planned} connections"
+    if "states.u8" in names and len(record.read_states()) not in (0, planned):
+        yield f"{len(record.read_states())} states for {planned} connections"
     for sample in record.samples:
         total = sample.not_reached + sample.in_flight + sample.open + sample.failed + sample.closed_early
         if total != planned:

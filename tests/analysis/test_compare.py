@@ -1,4 +1,4 @@
-"""analysis.compare: figures beside each other with ratios, what is not significant, and what is not alike."""
+"""analysis.figures.compare: figures beside each other with ratios, what is not significant, and what is not alike."""
 
 import importlib.resources
 import json
@@ -10,19 +10,19 @@ import msgspec
 import numpy as np
 import pytest
 
-from analysis import Record, RecordWriter, Sample, load
-from analysis.code import count, lines_of_code, sources
-from analysis.compare import NOTE, Cell, Row, compare, differences, figures, labels, render
-from analysis.compare_page import PLOTS, overlaid, write_page
-from analysis.fits import Estimate
-from analysis.pictures import WIDE
-from analysis.summary import Models, Ramp, Tick
+from analysis import Record, RecordWriter, Sample, load, read_findings
+from analysis.figures.compare import NOTE, Cell, Row, compare, differences, figures, labels, render
+from analysis.figures.fits import Estimate
+from analysis.figures.lines_of_code import count, lines_of_code, sources
+from analysis.pages.compare import PLOTS, overlaid, write_page
+from analysis.pages.pictures import WIDE
+from analysis.record.summary import Models, Ramp, Tick
 from flyweight.errors import Refused, UsageError
 from loadgen.options import RunOptions
 from loadgen.plan import Plan
-from tests.figures import MIB, messages, record_of, sample, start, summary
+from tests.analysis.test_report import HOSTILE, read
+from tests.figures import MIB, findings_of, messages, record_of, sample, start, summary
 from tests.support import run_here
-from tests.test_report import HOSTILE, read
 
 HOST = {"system": "Linux", "cores": 2, "memory": 24 << 30, "slabinfo": True}
 
@@ -142,12 +142,12 @@ def test_the_opening_rate_is_the_run_s_own_with_the_interval_of_equal_parts() ->
         sample(time=at, stage="ramp", open=int(count))
         for at, count in zip(np.concatenate([early, late]).tolist(), opened, strict=True)
     ]
-    found = figures(record_of([start(time=0.0), *rows]))["opened"][1]
+    found = figures(findings_of([start(time=0.0), *rows]))["opened"][1]
     assert isinstance(found, Estimate)
     assert found.value == pytest.approx(220_000 / 10)
     assert 0 <= found.low < found.value < found.high < 2 * found.value
     run = summary(ramp=Ramp(10.0, 21_990.0))
-    told = figures(record_of(rows, summary=msgspec.to_builtins(run)))["opened"][1]
+    told = figures(findings_of(rows, summary=msgspec.to_builtins(run)))["opened"][1]
     assert isinstance(told, Estimate)
     assert told.value == 21_990.0
 
@@ -158,7 +158,7 @@ def test_a_rate_that_falls_throughout_is_uncertain_by_no_more_than_it_fell() -> 
         opened = rate * (at - at**2 / 80)
         return record_of([sample(time=t, stage="ramp", open=int(o)) for t, o in zip(at.tolist(), opened, strict=True)])
 
-    slow, fast = (figures(falling(rate))["opened"][1] for rate in (1000, 5000))
+    slow, fast = (figures(read_findings(falling(rate)))["opened"][1] for rate in (1000, 5000))
     assert isinstance(slow, Estimate)
     assert isinstance(fast, Estimate)
     assert 500 < slow.low < slow.value < slow.high < 1000
@@ -169,8 +169,8 @@ def test_a_rate_that_falls_throughout_is_uncertain_by_no_more_than_it_fell() -> 
 def test_a_ramp_without_samples_to_compare_has_the_rate_of_its_summary(count: int) -> None:
     rows = [sample(time=1.0, stage="ramp")] * count
     run = msgspec.to_builtins(summary(ramp=Ramp(0.5, 2000.0)))
-    assert figures(record_of([start(), *rows], summary=run))["opened"][1] == 2000.0
-    assert figures(record_of([start(), *rows]))["opened"][1] is None
+    assert figures(findings_of([start(), *rows], summary=run))["opened"][1] == 2000.0
+    assert figures(findings_of([start(), *rows]))["opened"][1] is None
 
 
 def test_deliveries_are_the_run_s_own_figure_with_the_spread_of_whole_intervals() -> None:
@@ -288,7 +288,7 @@ def test_memory_that_came_out_negative_is_in_the_picture() -> None:
     _, _, draw, finish = PLOTS[0]
     bottoms = []
     for runs in ([whole, whole], [whole, replace(whole, samples=lower)]):
-        figure = overlaid(runs, WIDE, draw, finish)
+        figure = overlaid([read_findings(each) for each in runs], WIDE, draw, finish)
         assert figure is not None
         bottoms.append(figure.axes[0].get_ylim()[0])
     assert bottoms[0] == 0

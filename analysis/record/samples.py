@@ -2,6 +2,8 @@
 
 import msgspec
 
+from analysis.record.stages import Stage
+
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """A row of samples; None is what could not be read on this machine, or what this run has not got."""
@@ -60,9 +62,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 def filling(samples: list[Sample]) -> list[int]:
     """Return which samples show connections being opened: the hold adds none, and ticks would pass for slope."""
     stages = [sample.stage for sample in samples]
-    before = [at for at, stage in enumerate(stages) if stage == "start"][-1:]
-    ramp = [at for at, stage in enumerate(stages) if stage == "ramp"]
-    held = [at for at, stage in enumerate(stages) if stage == "hold"][:1]
+    before = [at for at, stage in enumerate(stages) if stage == Stage.START][-1:]
+    ramp = [at for at, stage in enumerate(stages) if stage == Stage.RAMP]
+    held = [at for at, stage in enumerate(stages) if stage == Stage.HOLD][:1]
     return [*before, *ramp, *held]
 
 

@@ -11,15 +11,16 @@ from typing import Any
 
 import msgspec
 
-from analysis import pictures as pic
-from analysis.doubts import doubts
-from analysis.files import write_whole
-from analysis.findings import ENDS, MILLION, MemoryFinding, mapping, memory_of, predicted_of, thinned
-from analysis.history import HISTORY
-from analysis.page import Html, join, page, picture, table, tag
-from analysis.plots import PLOTS, Plot
+from analysis.figures.doubts import doubts
+from analysis.figures.findings import Findings, read_findings
+from analysis.figures.formatting import NOT_MEASURED, WHAT, each, each_between, listed, number, size, size_between
+from analysis.figures.memory import ENDS, MILLION, MemoryFinding
+from analysis.figures.servers_of_2008 import HISTORY
+from analysis.pages import pictures as pic
+from analysis.pages.files import write_whole
+from analysis.pages.html import Html, join, page, picture, table, tag
+from analysis.pages.plots import PLOTS, Plot
 from analysis.record import Record
-from analysis.words import NOT_MEASURED, WHAT, each, each_between, listed, number, size, size_between
 
 REPORT_FILE = "report.html"
 PLOTS_FOLDER = "plots"
@@ -38,17 +39,17 @@ class Drawn:
 def write_report(record: Record, out: Path | None = None) -> Path:
     """Write the report into a folder, the run's own by default; return the page's path."""
     out = record.folder if out is None else out
-    shown = thinned(record)
+    findings = read_findings(record)
     with pic.style():
-        drawn = [done for plot in PLOTS if (done := _draw(shown, plot, out)) is not None]
+        drawn = [done for plot in PLOTS if (done := _draw(findings, plot, out)) is not None]
     path = out / REPORT_FILE
-    write_whole(path, render(record, drawn))
+    write_whole(path, render(findings, drawn))
     return path
 
 
-def _draw(record: Record, plot: Plot, out: Path) -> Drawn | None:
+def _draw(findings: Findings, plot: Plot, out: Path) -> Drawn | None:
     """Draw a plot for both widths, and write it as files; None where the record has too little for it."""
-    wide, narrow = (plot.draw(record, width) for width in (pic.WIDE, pic.NARROW))
+    wide, narrow = (plot.draw(findings, width) for width in (pic.WIDE, pic.NARROW))
     if wide is None or narrow is None:
         return None
     done = Drawn(plot, pic.as_svg(wide), pic.as_svg(narrow))
@@ -57,23 +58,23 @@ def _draw(record: Record, plot: Plot, out: Path) -> Drawn | None:
     return done
 
 
-def render(record: Record, drawn: list[Drawn]) -> bytes:
+def render(findings: Findings, drawn: list[Drawn]) -> bytes:
     """Write the page."""
-    memory = memory_of(record)
+    record, memory = findings.record, findings.memory
     content: list[object] = [
         tag("h1", f"floodtest run {record.folder.name}"),
         _about(record),
-        _lead(record, memory),
+        _lead(memory),
         tag("h2", "What one connection costs"),
         _costs(memory),
         _history(memory),
-        *_predicted(record, memory),
-        *(_section(record, done) for done in drawn),
+        *_predicted(findings),
+        *(_section(findings, done) for done in drawn),
         *_left_out(drawn),
         *_messages(record),
         *_ticks(record),
         tag("h2", "What to doubt"),
-        _doubts(record),
+        _doubts(findings),
         tag("h2", "The run"),
         *_run(record),
     ]
@@ -84,7 +85,7 @@ def _about(record: Record) -> Html:
     summary = record.summary
     missing = "no summary" if record.summary_fault is None else "a summary that can't be understood"
     outcome = missing if summary is None else summary.outcome
-    host = mapping(record.run.get("host"))
+    host = record.part("host")
     told = [host.get("system"), f"{host['cores']} cores" if "cores" in host else None, _bytes_of(host.get("memory"))]
     return tag(
         "p",
@@ -99,7 +100,7 @@ def _bytes_of(value: Any) -> str | None:
     return size(value) if isinstance(value, int | float) else None
 
 
-def _lead(record: Record, memory: dict[str, MemoryFinding]) -> Html:
+def _lead(memory: dict[str, MemoryFinding]) -> Html:
     """Say the answer in a sentence or two."""
     fitted = {end: found.fit for end, found in memory.items() if found.fit is not None}
     most = max((found.most for found in memory.values()), default=0)
@@ -177,11 +178,11 @@ def _million_of(memory: dict[str, MemoryFinding]) -> str:
     return NO_FIT if server is None or kernel is None else size(server.value + kernel.value / 2)
 
 
-def _predicted(record: Record, memory: dict[str, MemoryFinding]) -> Iterator[Html]:
+def _predicted(findings: Findings) -> Iterator[Html]:
     """Set the prediction, where the record has one, beside what was measured at the most connections."""
     rows = []
-    for end, expected in predicted_of(record).items():
-        found = memory[end]
+    for end, expected in findings.predicted.items():
+        found = findings.memory[end]
         if found.measured is None:
             continue
         measured = found.measured.value * found.most
@@ -193,8 +194,8 @@ def _predicted(record: Record, memory: dict[str, MemoryFinding]) -> Iterator[Htm
         yield table(("", "predicted", "measured", "measured / predicted"), rows)
 
 
-def _section(record: Record, done: Drawn) -> Html:
-    sentence = done.plot.sentence(record)
+def _section(findings: Findings, done: Drawn) -> Html:
+    sentence = done.plot.sentence(findings)
     return join(
         [
             tag("h2", done.plot.title),
@@ -247,8 +248,8 @@ def _ticks(record: Record) -> Iterator[Html]:
     yield table(("tick", "sent", "received", "seconds", "deliveries a second"), rows, caption)
 
 
-def _doubts(record: Record) -> Html:
-    return tag("ul", *(tag("li", doubt) for doubt in doubts(record)), class_="doubts")
+def _doubts(findings: Findings) -> Html:
+    return tag("ul", *(tag("li", doubt) for doubt in doubts(findings)), class_="doubts")
 
 
 def _run(record: Record) -> Iterator[Html]:
@@ -273,7 +274,7 @@ def _run(record: Record) -> Iterator[Html]:
     facts = [
         (str(name), _fact(value))
         for part in ("options", "host", "versions")
-        for name, value in mapping(record.run.get(part)).items()
+        for name, value in record.part(part).items()
         if value is not None
     ]
     if facts:

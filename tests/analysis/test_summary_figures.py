@@ -1,9 +1,9 @@
-"""analysis.summary: bytes a connection, and the share of a core that holding costs, from samples made by hand."""
+"""The figures of a summary: bytes a connection, and what holding costs of a core, from samples made by hand."""
 
 import pytest
 
-from analysis import Sample, findings
-from analysis.summary import idle_share, memory_of, per_connection
+from analysis import Sample, memory_of
+from analysis.figures.summary_figures import idle_share, per_connection, summarize_memory
 from tests.figures import EACH, MIB, NOT_MEASURED, record_of, sample, start
 
 
@@ -16,7 +16,7 @@ def test_per_connection(value: float | None, connections: int, each: float | Non
 
 
 def test_memory_a_connection_at_the_end_of_the_hold() -> None:
-    memory = memory_of([start(), sample()], "source")
+    memory = summarize_memory([start(), sample()], "source")
     assert memory.server_user_bytes_per_connection == round(20 * MIB / EACH, 1)
     assert memory.client_user_bytes_per_connection == round(10 * MIB / EACH, 1)
     assert memory.kernel_bytes_per_connection == round(10 * MIB / EACH, 1)
@@ -26,7 +26,7 @@ def test_memory_a_connection_at_the_end_of_the_hold() -> None:
 
 
 def test_the_fixed_cost_of_processes_counts_and_what_was_there_before_does_not() -> None:
-    bigger = memory_of([start(slab=500 * MIB, server_private=0), sample(slab=510 * MIB)], "")
+    bigger = summarize_memory([start(slab=500 * MIB, server_private=0), sample(slab=510 * MIB)], "")
     assert bigger.kernel_bytes_per_connection == round(10 * MIB / EACH, 1)
     assert bigger.server_user_bytes_per_connection == round(20 * MIB / EACH, 1)
 
@@ -41,29 +41,29 @@ def test_the_last_sample_before_the_ramp_and_the_last_full_one_of_the_hold_count
         sample(time=4.0, open=10, server_private=1 * MIB),
         sample(time=5.0, stage="close", open=EACH, server_private=77 * MIB),
     ]
-    memory = memory_of(samples, "")
+    memory = summarize_memory(samples, "")
     assert memory.server_user_bytes_per_connection == round(20 * MIB / EACH, 1)
     assert memory.kernel_bytes_per_connection == round(10 * MIB / EACH, 1)
 
 
 def test_a_run_without_a_hold_is_judged_by_its_ramp() -> None:
-    memory = memory_of([start(), sample(stage="ramp", open=500, server_private=10 * MIB)], "")
+    memory = summarize_memory([start(), sample(stage="ramp", open=500, server_private=10 * MIB)], "")
     assert memory.server_user_bytes_per_connection == round(10 * MIB / 500, 1)
 
 
 @pytest.mark.parametrize("samples", [[], [start()], [sample()], [start(), sample(stage="close")]])
 def test_without_a_before_or_an_after_nothing_is_measured(samples: list[Sample]) -> None:
-    assert memory_of(samples, NOT_MEASURED.kernel_source) == NOT_MEASURED
+    assert summarize_memory(samples, NOT_MEASURED.kernel_source) == NOT_MEASURED
 
 
 def test_without_open_connections_there_is_no_figure_for_each() -> None:
-    memory = memory_of([start(), sample(open=0)], "")
+    memory = summarize_memory([start(), sample(open=0)], "")
     assert memory.server_user_bytes_per_connection is None
     assert memory.kernel_bytes_per_connection is None
 
 
 def test_a_server_that_is_not_measured_says_nothing_of_the_client() -> None:
-    memory = memory_of([start(server_private=None), sample(server_private=None)], "")
+    memory = summarize_memory([start(server_private=None), sample(server_private=None)], "")
     assert memory.server_user_bytes_per_connection is None
     assert memory.server_fixed_bytes is None
     assert memory.client_user_bytes_per_connection == round(10 * MIB / EACH, 1)
@@ -79,7 +79,7 @@ def test_the_marginal_cost_is_the_slope_that_a_report_shows() -> None:
         sample(time=30.0 + at, server_private=4 * MIB + 64 * EACH + at * MIB, client_private=2 * MIB) for at in (0, 1)
     ]
     samples = [start(server_private=MIB, client_private=2 * MIB), *ramp, *held]
-    memory, fit = memory_of(samples, ""), findings.memory_of(record_of(samples))["server"].fit
+    memory, fit = summarize_memory(samples, ""), memory_of(record_of(samples))["server"].fit
     assert fit is not None
     assert memory.server_marginal_bytes_per_connection == round(fit.slope.value, 1)
     assert memory.server_marginal_bytes_per_connection == pytest.approx(64, abs=20)  # the worker that began is no slope
@@ -88,23 +88,23 @@ def test_the_marginal_cost_is_the_slope_that_a_report_shows() -> None:
 
 def test_a_slope_of_too_few_points_is_none() -> None:
     ramp = [sample(stage="ramp", open=opened) for opened in (400, 600)]
-    assert memory_of([start(), *ramp, sample()], "").server_marginal_bytes_per_connection is None
+    assert summarize_memory([start(), *ramp, sample()], "").server_marginal_bytes_per_connection is None
 
 
 def test_a_server_that_is_not_measured_has_no_slope() -> None:
     ramp = [sample(stage="ramp", open=opened, server_private=None) for opened in range(0, EACH, 100)]
-    assert memory_of([start(server_private=None), *ramp], "").server_marginal_bytes_per_connection is None
+    assert summarize_memory([start(server_private=None), *ramp], "").server_marginal_bytes_per_connection is None
 
 
 def test_a_kernel_that_has_less_than_before_leaves_no_total() -> None:
     shrunk = sample(slab=start().slab - (1 << 20))
-    assert memory_of([start(), sample()], "").measured_bytes is not None
-    assert memory_of([start(), shrunk], "").measured_bytes is None
+    assert summarize_memory([start(), sample()], "").measured_bytes is not None
+    assert summarize_memory([start(), shrunk], "").measured_bytes is None
 
 
 def test_a_ramp_that_stands_still_has_no_slope() -> None:
     waiting = [sample(time=float(second), stage="ramp", open=EACH - 1) for second in range(1, 11)]
-    memory = memory_of([start(), *waiting, sample(open=EACH - 1)], "")
+    memory = summarize_memory([start(), *waiting, sample(open=EACH - 1)], "")
     assert memory.server_marginal_bytes_per_connection is None
     assert memory.client_marginal_bytes_per_connection is None
 

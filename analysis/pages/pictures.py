@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.files import write_whole
+from analysis.pages.files import write_whole
 from flyweight.drawing import drawing
 
 if TYPE_CHECKING:

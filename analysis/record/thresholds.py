@@ -19,7 +19,7 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from analysis.summary import Summary, Threshold
+from analysis.record.summary import Summary, Threshold
 from flyweight.errors import UsageError
 from flyweight.options import ungrouped
 

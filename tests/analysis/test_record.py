@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import FORMAT, UNITS, RecordError, RecordWriter, Sample, load
-from analysis.samples import FIELDS
+from analysis.record.samples import FIELDS
 from flyweight.errors import ExitCode, Refused, UsageError
 from tests.figures import sample, start, summary
 
@@ -122,9 +122,9 @@ def test_columns_of_connections(folder: Path) -> None:
     (folder / "states.u8").write_bytes(bytes([2, 2, 3, 0]))
     (folder / "ports.u16").write_bytes(bytes([0, 4, 1, 4, 0xFF, 0xFF, 0, 0]))
     record = load(folder)
-    assert record.states().tolist() == [2, 2, 3, 0]
-    assert record.ports().tolist() == [1024, 1025, 65_535, 0]
-    assert record.ports().dtype == np.uint16
+    assert record.read_states().tolist() == [2, 2, 3, 0]
+    assert record.read_ports().tolist() == [1024, 1025, 65_535, 0]
+    assert record.read_ports().dtype == np.uint16
 
 
 # -- columns ---------------------------------------------------------------------------------------------------------
@@ -271,8 +271,8 @@ def test_a_record_that_was_saved_with_a_byte_order_mark_is_read(folder: Path) ->
     save_all(folder, "utf-8-sig")
     assert (folder / "samples.csv").read_bytes().startswith(b"\xef\xbb\xbftime,")
     after = load(folder)
-    assert (after.run, after.samples, after.latency_fault) == (before.run, before.samples, None)
-    assert after.latency().tolist() == before.latency().tolist() == [[1.5, 10, 20], [3, 30, 25]]
+    assert (after.run, after.samples, after.read_latency().fault) == (before.run, before.samples, None)
+    assert after.read_latency().rows.tolist() == before.read_latency().rows.tolist() == [[1.5, 10, 20], [3, 30, 25]]
 
 
 def test_a_record_in_another_encoding_is_told_in_plain_words(folder: Path) -> None:
@@ -289,7 +289,7 @@ def test_a_record_in_another_encoding_is_told_in_plain_words(folder: Path) -> No
 def test_a_latency_file_in_another_encoding_is_left_out(folder: Path) -> None:
     (folder / "latency.csv").write_text(LATENCY, encoding="utf-16")
     fault = "is left out, for it can't be read: latency.csv is UTF-16. Save it as UTF-8"
-    assert (load(folder).latency().shape, load(folder).latency_fault) == ((0, 3), fault)
+    assert (load(folder).read_latency().rows.shape, load(folder).read_latency().fault) == ((0, 3), fault)
 
 
 def test_text_of_a_record_is_read_whatever_the_locale(folder: Path) -> None:
@@ -337,20 +337,20 @@ LATENCY = "milliseconds,planned,published\n1.5,10,20\n3.0,30,25\n"
 
 def test_a_latency_file_reads_to_its_last_whole_line_and_says_what_is_missing(folder: Path) -> None:
     record = load(folder)
-    assert (record.latency().shape, record.latency_fault) == ((0, 3), None)
+    assert (record.read_latency().rows.shape, record.read_latency().fault) == ((0, 3), None)
     for length in range(len(LATENCY) + 1):
         (folder / "latency.csv").write_text(LATENCY[:length])
-        assert len(record.latency()) == max(0, LATENCY[:length].count("\n") - 1)
+        assert len(record.read_latency().rows) == max(0, LATENCY[:length].count("\n") - 1)
         is_whole = LATENCY[:length].endswith("\n")
-        assert (record.latency_fault is None) == is_whole
-    assert record.latency().tolist() == [[1.5, 10, 20], [3, 30, 25]]
+        assert (record.read_latency().fault is None) == is_whole
+    assert record.read_latency().rows.tolist() == [[1.5, 10, 20], [3, 30, 25]]
 
 
 @pytest.mark.parametrize("rows", ["1,2\n", "1,2\n3,4\n5,6\n", "a,b,c\n", "1,nan,2\n", "1,-5,2\n", "1,2,3\n\n", "\0\n"])
 def test_a_latency_file_that_makes_no_sense_is_left_out(rows: str, folder: Path) -> None:
     (folder / "latency.csv").write_text("milliseconds,planned,published\n" + rows)
-    assert load(folder).latency().shape == (0, 3)
-    assert "can't be read" in (load(folder).latency_fault or "")
+    assert load(folder).read_latency().rows.shape == (0, 3)
+    assert "can't be read" in (load(folder).read_latency().fault or "")
 
 
 # -- folders ---------------------------------------------------------------------------------------------------------

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from analysis.code import lines_of_code
-from analysis.findings import ENDS, Floats, in_stage, mapping, mean_of, memory_of, percentiles, rate_of
-from analysis.fits import Estimate
+from analysis.figures.findings import Findings, read_findings
+from analysis.figures.fits import Estimate
+from analysis.figures.formatting import each, number, plain
+from analysis.figures.lines_of_code import lines_of_code
+from analysis.figures.memory import ENDS
+from analysis.figures.series import Floats, in_stage, mean_of, percentiles, rate_of
 from analysis.record import Record
-from analysis.words import each, number, plain
+from analysis.record.stages import Stage
 from flyweight.errors import Refused, UsageError
 
 MANY = 6
@@ -55,9 +58,9 @@ class Table(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table, and the records it was made of."""
+    """A table, and the findings it was made of."""
 
-    records: list[Record]
+    findings: list[Findings]
     table: Table
 
 
@@ -71,13 +74,14 @@ def compare(records: list[Record], force: bool = False) -> Comparison:
     unlike = differences(records)
     if unlike and not force:
         raise Refused(f"These runs are not alike: {'; '.join(unlike)}. With --force they are compared all the same.")
-    found = [figures(record) for record in records]
+    findings = [read_findings(record) for record in records]
+    found = [figures(each) for each in findings]
     names = {name: unit for figure in found for name, (unit, _) in figure.items()}
     rows = [
         Row(name, unit, _cells([figure.get(name, (unit, None))[1] for figure in found])) for name, unit in names.items()
     ]
     kept = [row for row in rows if any(row.cells)]
-    return Comparison(records, Table([str(record.folder) for record in records], unlike, kept))
+    return Comparison(findings, Table([str(record.folder) for record in records], unlike, kept))
 
 
 def differences(records: list[Record]) -> list[str]:
@@ -85,7 +89,7 @@ def differences(records: list[Record]) -> list[str]:
     first, found = records[0], []
     for record in records[1:]:
         pairs = [("format", first.run["format"], record.run["format"])]
-        here, there = (mapping(one.run.get("host")) for one in (first, record))
+        here, there = (one.part("host") for one in (first, record))
         names = [name for name in {**here, **there} if name != "slabinfo"]  # whether root ran it, not where
         pairs += [(name, here.get(name), there.get(name)) for name in names]
         found += [
@@ -115,17 +119,17 @@ def _value(found: Estimate | float) -> float:
     return found.value if isinstance(found, Estimate) else found
 
 
-def figures(record: Record) -> dict[str, tuple[str, Found]]:
+def figures(findings: Findings) -> dict[str, tuple[str, Found]]:
     """Return what of a run is compared: name -> (unit, figure)."""
-    memory = memory_of(record)
+    record = findings.record
     found: dict[str, tuple[str, Found]] = {}
-    for end, finding in memory.items():
+    for end, finding in findings.memory.items():
         found[f"{ENDS[end]}, one more connection"] = ("B", None if finding.fit is None else finding.fit.slope)
         found[f"{ENDS[end]}, all of it, each"] = ("B", None if finding.measured is None else finding.measured.value)
     found["opened"] = ("/s", _opening(record))
     found["deliveries"] = ("/s", _deliveries(record))
     for share, name in ((0.5, "50%"), (0.99, "99%")):
-        found[f"latency, {name}"] = ("ms", _latency(record, share))
+        found[f"latency, {name}"] = ("ms", _latency(findings, share))
     for end in ("server", "client"):
         found[f"{end} CPU for 1,000 deliveries"] = ("s", _cpu(record, f"{end}_cpu"))
     found["code of the server"] = ("lines", lines_of_code(record))
@@ -150,7 +154,7 @@ def _opening(record: Record) -> Found:
 
 def _opening_rates(record: Record) -> Floats:
     """Rates in equal parts of the ramp, each as long as the longest between two samples: those come faster early."""
-    kept = in_stage(record, "ramp")
+    kept = in_stage(record, Stage.RAMP)
     time, opened = record.column("time")[kept], record.column("open")[kept]
     longest = np.diff(time).max(initial=0)
     if longest <= 0:
@@ -173,14 +177,14 @@ def _deliveries(record: Record) -> Found:
 
 def _delivered(record: Record) -> Floats:
     """Rates of delivery in whole intervals, those without any included, from the first delivery to the last."""
-    kept = in_stage(record, "messages")
+    kept = in_stage(record, Stage.MESSAGES)
     count = record.column("messages")[kept]
     begun = np.flatnonzero(count > count.min(initial=np.inf))
     unfinished = np.flatnonzero(count < count.max(initial=-np.inf))
     if not len(begun) or not len(unfinished):
         return np.zeros(0)
     times = record.column("time")[kept]
-    at, rate = rate_of(record, "messages", "messages")
+    at, rate = rate_of(record, "messages", Stage.MESSAGES)
     inside: Floats = rate[(at > times[begun[0]]) & (at <= times[unfinished[-1]])]
     return inside
 
@@ -193,18 +197,18 @@ def _about(value: float, figures: Floats) -> Estimate | float:
     return Estimate(value, max(0.0, value + spread.low - spread.value), value + spread.high - spread.value)
 
 
-def _latency(record: Record, share: float) -> Found:
+def _latency(findings: Findings, share: float) -> Found:
     """Milliseconds of all messages; the interval is that of the mean of the samples' own percentiles about them."""
-    found = percentiles(record, np.array([share]))
+    found = percentiles(findings.latency, np.array([share]))
     if found is None:
         return None
-    return _about(float(found[0]), record.column(f"latency_p{share * 100:.0f}"))
+    return _about(float(found[0]), findings.record.column(f"latency_p{share * 100:.0f}"))
 
 
 def _cpu(record: Record, field: str) -> Found:
     """CPU seconds over deliveries of messages, of ticks where there are none: with the interval of what is left."""
-    has_messages = in_stage(record, "messages").any()
-    stage, count = ("messages", "messages") if has_messages else ("hold", "chunks")
+    has_messages = in_stage(record, Stage.MESSAGES).any()
+    stage, count = (Stage.MESSAGES, "messages") if has_messages else (Stage.HOLD, "chunks")
     kept = in_stage(record, stage)
     used, read = (np.diff(record.column(name)[kept]) for name in (field, count))
     known = np.isfinite(used) & np.isfinite(read)
@@ -246,7 +250,7 @@ def render(comparison: Comparison) -> str:
     names = labels(len(found.runs))
     grid = [["", *names], *([row_title(row), *(write_cell(c, row.unit) for c in row.cells)] for row in found.rows)]
     widths = [max(len(line[at]) for line in grid) for at in range(len(names) + 1)]
-    lines = [f"{name}  {_told(record)}" for name, record in zip(names, comparison.records, strict=True)]
+    lines = [f"{name}  {_told(each.record)}" for name, each in zip(names, comparison.findings, strict=True)]
     lines += [f"not alike: {difference}" for difference in found.differences]
     lines.append("")
     for line in grid:

@@ -1,4 +1,4 @@
-"""The plots of one run. In: a `Record`, a width in inches. Out: a figure, or None where the record has too little.
+"""The plots of one run. In: findings, a width in inches. Out: a figure, or None where there is too little.
 
 Each is a function of its own, listed in `PLOTS` with the title and the sentence a reader is given.
 """
@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import pictures as pic
-from analysis.findings import ENDS, Floats, MemoryFinding, memory_of, percentiles, rate_of, stages_of
-from analysis.record import Record
-from analysis.words import each, size
+from analysis.figures.findings import Findings
+from analysis.figures.formatting import each, size
+from analysis.figures.memory import ENDS, MemoryFinding
+from analysis.figures.series import Floats, percentiles, rate_of
+from analysis.pages import pictures as pic
+from analysis.record import LatencyCounts, Record
+from analysis.record.stages import Stage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,9 +24,9 @@ if TYPE_CHECKING:
 MIB = pic.MIB
 
 
-def memory_by_connections(record: Record, width: float) -> "Figure | None":
+def memory_by_connections(findings: Findings, width: float) -> "Figure | None":
     """Draw a panel for each end: samples, and the fitted line with its steps."""
-    found = {end: finding for end, finding in memory_of(record).items() if len(set(finding.connections.tolist())) > 1}
+    found = {end: finding for end, finding in findings.memory.items() if len(set(finding.connections.tolist())) > 1}
     if not found:
         return None
     across = width > 6
@@ -40,7 +43,8 @@ def memory_by_connections(record: Record, width: float) -> "Figure | None":
 
 def _memory_panel(axes: "Axes", end: str, finding: MemoryFinding) -> None:
     colour = pic.COLOURS[end]
-    axes.plot(finding.connections, finding.size / MIB, "o", markersize=3.5, color=colour, alpha=0.75)
+    connections, size_there = finding.dots()
+    axes.plot(connections, size_there / MIB, "o", markersize=3.5, color=colour, alpha=0.75)
     title = f"{ENDS[end]}\n"
     if finding.fit is None:
         title += "too few samples for a line"
@@ -55,8 +59,9 @@ def _memory_panel(axes: "Axes", end: str, finding: MemoryFinding) -> None:
     pic.thousands(axes, most=2 if finding.most >= 100_000 else 4)
 
 
-def memory_by_time(record: Record, width: float) -> "Figure | None":
+def memory_by_time(findings: Findings, width: float) -> "Figure | None":
     """Stack what server, client and kernel have, as Ganglia did."""
+    record = findings.shown
     time = record.column("time")
     if len(time) < 2:
         return None
@@ -68,7 +73,7 @@ def memory_by_time(record: Record, width: float) -> "Figure | None":
     layers = {name: layer for name, layer in layers.items() if np.isfinite(layer[0]).any()}
     figure = pic.new_figure(width, 3.4)
     axes = figure.subplots()
-    pic.mark_stages(axes, stages_of(record))
+    pic.mark_stages(axes, findings.stages)
     known = np.isfinite([values for values, _ in layers.values()]).all(axis=0)  # a gap where one was not read
     axes.stackplot(
         time,
@@ -91,14 +96,15 @@ def _kernel_growth(record: Record) -> Floats:
     return grown
 
 
-def connections_by_time(record: Record, width: float) -> "Figure | None":
+def connections_by_time(findings: Findings, width: float) -> "Figure | None":
     """Draw how many are open, failed and closed early, and below how fast they were opened."""
+    record = findings.shown
     time = record.column("time")
     if len(time) < 2:
         return None
     figure = pic.new_figure(width, 4.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    stages = stages_of(record)
+    stages = findings.stages
     pic.mark_stages(above, stages)
     pic.mark_stages(below, stages, names=False)
     lines = (("open", pic.BLUE, "-"), ("failed", pic.VERMILION, "--"), ("closed early", pic.INK, ":"))
@@ -106,7 +112,7 @@ def connections_by_time(record: Record, width: float) -> "Figure | None":
         above.plot(time, record.column(name.replace(" ", "_")), color=colour, linestyle=dash, label=name)
     above.set_ylim(bottom=0)
     above.set_ylabel("connections")
-    ramp = [*(sample.time for sample in record.samples if sample.stage == "ramp")]
+    ramp = [*(sample.time for sample in record.samples if sample.stage == Stage.RAMP)]
     at, rate = rate_of(record, "open")
     shown = (at <= ramp[-1] + 1) & (rate >= 0) if ramp else np.zeros(len(at), bool)
     below.plot(at[shown], rate[shown], color=pic.BLUE, marker="o", markersize=2.5)
@@ -122,8 +128,9 @@ CPU_APART = 0.45
 """Seconds between samples whose CPU is told: it is counted in hundredths of a second, and read a process at a time."""
 
 
-def cpu_by_time(record: Record, width: float) -> "Figure | None":
+def cpu_by_time(findings: Findings, width: float) -> "Figure | None":
     """Draw how many cores each end, the router, and the kernel under all of it kept busy."""
+    record = findings.shown
     lines = (
         ("machine_cpu", "whole machine", "#888888", "-"),
         ("kernel_cpu", "of it the kernel", pic.GREEN, (0, (5, 2))),
@@ -136,7 +143,7 @@ def cpu_by_time(record: Record, width: float) -> "Figure | None":
         return None
     figure = pic.new_figure(width, 3.4)
     axes = figure.subplots()
-    pic.mark_stages(axes, stages_of(record))
+    pic.mark_stages(axes, findings.stages)
     for at, rate, name, colour, dash in drawn:
         if len(at) > 1:
             axes.plot(at, np.maximum(rate, 0), color=colour, linestyle=dash, label=name)
@@ -147,14 +154,15 @@ def cpu_by_time(record: Record, width: float) -> "Figure | None":
     return figure
 
 
-def messages_by_time(record: Record, width: float) -> "Figure | None":
+def messages_by_time(findings: Findings, width: float) -> "Figure | None":
     """Draw what is read a second: chunks of the ramp and of ticks, deliveries of messages, and messages published."""
+    record = findings.shown
     at, chunks = rate_of(record, "chunks")
     if len(at) < 2:
         return None
     figure = pic.new_figure(width, 3.4)
     axes = figure.subplots()
-    pic.mark_stages(axes, stages_of(record))
+    pic.mark_stages(axes, findings.stages)
     axes.plot(at, np.maximum(chunks, 0), color=pic.SKY, label="chunks read, welcomes and ticks too")
     for field, name, colour, dash in (
         ("messages", "deliveries read", pic.BLUE, (0, (5, 2))),
@@ -173,29 +181,27 @@ def messages_by_time(record: Record, width: float) -> "Figure | None":
 NINES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 
 
-def latency_by_percentile(record: Record, width: float) -> "Figure | None":
+def latency_by_percentile(findings: Findings, width: float) -> "Figure | None":
     """Draw milliseconds against the share of messages; each tick to the right leaves a tenth of those before."""
-    total = record.latency()[:, 1].sum() if len(record.latency()) else 0
-    if not total:
+    if not findings.latency.rows[:, 1].sum():
         return None
     figure = pic.new_figure(width, 3.4)
     axes = figure.subplots()
-    last = draw_latency(axes, record, 1, pic.BLUE, "-", "from the planned time")
-    draw_latency(axes, record, 2, pic.ORANGE, (0, (5, 2)), "uncorrected: from the publishing")
+    last = draw_latency(axes, findings.latency, 1, pic.BLUE, "-", "from the planned time")
+    draw_latency(axes, findings.latency, 2, pic.ORANGE, (0, (5, 2)), "uncorrected: from the publishing")
     label_nines(axes, last)
     pic.legend_below(figure, axes, 2 if width > 6 else 1)
     return figure
 
 
-def draw_latency(axes: "Axes", record: Record, column: int, colour: str, dash: object, label: str) -> float:
+def draw_latency(axes: "Axes", latency: LatencyCounts, column: int, colour: str, dash: object, label: str) -> float:
     """Draw one line, up to the share that a single message is of all; return where it ends."""
-    rows = record.latency()
-    total = float(rows[:, column].sum()) if len(rows) else 0.0
+    total = float(latency.rows[:, column].sum())
     if not total:
         return 0.0
     last = max(1.0, float(np.log10(total)))
     at = np.linspace(0, last, 300)
-    values = percentiles(record, 1 - 10.0**-at, column)
+    values = percentiles(latency, 1 - 10.0**-at, column)
     assert values is not None
     axes.plot(at, values, color=colour, linestyle=dash, label=label)
     return last
@@ -216,14 +222,14 @@ class Plot:
 
     name: str
     title: str
-    draw: Callable[[Record, float], "Figure | None"]
-    sentence: Callable[[Record], str]
+    draw: Callable[[Findings, float], "Figure | None"]
+    sentence: Callable[[Findings], str]
 
 
-def _say_memory(record: Record) -> str:
+def _say_memory(findings: Findings) -> str:
     parts = [
         f"{ENDS[end]}: {each(found.fit.slope.value)} for each more{_before(end, found.fit.fixed.value)}"
-        for end, found in memory_of(record).items()
+        for end, found in findings.memory.items()
         if found.fit is not None
     ]
     said = "; ".join(parts) or "There are too few samples at different numbers of connections for a line"
@@ -235,13 +241,15 @@ def _before(end: str, fixed: float) -> str:
     return "" if end == "kernel" else f", {size(fixed)} before the first"
 
 
-def _say_connections(record: Record) -> str:
+def _say_connections(findings: Findings) -> str:
+    record = findings.record
     last = max(record.samples, key=lambda sample: (sample.open, -sample.time))
     ends = f"{last.failed:,} had failed and {last.closed_early:,} had closed early by then."
     return f"{last.open:,} connections were open at once, {last.time:,.1f} s after the first sample; {ends}"
 
 
-def _say_time(record: Record) -> str:
+def _say_time(findings: Findings) -> str:
+    record = findings.record
     is_measured = any(sample.server_private is not None for sample in record.samples)
     known = [
         sample.kernel + sample.client_private + (sample.server_private or 0)
@@ -254,13 +262,15 @@ def _say_time(record: Record) -> str:
     return f"At the most {most} were in use, by {ends} and by the kernel beyond what it had at the start.{missing}"
 
 
-def _say_cpu(record: Record) -> str:
-    cores = record.run.get("host", {}).get("cores") if isinstance(record.run.get("host"), dict) else None
+def _say_cpu(findings: Findings) -> str:
+    record = findings.record
+    cores = record.part("host").get("cores")
     of = f" This machine has {cores}." if isinstance(cores, int) else ""
     return f"Each line is how many cores were busy on average since the sample before.{of} The ends share them."
 
 
-def _say_messages(record: Record) -> str:
+def _say_messages(findings: Findings) -> str:
+    record = findings.record
     _, rate = rate_of(record, "messages")
     if rate.max(initial=0) > 0:
         return f"Up to {rate.max():,.0f} deliveries of messages were read a second."
@@ -268,8 +278,8 @@ def _say_messages(record: Record) -> str:
     return f"No messages; up to {chunks.max(initial=0):,.0f} chunks, welcomes and ticks, were read a second."
 
 
-def _say_latency(record: Record) -> str:
-    found = percentiles(record, np.array([0.5, 0.99, 1.0]))
+def _say_latency(findings: Findings) -> str:
+    found = percentiles(findings.latency, np.array([0.5, 0.99, 1.0]))
     assert found is not None
     middle, most, last = found
     return (

@@ -1,4 +1,4 @@
-"""analysis.thresholds: conditions over a summary's numbers, and everything that is wrong with one."""
+"""analysis.record.thresholds: conditions over a summary's numbers, and everything that is wrong with one."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import load
-from analysis.summary import Latency, Tick
-from analysis.thresholds import parse, paths
+from analysis.record.summary import Latency, Tick
+from analysis.record.thresholds import parse, paths
 from flyweight.errors import UsageError
 from tests import figures
 from tests.support import flood, run_here

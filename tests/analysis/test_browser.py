@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from analysis import load
-from analysis.compare import compare
-from analysis.compare_page import write_page
-from analysis.report import write_report
+from analysis.figures.compare import compare
+from analysis.pages.compare import write_page
+from analysis.pages.report import write_report
+from tests.analysis.test_report import EXAMPLE
 from tests.browser import CHROMIUM, Browser, browser
-from tests.test_report import EXAMPLE
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium")
 

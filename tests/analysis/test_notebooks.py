@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-NOTEBOOKS = Path(__file__).parent.parent / "analysis/notebooks"
+NOTEBOOKS = Path(__file__).parents[2] / "analysis/notebooks"
 
 EXECUTE = """
 import sys

@@ -1,4 +1,4 @@
-"""analysis.fits and analysis.findings, calibrated: records with a known slope give it back within its interval."""
+"""Fits and means, calibrated: records with a known slope give it back within its interval."""
 
 from typing import Any
 
@@ -7,8 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from analysis import Sample
-from analysis.findings import mean_of, memory_of, thinned
-from analysis.fits import Estimate, fit_memory
+from analysis.figures.fits import Estimate, fit_memory
+from analysis.figures.memory import memory_of
+from analysis.figures.series import mean_of, thinned
 from tests.figures import record_of, sample, start
 
 Floats = npt.NDArray[np.float64]

@@ -6,7 +6,7 @@ None where there are too few different numbers of connections to tell a slope fr
 The model: bytes = fixed + slope x connections + steps + noise. A step is a level that changes for good from one sample
 to the next, as when a worker begins and touches its memory; a line through a staircase would take it for slope. Three
 things would make a least-squares interval lie, and each has its part here. Where steps are is not known: candidates are
-found by cutting the record up best for many slopes (see `analysis.steps`), then taken away one by one. How many there
+found by cutting the record up best for many slopes (see `steps.py`), then taken away one by one. How many there
 are is not certain: all the models on that way stay, each weighted by its evidence (BIC, a step's place counted as a
 parameter), so that a doubtful step makes the interval wider. Samples resemble the ones before them: noise is AR(1),
 and what is not known of its correlation is integrated over rather than estimated. The interval is the central 95% of
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.steps import find_steps
+from analysis.figures.steps import find_steps
 
 Floats = npt.NDArray[np.float64]
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import pictures as pic
-from analysis.compare import NOTE, Comparison, labels, row_title, write_cell
-from analysis.files import write_whole
-from analysis.findings import memory_of, thinned
-from analysis.page import page, picture, table, tag
-from analysis.plots import draw_latency, label_nines
+from analysis.figures.compare import NOTE, Comparison, labels, row_title, write_cell
+from analysis.figures.findings import Findings
+from analysis.pages import pictures as pic
+from analysis.pages.files import write_whole
+from analysis.pages.html import page, picture, table, tag
+from analysis.pages.plots import draw_latency, label_nines
 from analysis.record import Record
+from analysis.record.stages import Stage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,11 +24,10 @@ PAGE_FILE = "compare.html"
 
 def write_page(comparison: Comparison, out: Path) -> Path:
     """Write the page and its plots into a folder; return the page's path."""
-    records = [thinned(record) for record in comparison.records]
     with pic.style():
         drawn = []
         for name, title, draw, finish in PLOTS:
-            wide, narrow = (overlaid(records, width, draw, finish) for width in (pic.WIDE, pic.NARROW))
+            wide, narrow = (overlaid(comparison.findings, width, draw, finish) for width in (pic.WIDE, pic.NARROW))
             if wide is not None and narrow is not None:
                 svg = pic.as_svg(wide)
                 write_whole(out / "plots" / f"compare-{name}.svg", svg)
@@ -43,7 +43,8 @@ def render_page(comparison: Comparison, drawn: list[tuple[str, bytes, bytes]]) -
     found = comparison.table
     names = labels(len(found.runs))
     commands = [
-        (name, record.folder.name, _command(record)) for name, record in zip(names, comparison.records, strict=True)
+        (name, each.record.folder.name, _command(each.record))
+        for name, each in zip(names, comparison.findings, strict=True)
     ]
     rows = [(row_title(row), *(write_cell(cell, row.unit) for cell in row.cells)) for row in found.rows]
     differences = [tag("p", f"Not alike, and compared all the same: {one}.", class_="bad") for one in found.differences]
@@ -64,48 +65,49 @@ def _command(record: Record) -> str:
     return command if isinstance(command, str) else ""
 
 
-Draw = Callable[["Axes", Record, str, object, str], float]
+Draw = Callable[["Axes", Findings, str, object, str], float]
 """Draws a run's line and returns how far it goes, 0 if the run has none."""
 
 Finish = Callable[["Axes", float], None]
 """Labels the axes, when all runs are drawn, up to where the longest goes."""
 
 
-def overlaid(records: list[Record], width: float, draw: Draw, finish: Finish) -> "Figure | None":
+def overlaid(runs: list[Findings], width: float, draw: Draw, finish: Finish) -> "Figure | None":
     """Draw each run's line in one picture; None where no run has any."""
     figure = pic.new_figure(width, 3.4)
     axes = figure.subplots()
     ends = []
-    for at, (name, record) in enumerate(zip(labels(len(records)), records, strict=True)):
+    for at, (name, findings) in enumerate(zip(labels(len(runs)), runs, strict=True)):
         look = (pic.SERIES[at % len(pic.SERIES)], pic.DASHES[at % len(pic.DASHES)])
-        ends.append(draw(axes, record, *look, name))
+        ends.append(draw(axes, findings, *look, name))
     if not any(ends):
         return None
     finish(axes, max(ends))
     axes.set_ylim(bottom=min(0.0, axes.dataLim.y0 * 1.08))
-    pic.legend_below(figure, axes, min(len(records), 6))
+    pic.legend_below(figure, axes, min(len(runs), 6))
     return figure
 
 
 def _memory(end: str) -> Draw:
-    def draw(axes: "Axes", record: Record, colour: str, dash: object, name: str) -> float:
-        found = memory_of(record)[end]
+    def draw(axes: "Axes", findings: Findings, colour: str, dash: object, name: str) -> float:
+        found = findings.memory[end]
         if not found.most:
             return 0.0
         fitted = found.fit is not None
         label = None if fitted else name
-        axes.plot(found.connections, found.size / pic.MIB, "o", markersize=3, alpha=0.6, color=colour, label=label)
+        connections, size = found.dots()
+        axes.plot(connections, size / pic.MIB, "o", markersize=3, alpha=0.6, color=colour, label=label)
         if found.fit is not None:
             at = np.linspace(0, found.most, 400)
-            size = found.fit.at(at) / pic.MIB
-            axes.plot(at, size, color=colour, linestyle=dash, label=name)
+            axes.plot(at, found.fit.at(at) / pic.MIB, color=colour, linestyle=dash, label=name)
         return found.most
 
     return draw
 
 
-def _open_by_time(axes: "Axes", record: Record, colour: str, dash: object, name: str) -> float:
-    kept = np.array([sample.stage != "close" for sample in record.samples], bool)
+def _open_by_time(axes: "Axes", findings: Findings, colour: str, dash: object, name: str) -> float:
+    record = findings.shown
+    kept = np.array([sample.stage != Stage.CLOSE for sample in record.samples], bool)
     if kept.sum() < 2:
         return 0.0
     time = record.column("time")[kept] - record.samples[0].time
@@ -113,8 +115,8 @@ def _open_by_time(axes: "Axes", record: Record, colour: str, dash: object, name:
     return float(time[-1])
 
 
-def _latency(axes: "Axes", record: Record, colour: str, dash: object, name: str) -> float:
-    return draw_latency(axes, record, 1, colour, dash, name)
+def _latency(axes: "Axes", findings: Findings, colour: str, dash: object, name: str) -> float:
+    return draw_latency(axes, findings.latency, 1, colour, dash, name)
 
 
 def _axes(across: str, up: str) -> Finish:

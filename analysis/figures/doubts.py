@@ -1,13 +1,17 @@
-"""Doubts: what a reader should hold against a run's figures. In: a record. Out: sentences, the gravest first. Pure."""
+"""Doubts: what a reader should hold against a run's figures. In: its findings. Out: sentences, gravest first. Pure."""
 
 from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 
-from analysis.findings import ENDS, mapping, memory_of, predicted_of, rate_of, stages_of
+from analysis.figures.findings import Findings
+from analysis.figures.formatting import each_between, plain, size
+from analysis.figures.memory import ENDS
+from analysis.figures.series import rate_of
 from analysis.record import LATENCY_FILE, Record
-from analysis.words import each_between, plain, size
+from analysis.record.reader import mapping
+from analysis.record.stages import Stage
 
 WIDE_SHARE = 0.1
 """An interval wider than this share of the slope, to either side, is called noisy."""
@@ -25,18 +29,25 @@ MORE = 1.3
 """Times the prediction, up to which the kernel's growth is taken for the run's."""
 
 
-def doubts(record: Record) -> list[str]:
+def doubts(findings: Findings) -> list[str]:
     """Return everything there is to be said against the record; nothing if all is well."""
-    return [*_of_outcome(record), *_of_memory(record), *_of_kernel(record), *_of_machine(record), *_of_messages(record)]
+    return [
+        *_of_outcome(findings),
+        *_of_memory(findings),
+        *_of_kernel(findings),
+        *_of_machine(findings.record),
+        *_of_messages(findings),
+    ]
 
 
-def _of_outcome(record: Record) -> Iterator[str]:
+def _of_outcome(findings: Findings) -> Iterator[str]:
+    record = findings.record
     summary = record.summary
     if record.summary_fault is not None:
         fault = plain(record.summary_fault)
         yield f"The run ended, but its summary can't be understood: {fault}. What the samples show is shown."
     elif summary is None:
-        last = stages_of(record)[-1][0] if record.samples else "start"
+        last = findings.stages[-1][0] if record.samples else Stage.START
         yield f"The run has no summary: it was killed, or still goes on, in the stage {last}. What there is is shown."
     elif summary.outcome != "ok":
         yield f"The run ended as {summary.outcome}: {'; '.join(summary.reasons) or 'it gives no reason'}."
@@ -44,13 +55,14 @@ def _of_outcome(record: Record) -> Iterator[str]:
         yield f"There are {len(record.samples)} samples: nothing can be drawn against time."
 
 
-def _of_memory(record: Record) -> Iterator[str]:
+def _of_memory(findings: Findings) -> Iterator[str]:
+    record = findings.record
     unread, samples = sum(sample.server_private is None for sample in record.samples), len(record.samples)
     if 0 < unread == samples:
         yield "The server's memory and CPU were not measured: it is not ours, and --server-pid did not name it."
     elif unread:
         yield f"The server's memory was not read in {unread:,} of {samples:,} samples."
-    for end, found in memory_of(record).items():
+    for end, found in findings.memory.items():
         if found.fit is None:
             if len(found.size):
                 yield (
@@ -64,7 +76,8 @@ def _of_memory(record: Record) -> Iterator[str]:
             yield f"{ENDS[end]}: the slope is uncertain, {each_between(slope)}: noise, or too short a ramp."
 
 
-def _of_kernel(record: Record) -> Iterator[str]:
+def _of_kernel(findings: Findings) -> Iterator[str]:
+    record = findings.record
     if not record.samples:
         return
     unread = all(sample.slab_tcp is None for sample in record.samples)
@@ -73,7 +86,7 @@ def _of_kernel(record: Record) -> Iterator[str]:
         "The kernel's memory is the whole machine's (/proc/meminfo), in whatever network the run was: what else the "
         f"machine did in that time is counted as well{by_kind}."
     )
-    found = memory_of(record)["kernel"]
+    found = findings.memory["kernel"]
     if found.measured is None:
         return
     grown = found.measured.value * found.most
@@ -86,7 +99,7 @@ def _of_kernel(record: Record) -> Iterator[str]:
             f"The kernel's memory moved by {size(moved)} in the hold, with no connection opened; the ramp took "
             f"{size(grown)}. Ticks, or others on the machine, move its figures by so much."
         )
-    expected = predicted_of(record).get("kernel", 0.0) * _opened_share(record, found.most)
+    expected = findings.predicted.get("kernel", 0.0) * _opened_share(record, found.most)
     if 0 < MORE * expected < grown:
         yield (
             f"The kernel's memory grew by {size(grown)}, and {size(expected)} were predicted: others on the machine "
@@ -96,12 +109,12 @@ def _of_kernel(record: Record) -> Iterator[str]:
 
 def _moved(record: Record, most: float) -> float:
     """Bytes between the least and the most the kernel had in the hold, while all but 1% were open."""
-    held = [sample.kernel for sample in record.samples if sample.stage == "hold" and sample.open >= 0.99 * most]
+    held = [sample.kernel for sample in record.samples if sample.stage == Stage.HOLD and sample.open >= 0.99 * most]
     return float(max(held) - min(held)) if held else 0.0
 
 
 def _opened_share(record: Record, most: float) -> float:
-    planned = mapping(mapping(record.run.get("options")).get("plan")).get("connections")
+    planned = mapping(record.part("options").get("plan")).get("connections")
     return min(1.0, most / planned) if isinstance(planned, int) and planned > 0 else 1.0
 
 
@@ -141,10 +154,10 @@ def _others(record: Record) -> float | None:
     return (machine - server - client) / seconds if seconds > 0 else None
 
 
-def _of_messages(record: Record) -> Iterator[str]:
-    if record.latency_fault is not None:
-        yield f"{LATENCY_FILE} {plain(record.latency_fault)}."
-    summary = record.summary
+def _of_messages(findings: Findings) -> Iterator[str]:
+    if findings.latency.fault is not None:
+        yield f"{LATENCY_FILE} {plain(findings.latency.fault)}."
+    summary = findings.record.summary
     messages = None if summary is None else summary.messages
     if messages is None:
         return
@@ -158,10 +171,10 @@ def _of_messages(record: Record) -> Iterator[str]:
 
 
 def _option(record: Record, name: str, default: float) -> float:
-    value = mapping(record.run.get("options")).get(name)
+    value = record.part("options").get(name)
     return float(value) if isinstance(value, int | float) and value > 0 else default
 
 
 def _host(record: Record, name: str) -> int | None:
-    value = mapping(record.run.get("host")).get(name)
+    value = record.part("host").get(name)
     return value if isinstance(value, int) else None

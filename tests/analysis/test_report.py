@@ -1,4 +1,4 @@
-"""analysis.report: a page and plots of whatever a record has, and a clear word about what it has not."""
+"""analysis.pages.report: a page and plots of whatever a record has, and a clear word about what it has not."""
 
 import json
 import os
@@ -15,18 +15,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from analysis import Record, RecordWriter, Sample, load
-from analysis.doubts import doubts
-from analysis.files import write_whole
-from analysis.pictures import WIDE, as_svg, style
-from analysis.plots import PLOTS, memory_by_time
-from analysis.report import render, write_report
+from analysis import Record, RecordWriter, Sample, load, read_findings
+from analysis.figures.doubts import doubts
+from analysis.pages.files import write_whole
+from analysis.pages.pictures import WIDE, as_svg, style
+from analysis.pages.plots import PLOTS, memory_by_time
+from analysis.pages.report import render, write_report
 from flyweight.errors import Refused
 from loadgen import cli_analysis
-from tests.figures import MIB, connections, messages, record_of, sample, start, summary
+from tests.figures import MIB, connections, findings_of, messages, record_of, sample, start, summary
 from tests.support import OURS, run, run_here
 
-EXAMPLE = Path(__file__).parent.parent / "analysis/notebooks/example-run"
+EXAMPLE = Path(__file__).parents[2] / "analysis/notebooks/example-run"
 
 
 class Reader(HTMLParser):
@@ -88,7 +88,7 @@ def written(folder: Path, samples: list[Sample], **record: Any) -> Path:
 
 
 def text_of(record: Record) -> str:
-    return " ".join(Reader(render(record, []).decode()).text)
+    return " ".join(Reader(render(read_findings(record), []).decode()).text)
 
 
 # -- a whole run -----------------------------------------------------------------------------------------------------
@@ -112,10 +112,10 @@ def test_every_plot_is_a_picture_in_a_file_of_its_own(example: Path) -> None:
 
 
 def test_each_plot_has_a_sentence_that_says_what_is_to_be_seen(example: Path) -> None:
-    record = load(example)
+    findings = read_findings(load(example))
     for plot in PLOTS:
-        assert plot.sentence(record).endswith(".")
-        assert len(plot.sentence(record)) > 40
+        assert plot.sentence(findings).endswith(".")
+        assert len(plot.sentence(findings)) > 40
 
 
 def test_a_report_can_go_elsewhere(example: Path, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_the_answer_is_in_words_and_units_a_person_reads(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("most", "is_near"), [(1000, False), (499_999, False), (500_000, True), (1_000_000, True)])
 def test_a_million_has_an_interval_only_where_enough_were_open(most: int, is_near: bool) -> None:
-    page = render(record_of(ramp(stop=most)), []).decode()
+    page = render(findings_of(ramp(stop=most)), []).decode()
     cells = re.findall(r'data-label="for a million">([^<]*)<', page)[:3]
     assert ["(" in cell for cell in cells] == [is_near] * 3
     assert ("it has no interval where under half" in page) != is_near
@@ -183,7 +183,7 @@ def test_whatever_a_record_says_is_text(tmp_path: Path) -> None:
         versions={"floodtest": HOSTILE},
         summary=msgspec.to_builtins(found),
     )
-    page = Reader(render(record, []).decode())
+    page = Reader(render(read_findings(record), []).decode())
     assert not {"script", "img", "b"} & set(page.elements)
     assert "".join(page.text).count("<script>alert(1)</script>") >= 6
     assert "\x00" not in "".join(page.text)
@@ -282,8 +282,8 @@ def test_a_record_of_a_newer_format_is_refused(example: Path) -> None:
 def test_a_latency_file_that_was_cut_off_is_a_doubt(kept: int, words: str, example: Path) -> None:
     whole = (example / "latency.csv").read_text()
     (example / "latency.csv").write_text(whole[:kept])
-    assert words in "\n".join(doubts(load(example)))
-    assert not [one for one in doubts(load(EXAMPLE)) if "latency.csv" in one]
+    assert words in "\n".join(doubts(read_findings(load(example))))
+    assert not [one for one in doubts(read_findings(load(EXAMPLE))) if "latency.csv" in one]
 
 
 def test_a_latency_file_that_makes_no_sense_costs_no_more_than_its_picture(example: Path) -> None:
@@ -359,7 +359,7 @@ def test_a_report_that_fails_after_a_run_is_a_sentence(
     def fail(_: Record) -> None:
         raise error
 
-    monkeypatch.setattr("analysis.report.write_report", fail)
+    monkeypatch.setattr("analysis.pages.report.write_report", fail)
     cli_analysis.report_of(example)
     said = capsys.readouterr().err
     assert words in said
@@ -368,10 +368,10 @@ def test_a_report_that_fails_after_a_run_is_a_sentence(
 
 INTERRUPTED = """
 import os, signal, sys
-import analysis.report
+import analysis.pages.report
 from loadgen.cli import main
 
-analysis.report.thinned = lambda record: os.kill(os.getpid(), signal.SIGINT)
+analysis.pages.report.read_findings = lambda record: os.kill(os.getpid(), signal.SIGINT)
 main()
 """
 
@@ -405,13 +405,13 @@ def test_a_file_whose_writing_is_interrupted_leaves_nothing(tmp_path: Path, monk
 
 
 def doubts_about(samples: list[Sample], **record: Any) -> str:
-    return "\n".join(doubts(record_of(samples, **record)))
+    return "\n".join(doubts(findings_of(samples, **record)))
 
 
 def test_a_quiet_run_has_no_doubts_but_whose_the_kernel_s_figures_are() -> None:
     slabs = {"slab_tcp": 1, "machine_cpu": 1.0, "server_cpu": 0.5, "client_cpu": 0.5, "swapped": 0}
     rows = [msgspec.structs.replace(row, **slabs) for row in ramp()]
-    (said,) = doubts(record_of(rows, summary=msgspec.to_builtins(summary()), host={"cores": 2}))
+    (said,) = doubts(findings_of(rows, summary=msgspec.to_builtins(summary()), host={"cores": 2}))
     assert said.startswith("The kernel's memory is the whole machine's (/proc/meminfo)")
     assert "slabinfo" not in said
 
@@ -439,7 +439,7 @@ def test_swapping_is_said_though_the_first_sample_does_not_tell() -> None:
 def test_samples_without_the_server_are_a_gap_and_said() -> None:
     rows = [msgspec.structs.replace(row, server_private=None if 5 <= row.time < 10 else 20 * MIB) for row in ramp()]
     assert "The server's memory was not read in 5 of 21 samples." in doubts_about(rows)
-    figure = memory_by_time(record_of(rows), WIDE)
+    figure = memory_by_time(findings_of(rows), WIDE)
     assert figure is not None
     for layer in figure.axes[0].collections[-3:]:
         corners = np.concatenate([path.vertices for path in layer.get_paths()])
@@ -449,7 +449,7 @@ def test_samples_without_the_server_are_a_gap_and_said() -> None:
 def test_a_stage_may_be_called_anything() -> None:
     odd = [msgspec.structs.replace(row, time=row.time + 30, stage="$\\frac$") for row in ramp()]
     with style():
-        figure = memory_by_time(record_of([*ramp(), *odd]), WIDE)
+        figure = memory_by_time(findings_of([*ramp(), *odd]), WIDE)
         assert figure is not None
         assert as_svg(figure)
 
@@ -470,7 +470,7 @@ def test_a_server_that_was_not_measured_is_said() -> None:
     text = text_of(record_of(rows))
     assert "the client and the kernel together" in text
     assert "Not in it, since not measured or too little for a line: the server." in text
-    said = PLOTS[1].sentence(record_of(rows))
+    said = PLOTS[1].sentence(findings_of(rows))
     assert "by the client and by the kernel" in said
     assert "The server's memory was not measured" in said
 

@@ -9,12 +9,13 @@ from typing import Any
 import matplotlib
 import pytest
 
-from analysis import load, pictures
-from analysis.plots import memory_by_time
+from analysis import load, read_findings
+from analysis.pages import pictures
+from analysis.pages.plots import memory_by_time
 from flyweight.drawing import drawing
+from tests.analysis.test_report import EXAMPLE, written
 from tests.figures import start
 from tests.support import run
-from tests.test_report import EXAMPLE, written
 
 ODD = {
     "text.usetex": "True",
@@ -66,7 +67,7 @@ def test_a_plot_looks_alike_whatever_the_settings(graph: Path, settings: Path) -
 def drawn(folder: Path) -> list[bytes]:
     """Draw a plot of a report; return it as SVG and as PNG."""
     with pictures.style():
-        figure = memory_by_time(load(EXAMPLE), pictures.WIDE)
+        figure = memory_by_time(read_findings(load(EXAMPLE)), pictures.WIDE)
         assert figure is not None
         pictures.write_png(folder / "plot.png", figure)
         return [pictures.as_svg(figure), (folder / "plot.png").read_bytes()]
