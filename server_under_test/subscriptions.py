@@ -42,6 +42,9 @@ ROOM = 1 << 20
 AT_A_TIME = 1 << 18
 """Rows that are looked at together where all are."""
 
+_LOCK_SIZE = 8192
+"""Bytes of LMDB's lock.mdb, with the 126 readers that it has room for unless it is told otherwise."""
+
 _NUMBERS = (errno.EIO, errno.EFBIG, errno.ENOMEM)
 """Errors of the kernel that LMDB tells in words only, and that have a reason to be looked for."""
 
@@ -83,6 +86,7 @@ class Store:
                 self._made = not (folder / "data.mdb").exists()
         try:
             with self._explained():
+                _reserve_lock(folder / "lock.mdb")
                 self._env = lmdb.open(os.fsencode(folder), map_size=map_size(), max_dbs=3)
         except BaseException:
             self._unmake(lambda: _size(folder / "data.mdb") <= 2 * mmap.PAGESIZE)  # with which an empty one begins
@@ -250,6 +254,17 @@ class Store:
         if kind is not None:
             self._unmake(lambda: self.counts() == (0, 0))
         self.close()
+
+
+def _reserve_lock(lock: Path) -> None:
+    """Have room on the disk for LMDB's table of readers: it maps a sparse file, which SIGBUS ends when a disk is full."""
+    try:
+        with open(lock, "ab") as file:
+            os.posix_fallocate(file.fileno(), 0, _LOCK_SIZE)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        # What else is wrong LMDB says, as far as it is: a store that may only be read has no need of this.
 
 
 def map_size() -> int:
