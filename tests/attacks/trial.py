@@ -22,8 +22,8 @@ from datagen.graph import friend_graph
 from tests.attacks import parts
 from tests.support import OUR_NETWORK, command, run_here
 
-END_SECONDS = 60.0
-"""How long a run may go on after what was done to it."""
+END_SECONDS = 120.0
+"""How long a run may go on after what was done to it: many times as long as it takes on a machine of its own."""
 
 INSTANT_SECONDS = 120.0
 """How long its instant is waited for."""
@@ -33,6 +33,9 @@ LEFT_SECONDS = 10.0
 
 _STAGE_SECONDS = {"": 1.0, "start": 1.6, "ramp": 0.5, "hold": 0.7, "messages": 1.8, "close": 0.3}
 """About how long each stage of a run takes, the time before its record ("") among them."""
+
+_MAKER_SECONDS = 0.02
+"""About how long the maker of a network takes, at the least."""
 
 _ALL = ("start", "ramp", "hold", "messages")
 _STAGES_OF = {
@@ -95,7 +98,8 @@ def draw(random: Random, number: int, part: str, stages: Sequence[str] = ()) -> 
     has = VARIANTS[variant]
     fitting = [stage for stage in stages or _STAGES_OF.get(part, _ALL) if stage != "messages" or "--messages" in has]
     stage = random.choice(fitting)
-    return Plan(number, variant, part, stage, random.uniform(0, _STAGE_SECONDS[stage]), random.randrange(2))
+    longest = _MAKER_SECONDS if part == parts.MAKER else _STAGE_SECONDS[stage]
+    return Plan(number, variant, part, stage, random.uniform(0, longest), random.randrange(2))
 
 
 @dataclass
