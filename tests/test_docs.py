@@ -11,6 +11,7 @@ import pytest
 import analysis
 from analysis import Sample, Summary
 from loadgen.host.checks import CHECKS, Check
+from tests.attacks.suite import ATTACKS
 from tests.support import COMMANDS, run_here
 
 ROOT = Path(__file__).parent.parent
@@ -99,6 +100,31 @@ def test_every_sysctl_of_the_doctor_is_explained(check: Check) -> None:
     text = (ROOT / "docs/host.md").read_text()
     if check.setting is not None:
         assert f"`{check.setting.name}`" in text or f"`{check.setting.name.rpartition('.')[2]}`" in text
+
+
+RELIABILITY = (ROOT / "docs/reliability.md").read_text()
+
+
+def test_every_test_that_a_promise_names_is_there() -> None:
+    named = re.findall(r"`(tests/test_\w+\.py)::(\w+)`", RELIABILITY)
+    assert len(named) > 50
+    functions = {
+        path: {node.name for node in ast.parse((ROOT / path).read_text()).body if isinstance(node, ast.FunctionDef)}
+        for path in {path for path, _ in named}
+    }
+    assert not [f"{path}::{name}" for path, name in named if name not in functions[path]]
+
+
+def test_every_attack_holds_a_promise_and_is_there() -> None:
+    named = {
+        name for found in re.findall(r"`make attack`: ([a-z]+(?:, [a-z]+)*)", RELIABILITY) for name in found.split(", ")
+    }
+    assert named == set(ATTACKS)
+
+
+def test_every_promise_names_what_holds_it() -> None:
+    for promise in re.findall(r"^- \*\*.*?(?=\n(?:- |\n|$))", RELIABILITY, re.MULTILINE | re.DOTALL):
+        assert "`tests/" in promise or "`make attack`: " in promise, promise
 
 
 FORBIDDEN = {
