@@ -15,8 +15,8 @@ SHARES = {
     "bodies": 0.01,
     "streams": 0.003,
     "crowd": 0.005,
-    "outputs": 0.05,
-    "limits": 0.05,
+    "outputs": 0.02,
+    "limits": 0.02,
     "churn": 0.005,
 }
 
