@@ -176,7 +176,7 @@ class Comet:
         import httpx
 
         figures: dict[str, Any] = httpx.get(
-            f"http://127.0.0.1:{self.control}/stats", trust_env=False, verify=False
+            f"http://127.0.0.1:{self.control}/stats", trust_env=False, verify=False, timeout=60
         ).json()
         return figures
 

@@ -95,7 +95,7 @@ def streams(stack: ExitStack, server: Comet, *users: int) -> list[Client]:
 
 def control(server: Comet, method: str, path: str, body: bytes = b"") -> httpx.Response:
     url = f"http://127.0.0.1:{server.control}{path}"
-    return httpx.request(method, url, content=body, trust_env=False, verify=False)
+    return httpx.request(method, url, content=body, trust_env=False, verify=False, timeout=60)
 
 
 def tick_once(server: Comet) -> None:
@@ -227,7 +227,7 @@ def test_httpx_on_trio_follows_streams_to_their_end(model: str) -> None:
         limits = httpx.Limits(max_connections=None)
         with trio.fail_after(60):
             async with (
-                httpx.AsyncClient(trust_env=False, verify=False, limits=limits) as client,
+                httpx.AsyncClient(trust_env=False, verify=False, limits=limits, timeout=60) as client,
                 trio.open_nursery() as tasks,
             ):
                 for user in heard:
@@ -361,7 +361,7 @@ def test_it_says_where_it_serves_and_ends_on_ctrl_c(host: str, in_url: str) -> N
         first, second = process.stdout.readline(), process.stdout.readline()
         assert re.fullmatch(rf"comet serves http://{re.escape(in_url)}:\d+/test/<id> with 1 fronts;\n", first)
         assert second.startswith(f"figures: http://{in_url}:")
-        figures = httpx.get(second.removeprefix("figures: ").strip(), trust_env=False, verify=False)
+        figures = httpx.get(second.removeprefix("figures: ").strip(), trust_env=False, verify=False, timeout=60)
         assert figures.json()["connections"] == 0
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=60) == ("", "")

@@ -31,7 +31,7 @@ def call(server: Comet, method: str, path: str, body: bytes, token: bytes | None
     """Ask with an Authorization header, if there is one."""
     headers = [] if token is None else [(b"Authorization", token)]
     url = f"http://127.0.0.1:{server.control}{path}"
-    return httpx.request(method, url, content=body, headers=headers, trust_env=False, verify=False)
+    return httpx.request(method, url, content=body, headers=headers, trust_env=False, verify=False, timeout=60)
 
 
 CALLS = [

@@ -386,7 +386,9 @@ def test_as_many_bytes_as_are_allowed_are_taken_and_one_more_is_too_many(server:
 def test_a_body_of_unknown_length_is_cut_short_as_well(server: Comet) -> None:
     before = server.stats()["messages"]
     parts = (batch_of(KIB_64) for _ in range(10 * MAX_BATCH_BYTES // KIB_64))
-    answer = httpx.post(f"http://127.0.0.1:{server.control}/publish", content=parts, trust_env=False, verify=False)
+    answer = httpx.post(
+        f"http://127.0.0.1:{server.control}/publish", content=parts, trust_env=False, verify=False, timeout=60
+    )
     assert answer.status_code == 413
     assert server.stats()["messages"] == before
 

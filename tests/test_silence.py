@@ -93,7 +93,7 @@ def _vanish(model: str) -> None:
 
         def stats() -> dict[str, Any]:
             figures: dict[str, Any] = httpx.get(
-                f"http://127.0.0.1:{where['control']}/stats", trust_env=False, verify=False
+                f"http://127.0.0.1:{where['control']}/stats", trust_env=False, verify=False, timeout=60
             ).json()
             return figures
 
