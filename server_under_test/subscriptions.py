@@ -257,7 +257,7 @@ class Store:
 
 
 def _reserve_lock(lock: Path) -> None:
-    """Have room on the disk for LMDB's table of readers, a sparse file that it maps: SIGBUS ends who writes to a full disk."""
+    """Have room on the disk for LMDB's table of readers: it maps a sparse file, and SIGBUS ends us where a disk is full."""
     try:
         with open(lock, "ab") as file:
             os.posix_fallocate(file.fileno(), 0, _LOCK_SIZE)
