@@ -85,7 +85,7 @@ def overlaid(runs: list[Findings], width: float, draw: Draw, finish: Finish) -> 
     finish(axes, max(ends))
     axes.set_ylim(bottom=min(0.0, axes.dataLim.y0 * 1.08))
     pic.legend_below(figure, axes, min(len(runs), 6))
-    return figure
+    return pic.lay_out(figure)
 
 
 def _memory(end: str) -> Draw:

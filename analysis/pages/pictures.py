@@ -62,9 +62,22 @@ def style() -> AbstractContextManager[None]:
 
 
 def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure; when everything is drawn in it, `lay_out` gives its parts their places."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height))
+
+
+def lay_out(figure: "Figure") -> "Figure":
+    """Give axes and legends their places, without overlaps.
+
+    Once a figure: where a figure has a layout engine of its own, each format that it is saved in draws it twice, the
+    first time to find the places that it had before.
+    """
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    ConstrainedLayoutEngine().execute(figure)
+    return figure
 
 
 def as_svg(figure: "Figure") -> bytes:

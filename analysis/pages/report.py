@@ -49,7 +49,7 @@ def write_report(record: Record, out: Path | None = None) -> Path:
 
 def _draw(findings: Findings, plot: Plot, out: Path) -> Drawn | None:
     """Draw a plot for both widths, and write it as files; None where the record has too little for it."""
-    wide, narrow = (plot.draw(findings, width) for width in (pic.WIDE, pic.NARROW))
+    wide, narrow = (plot.picture(findings, width) for width in (pic.WIDE, pic.NARROW))
     if wide is None or narrow is None:
         return None
     done = Drawn(plot, pic.as_svg(wide), pic.as_svg(narrow))
