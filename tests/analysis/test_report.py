@@ -145,7 +145,7 @@ def test_a_million_has_an_interval_only_where_enough_were_open(most: int, is_nea
     cells = re.findall(r'data-label="for a million">([^<]*)<', page)[:3]
     assert ["(" in cell for cell in cells] == [is_near] * 3
     assert ("it has no interval where under half" in page) != is_near
-    assert "continued with this run&#x27;s workers and steps" in page
+    assert "continued with this run&#39;s workers and steps" in page
 
 
 def test_a_prediction_is_set_beside_what_was_measured() -> None:
