@@ -10,7 +10,7 @@ import numpy as np
 from analysis.figures.compare import NOTE, Comparison, labels, row_title, write_cell
 from analysis.figures.findings import Findings
 from analysis.pages import pictures as pic
-from analysis.pages.files import write_whole
+from analysis.pages.files import write_file
 from analysis.pages.html import Picture, Table, fill_in
 from analysis.pages.plots import draw_latency, label_nines
 from analysis.record import Record
@@ -39,12 +39,12 @@ def write_page(comparison: Comparison, out: Path) -> Path:
             wide, narrow = (overlaid(comparison.findings, width, draw, finish) for width in (pic.WIDE, pic.NARROW))
             if wide is not None and narrow is not None:
                 svg = pic.as_svg(wide)
-                write_whole(out / "plots" / f"compare-{name}.svg", svg)
+                write_file(out / "plots" / f"compare-{name}.svg", svg)
                 pic.write_png(out / "plots" / f"compare-{name}.png", wide)
                 picture = Picture(svg, pic.as_svg(narrow), f"{title}, all runs in one picture")
                 sections.append(Section(title, picture))
     path = out / PAGE_FILE
-    write_whole(path, render_page(comparison, sections))
+    write_file(path, render_page(comparison, sections))
     return path
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.pages.files import write_whole
+from analysis.pages.files import write_file
 from flyweight.drawing import drawing
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def as_svg(figure: "Figure") -> bytes:
 def write_png(path: Path, figure: "Figure") -> None:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=150)
-    write_whole(path, file.getvalue())
+    write_file(path, file.getvalue())
 
 
 def thousands(axes: "Axes", which: str = "both", most: int = 5) -> None:

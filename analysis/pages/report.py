@@ -14,7 +14,7 @@ from analysis.figures.formatting import WHAT, each_between, listed, size
 from analysis.figures.memory import MILLION, MemoryFinding
 from analysis.pages import pictures as pic
 from analysis.pages import report_tables as tables
-from analysis.pages.files import write_whole
+from analysis.pages.files import write_file
 from analysis.pages.html import Picture, fill_in
 from analysis.pages.plots import PLOTS, Plot
 from analysis.record import Record
@@ -41,7 +41,7 @@ def write_report(record: Record, out: Path | None = None) -> Path:
     with pic.style():
         sections = [section for plot in PLOTS if (section := _draw(findings, plot, out)) is not None]
     path = out / REPORT_FILE
-    write_whole(path, render(findings, sections))
+    write_file(path, render(findings, sections))
     return path
 
 
@@ -51,7 +51,7 @@ def _draw(findings: Findings, plot: Plot, out: Path) -> Section | None:
     if wide is None or narrow is None:
         return None
     svg, sentence = pic.as_svg(wide), plot.sentence(findings)
-    write_whole(out / PLOTS_FOLDER / f"{plot.name}.svg", svg)
+    write_file(out / PLOTS_FOLDER / f"{plot.name}.svg", svg)
     pic.write_png(out / PLOTS_FOLDER / f"{plot.name}.png", wide)
     return Section(plot.name, plot.title, sentence, Picture(svg, pic.as_svg(narrow), f"{plot.title}. {sentence}"))
 

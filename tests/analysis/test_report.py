@@ -17,7 +17,6 @@ import pytest
 
 from analysis import Record, RecordWriter, Sample, load, read_findings
 from analysis.figures.doubts import doubts
-from analysis.pages.files import write_whole
 from analysis.pages.pictures import WIDE, as_svg, style
 from analysis.pages.plots import PLOTS, memory_by_time
 from analysis.pages.report import render, write_report
@@ -389,16 +388,6 @@ def test_ctrl_c_while_a_report_is_drawn_leaves_the_exit_code_of_the_run(
     )
     assert load(folder).summary is not None
     assert not (folder / "report.html").exists()
-
-
-def test_a_file_whose_writing_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(source: Path, target: Path) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(tmp_path / "page.html", b"page")
-    assert list(tmp_path.iterdir()) == []
 
 
 # -- doubts ----------------------------------------------------------------------------------------------------------
