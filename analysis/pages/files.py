@@ -1,25 +1,16 @@
-"""Writing files of a report: whole or not at all, and a clear word where that is not allowed."""
+"""Writing the files of a page, each as a whole, with a clear word where that is not allowed."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from flyweight.errors import Refused
 from flyweight.reasons import reason
+from flyweight.whole_file import replace_file
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name and rename it; makes its folder. Refused where that can't be done.
-
-    Nothing of it is left where that fails, or is interrupted.
-    """
-    temporary = path.with_name(f".{path.name}.part")
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file, and make the folder it is in; Refused where that can't be done. Nothing of it is left then."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        replace_file(path, data)
     except OSError as error:
         raise Refused(f"Can't write {path}: {reason(error)}. Choose another place with --out.") from error
-    finally:
-        with suppress(OSError):  # it has been renamed, or never made
-            temporary.unlink()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.pages.files import write_whole
+from analysis.pages.files import write_file
 from flyweight.drawing import drawing
 
 if TYPE_CHECKING:
@@ -62,9 +62,22 @@ def style() -> AbstractContextManager[None]:
 
 
 def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure; when everything is drawn in it, `lay_out` gives its parts their places."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height))
+
+
+def lay_out(figure: "Figure") -> "Figure":
+    """Give axes and legends their places, without overlaps.
+
+    Once a figure: where a figure has a layout engine of its own, each format that it is saved in draws it twice, the
+    first time to find the places that it had before.
+    """
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    ConstrainedLayoutEngine().execute(figure)
+    return figure
 
 
 def as_svg(figure: "Figure") -> bytes:
@@ -76,7 +89,7 @@ def as_svg(figure: "Figure") -> bytes:
 def write_png(path: Path, figure: "Figure") -> None:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=150)
-    write_whole(path, file.getvalue())
+    write_file(path, file.getvalue())
 
 
 def thousands(axes: "Axes", which: str = "both", most: int = 5) -> None:

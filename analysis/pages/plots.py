@@ -225,6 +225,11 @@ class Plot:
     draw: Callable[[Findings, float], "Figure | None"]
     sentence: Callable[[Findings], str]
 
+    def picture(self, findings: Findings, width: float) -> "Figure | None":
+        """Return the figure with everything in its place, None where there is too little for it."""
+        figure = self.draw(findings, width)
+        return None if figure is None else pic.lay_out(figure)
+
 
 def _say_memory(findings: Findings) -> str:
     parts = [

@@ -21,6 +21,7 @@ from analysis.record.format import FORMAT, LATENCY_FILE, RUN_FILE, SAMPLES_FILE,
 from analysis.record.samples import FIELDS, Sample
 from flyweight.errors import Refused
 from flyweight.reasons import reason
+from flyweight.whole_file import replace_file
 
 
 class RecordWriter:
@@ -45,10 +46,8 @@ class RecordWriter:
         self._replace(LATENCY_FILE, "".join(["milliseconds,planned,published\n", *lines]))
 
     def _replace(self, name: str, text: str) -> None:
-        temporary = self.folder / f".{name}"
         with self._explained():
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, self.folder / name)
+            replace_file(self.folder / name, text.encode(), temporary=f".{name}")
 
     def write_sample(self, sample: Sample) -> None:
         """Append one line, in one write."""

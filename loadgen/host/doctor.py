@@ -23,6 +23,7 @@ import msgspec
 from flyweight.errors import Refused
 from flyweight.limits import PROC
 from flyweight.reasons import reason
+from flyweight.whole_file import replace_file
 from loadgen.host.checks import CHECKS, Setting, Verdict
 
 STATE = Path("/var/lib/floodtest")
@@ -343,17 +344,13 @@ def _save(folder: Path, place: int, kept: list[_Kept], otherwise: str) -> None:
             raise Refused(f"{Setting(each.key).name} is {each.old!r}, which could not be put back. {otherwise}")
     new = f"{FILE}.new"
     try:
-        _unlink(new, place)  # of one that was killed
         if kept:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=place)
-            with open(descriptor, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(_State(FORMAT, kept)), indent=1))
-                file.flush()
-                os.fsync(descriptor)
-            os.replace(new, FILE, src_dir_fd=place, dst_dir_fd=place)
+            text = msgspec.json.format(msgspec.json.encode(_State(FORMAT, kept)), indent=1)
+            replace_file(FILE, text, temporary=new, mode=0o600, durable=True, dir_fd=place)
         else:
+            _unlink(new, place)  # of one that was killed
             _unlink(FILE, place)
-        os.fsync(place)
+            os.fsync(place)
     except OSError as error:
         raise Refused(f"The old values can't be written to {folder / FILE}: {reason(error)}. {otherwise}") from error
 

@@ -1,5 +1,6 @@
 """Fits and means, calibrated: records with a known slope give it back within its interval."""
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from analysis import Sample
 from analysis.figures.fits import Estimate, fit_memory
 from analysis.figures.memory import memory_of
 from analysis.figures.series import mean_of, thinned
+from analysis.figures.steps import _cut
 from tests.figures import record_of, sample, start
 
 Floats = npt.NDArray[np.float64]
@@ -92,6 +94,21 @@ def test_the_more_noise_the_wider() -> None:
     widths = [fit.slope.high - fit.slope.low for fit in fits if fit is not None]
     assert widths == sorted(widths)
     assert len(widths) == 3
+
+
+def cost_of(rest: Floats, places: tuple[int, ...], price: float) -> float:
+    levels = np.split(rest, places)
+    return float(sum(((level - level.mean()) ** 2).sum() for level in levels)) + price * (len(levels) - 1)
+
+
+def test_levels_are_cut_at_the_least_cost_of_all_cuts() -> None:
+    rng = np.random.default_rng(4)
+    rests = rng.normal(0, 1, (20, 8)) + 4 * (np.arange(8) >= rng.integers(1, 8, 20)[:, None])
+    everywhere = [places for count in range(8) for places in combinations(range(1, 8), count)]
+    for rest, (cost, places) in zip(rests, _cut(rests, 2.0), strict=True):
+        least = min(everywhere, key=lambda places: cost_of(rest, places, 2.0))
+        assert places == least
+        assert cost == pytest.approx(cost_of(rest, least, 2.0))
 
 
 @pytest.mark.parametrize("count", [0, 1, 4])

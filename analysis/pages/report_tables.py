@@ -1,0 +1,157 @@
+"""The tables of a report. In: findings, or a record. Out: tables of text, or none where there is too little. Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from analysis.figures.findings import Findings
+from analysis.figures.formatting import NOT_MEASURED, each, each_between, number, size, size_between
+from analysis.figures.memory import ENDS, MILLION, MemoryFinding
+from analysis.figures.servers_of_2008 import HISTORY
+from analysis.pages.html import Table
+from analysis.record import Record
+
+NO_FIT = "no fit"
+
+
+def costs(memory: dict[str, MemoryFinding]) -> Table:
+    head = ("", "one more connection", "before the first", "all of it, at the most open", "for a million")
+    rows = [(ENDS[end], *_cost(found)) for end, found in memory.items()]
+    caption = (
+        "In brackets the 95% interval of the fit. The kernel counts from before the ramp, both ends together. For a "
+        "million is the line, continued with this run's workers and steps"
+    )
+    if all(found.reaches(MILLION) for found in memory.values() if found.fit is not None):
+        caption += "."
+    else:
+        caption += (
+            ": it has no interval where under half of them were open, for what more workers take is in no sample."
+        )
+    return Table(head, rows, caption)
+
+
+def _cost(found: MemoryFinding) -> tuple[str, str, str, str]:
+    measured = NOT_MEASURED
+    if found.measured is not None:
+        measured = f"{each(found.measured.value)} each, {found.most:,.0f} open"
+    if found.fit is None:
+        return NO_FIT, NO_FIT, measured, NO_FIT
+    million, fixed = found.at(MILLION), found.fit.fixed
+    assert million is not None
+    for_million = size_between(million) if found.reaches(MILLION) else size(million.value)
+    return each_between(found.fit.slope), size_between(fixed), measured, for_million
+
+
+def servers(memory: dict[str, MemoryFinding]) -> Table:
+    """Set the server's end beside 2008's: its own memory, and half of what the kernel has for both ends."""
+    server, kernel = memory["server"].measured, memory["kernel"].measured
+    user = None if server is None else server.value
+    half = None if kernel is None else kernel.value / 2
+    both = None if user is None or half is None else user + half
+    ours = ("this run, server end", each(user), each(half), each(both), _million_of(memory))
+    then = [
+        (name, each(own), each(kept), each(own + kept), size((own + kept) * MILLION))
+        for name, (own, kept) in HISTORY.items()
+    ]
+    head = ("server, all included", "user memory", "kernel", "a connection", "for a million")
+    caption = (
+        "2008: Richard Jones, A Million-user Comet Application with Mochiweb, at a million. This run: at the most that "
+        "were open, and by its fit for a million. Half of the kernel's is the server's."
+    )
+    rows = [ours, *then]
+    return Table(head, rows, caption)
+
+
+def _million_of(memory: dict[str, MemoryFinding]) -> str:
+    """Say what the server's end would take for a million, by the fits."""
+    server, kernel = (memory[end].at(MILLION) for end in ("server", "kernel"))
+    return NO_FIT if server is None or kernel is None else size(server.value + kernel.value / 2)
+
+
+def predicted(findings: Findings) -> Table | None:
+    """Set the prediction, where the record has one, beside what was measured at the most connections."""
+    rows = []
+    for end, expected in findings.predicted.items():
+        found = findings.memory[end]
+        if found.measured is None:
+            continue
+        measured = found.measured.value * found.most
+        ratio = f"{measured / expected:.2f}" if expected else ""
+        rows.append((ENDS[end], size(expected), size(measured), ratio))
+    return Table(("", "predicted", "measured", "measured / predicted"), rows) if rows else None
+
+
+def messages(record: Record) -> Iterator[Table]:
+    summary = record.summary
+    messages = None if summary is None else summary.messages
+    if messages is None:
+        return
+    rows = [
+        (name, *(number(value) for value in msgspec.structs.astuple(latency)))
+        for name, latency in (
+            ("from the planned time", messages.latency_ms),
+            ("uncorrected", messages.uncorrected_latency_ms),
+        )
+        if latency is not None
+    ]
+    if rows:
+        yield Table(("milliseconds", "50%", "90%", "99%", "99.9%", "slowest"), rows)
+    counts = (
+        ("published", f"{messages.published:,} of {messages.planned:,} planned"),
+        ("deliveries", f"{messages.received:,} of {messages.expected:,} expected"),
+        ("lost, duplicated", f"{messages.lost:,}, {messages.duplicated:,}"),
+        ("a second", number(messages.per_second)),
+    )
+    yield Table(("", "messages"), counts, kind="words")
+
+
+def ticks(record: Record) -> Iterator[Table]:
+    summary = record.summary
+    if summary is None or not summary.ticks:
+        return
+    rows = [
+        (f"{tick.number}", number(tick.sent), f"{tick.received:,}", f"{tick.seconds:,.2f}", number(tick.per_second))
+        for tick in summary.ticks
+    ]
+    caption = "A tick is one message to every connection."
+    yield Table(("tick", "sent", "received", "seconds", "deliveries a second"), rows, caption)
+
+
+def connections(record: Record) -> Iterator[Table]:
+    """What became of the planned connections, by the summary."""
+    summary = record.summary
+    if summary is not None:
+        c = summary.connections
+        failed = ", ".join(f"{count:,} {name}" for name, count in c.failed.items())
+        yield Table(
+            ("", "connections"),
+            (
+                ("planned", f"{c.planned:,}"),
+                ("opened", f"{c.opened:,}, {number(summary.ramp.per_second)} a second"),
+                ("failed", f"{sum(c.failed.values()):,}{f': {failed}' if failed else ''}"),
+                ("closed early", f"{c.closed_early:,}"),
+                ("not reached", f"{c.not_reached:,}"),
+            ),
+            kind="words",
+        )
+
+
+def facts(record: Record) -> Iterator[Table]:
+    """Options, and facts about the host and the programs."""
+    told = [
+        (str(name), _fact(value))
+        for part in ("options", "host", "versions")
+        for name, value in record.part(part).items()
+        if value is not None
+    ]
+    if told:
+        yield Table(("option or fact", "value"), told, kind="words")
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {inner}" for name, inner in value.items())
+    return str(value)
