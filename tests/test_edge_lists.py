@@ -196,3 +196,61 @@ def test_plain_layouts_are_not_read_line_by_line(line: bytes, tmp_path: Path) ->
     with patch("datagen.files.text._by_line") as by_line:
         assert pairs_in(tmp_path, b"# c\n" + (line + b"\n") * 9) == [[1, 2]] * 9
     assert not by_line.called
+
+
+# -- Matrix Market ---------------------------------------------------------------------------------------------------
+
+MATRIX = b"%%MatrixMarket matrix coordinate pattern symmetric\n% made by hand\n%\n4 4 3\n1 4\n2 4\n4 1\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MATRIX,
+        MATRIX.replace(b"\n", b"\r\n"),
+        b"%%matrixmarket MATRIX Coordinate real general\n4 4 3\n1 4 0.5\n2 4 -1e3\n\n4 1 7\n",
+        MATRIX.replace(b"%\n", b"% long\n" * 60_000),  # longer than what is looked at together
+    ],
+    ids=["as it is", "CRLF", "values", "many comments"],
+)
+def test_the_sizes_of_a_matrix_are_no_pair(text: bytes, tmp_path: Path) -> None:
+    assert pairs_in(tmp_path, text) == THREE
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (MATRIX + b"3 2\n", "it has 4 entries, and its line of sizes says 3"),
+        (MATRIX[:-4], "it has 2 entries, and its line of sizes says 3"),
+        (MATRIX[: MATRIX.index(b"1 4")], "it has 0 entries, and its line of sizes says 3"),
+        (MATRIX[: MATRIX.index(b"4 4 3")], "it has 0 entries, and no line says how many"),
+        (MATRIX.replace(b"4 4 3\n", b""), "line 4: the numbers of rows, columns and entries .* stand here"),
+        (MATRIX.replace(b"coordinate", b"array"), "line 1: .* is a matrix coordinate, not 'matrix array'"),
+    ],
+)
+def test_a_matrix_that_is_not_whole_is_refused(text: bytes, words: str, tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match=words):
+        pairs_in(tmp_path, text)
+
+
+# -- what is no edge list --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"alice bob\ncarol dave\n", "line 1: these are names, such as 'alice' and 'carol', .*give each user a number"),
+        (b"source,target\nalice,bob\n", "line 2: an id is .*, not 'alice'. Names are no ids: give each user a number"),
+        (b"1 2\n3 bob\n", "line 2: an id is .*, not 'bob'. Names are no ids"),
+        (b'[{"source": 1, "target": 2}]', "this looks like JSON, which is not read. Write its pairs as text"),
+        (b'\n {\n"edges": [[1, 2]]}\n', "this looks like JSON"),
+        (b"[" + b"[1, 2], " * 100_000, "this looks like JSON"),
+        ("1 2\n".encode("utf-16"), "this is UTF-16 text. Save it as UTF-8"),
+        ("1 2\n".encode("utf-16-be"), "this is UTF-16 text"),
+    ],
+)
+def test_it_is_said_what_a_file_is_that_is_no_edge_list(text: bytes, words: str, tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match=words) as caught:
+        pairs_in(tmp_path, text)
+    assert "--renumber" not in str(caught.value)
+    assert str(caught.value).endswith(" Nothing was taken.")

@@ -37,6 +37,7 @@ class IdRange:
         return np.dtype(np.uint32 if self.most <= MAX_ID else np.uint64)
 
 
+FOR_NAMES = "Names are no ids: give each user a number, and write those."
 ANY_IDS = IdRange(0, 2**64 - 1, "")
 USER_IDS = IdRange(
     1, MAX_ID, f" With --renumber, whole numbers from 0 to {ANY_IDS.most:,} are taken, and numbered anew from 1."
@@ -68,10 +69,11 @@ class Reading:
             raise self.bad_id(f"row {row + at:,}", columns[0 if wrong[0][at] else 1][at])
         return np.stack([column.astype(self.ids.dtype) for column in columns], axis=1)
 
-    def bad_id(self, place: str, shown: object, hint: str = "") -> BadFile:
+    def bad_id(self, place: str, shown: object, hint: str = "", is_name: bool = False) -> BadFile:
         """Return the error for what stands where an id should; `place` is such as "line 7"."""
         kind = f"a whole number from {self.ids.least} to {self.ids.most:,}"
-        return self.bad(place, f"an id is {kind}, not {shown}.{hint}{self.ids.remedy}")
+        remedy = f" {FOR_NAMES}" if is_name else self.ids.remedy
+        return self.bad(place, f"an id is {kind}, not {shown}.{hint}{remedy}")
 
     def bad(self, place: str | None, sentence: str) -> BadFile:
         """Return the error for something else that is wrong there, or with the whole file."""
