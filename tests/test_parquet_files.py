@@ -1,5 +1,8 @@
 """datagen.files.parquet: columns are found by their names, each is of a type of its own, and nothing is guessed."""
 
+import os
+import resource
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from datagen.files import BadFile, Columns, read_friends, write_pairs
+from tests.support import run
 
 
 def table_in(path: Path, row_group: int = 1000, /, **columns: Any) -> Path:
@@ -119,6 +123,22 @@ def test_what_is_corrupt_within_is_refused(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("mebibytes", [390, 430, 700])
+def test_with_few_addresses_it_is_read_or_the_limit_is_named(mebibytes: int, tmp_path: Path) -> None:
+    """pyarrow, with its own allocator and threads, ended the process or called the file broken."""
+    numbers = np.arange(1, 1_000_001)
+    table_in(tmp_path / "a", 1_000_000, a=numbers, b=numbers[::-1])
+    few = mebibytes << 20, mebibytes << 20
+    limit = partial(resource.setrlimit, resource.RLIMIT_AS, few)
+    done = run("fakefriends", "stats", str(tmp_path / "a"), preexec_fn=limit)
+    said = done.stderr.splitlines()[-1]
+    if mebibytes == 700:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode in (0, 3), done.stderr
+        assert not done.returncode or ("fakefriends: Out of memory" in said and "raise ulimit -v" in said)
+
+
 # -- a folder of parts -----------------------------------------------------------------------------------------------
 
 
@@ -126,9 +146,35 @@ def test_the_parts_of_a_folder_are_read_in_the_order_of_their_names(tmp_path: Pa
     table_in(tmp_path / "part-1.parquet", source=[11], target=[21])
     table_in(tmp_path / "part-0.parquet", source=[10], target=[20])
     table_in(tmp_path / "part-2.parquet", target=[22], source=([12], pyarrow.uint64()), more=[0.5])
-    for name in (".hidden.parquet", "_temporary.parquet", "_metadata", "_SUCCESS", "notes.txt"):
+    for name in (".hidden.parquet", "_temporary.parquet", "_metadata", "_SUCCESS", ".part-0.parquet.crc"):
         (tmp_path / name).write_text("not a part")
     assert pairs_in(tmp_path) == PAIRS
+
+
+def test_parts_are_read_from_the_folders_within(tmp_path: Path) -> None:
+    for folder in ("date=2008-10-11", "date=2008-10-12/hour=1", "_date=2008-10-13", "_temporary/0", ".hidden"):
+        (tmp_path / folder).mkdir(parents=True)
+    table_in(tmp_path / "date=2008-10-11" / "part-0.parquet", source=[10], target=[20])
+    table_in(tmp_path / "date=2008-10-12" / "hour=1" / "part-0.parquet", source=[11], target=[21])
+    table_in(tmp_path / "_date=2008-10-13" / "part-0.parquet", source=[12], target=[22])
+    for folder in ("_temporary/0", ".hidden"):
+        table_in(tmp_path / folder / "part-0.parquet", source=[9], target=[9])
+    assert sorted(pairs_in(tmp_path)) == PAIRS
+
+
+@pytest.mark.parametrize("name", ["part-1.parquet.gz", "notes.txt", "date=1/part-1.csv", "pipe.parquet", "link"])
+def test_what_is_no_part_is_named_and_nothing_passed_over(name: str, tmp_path: Path) -> None:
+    table_in(tmp_path / "part-0.parquet", source=[10], target=[20])
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    if name == "pipe.parquet":
+        os.mkfifo(path)
+    elif name == "link":
+        path.symlink_to(tmp_path)
+    else:
+        path.write_text("1 2\n")
+    with pytest.raises(BadFile, match=rf"{name} is no file \*\.parquet"):
+        read_friends(tmp_path)
 
 
 def test_a_part_with_other_columns_is_refused(tmp_path: Path) -> None:

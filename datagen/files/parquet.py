@@ -1,12 +1,19 @@
 """Parquet files of pairs: two columns of whole numbers. pyarrow is an extra, and only imported here.
 
-In: a file, or a folder of parts: its files *.parquet in the order of their names, without those that are hidden or
-begin with an underscore. Out: arrays of shape (n, 2), read some rows at a time; only the two columns are read, and each
-may be of an integer type of its own. Fails: BadFile for a file that pyarrow can't read, for a row without a value and
-for columns of another type, floats included even where they are whole: they are more often weights, and large ids would
-lose digits. Refused without pyarrow.
+In: a file, or a folder of parts and of folders of them (`date=2008-10-12/part-0.parquet`), in the order of names. As
+Spark does, names that begin with a dot or an underscore are passed over: those are markers, and parts of a write that
+has not ended. Anything else in the folder is refused by its name, for pairs might be in it. Out: arrays of shape
+(n, 2), read some rows at a time; only the two columns are read, and each may be of an integer type of its own. Fails:
+BadFile for a file that pyarrow can't read, for a row without a value and for columns of another type, floats included
+even where they are whole: they are more often weights, and large ids would lose digits. Refused without pyarrow.
+
+Where addresses are limited (`ulimit -v`) it reads in one thread and allocates as the C library does: its own allocator
+takes 1 GiB of them at once, and where there were none left for its threads they have ended the process (pyarrow 26).
+MemoryError then, if there are too few even so.
 """
 
+import os
+import resource
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,12 +32,18 @@ ROWS = 1 << 18
 
 def import_pyarrow() -> tuple[Any, Any]:
     """Return the modules pyarrow and pyarrow.parquet; Refused where they are not installed."""
+    if _has_few_addresses():
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # which is read when it is imported
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise Refused("Parquet needs pyarrow: pip install 'floodtest[parquet]'.") from error
     return pyarrow, pyarrow.parquet
+
+
+def _has_few_addresses() -> bool:
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def write_parquet(file: IO[bytes], pairs: Pairs) -> None:
@@ -54,8 +67,25 @@ def read_folder(reading: Reading) -> Iterator[Ids]:
         raise BadFile(f"Can't read {reading.path}: it is a folder without files *.parquet.")
 
 
-def _parts_of(folder: Path) -> list[Path]:
-    return sorted(part for part in folder.glob("*.parquet") if not part.name.startswith((".", "_")))
+def _parts_of(folder: Path) -> Iterator[Path]:
+    """Yield the parts in a folder and in those within; BadFile for what is neither part nor marker."""
+    for path in sorted(folder.iterdir()):
+        if _is_marker(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():  # a link may lead back to where we are
+            yield from _parts_of(path)
+        elif path.is_file() and path.suffix == ".parquet":
+            yield path
+        else:
+            raise BadFile(
+                f"{path} is no file *.parquet, and a folder is read as the parts of one parquet file. Unpack it if it "
+                "is packed, or put it elsewhere. Nothing was taken."
+            )
+
+
+def _is_marker(name: str) -> bool:
+    """Return whether Spark passes a name over; `_year=2008` is a folder of parts."""
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
 def _read_part(reading: Reading, before: Columns | None) -> Generator[Ids, None, Columns]:
@@ -70,7 +100,7 @@ def _read_part(reading: Reading, before: Columns | None) -> Generator[Ids, None,
             if not arrow.types.is_integer(kind):
                 raise reading.bad(f"column {name!r}", f"its type is {kind}, and ids are whole numbers, such as int64.")
         row = 1
-        for batch in file.iter_batches(ROWS, columns=list(taken)):
+        for batch in file.iter_batches(ROWS, columns=list(taken), use_threads=not _has_few_addresses()):
             yield reading.ids_of([_numbers(reading, batch.column(name), name, row) for name in taken], row)
             row += batch.num_rows
     return taken
@@ -80,6 +110,8 @@ def _read_part(reading: Reading, before: Columns | None) -> Generator[Ids, None,
 def _explained(path: Path, arrow: Any) -> Iterator[None]:
     try:
         yield
+    except MemoryError:  # arrow's own as well
+        raise
     except (arrow.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the file can't be read; others are what pyarrow says of a file that it can't make sense of
