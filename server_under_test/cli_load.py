@@ -15,7 +15,9 @@ import numpy as np
 import typer
 
 from flyweight import options as opt
-from server_under_test.cli_store import Db, MaxUsers, Reach, reach_of
+from flyweight.counted import counted
+from flyweight.errors import Refused
+from server_under_test.cli_store import Db, MaxUsers, Reach, held, reach_of
 from server_under_test.subscriptions import Store
 
 app = typer.Typer(add_completion=False)
@@ -43,13 +45,14 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     def lines(self, friends: Path, db: Path, max_users: int | None) -> Iterator[str]:
         """Say it to a person."""
         yield from self.notes
-        yield f"{self.pairs:,} pairs in {self.seconds:.1f} s, {self.added:,} of them new."
+        yield f"{counted(self.pairs, 'pairs')} in {self.seconds:.1f} s, {self.added:,} of them new."
         if self.duplicates or self.loops:
             apart = f"duplicates {self.duplicates:,}, loops {self.loops:,} (users subscribed to themselves)"
             yield f"Counted apart in {friends}: {apart}."
-        yield f"{db} holds {self.subscriptions:,} subscriptions to {self.subjects:,} subjects."
+        yield f"{db} holds {held(self.subjects, self.subscriptions)}."
         if self.reach is not None:
-            yield f"{self.reach.beyond:,} of the {self.reach.users:,} users of {friends} have ids above {max_users:,}."
+            users = counted(self.reach.users, "users")
+            yield f"{self.reach.beyond:,} of the {users} of {friends} have ids above {max_users:,}."
         if self.ids is not None:
             yield f"{self.ids} has the ids that the users have in {friends}."
 
@@ -105,11 +108,13 @@ def _load(
         refuse_unwritable(ids, force)  # before the work
     began = time.monotonic()
     found = read_friends(friends, columns, anew=ids is not None)
+    if not len(found.pairs):
+        raise Refused(f"{friends} has no pairs, and nothing was loaded. Is it the right file?")
     _, apart = distinct_pairs(found.pairs)
     pairs = np.concatenate([found.pairs, found.pairs[:, ::-1]]) if mutual else found.pairs
     kept = nullcontext() if ids is None or found.originals is None else written_ids(ids, found.originals, force)
     with kept, Store(db, create=True) as store:
-        added = store.add_subscriptions(pairs)
+        added = store.add_file(pairs, renumbered=ids is not None)
         subjects, subscriptions = store.counts()
     return Loaded(
         pairs=len(pairs),

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import typer
 
 from flyweight import options as opt
+from flyweight.counted import counted
 from server_under_test.subjects import as_subject, as_user
 from server_under_test.subscriptions import Store
 
@@ -36,6 +37,11 @@ def reach_of(users: npt.NDArray[np.uint32], max_users: int | None) -> Reach:
     """Count users, whose ids ascend."""
     beyond = None if max_users is None else len(users) - int(np.searchsorted(users, max_users, side="right"))
     return Reach(len(users), beyond)
+
+
+def held(subjects: int, subscriptions: int) -> str:
+    """Write what a store holds."""
+    return f"{counted(subscriptions, 'subscriptions')} to {counted(subjects, 'subjects')}"
 
 
 class Counted(msgspec.Struct, frozen=True):

@@ -4,7 +4,8 @@ A subject is a user's id or a name such as `photo:789`. Its subscribers are rows
 `server_under_test.blocks`): a lookup is one search in mapped memory (2 µs), the pairs are a set by construction, and a
 bulk load is one sort and one append (15 million pairs in 2 s). Each call is one transaction, on disk when it returns:
 after a crash at any instant the store holds what it held before the call, or after it. Several processes may use a
-store; one writes at a time. A store that was made for something that then failed is removed again.
+store; one writes at a time. A store that was made for something that then failed is removed again. Users of a file that
+were numbered anew are those of no other file: the store remembers that it has such, and takes no second file then.
 """
 
 import errno
@@ -55,7 +56,7 @@ _META, _USERS, _NAMES = b"meta", b"users", b"names"
 _NOBODY = bytes(4)
 """The first block of a subject without subscribers, if there were one."""
 
-_PAIRS, _SUBJECTS = b"pairs", b"subjects"
+_PAIRS, _SUBJECTS, _RENUMBERED = b"pairs", b"subjects", b"renumbered"
 
 
 @dataclass(frozen=True)
@@ -163,14 +164,40 @@ class Store:
         """Add (subscriber, subject) pairs, durably, and return how many were new; BadSubject for a wrong one."""
         return self._change(pairs, _union)
 
+    def add_file(self, pairs: Pairs, renumbered: bool) -> int:
+        """Add all pairs of a file; Refused where its users, or those that are there, were numbered anew.
+
+        Such a number is somebody else in another file, so that people would be merged.
+        """
+        return self._change(pairs, _union, lambda txn: self._refuse_to_merge(txn, renumbered))
+
+    def _refuse_to_merge(self, txn: lmdb.Transaction, renumbered: bool) -> None:
+        is_empty = int(bytes(txn.get(_PAIRS, b"0", db=self._meta))) == 0
+        if not is_empty and (renumbered or txn.get(_RENUMBERED, db=self._meta) is not None):
+            whose = "the users of this file" if renumbered else "its users"
+            raise Refused(
+                f"The store {self._folder} has subscriptions already, and {whose} were numbered anew: one number would "
+                "be two users. Load the file into another --db, or load one file that has all pairs."
+            )
+        if renumbered:
+            txn.put(_RENUMBERED, b"1", db=self._meta)
+        else:
+            txn.delete(_RENUMBERED, db=self._meta)
+
     def remove_subscriptions(self, pairs: Pairs) -> int:
         """Remove (subscriber, subject) pairs, durably, and return how many there were; BadSubject for a wrong one."""
         return -self._change(pairs, _difference)
 
-    def _change(self, pairs: Pairs, combine: Callable[[Users, Users], Users]) -> int:
+    def _change(
+        self,
+        pairs: Pairs,
+        combine: Callable[[Users, Users], Users],
+        check: Callable[[lmdb.Transaction], None] = lambda txn: None,
+    ) -> int:
         changes = _changes(pairs)
         grown = subjects = 0
         with self._explained(), self._env.begin(write=True, buffers=True) as txn:
+            check(txn)
             if combine is _union and not txn.stat(self._users)["entries"]:
                 txn.cursor(self._users).putmulti(changes.rows_of_users(), append=True)
                 grown, subjects = len(changes.users), len(changes.cuts)
@@ -257,7 +284,10 @@ class Store:
 
 
 def _reserve_lock(lock: Path) -> None:
-    """Have room on the disk for LMDB's table of readers: it maps a sparse file, and SIGBUS ends us where a disk is full."""
+    """Have room on the disk for LMDB's table of readers.
+
+    LMDB maps it as a sparse file, and writing to a page that a full disk has no room for is a SIGBUS.
+    """
     try:
         with open(lock, "ab") as file:
             os.posix_fallocate(file.fileno(), 0, _LOCK_SIZE)

@@ -181,11 +181,20 @@ def test_load_adds_to_what_is_there(db: Path) -> None:
     assert contents(db) == {*map(tuple, PAIRS.tolist()), (7, 2)}
 
 
-def test_an_empty_file_makes_an_empty_store(tmp_path: Path) -> None:
-    (tmp_path / "friends.txt").touch()
+@pytest.mark.parametrize("options", [(), ("--renumber",)])
+def test_a_file_without_pairs_leaves_no_store(options: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "friends.txt").write_text("# nobody\n")
+    done = run_here("comet", "load", "friends.txt", "--db", "db", *options, cwd=tmp_path)
+    assert_refused(done, "friends.txt has no pairs, and nothing was loaded")
+    assert [path.name for path in tmp_path.iterdir()] == ["friends.txt"]
+
+
+def test_one_of_a_thing_is_no_plural(tmp_path: Path) -> None:
+    (tmp_path / "friends.txt").write_text("1 2\n")
     done = run_here("comet", "load", "friends.txt", "--db", "db", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert contents(tmp_path / "db") == set()
+    first, second = done.stdout.splitlines()
+    assert first.startswith("1 pair in ")
+    assert second == "db holds 1 subscription to 1 subject."
 
 
 def test_subs_change_and_show_one_subscription(tmp_path: Path) -> None:

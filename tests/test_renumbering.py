@@ -200,11 +200,11 @@ def test_load_replaces_no_ids_unless_forced(tmp_path: Path) -> None:
 
 
 def test_no_ids_are_left_of_a_load_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> int:
+    def fail(*_: object, **__: object) -> int:
         raise Refused("The store is full.")
 
     snap(tmp_path)
-    monkeypatch.setattr(Store, "add_subscriptions", fail)
+    monkeypatch.setattr(Store, "add_file", fail)
     done = run_here("comet", "load", "snap.txt", "--db", "db", "--renumber", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (3, "comet: The store is full.\n")
     assert [path.name for path in tmp_path.iterdir()] == ["snap.txt"]
@@ -214,3 +214,36 @@ def test_a_place_for_ids_is_for_new_numbers(tmp_path: Path) -> None:
     snap(tmp_path)
     done = run_here("comet", "load", "snap.txt", "--db", "db", "--ids", "ids.csv", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, "comet: --ids is for --renumber: give both.\n")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "whose"),
+    [
+        (("--renumber",), (), "its users"),
+        (("--renumber",), ("--renumber",), "the users of this file"),
+        ((), ("--renumber",), "the users of this file"),
+    ],
+)
+def test_users_numbered_anew_are_never_merged_with_others(
+    first: tuple[str, ...], second: tuple[str, ...], whose: str, tmp_path: Path
+) -> None:
+    (tmp_path / "one.txt").write_text("1 2\n2 3\n")
+    (tmp_path / "other.txt").write_text("50 60\n")
+    assert run_here("comet", "load", "one.txt", "--db", "db", *first, cwd=tmp_path).returncode == 0
+    before = contents(tmp_path / "db")
+    done = run_here("comet", "load", "other.txt", "--db", "db", *second, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"db has subscriptions already, and {whose} were numbered anew" in done.stderr
+    assert "Load the file into another --db" in done.stderr
+    assert contents(tmp_path / "db") == before
+    assert not (tmp_path / "other.txt.ids.csv").exists()
+
+
+def test_a_store_whose_subscriptions_are_all_gone_takes_any_file(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("7 9\n")
+    assert run_here("comet", "load", "one.txt", "--db", "db", "--renumber", cwd=tmp_path).returncode == 0
+    assert run_here("comet", "subs", "remove", "1", "2", "--db", "db", cwd=tmp_path).returncode == 0
+    for _ in range(2):
+        done = run_here("comet", "load", "one.txt", "--db", "db", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "db")[9] == [7]

@@ -259,7 +259,7 @@ def test_the_standard_descriptors_are_open_whatever_was_closed(closed: str, tmp_
     [
         ("fakefriends", ["stats", "f.txt"], "2>/dev/full", "vertices       2"),
         ("fakefriends", ["stats", "f.txt"], "2>&-", "vertices       2"),
-        ("comet", ["load", "f.txt", "--db", "db"], "2>&-", "1 pairs in"),
+        ("comet", ["load", "f.txt", "--db", "db"], "2>&-", "1 pair in"),
         ("floodtest", ["plan", "--connections", "100", "--network", "host"], "2>/dev/full", "connections"),
         ("floodtest", ["plan", "--connections", "none"], "2>&-", ""),
     ],
