@@ -104,7 +104,7 @@ class Visitors:
         subscribed = self._subscribed.setdefault(subject, set())
         users = {self._random.randint(1, USERS) for _ in range(self._random.randint(1, 5))}
         pairs = [{"subscriber": user, "subject": subject} for user in users]
-        if self._random.random() < 0.5:
+        if self._random.random() < 0.25:  # so that there are more and more of them
             subscribed -= users
             await self._call(api, "DELETE", "/subscriptions", pairs)
             self.did["subscriptions removed"] += len(pairs)
