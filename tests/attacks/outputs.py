@@ -100,7 +100,8 @@ def _run(kind: str, folder: Path, out: Stream, err: Stream, mark: str) -> int | 
         if stream.way == "dying" and stream.descriptor is not None:
             os.close(stream.descriptor)  # otherwise its reader waits for us
     try:
-        if kind == "serve" and _serves(port, process):
+        # One whose standard output fails ends by itself, once it says where it serves; a signal would cut that short.
+        if kind == "serve" and out.way in ("open", "closed", "dying") and _serves(port, process):
             process.send_signal(signal.SIGTERM)
         return process.wait(SECONDS)
     except subprocess.TimeoutExpired:
@@ -153,7 +154,8 @@ def _problems(kind: str, folder: Path, out: Stream, err: Stream, code: int | Non
     """Return what was wrong with how a command ended, and with what it has done."""
     if code is None:
         return [f"it did not end in {SECONDS:g} s"]
-    problems = [] if code in CODES[out.way] else [f"exit code {code}, and not {sorted(CODES[out.way])}"]
+    codes = CODES[out.way] | ({-signal.SIGTERM} if (kind, out.way) == ("serve", "dying") else set())
+    problems = [] if code in codes else [f"exit code {code}, and not {sorted(codes)}"]
     said = err.text.read_text(errors="replace") if err.text is not None else ""
     if "Traceback" in said or "Error" in said:
         problems.append(f"it said {said[-500:]!r}")
