@@ -141,8 +141,10 @@ class ApiConnection:
         patience, last_words, self.waited = API_IDLE_SECONDS, None, 0.0
         while (event := self._http.next_event()) is h11.NEED_DATA:
             if last_words is None and self._http.trailing_data[0]:
-                patience, last_words, self.waited = API_SECONDS, LATE_HEAD, 0.0
+                patience, last_words = API_SECONDS, LATE_HEAD
             patience -= await self._read(patience, last_words)
+            if last_words is None:
+                self.waited = 0.0  # for a request, which begins now
         return event if isinstance(event, h11.Request) else None
 
     async def _call_application(self, request: h11.Request) -> None:

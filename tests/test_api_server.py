@@ -255,6 +255,24 @@ def test_who_was_slow_with_one_request_is_not_with_the_next() -> None:
     play(scene, connections=2)
 
 
+def test_idleness_before_a_request_is_no_slowness_of_it() -> None:
+    async def scene(rig: ApiRig) -> None:
+        idle = await stall(rig)
+        await trio.sleep(5)
+        slow = await stall(rig, post("/take", 600), b"x" * 490)
+        await trio.sleep(0.1)
+        await idle.send(post("/take", 600) + b"x" * 490)
+        await trio.sleep(0.2)
+        client = rig.connect()
+        await client.send(post("/take", 30) + b"x" * 30)
+        assert (await client.answer())[2] == "taken"
+        assert await told(slow) == CROWDED
+        await idle.send(b"x" * 110)
+        assert (await idle.answer())[2] == "taken"
+
+    play(scene, size=1000)
+
+
 def test_bodies_that_are_whole_are_never_given_up_and_the_newcomer_waits() -> None:
     async def scene(rig: ApiRig) -> None:
         whole = [await stall(rig, post("/work", 300), b"x" * 300) for _ in range(3)]

@@ -15,7 +15,7 @@ from random import Random
 
 from server_under_test.limits import Limits
 from server_under_test.server import MODELS
-from tests.attacks.head_reference import NO_ANSWER, Expected, expected, wrong_with
+from tests.attacks.head_reference import MAX_HEAD, NO_ANSWER, Expected, expected, wrong_with
 from tests.attacks.mutations import ANYWHERE, Mutation, mutate, pieces_of
 from tests.attacks.order import Order, Tally
 from tests.attacks.serving import MIB, PATIENCE, fault, figures, note_growth, serving
@@ -23,6 +23,7 @@ from tests.support import Comet
 
 HEADS = 100_000
 AT_ONCE = 250
+LIMITS = Limits()
 MAX_USERS = 5000
 MOST_GROWTH = 64 * MIB
 
@@ -221,6 +222,9 @@ class Visits:
             self._end(fd, f"{visit.got[9:12].decode()}" if visit.got else "ended without an answer")
 
     def _judge(self, visit: Visit) -> None:
+        took = time.monotonic() - (visit.deadline - PATIENCE)
+        if visit.got.startswith(b"HTTP/1.1 408 ") and took >= LIMITS.head_seconds:
+            return  # the machine was too busy to send the pieces in time
         if problem := wrong_with(bytes(visit.got), visit.wanted):
             self._fault(visit, problem)
 
@@ -257,7 +261,7 @@ def shares(order: Order) -> Iterator[tuple[str, int]]:
 def attack(order: Order) -> Tally:
     """Send mutated heads to a server of each model."""
     tally, random = Tally(), order.random
-    assert Limits().head_size == 8192, "the reference knows another bound"
+    assert LIMITS.head_size == MAX_HEAD, "the reference knows another bound"
     for model, count in shares(order):
         with serving(order, tally, "--model", model, "--max-users", str(MAX_USERS)) as server:
             Visits(server, tally, random).make(count // 10 or 1)
