@@ -18,7 +18,7 @@ from loadgen.options import RunOptions
 from loadgen.plan import Plan
 from loadgen.run import Run
 from tests.host_rig import FakeMachine
-from tests.support import OUR_NETWORK, OURS, flood, open_now, run_in_child, scripted_server, started, wait_until
+from tests.support import OURS, flood, open_now, run_in_child, scripted_server, started, wait_until
 
 
 @pytest.mark.parametrize("rate", [1000, 50])
@@ -43,12 +43,12 @@ def test_the_ramp_stops_when_another_process_eats_the_memory(
 
 
 def test_a_second_run_on_the_same_pairs_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    where = ("--base-ip", f"{OUR_NETWORK}.77", "--connections", "100")
+    where = ("--network", "host", "--base-ip", "127.78.1.1", "--connections", "100")
     with started(tmp_path / "first", *where, "--hold", "60") as first:
         wait_until(lambda: open_now(tmp_path / "first") == 100, "100 connections")
         code, summary, errors = flood(tmp_path / "second", *where, "--hold", "0")
         assert (code, summary["outcome"]) == (3, "refused")
-        assert f"Another floodtest (process {first.pid}) has {OUR_NETWORK}.77" in errors
+        assert f"Another floodtest (process {first.pid}) has 127.78.1.1" in errors
         assert not (tmp_path / "second").exists()
         apart = (*where, "--each", "100", "--first-port", "30000", "--hold", "0", "--ips", "1")
         assert flood(tmp_path / "third", *apart)[0] == 0
