@@ -7,6 +7,8 @@ BIN = $(VENV)/bin
 RUN = $(VENV)/ready
 DEV = $(VENV)/ready-dev
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Empty, it is not set: the tests start a thousand processes, each of which would otherwise compile all modules anew.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: setup run test attack bench lock wheel clean
 
