@@ -5,11 +5,21 @@ The names below are the library's: docs/analysis.md. Nothing of `pages` is among
 takes neither matplotlib nor jinja2.
 """
 
-from analysis.figures.findings import Findings, read_findings
-from analysis.figures.fits import Estimate, MemoryFit, Step, fit_memory
-from analysis.figures.memory import MemoryFinding, memory_of
-from analysis.figures.series import mean_of, percentiles, rate_of, stages_of
-from analysis.record import FORMAT, UNITS, LatencyCounts, Record, RecordError, RecordWriter, Sample, Summary, load
+from floodtest.analysis.figures.findings import Findings, read_findings
+from floodtest.analysis.figures.fits import Estimate, MemoryFit, Step, fit_memory
+from floodtest.analysis.figures.memory import MemoryFinding, memory_of
+from floodtest.analysis.figures.series import mean_of, percentiles, rate_of, stages_of
+from floodtest.analysis.record import (
+    FORMAT,
+    UNITS,
+    LatencyCounts,
+    Record,
+    RecordError,
+    RecordWriter,
+    Sample,
+    Summary,
+    load,
+)
 
 __all__ = [
     "FORMAT",

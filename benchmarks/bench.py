@@ -25,14 +25,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datagen.files import write_pairs
-from datagen.graph import friend_graph
-from flyweight.limits import cores, raise_files_limit, read_memory
-from flyweight.sockets import read_sockets
-from loadgen.host.demand import Demand
-from loadgen.host.machine import Machine
-from loadgen.host.preflight import fit
-from loadgen.plan import Plan
+from floodtest.datagen.files import write_pairs
+from floodtest.datagen.graph import friend_graph
+from floodtest.flyweight.machine.files import cores, raise_files_limit, read_memory
+from floodtest.flyweight.machine.sockets import read_sockets
+from floodtest.loadgen.plan.plan import Plan
+from floodtest.loadgen.preflight.demand import Demand
+from floodtest.loadgen.preflight.fit import fit
+from floodtest.loadgen.preflight.machine import Machine
 
 SOURCE = Path(__file__).with_name("yardstick.c")
 TICKS = 3
@@ -90,7 +90,7 @@ def run_floodtest(connections: int, friends: Path, out: Path, network: str) -> F
     messages = ["--friends", str(friends), "--messages", f"{MESSAGES}/s", "--message-seconds", str(MESSAGE_SECONDS)]
     kind = ["--network", network, "--connections", str(connections)]
     arguments = ["--json", "--no-report", "--out", str(out), *kind, *ticks, *messages]
-    done = subprocess.run([sys.executable, "-P", "-m", "loadgen", "run", *arguments], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-m", "floodtest", "run", *arguments], capture_output=True, text=True)
     summary = json.loads(done.stdout or "{}")
     found = summary.get("messages")
     if found is None or found["lost"] or found["duplicated"] or summary["connections"]["peak_open"] != connections:

@@ -3,9 +3,9 @@
 import os
 import sys
 
-from loadgen.host.namespaces import enter
-from loadgen.host.network import wish_of
-from loadgen.plan import Plan
+from floodtest.loadgen.network.namespaces import enter
+from floodtest.loadgen.network.wish import wish_of
+from floodtest.loadgen.plan.plan import Plan
 
 
 def main() -> None:

@@ -17,16 +17,18 @@ from typing import Any, cast
 import numpy as np
 import trio
 
-from datagen.graph import friend_graph
-from flyweight.ledger import Ledger
-from server_under_test import control
-from server_under_test.accounts import FRONT_LEDGER
-from server_under_test.bus import Bus, Deliver
-from server_under_test.msggen import PERIOD
-from server_under_test.router import Router
-from server_under_test.server import Options, Server, listen
-from server_under_test.subscriptions import Store
-from server_under_test.whereabouts import Whereabouts
+from floodtest.datagen.graph import friend_graph
+from floodtest.flyweight.engine.ledger import Ledger
+from floodtest.server_under_test.control import api as control
+from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
+from floodtest.server_under_test.fronts.director import Server
+from floodtest.server_under_test.generator.msggen import PERIOD
+from floodtest.server_under_test.options import Options
+from floodtest.server_under_test.routing.bus import Bus, Deliver
+from floodtest.server_under_test.routing.router import Router
+from floodtest.server_under_test.routing.subscriptions import Store
+from floodtest.server_under_test.routing.whereabouts import Whereabouts
+from floodtest.server_under_test.serve import listen
 
 USERS, FRIENDS, FRONTS, FILES = 1_000_000, 15, 54, 20_000
 RATE, SECONDS, ROUNDS = 16_666, 10, 3
@@ -64,7 +66,7 @@ def fill(whereabouts: Whereabouts) -> None:
 
 async def published(port: int) -> None:
     """Have the messages published over HTTP, as in a run."""
-    command = [sys.executable, "-m", "server_under_test", "msggen", "--control", f"http://127.0.0.1:{port}"]
+    command = [sys.executable, "-m", "floodtest.server_under_test", "msggen", "--control", f"http://127.0.0.1:{port}"]
     options = {"rate": RATE, "seconds": SECONDS, "users": USERS}
     await trio.run_process(
         [*command, *(word for name, value in options.items() for word in (f"--{name}", str(value)))],

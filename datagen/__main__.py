@@ -1,12 +1,12 @@
-"""`fakefriends`, and `python -m datagen`."""
+"""`fakefriends`, and `python -m floodtest.datagen`."""
 
-from flyweight.inherited import put_right
+from floodtest.flyweight.command.inherited import put_right
 
 
 def main() -> None:
     """Run `fakefriends`; a Ctrl-C ends it in silence, even while it is imported."""
     put_right("fakefriends")
-    from datagen.cli import main as run
+    from floodtest.datagen.cli import main as run
 
     run()
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from datagen.degrees import count_degrees, fit
-from datagen.files import (
+from floodtest.datagen.degrees import count_degrees, fit
+from floodtest.datagen.files import (
     Friends,
     Pairs,
     format_of,
@@ -22,9 +22,9 @@ from datagen.files import (
     write_pairs,
     written_ids,
 )
-from datagen.plot import check_name, plot_degrees
-from flyweight import options as opt
-from flyweight.command import HELP_NAMES, add_version, run_command
+from floodtest.datagen.plot import check_name, plot_degrees
+from floodtest.flyweight.command import options as opt
+from floodtest.flyweight.command.run import HELP_NAMES, add_version, run_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -81,7 +81,7 @@ def gen(
     force: Force = False,
 ) -> None:
     """Make a friend graph and write it to a file."""
-    from datagen import graph  # brings igraph, which takes a second to import
+    from floodtest.datagen import graph  # brings igraph, which takes a second to import
 
     found = opt.problems({"users": users, "friends": friends}) or graph.problems(users, friends)
     opt.check({}, *found, *_problems_with_format(form))

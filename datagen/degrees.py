@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from datagen.edges import Apart, edges_of
-from datagen.files import Pairs
+from floodtest.datagen.edges import Apart, edges_of
+from floodtest.datagen.files import Pairs
 
 Counts = npt.NDArray[np.int64]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from datagen.files import Ids, Pairs
+from floodtest.datagen.files import Ids, Pairs
 
 Keys = npt.NDArray[np.uint64]
 """Pairs as one number each, the first id in the upper half; distinct and ascending."""

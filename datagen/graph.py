@@ -18,10 +18,10 @@ from itertools import chain, islice
 import numpy as np
 import numpy.typing as npt
 
-from datagen.files import MAX_ID, Pairs
-from flyweight.errors import Refused, UsageError
-from flyweight.limits import need_proc
-from flyweight.room import MemoryGauge
+from floodtest.datagen.files import MAX_ID, Pairs
+from floodtest.flyweight.errors import Refused, UsageError
+from floodtest.flyweight.machine.files import need_proc
+from floodtest.flyweight.machine.headroom import MemoryGauge
 
 
 @contextmanager

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datagen.degrees import Degrees, PowerLaw
-from datagen.files import renamed_when_whole
-from flyweight.drawing import drawing
-from flyweight.errors import UsageError
+from floodtest.datagen.degrees import Degrees, PowerLaw
+from floodtest.datagen.files import renamed_when_whole
+from floodtest.flyweight.command.drawing import drawing
+from floodtest.flyweight.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,12 +1,12 @@
-"""`floodtest`, and `python -m loadgen`."""
+"""`floodtest`, and `python -m floodtest`."""
 
-from flyweight.inherited import put_right
+from floodtest.flyweight.command.inherited import put_right
 
 
 def main() -> None:
     """Run `floodtest`; a Ctrl-C ends it in silence, even while it is imported."""
     put_right("floodtest")
-    from loadgen.cli import main as run
+    from floodtest.loadgen.commands.floodtest import main as run
 
     run()
 

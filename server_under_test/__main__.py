@@ -1,12 +1,12 @@
-"""`comet`, and `python -m server_under_test`."""
+"""`comet`, and `python -m floodtest.server_under_test`."""
 
-from flyweight.inherited import put_right
+from floodtest.flyweight.command.inherited import put_right
 
 
 def main() -> None:
     """Run `comet`; a Ctrl-C ends it in silence, even while it is imported."""
     put_right("comet")
-    from server_under_test.cli import main as run
+    from floodtest.server_under_test.commands.comet import main as run
 
     run()
 

@@ -4,7 +4,7 @@ import errno
 
 import msgspec
 
-from wire.control import BODY_SECONDS
+from floodtest.wire.control import BODY_SECONDS
 
 API_CONNECTIONS = 1024
 """Connections to the control API. Each takes some 100 KiB at the most, besides what `API_BYTES` counts."""

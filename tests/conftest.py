@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from loadgen.crew import CLIENT_MODELS
-from server_under_test.server import MODELS
-from tests.client_rig import ClientRig
-from tests.httpx_rig import HttpxRig
-from tests.server_rig import ServerRig
-from tests.task_rig import TaskRig
+from floodtest.loadgen.plan.choices import CLIENT_MODELS
+from floodtest.server_under_test.options import MODELS
+from tests.rigs.client import ClientRig
+from tests.rigs.httpx_client import HttpxRig
+from tests.rigs.server import ServerRig
+from tests.rigs.tasks import TaskRig
 
 settings.register_profile("floodtest", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("floodtest")

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 import analysis
-from analysis import Sample, Summary
-from loadgen.host.checks import CHECKS, Check
+from floodtest.analysis import Sample, Summary
+from floodtest.loadgen.preflight.checks import CHECKS, Check
 from tests.attacks.suite import ATTACKS
-from tests.support import COMMANDS, run_here
+from tests.rigs.support import COMMANDS, run_here
 
 ROOT = Path(__file__).parent.parent
 RECORD = (ROOT / "docs/run-record.md").read_text()
@@ -106,7 +106,7 @@ RELIABILITY = (ROOT / "docs/reliability.md").read_text()
 
 
 def test_every_test_that_a_promise_names_is_there() -> None:
-    named = re.findall(r"`(tests/test_\w+\.py)::(\w+)`", RELIABILITY)
+    named = re.findall(r"`(tests/[\w/]*test_\w+\.py)::(\w+)`", RELIABILITY)
     assert len(named) > 50
     functions = {
         path: {node.name for node in ast.parse((ROOT / path).read_text()).body if isinstance(node, ast.FunctionDef)}
@@ -127,20 +127,12 @@ def test_every_promise_names_what_holds_it() -> None:
         assert "`tests/" in promise or "`make attack`: " in promise, promise
 
 
-FORBIDDEN = {
-    "flyweight": {"wire", "loadgen", "analysis", "datagen", "server_under_test"},
-    "wire": {"loadgen", "analysis", "datagen", "server_under_test"},
-    "analysis": {"loadgen", "server_under_test"},
-    "server_under_test": {"loadgen", "analysis"},
-    "loadgen": {"server_under_test"},
-}
-
-
-@pytest.mark.parametrize("package", sorted(FORBIDDEN))
-def test_imports_point_down_only(package: str) -> None:
-    for path in (ROOT / package).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            above = FORBIDDEN[package] & {name.partition(".")[0] for name in names}
-            assert not above, f"{path} imports {above}"
+def test_each_file_of_the_architecture_is_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    named = set(re.findall(r"`([\w/]+\.py)`", text))
+    have = {str(path.relative_to(ROOT)) for path in ROOT.glob("*/**/*.py") if ".venv" not in path.parts}
+    lost = {name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in have)}
+    assert len(named) > 30
+    assert not lost
+    for room in re.findall(r"`([\w/]+/)`", text):
+        assert (ROOT / room).is_dir(), room

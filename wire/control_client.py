@@ -14,8 +14,8 @@ import httpx
 import msgspec
 import trio
 
-from flyweight.errors import Refused
-from wire.control import MALFORMED, PUBLISH_PATH, STATS_PATH, TICK_PATH, Published, Stats, TickPeriod
+from floodtest.flyweight.errors import Refused
+from floodtest.wire.control import MALFORMED, PUBLISH_PATH, STATS_PATH, TICK_PATH, Published, Stats, TickPeriod
 
 ANSWER_SECONDS = 60.0
 """A publisher waits in turn with others, and for fronts that write."""

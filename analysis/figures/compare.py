@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from analysis.figures.findings import Findings, read_findings
-from analysis.figures.fits import Estimate
-from analysis.figures.formatting import each, number, plain
-from analysis.figures.lines_of_code import lines_of_code
-from analysis.figures.memory import ENDS
-from analysis.figures.series import Floats, in_stage, mean_of, percentiles, rate_of
-from analysis.record import Record
-from analysis.record.stages import Stage
-from flyweight.errors import Refused, UsageError
+from floodtest.analysis.figures.findings import Findings, read_findings
+from floodtest.analysis.figures.fits import Estimate
+from floodtest.analysis.figures.formatting import each, number, plain
+from floodtest.analysis.figures.lines_of_code import lines_of_code
+from floodtest.analysis.figures.memory import ENDS
+from floodtest.analysis.figures.series import Floats, in_stage, mean_of, percentiles, rate_of
+from floodtest.analysis.record import Record
+from floodtest.analysis.record.stages import Stage
+from floodtest.flyweight.errors import Refused, UsageError
 
 MANY = 6
 """Independent figures of which all are on one side of their mean once in 32 times."""

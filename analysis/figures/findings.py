@@ -6,9 +6,9 @@ and one file, latency.csv, which is read here and nowhere else.
 
 from dataclasses import dataclass
 
-from analysis.figures.memory import MemoryFinding, memory_of, predicted_of
-from analysis.figures.series import stages_of, thinned
-from analysis.record import LatencyCounts, Record
+from floodtest.analysis.figures.memory import MemoryFinding, memory_of, predicted_of
+from floodtest.analysis.figures.series import stages_of, thinned
+from floodtest.analysis.record import LatencyCounts, Record
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.figures.steps import find_steps
+from floodtest.analysis.figures.steps import find_steps
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """Numbers for a person: bytes as MiB, bytes a connection as B or KB, thousands separated. Pure."""
 
-from analysis.figures.fits import Estimate
+from floodtest.analysis.figures.fits import Estimate
 
 KIB = 1024
 NOT_MEASURED = "not measured"

@@ -8,17 +8,17 @@ import ast
 import importlib.util
 from pathlib import Path
 
-from analysis.record import Record
+from floodtest.analysis.record import Record
 
-PACKAGE = "server_under_test"
-FRONTS = {"columns": "front", "tasks": "tasks"}
+PACKAGE = "floodtest.server_under_test"
+FRONTS = {"columns": "fronts.columns", "tasks": "fronts.tasks"}
 """The module that a front of each model runs."""
 
 
 def lines_of_code(record: Record) -> float | None:
     """Count the bundled server's code for the model of a run."""
     module, folder = FRONTS.get(_model(record) or ""), _folder()
-    if module is None or folder is None or not (folder / f"{module}.py").exists():
+    if module is None or folder is None or not _path_of(folder, module).exists():
         return None
     return count(sources(folder, module))
 
@@ -38,25 +38,29 @@ def _folder() -> Path | None:
     return Path(found.origin).parent if found is not None and found.origin is not None else None
 
 
-def sources(folder: Path, module: str) -> list[Path]:
-    """Return a module's file and those of all modules of its package that it imports, in turn."""
+def sources(folder: Path, module: str, package: str = PACKAGE) -> list[Path]:
+    """Return the file of a module of a package in a folder, and those of all that it imports of it, in turn."""
     found: set[Path] = set()
     left = [module]
     while left:
-        path = folder / f"{left.pop()}.py"
+        path = _path_of(folder, left.pop())
         if path.exists() and path not in found:
             found.add(path)
-            left += _imported(path, folder.name)
+            left += _imported(path, package)
     return sorted(found)
 
 
+def _path_of(folder: Path, module: str) -> Path:
+    return folder / f"{module.replace('.', '/')}.py"
+
+
 def _imported(path: Path, package: str) -> list[str]:
+    """Return what a module imports of a package: modules, by their names within it, and names that are none."""
     names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module == package:
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
-            names.append((node.module or "").split(".")[1])
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{package}."):
+            home = (node.module or "").removeprefix(package).removeprefix(".")
+            names += [home, *(f"{home}.{alias.name}".removeprefix(".") for alias in node.names)]
     return names
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.figures.fits import Estimate, MemoryFit, fit_memory
-from analysis.figures.series import MOST_DRAWN
-from analysis.record import Record
-from analysis.record.reader import mapping
-from analysis.record.samples import filling
-from analysis.record.stages import Stage
+from floodtest.analysis.figures.fits import Estimate, MemoryFit, fit_memory
+from floodtest.analysis.figures.series import MOST_DRAWN
+from floodtest.analysis.record import Record
+from floodtest.analysis.record.reader import mapping
+from floodtest.analysis.record.samples import filling
+from floodtest.analysis.record.stages import Stage
 
 Floats = npt.NDArray[np.float64]
 

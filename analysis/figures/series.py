@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from analysis.figures.fits import Estimate
-from analysis.record import LatencyCounts, Record
-from analysis.record.samples import filling
+from floodtest.analysis.figures.fits import Estimate
+from floodtest.analysis.record import LatencyCounts, Record
+from floodtest.analysis.record.samples import filling
 
 Floats = npt.NDArray[np.float64]
 

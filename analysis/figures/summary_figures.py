@@ -5,10 +5,10 @@ In: the samples of a run, in order of time. Out: parts of a `Summary`; None for 
 
 import numpy as np
 
-from analysis.figures.fits import fit_memory
-from analysis.record.samples import Sample, filling
-from analysis.record.stages import Stage
-from analysis.record.summary import Memory
+from floodtest.analysis.figures.fits import fit_memory
+from floodtest.analysis.record.samples import Sample, filling
+from floodtest.analysis.record.stages import Stage
+from floodtest.analysis.record.summary import Memory
 
 LEAST_IDLE_SECONDS = 2.0
 """Of a hold that tells of idle CPU: what the ramp left to do takes its first moments."""

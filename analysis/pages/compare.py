@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.figures.compare import NOTE, Comparison, labels, row_title, write_cell
-from analysis.figures.findings import Findings
-from analysis.pages import pictures as pic
-from analysis.pages.files import write_file
-from analysis.pages.html import Picture, Table, fill_in
-from analysis.pages.plots import draw_latency, label_nines
-from analysis.record import Record
-from analysis.record.stages import Stage
+from floodtest.analysis.figures.compare import NOTE, Comparison, labels, row_title, write_cell
+from floodtest.analysis.figures.findings import Findings
+from floodtest.analysis.pages import pictures as pic
+from floodtest.analysis.pages.files import write_file
+from floodtest.analysis.pages.html import Picture, Table, fill_in
+from floodtest.analysis.pages.plots import draw_latency, label_nines
+from floodtest.analysis.record import Record
+from floodtest.analysis.record.stages import Stage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

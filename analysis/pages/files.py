@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from flyweight.errors import Refused
-from flyweight.reasons import reason
-from flyweight.whole_file import replace_file
+from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.reasons import reason
+from floodtest.flyweight.machine.whole_file import replace_file
 
 
 def write_file(path: Path, data: bytes) -> None:

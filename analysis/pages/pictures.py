@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.pages.files import write_file
-from flyweight.drawing import drawing
+from floodtest.analysis.pages.files import write_file
+from floodtest.flyweight.command.drawing import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.figures.findings import Findings
-from analysis.figures.formatting import each, size
-from analysis.figures.memory import ENDS, MemoryFinding
-from analysis.figures.series import Floats, percentiles, rate_of
-from analysis.pages import pictures as pic
-from analysis.record import LatencyCounts, Record
-from analysis.record.stages import Stage
+from floodtest.analysis.figures.findings import Findings
+from floodtest.analysis.figures.formatting import each, size
+from floodtest.analysis.figures.memory import ENDS, MemoryFinding
+from floodtest.analysis.figures.series import Floats, percentiles, rate_of
+from floodtest.analysis.pages import pictures as pic
+from floodtest.analysis.record import LatencyCounts, Record
+from floodtest.analysis.record.stages import Stage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.figures.doubts import doubts
-from analysis.figures.findings import Findings, read_findings
-from analysis.figures.formatting import WHAT, each_between, listed, size
-from analysis.figures.memory import MILLION, MemoryFinding
-from analysis.pages import pictures as pic
-from analysis.pages import report_tables as tables
-from analysis.pages.files import write_file
-from analysis.pages.html import Picture, fill_in
-from analysis.pages.plots import PLOTS, Plot
-from analysis.record import Record
+from floodtest.analysis.figures.doubts import doubts
+from floodtest.analysis.figures.findings import Findings, read_findings
+from floodtest.analysis.figures.formatting import WHAT, each_between, listed, size
+from floodtest.analysis.figures.memory import MILLION, MemoryFinding
+from floodtest.analysis.pages import pictures as pic
+from floodtest.analysis.pages import report_tables as tables
+from floodtest.analysis.pages.files import write_file
+from floodtest.analysis.pages.html import Picture, fill_in
+from floodtest.analysis.pages.plots import PLOTS, Plot
+from floodtest.analysis.record import Record
 
 REPORT_FILE = "report.html"
 PLOTS_FOLDER = "plots"

@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-from analysis.figures.findings import Findings
-from analysis.figures.formatting import NOT_MEASURED, each, each_between, number, size, size_between
-from analysis.figures.memory import ENDS, MILLION, MemoryFinding
-from analysis.figures.servers_of_2008 import HISTORY
-from analysis.pages.html import Table
-from analysis.record import Record
+from floodtest.analysis.figures.findings import Findings
+from floodtest.analysis.figures.formatting import NOT_MEASURED, each, each_between, number, size, size_between
+from floodtest.analysis.figures.memory import ENDS, MILLION, MemoryFinding
+from floodtest.analysis.figures.servers_of_2008 import HISTORY
+from floodtest.analysis.pages.html import Table
+from floodtest.analysis.record import Record
 
 NO_FIT = "no fit"
 

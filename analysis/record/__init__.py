@@ -3,12 +3,12 @@
 It knows nothing of fits, figures or pages.
 """
 
-from analysis.record.format import FORMAT, LATENCY_FILE, DiskFault, RecordError
-from analysis.record.latency import LatencyCounts
-from analysis.record.reader import Record, load
-from analysis.record.samples import UNITS, Sample
-from analysis.record.summary import Summary
-from analysis.record.writer import RecordWriter
+from floodtest.analysis.record.format import FORMAT, LATENCY_FILE, DiskFault, RecordError
+from floodtest.analysis.record.latency import LatencyCounts
+from floodtest.analysis.record.reader import Record, load
+from floodtest.analysis.record.samples import UNITS, Sample
+from floodtest.analysis.record.summary import Summary
+from floodtest.analysis.record.writer import RecordWriter
 
 __all__ = [
     "FORMAT",

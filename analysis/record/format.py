@@ -3,7 +3,7 @@
 Fields and units: docs/run-record.md.
 """
 
-from flyweight.errors import ExitCode, FloodtestError
+from floodtest.flyweight.errors import ExitCode, FloodtestError
 
 FORMAT = 1
 """Version of the record; a reader refuses a newer one."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from analysis.record.text import read_text
+from floodtest.analysis.record.text import read_text
 
 
 @dataclass(frozen=True)

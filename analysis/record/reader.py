@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from analysis.record.format import (
+from floodtest.analysis.record.format import (
     FORMAT,
     LATENCY_FILE,
     PORTS_FILE,
@@ -25,11 +25,11 @@ from analysis.record.format import (
     STATES_FILE,
     RecordError,
 )
-from analysis.record.latency import LatencyCounts, read_latency
-from analysis.record.samples import FIELDS, Sample
-from analysis.record.summary import Summary
-from analysis.record.text import read_text
-from flyweight.errors import Refused, UsageError
+from floodtest.analysis.record.latency import LatencyCounts, read_latency
+from floodtest.analysis.record.samples import FIELDS, Sample
+from floodtest.analysis.record.summary import Summary
+from floodtest.analysis.record.text import read_text
+from floodtest.flyweight.errors import Refused, UsageError
 
 
 @dataclass(frozen=True)

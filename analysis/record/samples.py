@@ -2,7 +2,7 @@
 
 import msgspec
 
-from analysis.record.stages import Stage
+from floodtest.analysis.record.stages import Stage
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,9 +19,9 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from analysis.record.summary import Summary, Threshold
-from flyweight.errors import UsageError
-from flyweight.options import ungrouped
+from floodtest.analysis.record.summary import Summary, Threshold
+from floodtest.flyweight.command.options import ungrouped
+from floodtest.flyweight.errors import UsageError
 
 _CONDITION = re.compile(r"\s*([A-Za-z][\w.]*)\s*(<=|>=|==|!=|<|>)\s*(-?[\d.,_]+)\s*([A-Za-z%]*)\s*")
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {

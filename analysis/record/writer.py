@@ -17,11 +17,11 @@ from typing import Any
 
 import msgspec
 
-from analysis.record.format import FORMAT, LATENCY_FILE, RUN_FILE, SAMPLES_FILE, DiskFault
-from analysis.record.samples import FIELDS, Sample
-from flyweight.errors import Refused
-from flyweight.reasons import reason
-from flyweight.whole_file import replace_file
+from floodtest.analysis.record.format import FORMAT, LATENCY_FILE, RUN_FILE, SAMPLES_FILE, DiskFault
+from floodtest.analysis.record.samples import FIELDS, Sample
+from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.reasons import reason
+from floodtest.flyweight.machine.whole_file import replace_file
 
 
 class RecordWriter:

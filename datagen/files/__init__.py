@@ -9,10 +9,10 @@ Cost: 15 million pairs as an edge list (190 MB) are written in 1 s and read in 2
 read, naming file and line; Refused for what can't be written.
 """
 
-from datagen.files.columns import Columns
-from datagen.files.pairs import MAX_ID, BadFile, Ids, Pairs
-from datagen.files.reading import Friends, read_friends, read_pairs
-from datagen.files.writing import (
+from floodtest.datagen.files.columns import Columns
+from floodtest.datagen.files.pairs import MAX_ID, BadFile, Ids, Pairs
+from floodtest.datagen.files.reading import Friends, read_friends, read_pairs
+from floodtest.datagen.files.writing import (
     Format,
     format_of,
     ids_beside,

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from datagen.files.pairs import BadFile
-from flyweight.errors import Refused
+from floodtest.datagen.files.pairs import BadFile
+from floodtest.flyweight.errors import Refused
 
 _BUFFER = 1 << 18
 """Bytes unpacked at a time."""

@@ -7,7 +7,7 @@ symmetric matrix the file has one of the two triangles, and so each pair once. I
 how many entries there have to be. Fails: BadFile for matrices of another kind, and for a file with more or fewer.
 """
 
-from datagen.files.pairs import Reading
+from floodtest.datagen.files.pairs import Reading
 
 _BANNER = b"%%matrixmarket"
 _KIND = [b"matrix", b"coordinate"]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datagen.files.columns import Picked
-from datagen.files.pairs import IdRange, Ids
+from floodtest.datagen.files.columns import Picked
+from floodtest.datagen.files.pairs import IdRange, Ids
 
 ROWS = 1 << 14
 """Rows written at a time: what is worked on stays in the core's cache."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datagen.files.columns import Columns, Picked, Unclear, pick
-from flyweight.errors import Refused
+from floodtest.datagen.files.columns import Columns, Picked, Unclear, pick
+from floodtest.flyweight.errors import Refused
 
 Pairs = npt.NDArray[np.uint32]
 """Of shape (n, 2)."""

@@ -22,9 +22,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from datagen.files.columns import Columns
-from datagen.files.pairs import BadFile, Ids, Pairs, Reading
-from flyweight.errors import Refused
+from floodtest.datagen.files.columns import Columns
+from floodtest.datagen.files.pairs import BadFile, Ids, Pairs, Reading
+from floodtest.flyweight.errors import Refused
 
 ROWS = 1 << 18
 """Rows that are read at a time."""

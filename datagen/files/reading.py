@@ -12,13 +12,13 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from datagen.files.columns import Columns
-from datagen.files.compressed import unpacked
-from datagen.files.pairs import ANY_IDS, USER_IDS, BadFile, Ids, Pairs, Reading
-from datagen.files.parquet import read_folder, read_parquet
-from datagen.files.renumbering import Originals, renumber
-from datagen.files.text import read_edgelist
-from flyweight.reasons import reason
+from floodtest.datagen.files.columns import Columns
+from floodtest.datagen.files.compressed import unpacked
+from floodtest.datagen.files.pairs import ANY_IDS, USER_IDS, BadFile, Ids, Pairs, Reading
+from floodtest.datagen.files.parquet import read_folder, read_parquet
+from floodtest.datagen.files.renumbering import Originals, renumber
+from floodtest.datagen.files.text import read_edgelist
+from floodtest.flyweight.machine.reasons import reason
 
 
 @dataclass(frozen=True)

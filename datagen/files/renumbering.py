@@ -8,7 +8,7 @@ each. Cost: 1.6 s for 15 million pairs and 20 bytes an id at the most; ten times
 import numpy as np
 import numpy.typing as npt
 
-from datagen.files.pairs import Ids, Pairs
+from floodtest.datagen.files.pairs import Ids, Pairs
 
 Originals = npt.NDArray[np.uint64]
 """Ids of a file, ascending: that of user u at index u - 1."""

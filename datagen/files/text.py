@@ -19,10 +19,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from datagen.files.columns import Picked
-from datagen.files.matrix_market import Matrix, matrix_in
-from datagen.files.numbers import plain_rows
-from datagen.files.pairs import FOR_NAMES, BadFile, IdRange, Ids, Reading
+from floodtest.datagen.files.columns import Picked
+from floodtest.datagen.files.matrix_market import Matrix, matrix_in
+from floodtest.datagen.files.numbers import plain_rows
+from floodtest.datagen.files.pairs import FOR_NAMES, BadFile, IdRange, Ids, Reading
 
 CHUNK = 1 << 18
 """Bytes of text taken apart at a time: what is worked on stays in the core's cache. No line may be longer."""

@@ -14,12 +14,12 @@ from typing import IO, Literal
 
 import numpy as np
 
-from datagen.files.numbers import lines_of
-from datagen.files.pairs import Pairs
-from datagen.files.parquet import import_pyarrow, write_parquet
-from datagen.files.renumbering import Originals
-from flyweight.errors import Refused
-from flyweight.reasons import reason
+from floodtest.datagen.files.numbers import lines_of
+from floodtest.datagen.files.pairs import Pairs
+from floodtest.datagen.files.parquet import import_pyarrow, write_parquet
+from floodtest.datagen.files.renumbering import Originals
+from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.reasons import reason
 
 Format = Literal["edgelist", "npy", "parquet"]
 

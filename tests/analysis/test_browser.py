@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis import load
-from analysis.figures.compare import compare
-from analysis.pages.compare import write_page
-from analysis.pages.report import write_report
+from floodtest.analysis import load
+from floodtest.analysis.figures.compare import compare
+from floodtest.analysis.pages.compare import write_page
+from floodtest.analysis.pages.report import write_report
 from tests.analysis.test_report import EXAMPLE
-from tests.browser import CHROMIUM, Browser, browser
+from tests.rigs.browser import CHROMIUM, Browser, browser
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium")
 

@@ -10,19 +10,19 @@ import msgspec
 import numpy as np
 import pytest
 
-from analysis import Record, RecordWriter, Sample, load, read_findings
-from analysis.figures.compare import NOTE, Cell, Row, compare, differences, figures, labels, render
-from analysis.figures.fits import Estimate
-from analysis.figures.lines_of_code import count, lines_of_code, sources
-from analysis.pages.compare import PLOTS, overlaid, write_page
-from analysis.pages.pictures import WIDE
-from analysis.record.summary import Models, Ramp, Tick
-from flyweight.errors import Refused, UsageError
-from loadgen.options import RunOptions
-from loadgen.plan import Plan
+from floodtest.analysis import Record, RecordWriter, Sample, load, read_findings
+from floodtest.analysis.figures.compare import NOTE, Cell, Row, compare, differences, figures, labels, render
+from floodtest.analysis.figures.fits import Estimate
+from floodtest.analysis.figures.lines_of_code import count, lines_of_code, sources
+from floodtest.analysis.pages.compare import PLOTS, overlaid, write_page
+from floodtest.analysis.pages.pictures import WIDE
+from floodtest.analysis.record.summary import Models, Ramp, Tick
+from floodtest.flyweight.errors import Refused, UsageError
+from floodtest.loadgen.plan.options import RunOptions
+from floodtest.loadgen.plan.plan import Plan
 from tests.analysis.test_report import HOSTILE, read
-from tests.figures import MIB, findings_of, messages, record_of, sample, start, summary
-from tests.support import run_here
+from tests.rigs.figures import MIB, findings_of, messages, record_of, sample, start, summary
+from tests.rigs.support import run_here
 
 HOST = {"system": "Linux", "cores": 2, "memory": 24 << 30, "slabinfo": True}
 
@@ -307,7 +307,7 @@ def test_code_is_counted_without_blank_lines_comments_and_docstrings(tmp_path: P
     (package / "a.py").write_text("from package import front\ny = 2\n")
     (package / "b.py").write_text("c = 3\n")
     (package / "other.py").write_text("z = 4\n")
-    found = sources(package, "front")
+    found = sources(package, "front", "package")
     assert [path.name for path in found] == ["a.py", "b.py", "front.py"]
     assert count(found) == 4 + 2 + 1
 
@@ -327,8 +327,8 @@ def test_the_code_counted_is_that_of_the_model_the_run_was_against(tmp_path: Pat
         writer.write_run({"options": RunOptions(PLAN, server_model=model).recorded(), "summary": None})
         writer.close()
         counted.append(lines_of_code(load(writer.folder)))
-    server = importlib.resources.files("server_under_test")
-    assert counted == [count(sources(Path(str(server)), module)) for module in ("front", "tasks")]
+    server = importlib.resources.files("floodtest.server_under_test")
+    assert counted == [count(sources(Path(str(server)), module)) for module in ("fronts.columns", "fronts.tasks")]
     assert counted[0] != counted[1]
 
 

@@ -1,4 +1,6 @@
-"""flyweight.drawing: pictures look alike whatever a user's settings of matplotlib are, and the settings stay."""
+"""flyweight.command.drawing: pictures look alike whatever a user's settings of matplotlib are, and the settings
+stay.
+"""
 
 import os
 import subprocess
@@ -9,13 +11,13 @@ from typing import Any
 import matplotlib
 import pytest
 
-from analysis import load, read_findings
-from analysis.pages import pictures
-from analysis.pages.plots import memory_by_time
-from flyweight.drawing import drawing
+from floodtest.analysis import load, read_findings
+from floodtest.analysis.pages import pictures
+from floodtest.analysis.pages.plots import memory_by_time
+from floodtest.flyweight.command.drawing import drawing
 from tests.analysis.test_report import EXAMPLE, written
-from tests.figures import start
-from tests.support import run
+from tests.rigs.figures import start
+from tests.rigs.support import run
 
 ODD = {
     "text.usetex": "True",
@@ -98,8 +100,8 @@ def test_a_style_is_what_is_drawn_with() -> None:
 def test_a_program_has_the_backend_that_it_was_started_with(backend: str, kept: str) -> None:
     """Such as a notebook, which is drawn in after a report was written from it."""
     code = (
-        "import os, flyweight.drawing\n"
-        "with flyweight.drawing.drawing({}): pass\n"
+        "import os, flyweight.command.drawing\n"
+        "with flyweight.command.drawing.drawing({}): pass\n"
         "import matplotlib\n"
         "print(matplotlib.get_backend().lower(), repr(os.environ['MPLBACKEND']))\n"
     )

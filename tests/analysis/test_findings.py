@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from analysis import Record, load, memory_of, read_findings, stages_of
-from analysis.figures import fits, memory
-from analysis.figures.compare import compare
-from analysis.figures.memory import predicted_of
-from analysis.pages import pictures
-from analysis.pages.compare import write_page
-from analysis.pages.report import write_report
-from analysis.record import LatencyCounts
+from floodtest.analysis import Record, load, memory_of, read_findings, stages_of
+from floodtest.analysis.figures import fits, memory
+from floodtest.analysis.figures.compare import compare
+from floodtest.analysis.figures.memory import predicted_of
+from floodtest.analysis.pages import pictures
+from floodtest.analysis.pages.compare import write_page
+from floodtest.analysis.pages.report import write_report
+from floodtest.analysis.record import LatencyCounts
 from tests.analysis.test_report import EXAMPLE
-from tests.figures import findings_of, sample, start
+from tests.rigs.figures import findings_of, sample, start
 
 
 def test_findings_are_what_the_functions_of_the_library_say() -> None:

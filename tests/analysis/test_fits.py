@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from analysis import Sample
-from analysis.figures.fits import Estimate, fit_memory
-from analysis.figures.memory import memory_of
-from analysis.figures.series import mean_of, thinned
-from analysis.figures.steps import _cut
-from tests.figures import record_of, sample, start
+from floodtest.analysis import Sample
+from floodtest.analysis.figures.fits import Estimate, fit_memory
+from floodtest.analysis.figures.memory import memory_of
+from floodtest.analysis.figures.series import mean_of, thinned
+from floodtest.analysis.figures.steps import _cut
+from tests.rigs.figures import record_of, sample, start
 
 Floats = npt.NDArray[np.float64]
 

@@ -34,6 +34,6 @@ def test_a_floor_imports_from_those_below_it_only(floor: str) -> None:
 
 
 def test_the_library_is_imported_without_what_draws_and_writes_pages() -> None:
-    code = "import sys, analysis; print({'matplotlib', 'jinja2', 'analysis.pages'} & set(sys.modules))"
+    code = "import sys, analysis; print({'matplotlib', 'jinja2', 'floodtest.analysis.pages'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

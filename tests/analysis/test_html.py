@@ -5,7 +5,7 @@ import re
 import pytest
 from jinja2 import UndefinedError
 
-from analysis.pages.html import TEMPLATES, Picture, Table, fill_in
+from floodtest.analysis.pages.html import TEMPLATES, Picture, Table, fill_in
 from tests.analysis.test_report import HOSTILE, Reader
 
 VALUES = {

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import FORMAT, UNITS, RecordError, RecordWriter, Sample, load
-from analysis.record.samples import FIELDS
-from flyweight.errors import ExitCode, Refused, UsageError
-from tests.figures import sample, start, summary
+from floodtest.analysis import FORMAT, UNITS, RecordError, RecordWriter, Sample, load
+from floodtest.analysis.record.samples import FIELDS
+from floodtest.flyweight.errors import ExitCode, Refused, UsageError
+from tests.rigs.figures import sample, start, summary
 
 SAMPLES = [start(), sample(time=1.5, stage="ramp", open=400, slab_tcp=0), sample(server_private=None, server_cpu=None)]
 

@@ -15,15 +15,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from analysis import Record, RecordWriter, Sample, load, read_findings
-from analysis.figures.doubts import doubts
-from analysis.pages.pictures import WIDE, as_svg, style
-from analysis.pages.plots import PLOTS, memory_by_time
-from analysis.pages.report import render, write_report
-from flyweight.errors import Refused
-from loadgen import cli_analysis
-from tests.figures import MIB, connections, findings_of, messages, record_of, sample, start, summary
-from tests.support import OURS, run, run_here
+from floodtest.analysis import Record, RecordWriter, Sample, load, read_findings
+from floodtest.analysis.figures.doubts import doubts
+from floodtest.analysis.pages.pictures import WIDE, as_svg, style
+from floodtest.analysis.pages.plots import PLOTS, memory_by_time
+from floodtest.analysis.pages.report import render, write_report
+from floodtest.flyweight.errors import Refused
+from floodtest.loadgen.commands import records as cli_analysis
+from tests.rigs.figures import MIB, connections, findings_of, messages, record_of, sample, start, summary
+from tests.rigs.support import OURS, run, run_here
 
 EXAMPLE = Path(__file__).parents[2] / "analysis/notebooks/example-run"
 
@@ -312,7 +312,7 @@ def test_a_folder_without_permission_is_named(example: Path) -> None:
     assert "Permission denied" in refused(str(example))
 
 
-WITHOUT = "import sys; sys.modules['matplotlib'] = None; from loadgen.cli import main; main()"
+WITHOUT = "import sys; sys.modules['matplotlib'] = None; from loadgen.commands.floodtest import main; main()"
 
 
 def test_without_matplotlib_a_sentence_says_what_to_install(example: Path) -> None:
@@ -365,7 +365,7 @@ def test_a_report_that_fails_after_a_run_is_a_sentence(
     def fail(_: Record) -> None:
         raise error
 
-    monkeypatch.setattr("analysis.pages.report.write_report", fail)
+    monkeypatch.setattr("floodtest.analysis.pages.report.write_report", fail)
     cli_analysis.report_of(example)
     said = capsys.readouterr().err
     assert words in said
@@ -374,8 +374,8 @@ def test_a_report_that_fails_after_a_run_is_a_sentence(
 
 INTERRUPTED = """
 import os, signal, sys
-import analysis.pages.report
-from loadgen.cli import main
+import floodtest.analysis.pages.report
+from floodtest.loadgen.cli import main
 
 analysis.pages.report.read_findings = lambda record: os.kill(os.getpid(), signal.SIGINT)
 main()

@@ -4,9 +4,9 @@ import json
 import re
 from pathlib import Path
 
-from analysis import RecordWriter, load
-from analysis.record.stages import OPENING, Stage
-from tests.figures import sample
+from floodtest.analysis import RecordWriter, load
+from floodtest.analysis.record.stages import OPENING, Stage
+from tests.rigs.figures import sample
 
 ROOT = Path(__file__).parents[2]
 

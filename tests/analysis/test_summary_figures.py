@@ -2,9 +2,9 @@
 
 import pytest
 
-from analysis import Sample, memory_of
-from analysis.figures.summary_figures import idle_share, per_connection, summarize_memory
-from tests.figures import EACH, MIB, NOT_MEASURED, record_of, sample, start
+from floodtest.analysis import Sample, memory_of
+from floodtest.analysis.figures.summary_figures import idle_share, per_connection, summarize_memory
+from tests.rigs.figures import EACH, MIB, NOT_MEASURED, record_of, sample, start
 
 
 @pytest.mark.parametrize(

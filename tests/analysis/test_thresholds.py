@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import load
-from analysis.record.summary import Latency, Tick
-from analysis.record.thresholds import parse, paths
-from flyweight.errors import UsageError
-from tests import figures
-from tests.support import flood, run_here
+from floodtest.analysis import load
+from floodtest.analysis.record.summary import Latency, Tick
+from floodtest.analysis.record.thresholds import parse, paths
+from floodtest.flyweight.errors import UsageError
+from tests.rigs import figures
+from tests.rigs.support import flood, run_here
 
 
 @pytest.mark.parametrize(

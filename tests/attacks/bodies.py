@@ -17,13 +17,13 @@ from typing import Any
 
 import h11
 
-from flyweight import chunks
-from server_under_test.subscriptions import Store
+from floodtest.server_under_test.routing.subscriptions import Store
+from floodtest.wire.framing import chunked as chunks
 from tests.attacks.body_reference import MAX_BYTES, MAX_TICK_BYTES, Subject, Verdict, World, read
 from tests.attacks.mutations import ANYWHERE, NUMBERS, mutate, pieces_of
 from tests.attacks.order import Order, Tally
 from tests.attacks.serving import MIB, PATIENCE, fault, figures, note_growth, serving
-from tests.support import Comet
+from tests.rigs.support import Comet
 
 BODIES = 10_000
 KEPT = 8

@@ -18,12 +18,12 @@ import httpx
 import numpy as np
 import trio
 
-from flyweight.memory import private_bytes
-from server_under_test.server import MODELS
-from server_under_test.subscriptions import Store
+from floodtest.flyweight.machine.processes import private_bytes
+from floodtest.server_under_test.options import MODELS
+from floodtest.server_under_test.routing.subscriptions import Store
 from tests.attacks.order import Order, Tally
 from tests.attacks.visitors import USERS, Visitors
-from tests.support import Comet, comet
+from tests.rigs.support import Comet, comet
 
 SECONDS = 600.0
 LEAST_SECONDS = 3.0

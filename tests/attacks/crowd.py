@@ -16,12 +16,12 @@ from typing import Any
 
 import trio
 
-from flyweight.limits import raise_files_limit
-from server_under_test.limits import API_SECONDS
-from server_under_test.server import MODELS
+from floodtest.flyweight.machine.files import raise_files_limit
+from floodtest.server_under_test.limits import API_SECONDS
+from floodtest.server_under_test.options import MODELS
 from tests.attacks.order import Order, Tally
 from tests.attacks.serving import MIB, PATIENCE, fault, figures, note_growth, serving
-from tests.support import Comet
+from tests.rigs.support import Comet
 
 EACH = 800
 """Of each kind, in all."""

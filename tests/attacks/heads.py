@@ -13,13 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 
-from server_under_test.limits import Limits
-from server_under_test.server import MODELS
+from floodtest.server_under_test.limits import Limits
+from floodtest.server_under_test.options import MODELS
 from tests.attacks.head_reference import MAX_HEAD, NO_ANSWER, Expected, expected, wrong_with
 from tests.attacks.mutations import ANYWHERE, Mutation, mutate, pieces_of
 from tests.attacks.order import Order, Tally
 from tests.attacks.serving import MIB, PATIENCE, fault, figures, note_growth, serving
-from tests.support import Comet
+from tests.rigs.support import Comet
 
 HEADS = 100_000
 AT_ONCE = 250

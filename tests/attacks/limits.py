@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.analysis.test_report import EXAMPLE
 from tests.attacks.order import Order, Tally
 from tests.attacks.traces import left_after, marked
-from tests.support import OURS, command
+from tests.rigs.support import OURS, command
 
 COMMANDS_UNDER_LIMITS = 60
 

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datagen.files import write_pairs
-from datagen.graph import friend_graph
-from flyweight.errors import Refused
-from server_under_test.subscriptions import Store
+from floodtest.datagen.files import write_pairs
+from floodtest.datagen.graph import friend_graph
+from floodtest.flyweight.errors import Refused
+from floodtest.server_under_test.routing.subscriptions import Store
 from tests.attacks.order import Order, Tally
-from tests.support import command, run_here
+from tests.rigs.support import command, run_here
 
 KILLS = 36
 BEFORE = 0.15

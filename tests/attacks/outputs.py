@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from analysis import load
+from floodtest.analysis import load
 from tests.analysis.test_report import EXAMPLE
 from tests.attacks.order import Order, Tally
 from tests.attacks.traces import left_after, marked
-from tests.support import OURS, command
+from tests.rigs.support import OURS, command
 
 RUNS = 42
 

@@ -33,9 +33,9 @@ _BY_WORDS = (
     ("msggen", GENERATOR),
     ("load", LOADER),
     ("count", READER),
-    ("flyweight.lifeline", REMOVER),
+    ("floodtest.flyweight.processes.lifeline", REMOVER),
     ("serve", SERVER),
-    ("loadgen.isolated", MAKER),
+    ("floodtest.loadgen.commands.isolated", MAKER),
 )
 
 
@@ -57,7 +57,7 @@ def _tree(parent: int, name: str) -> list[tuple[int, str]]:
 
 
 def _name(words: list[str], parent: str) -> str:
-    if "flyweight.nursery" in words:
+    if "floodtest.flyweight.processes.nursery" in words:
         # One that was forked from a nursery, or has not become another program yet, has its parent's command line.
         if any(word.startswith("loadgen.") for word in words):
             return CLIENT_NURSERY if parent == FLOODTEST else CLIENT_WORKER

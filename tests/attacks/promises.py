@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-from analysis import Record, load
-from analysis.record import RecordError
-from loadgen.accounts import State
+from floodtest.analysis import Record, load
+from floodtest.analysis.record import RecordError
+from floodtest.loadgen.client.accounts import State
 from tests.attacks import parts
 from tests.attacks.trial import VARIANTS, Outcome
 

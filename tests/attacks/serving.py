@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from tests.attacks.order import Order, Tally
-from tests.support import Comet, comet, wait_until
-from tests.test_comet_attacks import held
+from tests.rigs.support import Comet, comet, wait_until
+from tests.server_under_test.test_comet_attacks import held
 
 MOST_FAULTS = 20
 """Faults that are told in full: one mistake may have thousands."""

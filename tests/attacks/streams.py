@@ -15,16 +15,16 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from flyweight import stamp
-from flyweight.limits import raise_files_limit
-from loadgen.accounts import code_name
-from loadgen.parsing import NotOpened, after_welcome
+from floodtest.flyweight.machine.files import raise_files_limit
+from floodtest.loadgen.client.accounts import code_name
+from floodtest.wire import stamp
+from floodtest.wire.parsing import NotOpened, after_welcome
 from tests.attacks.mutations import ANYWHERE, NUMBERS, Mutation, mutate, pieces_of
 from tests.attacks.order import Order, Tally
 from tests.attacks.serving import fault
-from tests.client_rig import message, welcome
-from tests.support import chunk, flood, scripted_server, user_of
-from tests.test_hostile_peer import in_columns, in_full
+from tests.loadgen.test_hostile_peer import in_columns, in_full
+from tests.rigs.client import message, welcome
+from tests.rigs.support import chunk, flood, scripted_server, user_of
 
 STREAMS = 20_000
 TOGETHER = 20

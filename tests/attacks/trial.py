@@ -17,10 +17,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from random import Random
 
-from datagen.files import write_pairs
-from datagen.graph import friend_graph
+from floodtest.datagen.files import write_pairs
+from floodtest.datagen.graph import friend_graph
 from tests.attacks import parts
-from tests.support import OUR_NETWORK, command, run_here
+from tests.rigs.support import OUR_NETWORK, command, run_here
 
 END_SECONDS = 120.0
 """How long a run may go on after what was done to it: many times as long as it takes on a machine of its own."""

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.figures import generated, stats
-from wire import control
-from wire.control import MALFORMED, PUBLICATION_LINE, Generated, Publication, Published, SentTick, Stats
+from floodtest.wire import control
+from floodtest.wire.control import MALFORMED, PUBLICATION_LINE, Generated, Publication, Published, SentTick, Stats
+from tests.rigs.figures import generated, stats
 
 DOCS = (Path(__file__).parent.parent.parent / "docs/comet.md").read_text()
 

@@ -12,11 +12,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from flyweight.errors import ExitCode, Refused
-from tests.figures import stats
-from tests.support import scripted_server
-from wire.control import Published
-from wire.control_client import (
+from floodtest.flyweight.errors import ExitCode, Refused
+from floodtest.wire.control import Published
+from floodtest.wire.control_client import (
     ANSWER_SECONDS,
     MAX_ANSWER,
     MAX_DELIVERIES,
@@ -27,6 +25,8 @@ from wire.control_client import (
     NoAnswer,
     NotComet,
 )
+from tests.rigs.figures import stats
+from tests.rigs.support import scripted_server
 
 URL = "http://server:8001"
 

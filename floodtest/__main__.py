@@ -1,0 +1,6 @@
+"""`python -m floodtest`."""
+
+from floodtest.loadgen.__main__ import main
+
+if __name__ == "__main__":
+    main()

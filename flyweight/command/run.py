@@ -1,0 +1,114 @@
+"""Running a command: the one place where errors become words on stderr and an exit code."""
+
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn, TextIO, cast
+
+import msgspec
+import typer
+
+from floodtest.flyweight.command.interrupt import raise_it
+from floodtest.flyweight.command.stdio import Output, display
+from floodtest.flyweight.errors import ExitCode, FloodtestError, Refused
+from floodtest.flyweight.machine.reasons import reason_of_memory
+
+
+def known_error(error: BaseException) -> FloodtestError | None:
+    """Return the first error of ours in what was raised (trio wraps it in groups), or None if there is another kind.
+
+    Memory that can't be had is one of them, and refused: what has begun by then says so (`memory_is_a_fault`).
+    """
+    if isinstance(error, FloodtestError):
+        return error
+    if isinstance(error, MemoryError):
+        return Refused(reason_of_memory(error))
+    if isinstance(error, BaseExceptionGroup):
+        ours, others = error.split((FloodtestError, MemoryError))
+        if ours is not None and others is None:
+            return known_error(ours.exceptions[0])
+    return None
+
+
+def print_json(value: Any) -> None:
+    """Print structs, mappings and lists as one line of JSON, in ASCII: no encoding of standard output can break it."""
+    print(json.dumps(msgspec.to_builtins(value)))
+
+
+HELP_NAMES = {"help_option_names": ["--help", "-h"]}
+"""For `context_settings` of a command, from which its subcommands have them."""
+
+
+def add_version(name: str, app: typer.Typer) -> None:
+    """Give a command and each of its subcommands the option --version."""
+
+    def show(is_asked: bool) -> None:
+        if is_asked:
+            print(f"{name} {version('floodtest')}")
+            raise typer.Exit
+
+    text = "Show the version and exit."
+    kind = Annotated[bool, typer.Option("--version", callback=show, is_eager=True, help=text)]
+    option = inspect.Parameter("show_version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+    for each in (app.registered_callback, *app.registered_commands):
+        if each is not None and each.callback is not None:
+            each.callback = _taking(each.callback, option)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            add_version(name, group.typer_instance)
+
+
+def _taking(call: Callable[..., Any], option: inspect.Parameter) -> Callable[..., Any]:
+    """Return a function with one option more, which it passes over."""
+
+    @wraps(call)
+    def take(*arguments: Any, **given: Any) -> Any:
+        del given[option.name]
+        return call(*arguments, **given)
+
+    signature = inspect.signature(call)
+    take.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), option]
+    )
+    return take
+
+
+def run_command(name: str, app: Callable[[], None]) -> NoReturn:
+    """Call a typer application; print errors of ours as they are, and exit with their code."""
+    raise_it()
+    display()
+    stream = sys.stdout
+    output = Output(stream or open(os.devnull, "w"))  # noqa: SIM115 (there is none if it was closed before we began)
+    sys.stdout = cast(TextIO, output)
+    try:
+        code = _code_of(name, app)
+        if output.lost is None or not code:  # otherwise it has been said
+            unwritten = _code_of(name, output.finish)
+            code = code or unwritten
+    finally:
+        sys.stdout = stream
+    sys.exit(code)
+
+
+def _code_of(name: str, call: Callable[[], None]) -> Any:
+    """Call something; return the exit code that it ended with, having said why."""
+    try:
+        call()
+    except SystemExit as end:
+        return end.code
+    except (FloodtestError, MemoryError, BaseExceptionGroup) as error:
+        ours = known_error(error)
+        if ours is None:
+            if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt):
+                return ExitCode.INTERRUPTED
+            raise
+        for line in str(ours).splitlines():
+            print(f"{name}: {line}", file=sys.stderr)
+        return ours.exit_code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK

@@ -1,0 +1,1 @@
+"""The client's side of connections, in worker threads: opening, reading, accounts."""

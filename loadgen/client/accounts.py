@@ -1,0 +1,188 @@
+"""The accounts: what became of each connection, kept where the parent and the run record can read it.
+
+Two columns with one entry a user live in files of the run record, mapped by every worker: `states.u8` (a `State`) and
+`ports.u16` (the source port really bound, 0 for none). They are the only account of connections, so nothing can drift
+from it, and after SIGKILL of anything they say how far each connection got. Sums that are no connection's own (chunks,
+bytes, failures by name, ticks) are the worker's row of the ledger.
+"""
+
+import enum
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from floodtest.flyweight.engine.ledger import CODES, TICK, TICKS, Counter, TickTable
+from floodtest.flyweight.engine.shared import map_shared
+from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.reasons import reason
+from floodtest.loadgen.client import latency
+from floodtest.wire.parsing import END_OF_STREAM
+from floodtest.wire.sequence import OutOfSequence
+
+Ints = npt.NDArray[np.int64]
+
+
+class State(enum.IntEnum):
+    """What became of a connection; planned = the sum over all of them, always."""
+
+    NOT_REACHED = 0
+    IN_FLIGHT = 1
+    OPEN = 2
+    FAILED = 3
+    CLOSED_EARLY = 4
+
+
+class Phase(enum.IntEnum):
+    """How far a connection had got when it ended; OPEN is for those that closed early."""
+
+    BIND = 0
+    CONNECT = 1
+    REQUEST = 2
+    RESPONSE = 3
+    OPEN = 4
+
+
+LEDGER = np.dtype(
+    [
+        ("started", "i8"),
+        ("settled", "i8"),
+        ("closed", "i8"),
+        ("chunks", "i8"),
+        ("bytes", "i8"),
+        ("missing", "i8"),
+        ("repeated", "i8"),
+        ("jumps", "i8"),
+        ("messages", "i8"),
+        ("first_ns", "i8"),
+        ("last_ns", "i8"),
+        ("latency", "i8", (latency.BUCKETS,)),
+        ("latency_published", "i8", (latency.BUCKETS,)),
+        ("failures", "i8", (len(Phase), CODES)),
+        ("ticks", TICK, (TICKS,)),
+    ]
+)
+"""closed: connections that we closed at the end · missing, repeated, jumps: see `wire.sequence` · messages: numbered
+ones that are no ticks, repeated ones and those that jump included · first_ns, last_ns: when the first and the last of
+them was read (CLOCK_MONOTONIC) · latency: of stamped ones, from the planned time, by bucket · latency_published: from
+the time they were published, which forgives what came before."""
+
+
+def code_name(code: int) -> str:
+    """Name a failure code: `ECONNRESET`, `HTTP_404`, or `EOF` for an orderly end where none was due."""
+    if code == END_OF_STREAM:
+        return "EOF"
+    return errno.errorcode.get(code, f"E{code}") if code < 200 else f"HTTP_{code}"
+
+
+def named_failures(table: npt.NDArray[np.int64]) -> tuple[dict[str, int], dict[str, int]]:
+    """Turn a table of failures into {`NAME@phase`: n} for the failed and {`NAME`: n} for the closed early."""
+    failed: dict[str, int] = {}
+    closed: dict[str, int] = {}
+    for phase, code in zip(*(axis.tolist() for axis in np.nonzero(table)), strict=True):
+        if phase == Phase.OPEN:
+            closed[code_name(code)] = int(table[phase, code])
+        else:
+            failed[f"{code_name(code)}@{Phase(phase).name.lower()}"] = int(table[phase, code])
+    return failed, closed
+
+
+def create_columns(folder: Path, connections: int) -> None:
+    """Make the two column files, all zero, with room on the disk; Refused when there is none.
+
+    A mapped file that is sparse ends whoever writes to it by SIGBUS when the disk is full.
+    """
+    try:
+        for name, width in (("states.u8", 1), ("ports.u16", 2)):
+            with open(folder / name, "xb") as file:
+                os.posix_fallocate(file.fileno(), 0, connections * width)
+    except OSError as error:
+        raise Refused(f"Can't write the run record {folder}: {reason(error)}. Name another --out.") from error
+
+
+def map_columns(folder: Path, first_user: int, count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
+    """Map the entries of `count` users from `first_user` on of both files, for reading and writing."""
+    with open(folder / "states.u8", "r+b") as states, open(folder / "ports.u16", "r+b") as ports:
+        return (
+            np.frombuffer(map_shared(states.fileno(), count, first_user - 1), np.uint8),
+            np.frombuffer(map_shared(ports.fileno(), 2 * count, 2 * (first_user - 1)), np.dtype("<u2")),
+        )
+
+
+class Accounts:
+    """One worker's part of the accounts: the users from `first_user` on, and its row of the ledger."""
+
+    def __init__(self, folder: Path, first_user: int, count: int, row: npt.NDArray[Any]) -> None:
+        self.first_user = first_user
+        self._states, self._ports = map_columns(folder, first_user, count)
+        self._started, self._settled = Counter(row, "started"), Counter(row, "settled")
+        self._closed = Counter(row, "closed")
+        self._chunks, self._bytes = Counter(row, "chunks"), Counter(row, "bytes")
+        self._missing, self._repeated, self._jumps = (Counter(row, name) for name in ("missing", "repeated", "jumps"))
+        self._messages, self._first_ns, self._last_ns = (
+            Counter(row, name) for name in ("messages", "first_ns", "last_ns")
+        )
+        self._latency, self._latency_published = row["latency"][0], row["latency_published"][0]
+        self._failures = row["failures"][0]
+        self.ticks = TickTable(row)
+
+    def started(self, first_user: int, count: int) -> None:
+        first = first_user - self.first_user
+        self._states[first : first + count] = State.IN_FLIGHT
+        self._started.add(count)
+
+    def bound(self, users: npt.NDArray[np.int64], ports: Sequence[int]) -> None:
+        """Record the source ports that were really had."""
+        self._ports[users - self.first_user] = ports
+
+    def opened(self, users: npt.NDArray[np.integer[Any]]) -> None:
+        self._states[users - self.first_user] = State.OPEN
+        self._settled.add(len(users))
+
+    def failed(self, user: int, phase: Phase, code: int) -> None:
+        self._states[user - self.first_user] = State.FAILED
+        self._failures[phase, code] += 1
+        self._settled.add(1)
+
+    def closed_early(self, user: int, code: int) -> None:
+        self._states[user - self.first_user] = State.CLOSED_EARLY
+        self._failures[Phase.OPEN, code] += 1
+
+    def closed(self, count: int) -> None:
+        """Count connections that we closed; their states stay what they were."""
+        self._closed.add(count)
+
+    def received(self, chunks: int, size: int) -> None:
+        """Count chunks, and bytes of the stream (their framing included)."""
+        self._chunks.add(chunks)
+        self._bytes.add(size)
+
+    def out_of_sequence(self, found: OutOfSequence) -> None:
+        """Count what the numbers of messages show."""
+        self._missing.add(found.missing)
+        self._repeated.add(found.repeated)
+        self._jumps.add(found.jumps)
+
+    def messages(self, number: int, first_ns: int, last_ns: int) -> None:
+        """Count messages that are no ticks, read between these times."""
+        self._messages.add(number)
+        if not self._first_ns.value:
+            self._first_ns.set(first_ns)
+        self._last_ns.set(last_ns)
+
+    def latencies(self, read_ns: Ints, planned_ns: Ints, late_us: Ints) -> None:
+        """Count stamped messages: when each was read, was planned, and how late it was published."""
+        since_planned = (read_ns - planned_ns) // 1000
+        self._latency += latency.count(since_planned)
+        self._latency_published += latency.count(since_planned - late_us)
+
+
+def count_states(states: npt.NDArray[np.uint8]) -> dict[State, int]:
+    """Count the connections in each state, at one moment: a few hundred microseconds for a million."""
+    states = states.copy()  # workers go on writing, and each connection is to be counted once
+    # `.value`: numpy takes five times as long to compare with an enum
+    return {state: int(np.count_nonzero(states == state.value)) for state in State}

@@ -1,0 +1,242 @@
+"""A client worker of the other kind: an httpx stream and a trio task for each connection, as programs on httpx are.
+
+It has the limit that HTTP clients had in 2008: it names the address a connection comes from, but not the port, which
+the kernel chooses among net.ipv4.ip_local_port_range. Orders, news and accounts are those of `loadgen.client.columns`.
+httpx hands on the text of an answer, not its chunks: what ends with a newline is counted as one, as all are that our
+server sends, and bytes are those of the text.
+
+Cost: 24 KiB a connection, and many times the CPU. Fails: connections one by one, on the accounts, by the errno below
+what httpx raises; it does not tell a bind from a connect.
+"""
+
+import errno
+import socket
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx
+import numpy as np
+import trio
+
+from floodtest.flyweight.engine.ledger import Ledger
+from floodtest.flyweight.machine.files import raise_files_limit
+from floodtest.flyweight.processes.channel import Channel, decoder
+from floodtest.loadgen.client.accounts import LEDGER, Accounts, Phase
+from floodtest.loadgen.client.columns import Closed, Go, Halt, Specification, ToWorker, report
+from floodtest.loadgen.plan.pacer import Pacer
+from floodtest.wire import http
+from floodtest.wire.framing.chunked import MAX_CHUNK
+from floodtest.wire.http import authority
+from floodtest.wire.parsing import END_OF_STREAM, NotOpened, parse_payloads, require_stream, whole_number
+from floodtest.wire.sequence import OutOfSequence
+
+POOL = 250
+"""Connections of one httpx client, which looks at all of its own for each request."""
+
+LATER = 0.1
+"""Seconds after its own time-out that we wait for httpx to say so: it knows whether it was connected."""
+
+
+@dataclass(eq=False, slots=True)
+class Stream:
+    """What is known of one connection."""
+
+    user: int
+    is_open: bool = False
+    number: int = 0
+    """Of the last message."""
+    begun: bytes = b""
+    """Text without its end."""
+
+
+class HttpxClient:
+    """The ramp of one worker, and its connections, whose tasks run in `tasks`."""
+
+    def __init__(self, spec: Specification, accounts: Accounts, tasks: trio.Nursery, clients: AsyncExitStack) -> None:
+        self._share = spec.share
+        self._pacer = Pacer(spec.stages)
+        self._accounts = accounts
+        self._tasks = tasks
+        self._clients = clients
+        self._timeout = spec.connect_timeout
+        self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
+        before, (after, *headers) = spec.request[0], spec.request[1].removesuffix("\r\n\r\n").split("\r\n")
+        self._url = f"http://{authority(*spec.target)}{before.removeprefix('GET ')}", after.removesuffix(" HTTP/1.1")
+        self._headers = dict(header.split(": ", 1) for header in headers) | {"Accept-Encoding": "identity"}
+        self._room = trio.Semaphore(0)
+        self._halted = False
+        self.in_flight = 0
+        self.started = trio.Event()
+        self.settled = trio.Event()
+
+    async def ramp(self, order: Go) -> None:
+        """Begin the connections of the share, each when it is due and there is room for it in flight."""
+        self._room = trio.Semaphore(order.in_flight)
+        for piece in self._share.pieces:
+            users = range(piece.first_user, piece.first_user + piece.count)
+            for first in range(0, piece.count, POOL):
+                client = await self._new_client(piece.address)
+                for user in users[first : first + POOL]:
+                    await trio.sleep(max(0.0, order.start + self._pacer.time_of(user) - time.monotonic()))
+                    await self._room.acquire()
+                    if self._halted:
+                        return
+                    self._accounts.started(user, 1)
+                    self.in_flight += 1
+                    self._tasks.start_soon(self._follow, client, user)
+        self._all_begun()
+
+    def halt(self) -> None:
+        """Begin no more."""
+        self._halted = True
+        self._all_begun()
+
+    def _all_begun(self) -> None:
+        self.started.set()
+        if not self.in_flight:
+            self.settled.set()
+
+    async def _new_client(self, address: str) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_connections=None)
+        transport = httpx.AsyncHTTPTransport(verify=self._tls, local_address=address, limits=limits)
+        timeout = httpx.Timeout(None, connect=self._timeout)
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # one user's are not the next one's
+        client = httpx.AsyncClient(
+            transport=transport,
+            timeout=timeout,
+            headers=self._headers,
+            cookies=no_cookies,
+            event_hooks={"response": [self._read_head]},
+            trust_env=False,
+        )
+        return await self._clients.enter_async_context(client)
+
+    async def _follow(self, client: httpx.AsyncClient, user: int) -> None:
+        """Be one connection, from its request to its end."""
+        stream = Stream(user)
+        phase, code = Phase.RESPONSE, END_OF_STREAM
+        try:
+            with trio.move_on_after(self._timeout + LATER) as patience:
+                async with client.stream("GET", str(user).join(self._url), extensions={"user": user}) as response:
+                    async for text in response.aiter_raw():
+                        self._read(stream, text)
+                        if stream.is_open:
+                            patience.deadline = float("inf")
+            if patience.cancelled_caught:
+                code = errno.ETIMEDOUT
+        except NotOpened as error:
+            code = error.code
+        except httpx.TransportError as error:
+            phase, code = cause(error)
+        except trio.Cancelled:
+            self._accounts.closed(1)
+            raise
+        if stream.is_open:
+            self._accounts.closed_early(user, code)
+        else:
+            self._accounts.failed(user, phase, code)
+            self._settle()
+
+    async def _read_head(self, response: httpx.Response) -> None:
+        """Judge the head of an answer; a hook of httpx, which calls it before it looks where a redirect goes.
+
+        Looking there raises InvalidURL for some values of Location, which is no error of a transport.
+        """
+        port = response.extensions["network_stream"].get_extra_info("client_addr")[1]
+        self._accounts.bound(np.array([response.request.extensions["user"]]), [port])
+        if not response.http_version.startswith("HTTP/1."):
+            raise NotOpened(errno.EPROTO)
+        chunked = response.headers.get("transfer-encoding", "").lower() == "chunked"
+        require_stream(http.Response(response.status_code, chunked))
+
+    def _read(self, stream: Stream, text: bytes) -> None:
+        """Take the next text of an answer, which is a chunk, or a part of one."""
+        stream.begun += text
+        if not stream.begun.endswith(b"\n"):
+            if len(stream.begun) > MAX_CHUNK:
+                raise NotOpened(errno.EPROTO)
+            return
+        payload, stream.begun = stream.begun, b""
+        if stream.is_open:
+            self._count(stream, payload)
+        elif any(whole_number(b"%d" % stream.user, payload)):
+            stream.is_open = True
+            self._accounts.opened(np.array([stream.user]))
+            self._settle()
+        else:
+            raise NotOpened(errno.EBADMSG)
+        self._accounts.received(1, len(payload))
+
+    def _count(self, stream: Stream, payload: bytes) -> None:
+        """Account for what a message says of itself."""
+        now = time.monotonic_ns()
+        found = parse_payloads([payload])
+        sequence = OutOfSequence()
+        for number in found.numbers:
+            stream.number = sequence.follow(stream.number, number)
+        self._accounts.out_of_sequence(sequence)
+        for tick in found.ticks:
+            self._accounts.ticks.count(tick, 1, now, now)
+        if len(found.numbers) > len(found.ticks):
+            self._accounts.messages(1, now, now)
+        for planned, late in found.stamps:
+            self._accounts.latencies(np.array([now]), np.array([planned]), np.array([late]))
+
+    def _settle(self) -> None:
+        """Give the room of a connection that is open or has failed to the next."""
+        self.in_flight -= 1
+        self._room.release()
+        if self.started.is_set():
+            self._all_begun()
+
+
+def cause(error: httpx.TransportError) -> tuple[Phase, int]:
+    """Return how far a connection had got, and what ended it: END_OF_STREAM, or an errno."""
+    phase = Phase.RESPONSE
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        phase = Phase.CONNECT
+    elif isinstance(error, httpx.WriteError):
+        phase = Phase.REQUEST
+    if isinstance(error, httpx.TimeoutException):
+        return phase, errno.ETIMEDOUT
+    if isinstance(error, httpx.RemoteProtocolError):
+        ended = "disconnected without" in str(error) or "peer closed" in str(error)
+        return phase, END_OF_STREAM if ended else errno.EPROTO
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, OSError) and below.errno:
+            return phase, below.errno
+        below = below.exceptions[0] if isinstance(below, BaseExceptionGroup) else below.__cause__ or below.__context__
+    return phase, errno.EIO
+
+
+async def run(spec: Specification, channel: Channel[ToWorker], ledger: Ledger) -> None:
+    """Be a client worker until told to close, or until the parent is gone."""
+    accounts = Accounts(spec.path, spec.share.first_user, spec.share.count, ledger.row(spec.worker))
+    async with AsyncExitStack() as clients, trio.open_nursery() as tasks:
+        client = HttpxClient(spec, accounts, tasks, clients)
+        tasks.start_soon(report, channel, client)
+        await _obey(channel, client, tasks)
+        tasks.cancel_scope.cancel()
+    await channel.send(Closed())
+
+
+async def _obey(channel: Channel[ToWorker], client: HttpxClient, tasks: trio.Nursery) -> None:
+    while True:
+        match await channel.receive():
+            case Go() as order:
+                tasks.start_soon(client.ramp, order)
+            case Halt():
+                client.halt()
+            case _:
+                return
+
+
+def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
+    """Entry of the worker process (see `flyweight.processes.nursery`); the one descriptor is the ledger."""
+    spec = decoder(Specification).decode(specification)
+    raise_files_limit()
+    trio.run(partial(run, spec, Channel(sock, ToWorker), Ledger(LEDGER, spec.workers, descriptors[0])))

@@ -1,0 +1,1 @@
+"""The subcommands of `floodtest`: each parses, calls and prints."""

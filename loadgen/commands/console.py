@@ -1,0 +1,219 @@
+"""What a person sees: progress while a run goes, and its summary at the end. Everything goes to stderr but the summary.
+
+On a terminal a live bar with rate and time left, and the figures below it; on a pipe one plain line an interval.
+"""
+
+import sys
+from types import TracebackType
+
+import msgspec
+from rich.console import Console as Terminal
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from floodtest.analysis import Sample, Summary
+from floodtest.analysis.record.stages import Stage
+from floodtest.analysis.record.summary import Messages, Models, Network
+from floodtest.flyweight.command.units import size
+from floodtest.loadgen.run.watch import Console
+
+HISTORY = (
+    ("2008, mochiweb", 38_000.0),
+    ("2008, libevent", 10_000.0),
+)
+"""Bytes a connection at a million, user and kernel, of the server end (its client took about as much again)."""
+
+
+def open_console() -> Console:
+    """Return a live console on a terminal, a plain one elsewhere."""
+    return LiveConsole() if sys.stderr.isatty() else PlainConsole()
+
+
+class _Rate:
+    """The rate of opening between two samples, and the time left at that rate."""
+
+    def __init__(self) -> None:
+        self._last: Sample | None = None
+        self.per_second = 0.0
+
+    def update(self, sample: Sample) -> None:
+        if self._last is not None and sample.time > self._last.time:
+            self.per_second = (sample.open - self._last.open) / (sample.time - self._last.time)
+        self._last = sample
+
+    def left(self, sample: Sample, planned: int) -> str:
+        if sample.stage != Stage.RAMP or self.per_second <= 0 or sample.open == planned:
+            return ""
+        return f"{(planned - sample.open) / self.per_second:.0f} s left"
+
+
+def _figures(sample: Sample) -> str:
+    parts = [
+        f"failed {sample.failed:,}",
+        f"closed early {sample.closed_early:,}",
+        f"chunks {sample.chunks:,}" if sample.stage != Stage.MESSAGES else f"deliveries {sample.messages:,}",
+        f"received {size(sample.bytes)}",
+        f"server {size(sample.server_private)}",
+        f"client {size(sample.client_private)}",
+        f"kernel {size(sample.kernel)}",
+        f"available {size(sample.mem_available)}",
+    ]
+    return ", ".join(parts)
+
+
+def _closing(sample: Sample) -> str:
+    return f"{sample.tcp_inuse:,} TCP sockets are left in this network"
+
+
+class PlainConsole:
+    """One line a sample."""
+
+    def __init__(self) -> None:
+        self._rate = _Rate()
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def sample(self, sample: Sample, planned: int) -> None:
+        if sample.stage == Stage.CLOSE:
+            self.say(f"{sample.time:6.1f} s close {_closing(sample)}")
+            return
+        self._rate.update(sample)
+        left = self._rate.left(sample, planned)
+        rate = f" ({self._rate.per_second:,.0f}/s{', ' if left else ''}{left})" if sample.stage == Stage.RAMP else ""
+        self.say(f"{sample.time:6.1f} s {sample.stage:5} open {sample.open:,} of {planned:,}{rate}, {_figures(sample)}")
+
+    def __enter__(self) -> "PlainConsole":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+class LiveConsole:
+    """A bar and the latest figures, redrawn in place."""
+
+    def __init__(self) -> None:
+        self._terminal = Terminal(stderr=True)
+        self._live = Live(console=self._terminal, auto_refresh=False)  # a redraw takes milliseconds
+        self._rate = _Rate()
+
+    def say(self, text: str) -> None:
+        self._live.console.print(Text(text))
+
+    def sample(self, sample: Sample, planned: int) -> None:
+        if sample.stage == Stage.CLOSE:
+            self._live.update(Text(f"closing: {_closing(sample)}"), refresh=True)
+            return
+        self._rate.update(sample)
+        table = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=planned, completed=sample.open, width=32)
+        rate = f"{self._rate.per_second:,.0f}/s" if sample.stage == Stage.RAMP else ""
+        table.add_row(sample.stage, bar, f"{sample.open:,} of {planned:,} open", rate, self._rate.left(sample, planned))
+        outer = Table.grid()
+        outer.add_row(table)
+        outer.add_row(Text(_figures(sample), style="dim"))
+        self._live.update(outer, refresh=True)
+
+    def __enter__(self) -> "LiveConsole":
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+
+def _memory_lines(summary: Summary) -> list[str]:
+    memory, opened = summary.memory, summary.connections.peak_open
+    server, kernel = memory.server_user_bytes_per_connection, memory.kernel_bytes_per_connection
+    rows = [
+        ("server, user memory", server, opened, memory.server_fixed_bytes),
+        ("client, user memory", memory.client_user_bytes_per_connection, opened, memory.client_fixed_bytes),
+        ("kernel, both ends", kernel, opened, None),
+    ]
+    if server is not None and kernel is not None and kernel > 0:
+        rows.append(("server, all of it", server + kernel / 2, opened, None))
+    rows += [(name, value, 1_000_000, None) for name, value in HISTORY]
+    return [*(_memory_line(*row) for row in rows), *_prediction_line(summary)]
+
+
+def _prediction_line(summary: Summary) -> list[str]:
+    memory = summary.memory
+    if memory.predicted_bytes is None or memory.measured_bytes is None:
+        return []
+    return [f"  in all, {size(memory.measured_bytes)} measured and {size(memory.predicted_bytes)} predicted"]
+
+
+def _memory_line(name: str, each: float | None, connections: int, fixed: int | None) -> str:
+    if each is None:
+        return f"  {name:20} not measured"
+    if each <= 0:
+        return f"  {name:20} not measurable: the kernel of this machine has less memory than before"
+    of_it = "" if fixed is None else f", {size(fixed)} of it before the first"
+    return f"  {name:20} {each:>8,.0f} B each {size(each * connections):>10} for {connections:,}{of_it}"
+
+
+def _message_lines(messages: Messages) -> list[str]:
+    behind = messages.most_behind_seconds
+    lag = "" if behind is None else f", at the most {behind:.3f} s after their time"
+    rate = "" if messages.per_second is None else f", {messages.per_second:,.0f} a second"
+    lines = [
+        f"messages      {messages.published:,} of {messages.planned:,} published{lag}",
+        f"deliveries    {messages.received:,} of {messages.expected:,} received in {messages.seconds:.1f} s{rate}",
+        f"lost          {messages.lost:,}, duplicated {messages.duplicated:,}",
+    ]
+    for name, latency in [("latency", messages.latency_ms), ("uncorrected", messages.uncorrected_latency_ms)]:
+        if latency is not None:
+            shares = zip(("p50", "p90", "p99", "p99.9", "max"), msgspec.structs.astuple(latency), strict=True)
+            lines.append(f"{name:14}" + ", ".join(f"{share} {value:,.1f}" for share, value in shares) + " ms")
+    return lines
+
+
+def _network(network: Network) -> str:
+    """Write where the run was."""
+    if network.kind == "host":
+        return "the host's"
+    link = "" if network.link == "loopback" else f" over {network.link}"
+    table = "" if network.hash_entries is None else f", with a table of {network.hash_entries:,} entries"
+    return f"{network.kind}{link}{table}"
+
+
+def render(summary: Summary) -> str:
+    """Write the summary for a person."""
+    c, ramp, workers = summary.connections, summary.ramp, summary.workers
+    server = "the server is not ours" if workers.server is None else f"{workers.server} server"
+    lines = [
+        f"{summary.outcome}: {c.peak_open:,} of {c.planned:,} connections were open at once",
+        *(f"  {reason}" for reason in summary.reasons),
+        "",
+        f"opened        {c.opened:,} in {ramp.seconds:,.1f} s, {ramp.per_second:,.0f} a second",
+        f"failed        {sum(c.failed.values()):,}",
+        f"closed early  {c.closed_early:,}",
+        f"not reached   {c.not_reached:,}",
+        f"received      {summary.chunks:,} chunks, {size(summary.bytes)}",
+        f"workers       {workers.client} client, {server}; {workers.files_limit:,} files each",
+    ]
+    if (models := summary.models) != Models(server=models.server and "columns"):
+        lines.append(f"models        client {models.client}" + (f", server {models.server}" if models.server else ""))
+    lines.append(f"network       {_network(summary.network)}")
+    for threshold in summary.thresholds:
+        value = "not measured" if threshold.value is None else f"{threshold.value:,}"
+        lines.append(f"threshold     {threshold.condition}: {value}, {'fell short' if threshold.failed else 'kept'}")
+    if c.replaced_ports:
+        lines.append(f"ports         {c.replaced_ports:,} left to others and replaced by spares")
+    for tick in summary.ticks:
+        sent = "" if tick.sent is None else f" of {tick.sent:,}"
+        rate = "" if tick.per_second is None else f", {tick.per_second:,.0f} a second"
+        lines.append(f"tick {tick.number:<9}{tick.received:,}{sent} received in {tick.seconds:.2f} s{rate}")
+    if summary.messages is not None:
+        lines += _message_lines(summary.messages)
+    if summary.cpu.server_idle_share is not None and summary.cpu.client_idle_share is not None:
+        server_share, client_share = summary.cpu.server_idle_share, summary.cpu.client_idle_share
+        lines.append(f"idle CPU      server {server_share:.1%}, client {client_share:.1%} of a core, while holding")
+    return "\n".join([*lines, "", "memory a connection", *_memory_lines(summary), "", f"record: {summary.run}"])

@@ -1,0 +1,64 @@
+"""`floodtest net`: the command line. Parses, calls one function, prints.
+
+That function is imported when it is called: with pyroute2 every run would start later and have 10 MB more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from floodtest.flyweight.command import options as opt
+from floodtest.flyweight.command.run import print_json
+from floodtest.loadgen.network.wish import LOOPBACK_DEVICE
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def net() -> None:
+    """Source addresses for runs in the host's network, beyond those of loopback: bring up, take down, show."""
+
+
+@app.command("up")
+def up(
+    base_ip: Annotated[str, typer.Option(metavar="ADDRESS", help="First address, IPv4 or IPv6.")],
+    ips: Annotated[Any, typer.Option(parser=opt.count, metavar="N", help="Addresses.")] = 17,
+    dev: Annotated[str, typer.Option(metavar="DEVICE", help="Where they go.")] = LOOPBACK_DEVICE,
+) -> None:
+    """Add addresses to a device, as root. Those that are there from before are left as they are."""
+    opt.check({"ips": ips})
+    from floodtest.loadgen.network.addresses import bring_up, consecutive
+
+    change = bring_up(consecutive(base_ip, ips), dev)
+    count = len(change.unchanged)
+    before = f"; {count:,} {'was' if count == 1 else 'were'} before" if count else ""
+    print(f"{_count(change.changed)} brought up on {dev}{before}. Undo: floodtest net down.")
+
+
+@app.command("down")
+def down(dev: Annotated[str | None, typer.Option(metavar="DEVICE", help="Only there.")] = None) -> None:
+    """Remove the addresses that `floodtest net up` has added, and no others; as root."""
+    from floodtest.loadgen.network.addresses import take_down
+
+    print(f"{_count(take_down(dev))} taken down.")
+
+
+@app.command("show")
+def show(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Show the addresses that `floodtest net up` has added."""
+    from floodtest.loadgen.network.addresses import ours
+
+    found = ours()
+    if as_json:
+        print_json([{key: value for key, value in asdict(one).items() if key != "ours"} for one in found])
+        return
+    for one in found:
+        print(f"{one.address}/{one.prefix} on {one.device}")
+    if not found:
+        print("None. Add some: floodtest net up --base-ip 10.0.0.1")
+
+
+def _count(found: Sequence[object]) -> str:
+    return f"{len(found):,} address{' was' if len(found) == 1 else 'es were'}"

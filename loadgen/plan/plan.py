@@ -1,0 +1,150 @@
+"""The plan: which user connects from which source pair, and which worker opens it. Pure; no socket, no clock.
+
+Users are numbered from 1 and placed address by address, as in 2008: address k holds users (k-1)*each+1 to k*each, the
+user's offset added to the first port. The ports of an address that no user has are its spares.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+from floodtest.flyweight.errors import UsageError
+
+LAST_PORT = 65535
+
+MAX_ADDRESSES = 65_536
+"""Source addresses of a run: each is looked at, and added to a device where it is not there."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive users on one address."""
+
+    address: str
+    first_user: int
+    count: int
+    first_port: int
+    first_spare: int
+
+    @property
+    def spares(self) -> range:
+        """All spare ports of the address. Other pieces of it share them: whoever binds one first has it."""
+        return range(self.first_spare, LAST_PORT + 1)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The consecutive users that one worker opens."""
+
+    first_user: int
+    count: int
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`connections` users on at most `ips` addresses of `each` users."""
+
+    ips: int
+    each: int
+    base_ip: str
+    first_port: int
+    connections: int
+
+    def __post_init__(self) -> None:
+        problems = self._problems()
+        if problems:
+            raise UsageError(*problems)
+
+    def _problems(self) -> list[str]:
+        problems = [
+            f"{option} must be at least 1, not {value}."
+            for option, value in [("--ips", self.ips), ("--each", self.each), ("--connections", self.connections)]
+            if value < 1
+        ]
+        if not 1 <= self.first_port <= LAST_PORT:
+            problems.append(f"--first-port must be from 1 to {LAST_PORT}, not {self.first_port}.")
+        elif self.each > LAST_PORT + 1 - self.first_port:
+            room = LAST_PORT + 1 - self.first_port
+            problems.append(f"--each {self.each} does not fit: from port {self.first_port} on there are {room} ports.")
+        if self.ips >= 1 and self.each >= 1 and self.connections > self.ips * self.each:
+            problems.append(
+                f"--connections {self.connections} is more than --ips {self.ips} x --each {self.each} = "
+                f"{self.ips * self.each}; ask for more addresses."
+            )
+        return [*problems, *self._problems_with_addresses()]
+
+    def _problems_with_addresses(self) -> list[str]:
+        if self.ips > MAX_ADDRESSES:
+            return [f"--ips must be at most {MAX_ADDRESSES:,}, not {self.ips:,}."]
+        try:
+            first = ipaddress.ip_address(self.base_ip)
+            last = first + max(self.ips - 1, 0)
+        except ValueError:
+            return [f"--base-ip must be an IPv4 or IPv6 address with {self.ips} above it, not {self.base_ip!r}."]
+        looked_at = [first, last, *(each for each in _BROADCAST if is_between(each, first, last))]
+        bad = next((each for each in looked_at if _is_of_nobody(each)), None)
+        return [] if bad is None else [f"{bad} can't be a source address: choose another --base-ip, or fewer --ips."]
+
+    @cached_property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses that have users, in order."""
+        base = ipaddress.ip_address(self.base_ip)
+        return tuple(str(base + k) for k in range(-(-self.connections // self.each)))
+
+    def pair(self, user: int) -> tuple[str, int]:
+        """Return the source pair planned for a user (from 1)."""
+        address, offset = divmod(user - 1, self.each)
+        return self.addresses[address], self.first_port + offset
+
+    def shares(self, workers: int) -> list[Share]:
+        """Cut the users into `workers` consecutive shares whose sizes differ by at most one."""
+        cuts = [self.connections * k // workers for k in range(workers + 1)]
+        return [self._share(first + 1, end - first) for first, end in pairwise(cuts)]
+
+    def _share(self, first_user: int, count: int) -> Share:
+        pieces = []
+        user, end = first_user, first_user + count
+        while user < end:
+            address = (user - 1) // self.each
+            next_address = (address + 1) * self.each + 1
+            size = min(end, next_address) - user
+            users_here = min(self.each, self.connections - address * self.each)
+            first_spare = self.first_port + users_here
+            pieces.append(Piece(self.addresses[address], user, size, self.pair(user)[1], first_spare))
+            user += size
+        return Share(first_user, count, tuple(pieces))
+
+
+_BROADCAST = (ipaddress.ip_address("127.255.255.255"), ipaddress.ip_address("255.255.255.255"))
+"""Of loopback and of every network."""
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def is_between(address: IPAddress, first: IPAddress, last: IPAddress) -> bool:
+    """Return whether an address is of a range, both ends included."""
+    return address.version == first.version and int(first) <= int(address) <= int(last)
+
+
+def _is_of_nobody(address: IPAddress) -> bool:
+    """Whether no socket can have it. Networks of these are larger than a plan, so its two ends tell of all between."""
+    return address.is_multicast or address.is_unspecified or address in _BROADCAST or address in _THIS_NETWORK
+
+
+_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
+"""RFC 1122, 3.2.1.3."""
+
+HOST_PORTS = 1000
+"""Ports of an address that are left to the host, see `kept_ports`."""
+
+
+def planned_ports(plan: Plan) -> range:
+    """Return the ports that the plan takes of its fullest address."""
+    return range(plan.first_port, plan.first_port + min(plan.each, plan.connections))
+
+
+def spare_ports(plan: Plan) -> range:
+    """Return the ports that the fullest address has left, to replace planned ones that can't be had."""
+    return range(planned_ports(plan).stop, LAST_PORT + 1)

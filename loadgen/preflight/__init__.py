@@ -1,0 +1,1 @@
+"""What a run would take and what the machine allows, before anything is opened."""

@@ -1,0 +1,409 @@
+"""The checks: what a run needs of Linux, as a table. Each row reads a value, says what is needed, and why.
+
+A row is data: how its value is read, how much of it is needed for a `Demand`, in what relation they must stand, whether
+a run fails without it (`stops`) or is only slower or less tidy, the reason and its source, and the sysctl that changes
+it, if one does. A value of None means that this machine, or this network namespace, has no such thing.
+"""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from floodtest.flyweight.machine.files import FILES_RESERVE, MAX_WORKERS
+from floodtest.loadgen.plan.plan import HOST_PORTS, planned_ports, spare_ports
+from floodtest.loadgen.preflight.demand import Demand, forecast
+from floodtest.loadgen.preflight.machine import PAGE, Machine
+from floodtest.loadgen.preflight.ports import free_ports
+
+Value = int | str | None
+Relation = Literal[">=", "<=", "=="]
+_HOLDS: dict[Relation, Callable[[Any, Any], bool]] = {">=": operator.ge, "<=": operator.le, "==": operator.eq}
+
+QUEUED_BYTES = 1280
+"""What a short message takes in a socket's queue until it is read (skb->truesize of Linux 6.18)."""
+
+IP_SYSCTL = "Documentation/networking/ip-sysctl.rst"
+FS_SYSCTL = "Documentation/admin-guide/sysctl/fs.rst"
+NET_SYSCTL = "Documentation/admin-guide/sysctl/net.rst"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The sysctl behind a check: its key as a path below /proc/sys, and which of its numbers it is."""
+
+    key: str
+    field: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.key.replace("/", ".")
+
+
+@dataclass(frozen=True)
+class Check:
+    """A row of the table."""
+
+    name: str
+    value: Callable[[Machine, Demand], Value]
+    needed: Callable[[Machine, Demand], Value]
+    reason: str
+    source: str
+    relation: Relation = ">="
+    stops: bool = False
+    unit: str = ""
+    setting: Setting | None = None
+    of_network: bool = False
+    """Whether each network namespace has its own, so that an isolated run brings its own."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found."""
+
+    check: Check
+    value: Value
+    needed: Value
+
+    @property
+    def ok(self) -> bool:
+        return _HOLDS[self.check.relation](self.value, self.needed)
+
+    @property
+    def stops(self) -> bool:
+        """Whether a run would fail for it."""
+        return self.check.stops and not self.ok
+
+    def sentence(self) -> str:
+        """Say what is short."""
+        check = self.check
+        bound = {">=": "at least ", "<=": "at most ", "==": ""}[check.relation]
+        value, needed = show(self.value, check.unit), show(self.needed, check.unit)
+        return f"{check.name}: {value}, and {bound}{needed} needed ({check.reason})"
+
+
+def show(value: Value, unit: str = "") -> str:
+    """Write a value for a person."""
+    if not isinstance(value, int):
+        return str(value)
+    if unit == "MiB":
+        return f"{value >> 20:,} MiB"
+    return f"{value:,}{unit}"
+
+
+def _sysctl(key: str, field: int = 0) -> Callable[[Machine, Demand], Value]:
+    return lambda machine, demand: machine.setting(key, field)
+
+
+def _always(value: Value) -> Callable[[Machine, Demand], Value]:
+    return lambda machine, demand: value
+
+
+def _rooms(index: int) -> Callable[[Machine, Demand], Value]:
+    return lambda machine, demand: max(0, machine.rooms[index].free) if index < len(machine.rooms) else None
+
+
+def _left(most: str, used: str, field: int = 0) -> Callable[[Machine, Demand], Value]:
+    """What is left of a table: its bound less what is in use."""
+
+    def read(machine: Machine, demand: Demand) -> Value:
+        bound, count = machine.setting(most), machine.setting(used, field)
+        return None if bound is None or count is None else bound - count
+
+    return read
+
+
+def _files_needed(machine: Machine, demand: Demand) -> int:
+    return max(2 * FILES_RESERVE, FILES_RESERVE + -(-demand.connections // MAX_WORKERS))
+
+
+def _memory_needed(machine: Machine, demand: Demand) -> int:
+    return int(forecast(demand, machine).total * demand.margin)
+
+
+def _tracked(machine: Machine, demand: Demand) -> int:
+    """Return what conntrack would have to track: nothing where it is there but has no rule to track for."""
+    return demand.connections if machine.setting("net/netfilter/nf_conntrack_count") else 0
+
+
+def _in_flight(machine: Machine, demand: Demand) -> int:
+    return min(demand.in_flight, demand.connections, 65535)
+
+
+def _spares(machine: Machine, demand: Demand) -> int:
+    return len(spare_ports(demand.plan))
+
+
+def _planned(ports: Callable[[Machine], frozenset[int]]) -> Callable[[Machine, Demand], Value]:
+    """How many planned ports of each address are among these."""
+
+    def count(machine: Machine, demand: Demand) -> Value:
+        used = planned_ports(demand.plan) if demand.explicit_ports else range(0)
+        return sum(port in used for port in ports(machine))
+
+    return count
+
+
+def _range(machine: Machine, demand: Demand) -> Value:
+    if machine.port_range is None:
+        return None
+    first, last = machine.port_range
+    return free_ports(demand.plan, (first, last)) if demand.explicit_ports else last - first + 1
+
+
+def _range_needed(machine: Machine, demand: Demand) -> int:
+    return HOST_PORTS if demand.explicit_ports else min(demand.plan.each, demand.connections)
+
+
+def _hash_entries(machine: Machine, demand: Demand) -> Value:
+    entries = machine.setting("net/ipv4/tcp_ehash_entries")
+    return None if entries is None else abs(entries)  # less than 0 in a network namespace that shares the host's
+
+
+def _unless_bundled(machine: Machine, demand: Demand) -> int:
+    return 0 if demand.bundled else demand.connections
+
+
+CHECKS = (
+    Check(
+        "open files, hard limit",
+        lambda machine, demand: machine.files[1],
+        _files_needed,
+        f"a worker holds as many connections as it may open files, and an end has at most {MAX_WORKERS} workers",
+        "getrlimit(2) RLIMIT_NOFILE; unshare(2) CLONE_FILES",
+        stops=True,
+    ),
+    Check(
+        "open files, soft limit",
+        lambda machine, demand: machine.files[0],
+        _always(0),
+        "floodtest raises it to the hard limit by itself",
+        "getrlimit(2)",
+    ),
+    Check(
+        "open files of the server",
+        lambda machine, demand: demand.server_files,
+        lambda machine, demand: demand.connections,
+        "the server needs a file a connection: raise its own limit (LimitNOFILE= of its service, ulimit -n) and start "
+        "it again",
+        "proc_pid_limits(5)",
+        stops=True,
+    ),
+    Check(
+        "fs.nr_open",
+        _sysctl("fs/nr_open"),
+        _files_needed,
+        "no hard limit of open files can be raised above it",
+        FS_SYSCTL,
+        setting=Setting("fs/nr_open"),
+    ),
+    Check(
+        "fs.file-max, less files in use",
+        _left("fs/file-max", "fs/file-nr"),
+        lambda machine, demand: 0 if machine.is_privileged else demand.sockets + 1000,
+        "each end of a connection on this machine is an open file; only root goes beyond it",
+        FS_SYSCTL,
+        stops=True,
+        setting=Setting("fs/file-max"),
+    ),
+    Check(
+        "fs.epoll.max_user_watches",
+        _sysctl("fs/epoll/max_user_watches"),
+        lambda machine, demand: demand.sockets + 1000,
+        "each end of a connection is watched by an epoll, and the bound holds for all processes of a user together",
+        "epoll(7)",
+        stops=True,
+        setting=Setting("fs/epoll/max_user_watches"),
+    ),
+    Check(
+        "memory available, beyond the reserve",
+        _rooms(0),
+        _memory_needed,
+        "sockets, inodes, files and epoll items of both ends, nearly all of it the kernel's",
+        "proc_meminfo(5) MemAvailable; /sys/kernel/slab",
+        stops=True,
+        unit="MiB",
+    ),
+    Check(
+        "memory of the cgroup, beyond the reserve",
+        _rooms(1),
+        _memory_needed,
+        "the kernel's memory for sockets counts against a cgroup's limit",
+        "Documentation/admin-guide/cgroup-v2.rst, memory.max",
+        stops=True,
+        unit="MiB",
+    ),
+    Check(
+        "swap in use",
+        lambda machine, demand: machine.memory.swapped,
+        _always(0),
+        "a worker whose pages were swapped out answers late, which looks like a slow server",
+        "proc_meminfo(5) SwapTotal, SwapFree",
+        "<=",
+        unit="MiB",
+    ),
+    Check(
+        "net.ipv4.ip_local_port_range, ports left free",
+        _range,
+        _range_needed,
+        "an outgoing connection gets no port that any socket has bound explicitly, so other programs need some; "
+        "with --ports kernel, each address needs a port for each of its connections",
+        "__inet_hash_connect, net/ipv4/inet_hashtables.c; " + IP_SYSCTL,
+        of_network=True,
+    ),
+    Check(
+        "net.ipv4.ip_local_reserved_ports, planned ones",
+        _planned(lambda machine: machine.reserved_ports),
+        _spares,
+        "each reserved port is replaced by a spare of the same address, as long as there are any",
+        IP_SYSCTL,
+        "<=",
+        of_network=True,
+    ),
+    Check(
+        "wildcard listeners on planned ports",
+        _planned(lambda machine: machine.listening_ports),
+        _spares,
+        "a port on which something listens for all addresses can't be bound to any, and is replaced by a spare",
+        "inet_csk_get_port, net/ipv4/inet_connection_sock.c",
+        "<=",
+        of_network=True,
+    ),
+    Check(
+        "net.core.somaxconn",
+        _sysctl("net/core/somaxconn"),
+        _in_flight,
+        "connections that the server has not accepted yet wait there; past it handshakes are dropped and tried again "
+        "a second later",
+        "listen(2)",
+        setting=Setting("net/core/somaxconn"),
+        of_network=True,
+    ),
+    Check(
+        "net.ipv4.tcp_max_syn_backlog",
+        _sysctl("net/ipv4/tcp_max_syn_backlog"),
+        _in_flight,
+        "handshakes under way at a listener",
+        "tcp(7)",
+        setting=Setting("net/ipv4/tcp_max_syn_backlog"),
+        of_network=True,
+    ),
+    Check(
+        "net.ipv4.tcp_syncookies",
+        _sysctl("net/ipv4/tcp_syncookies"),
+        _always(1),
+        "1 answers with a cookie only when the backlog is full; 2 always, at the price of TCP options and CPU",
+        IP_SYSCTL,
+        "<=",
+        setting=Setting("net/ipv4/tcp_syncookies"),
+        of_network=True,
+    ),
+    Check(
+        "net.ipv4.tcp_mem, the most",
+        _sysctl("net/ipv4/tcp_mem", 2),
+        lambda machine, demand: demand.connections * QUEUED_BYTES // PAGE,
+        "pages that TCP may queue in all; a message to everybody waits in all queues at once, and past the bound "
+        "TCP drops",
+        IP_SYSCTL,
+        unit=" pages",
+        setting=Setting("net/ipv4/tcp_mem", 2),
+    ),
+    Check(
+        "net.ipv4.tcp_rmem, the least",
+        _sysctl("net/ipv4/tcp_rmem"),
+        _always(PAGE),
+        "what every socket may fill even when tcp_mem is used up, a million times over; buffers are not "
+        "preallocated, so there is no need to lower the other two",
+        "tcp(7)",
+        "<=",
+        unit=" B",
+        setting=Setting("net/ipv4/tcp_rmem"),
+        of_network=True,
+    ),
+    Check(
+        "net.ipv4.tcp_wmem, the least",
+        _sysctl("net/ipv4/tcp_wmem"),
+        _always(PAGE),
+        "the same for what is sent",
+        "tcp(7)",
+        "<=",
+        unit=" B",
+        setting=Setting("net/ipv4/tcp_wmem"),
+        of_network=True,
+    ),
+    Check(
+        "net.ipv4.tcp_max_orphans",
+        _sysctl("net/ipv4/tcp_max_orphans"),
+        _unless_bundled,
+        "connections closed while the other side has not answered; those beyond are reset, which a server of another "
+        "kind may take for failures. Our own server is left by reset, without orphans",
+        IP_SYSCTL,
+        setting=Setting("net/ipv4/tcp_max_orphans"),
+    ),
+    Check(
+        "net.ipv4.tcp_max_tw_buckets",
+        _sysctl("net/ipv4/tcp_max_tw_buckets"),
+        _unless_bundled,
+        "closed connections stay in TIME_WAIT for a minute; those beyond are forgotten at once. Our own server is "
+        "left by reset, without TIME_WAIT",
+        IP_SYSCTL,
+        setting=Setting("net/ipv4/tcp_max_tw_buckets"),
+        of_network=True,
+    ),
+    Check(
+        "net.core.netdev_max_backlog",
+        _sysctl("net/core/netdev_max_backlog"),
+        _always(1000),
+        "packets that wait for a core; loopback's pass there as well, and those beyond are dropped",
+        NET_SYSCTL,
+        setting=Setting("net/core/netdev_max_backlog"),
+    ),
+    Check(
+        "conntrack entries left",
+        _left("net/netfilter/nf_conntrack_max", "net/netfilter/nf_conntrack_count"),
+        _tracked,
+        "a full table drops packets of new connections; needed only while some rule tracks connections",
+        "Documentation/networking/nf_conntrack-sysctl.rst",
+        stops=True,
+        setting=Setting("net/netfilter/nf_conntrack_max"),
+        of_network=True,
+    ),
+    Check(
+        "net.ipv4.tcp_ehash_entries",
+        _hash_entries,
+        lambda machine, demand: demand.sockets // 2,
+        "each packet looks its connection up in this table, and long chains cost rate: up to twice the delivery at a "
+        "million with a table of the right size; its size is set at boot, by thash_entries=",
+        IP_SYSCTL + "; docs/benchmarks.md",
+        of_network=True,
+    ),
+    Check(
+        "CPU governor",
+        lambda machine, demand: machine.governor,
+        _always("performance"),
+        "a clock that follows the load makes rates depend on what ran before",
+        "Documentation/admin-guide/pm/cpufreq.rst",
+        "==",
+    ),
+    Check(
+        "CPU time stolen since boot",
+        lambda machine, demand: machine.steal_percent,
+        _always(2),
+        "what a hypervisor gives to other guests is missing from every rate",
+        "proc_stat(5)",
+        "<=",
+        unit="%",
+    ),
+)
+
+
+def examine(machine: Machine, demand: Demand) -> list[Verdict]:
+    """Return what all checks find that apply: those of the network are left out where a run brings its own."""
+    found = []
+    for check in CHECKS:
+        if check.of_network and demand.isolated:
+            continue
+        value = check.value(machine, demand)
+        if value is not None:
+            found.append(Verdict(check, value, check.needed(machine, demand)))
+    return found

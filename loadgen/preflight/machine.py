@@ -1,0 +1,166 @@
+"""The machine as it can be read, from /proc and /sys or from trees that look like them.
+
+Each reading is a number, or None for what is not there: a sysctl that this kernel or this network namespace has not
+got, a file that is for root only. Nothing here judges. Readings are taken once and kept, so that one `Machine` stands
+for one moment.
+"""
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from floodtest.flyweight.machine.cpu import read_cpu_time
+from floodtest.flyweight.machine.files import PROC, Memory, cores, read_memory, reserved_ports
+from floodtest.flyweight.machine.headroom import DEFAULT_RESERVE, MemoryGauge, Reserve, Room
+
+SYS = Path("/sys")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+_FIRST_USER_NAMESPACE = 0xEFFFFFFD
+"""USER_NS_INIT_INO of linux/nsfs.h."""
+
+_CAP_SYS_ADMIN = 21
+
+_LISTENING = "0A"
+"""TCP_LISTEN in /proc/net/tcp (include/net/tcp_states.h)."""
+
+
+class Machine:
+    """What this machine allows and has."""
+
+    def __init__(self, proc: Path = PROC, sys: Path = SYS, reserve: Reserve = DEFAULT_RESERVE) -> None:
+        self.proc = proc
+        self.sys = sys
+        self.reserve = reserve
+        self._settings: dict[str, list[int] | None] = {}
+        self._slabs: dict[str, float | None] = {}
+
+    def setting(self, key: str, field: int = 0) -> int | None:
+        """Return a number of a sysctl ("net/ipv4/tcp_mem", 2), or None."""
+        if key not in self._settings:
+            self._settings[key] = _numbers(self.proc / "sys" / key)
+        numbers = self._settings[key]
+        return None if numbers is None or field >= len(numbers) else numbers[field]
+
+    @cached_property
+    def files(self) -> tuple[int, int]:
+        """The soft and the hard limit of open files of this process."""
+        return self.files_of("self")
+
+    def files_of(self, pid: str) -> tuple[int, int]:
+        """Return the soft and the hard limit of open files of a process (proc_pid_limits(5))."""
+        line = next(row for row in (self.proc / pid / "limits").read_text().splitlines() if "open files" in row)
+        soft, hard = (2**63 - 1 if word == "unlimited" else int(word) for word in line.split()[3:5])
+        return soft, hard
+
+    @cached_property
+    def is_privileged(self) -> bool:
+        """Whether the kernel takes this for the superuser (CAP_SYS_ADMIN), and not only of a user namespace."""
+        try:
+            is_first = (self.proc / "self/ns/user").stat().st_ino == _FIRST_USER_NAMESPACE
+            status = (self.proc / "self/status").read_text(errors="replace")  # the name in it may be any bytes
+        except OSError:
+            return False
+        capabilities = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
+        return is_first and bool(int(capabilities, 16) >> _CAP_SYS_ADMIN & 1)
+
+    @cached_property
+    def memory(self) -> Memory:
+        return read_memory(self.proc)
+
+    @cached_property
+    def rooms(self) -> list[Room]:
+        """What may be used of the machine's memory, and of a cgroup's where there is a limit."""
+        return MemoryGauge(self.reserve, self.proc).rooms()
+
+    @property
+    def room(self) -> Room:
+        """The tightest of them."""
+        return min(self.rooms, key=lambda room: room.free)
+
+    @cached_property
+    def cores(self) -> int:
+        return cores()
+
+    @property
+    def port_range(self) -> tuple[int, int] | None:
+        """net.ipv4.ip_local_port_range: the ports the kernel gives to outgoing connections, both ends included."""
+        first, last = (self.setting("net/ipv4/ip_local_port_range", field) for field in (0, 1))
+        return None if first is None or last is None else (first, last)
+
+    @cached_property
+    def reserved_ports(self) -> frozenset[int]:
+        """net.ipv4.ip_local_reserved_ports."""
+        try:
+            return reserved_ports(self.proc)
+        except OSError:
+            return frozenset()
+
+    @cached_property
+    def listening_ports(self) -> frozenset[int]:
+        """Ports that something listens on with a wildcard address, which no source pair can have."""
+        return frozenset(
+            int(port, 16)
+            for name in ("net/tcp", "net/tcp6")
+            for address, _, port in (local.partition(":") for local, _ in _listeners(self.proc / name))
+            if not address.strip("0")
+        )
+
+    def listeners_at(self, port: int) -> frozenset[str]:
+        """Return the inodes of the sockets that listen on a port, of whatever address."""
+        return frozenset(
+            inode
+            for name in ("net/tcp", "net/tcp6")
+            for local, inode in _listeners(self.proc / name)
+            if int(local.rpartition(":")[2], 16) == port
+        )
+
+    @cached_property
+    def governor(self) -> str | None:
+        """What decides the clock of the first core, where the machine tells."""
+        try:
+            return (self.sys / "devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
+        except OSError:
+            return None
+
+    @cached_property
+    def steal_percent(self) -> int | None:
+        """The share of CPU time since boot that a hypervisor gave to others, in whole percent."""
+        try:
+            time = read_cpu_time(self.proc)
+        except OSError:
+            return None
+        return round(100 * time.stolen / time.total) if time.total else None
+
+    def slab_bytes(self, cache: str) -> float | None:
+        """Return what an object of a slab cache takes, its share of the slab's waste included; None if it can't tell.
+
+        Source: Documentation/ABI/testing/sysfs-kernel-slab. The files are for root only.
+        """
+        if cache not in self._slabs:
+            folder = self.sys / "kernel/slab" / cache
+            order, objects = _numbers(folder / "order"), _numbers(folder / "objs_per_slab")
+            self._slabs[cache] = (PAGE << order[0]) / objects[0] if order and objects and objects[0] else None
+        return self._slabs[cache]
+
+
+def _numbers(path: Path) -> list[int] | None:
+    try:
+        return [int(word) for word in path.read_text().split()]
+    except (OSError, ValueError):
+        return None
+
+
+def _listeners(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield address and inode of each listener. The kernel lists those first, so a million others are not read."""
+    try:
+        with path.open() as lines:
+            next(lines, None)
+            for line in lines:
+                words = line.split()
+                if words[3] != _LISTENING:
+                    return
+                yield words[1], words[9]
+    except OSError:
+        return

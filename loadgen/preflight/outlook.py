@@ -1,0 +1,136 @@
+"""The outlook of a run: its target, the machine, what it asks of it, and all that stands in its way before a start.
+
+`run` refuses what stands in its way; `plan` and `doctor` only tell it. Opens nothing; looks up the target's name.
+"""
+
+import os
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from floodtest.flyweight.errors import Refused
+from floodtest.loadgen.network.wish import HOST, Network
+from floodtest.loadgen.plan.options import RunOptions
+from floodtest.loadgen.preflight.checks import Verdict, examine
+from floodtest.loadgen.preflight.claims import claim_of, refuse_what_is_claimed
+from floodtest.loadgen.preflight.demand import Demand, Forecast, demand_of, forecast
+from floodtest.loadgen.preflight.fit import Fit, fit, refuse_what_does_not_fit
+from floodtest.loadgen.preflight.machine import Machine
+from floodtest.loadgen.preflight.ports import note_on_kernel_ports
+from floodtest.loadgen.preflight.server_files import files_of_listeners, files_of_server
+from floodtest.loadgen.preflight.targets import Target, check_addresses, check_consent, is_here, resolve_target
+
+LEAST_FILE, BYTES_A_USER = 48 << 20, 24
+"""Bytes of the largest piece of memory that our server shares with its fronts: that of a turn of the router is 39 MiB,
+and what tells where users are has up to 12 bytes for each of them, or for each file that its fronts may open."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What can be known of a run before it starts."""
+
+    options: RunOptions
+    target: Target | None
+    machine: Machine
+    demand: Demand
+
+    def forecast(self) -> Forecast:
+        return forecast(self.demand, self.machine)
+
+    def verdicts(self) -> list[Verdict]:
+        """Return what all checks find."""
+        return examine(self.machine, self.demand)
+
+    def fit(self) -> Fit:
+        """Return how many of the planned connections this machine can hold."""
+        return fit(self.machine, self.demand)
+
+    def note_on_ports(self) -> str | None:
+        """Return what to say of source ports that the kernel is to choose, if it has too few of them."""
+        chosen = None if self.demand.explicit_ports else self.machine.port_range
+        return None if chosen is None else note_on_kernel_ports(self.options.plan, chosen)
+
+    def refuse(self) -> None:
+        """Refuse a run that would fail; each reason is said by the first that has one."""
+        for check in self._checks():
+            check()
+
+    def refusals(self) -> list[str]:
+        """Return all that stands in the way, a refusal each."""
+        found = []
+        for check in self._checks():
+            try:
+                check()
+            except Refused as error:
+                found.append(str(error))
+        return found
+
+    def _checks(self) -> list[Callable[[], None]]:
+        plan, target = self.options.plan, self.target
+        checks: list[Callable[[], None]] = []
+        if not self.demand.isolated:
+            checks.append(partial(check_addresses, plan, target))
+        if target is not None and self.options.target is not None:
+            checks.append(partial(check_consent, self.options.target, target, self.options.allow_public_target))
+        if self.demand.explicit_ports and not self.demand.isolated:
+            checks.append(lambda: refuse_what_is_claimed(claim_of(plan)))
+        if self.options.friends is not None:
+            checks.append(partial(_refuse_what_is_no_file, self.options.friends))
+        if self.options.db is not None:
+            checks.append(partial(_refuse_what_is_no_store, self.options.db))
+        checks.append(partial(_refuse_what_is_not_ours_to_write, self.options.out))
+        checks.append(partial(_refuse_small_files, self.demand))
+        return [*checks, partial(refuse_what_does_not_fit, self.machine, self.demand)]
+
+
+def fitted(options: RunOptions, network: Network = HOST) -> tuple[RunOptions, Fit]:
+    """Cut the plan to what this machine can hold; Refused when that is nothing."""
+    found = look(options, network).fit()
+    if found.connections < 1:
+        raise Refused(f"Not one connection fits: {found.reason}.")
+    return replace(options, plan=replace(options.plan, connections=found.connections)), found
+
+
+def look(options: RunOptions, network: Network = HOST) -> Outlook:
+    """Return the outlook; Refused when the target or its process can't be found."""
+    target = None if options.target is None else resolve_target(options.target, options.plan.base_ip)
+    files = _server_files(options, target)
+    machine = Machine(reserve=options.reserve)
+    return Outlook(options, target, machine, demand_of(options, target, network, files))
+
+
+def _refuse_what_is_no_file(friends: Path) -> None:
+    if not friends.is_file() and not friends.is_dir():  # a folder may have the parts of a parquet file
+        raise Refused(f"There is no file {friends}. Make one: fakefriends gen")
+
+
+def _refuse_what_is_no_store(db: Path) -> None:
+    if not (db / "data.mdb").is_file():  # the file of LMDB
+        raise Refused(f"There is no subscription store in {db}. Make one: comet load FRIENDS --db {db}")
+
+
+def _refuse_what_is_not_ours_to_write(out: Path) -> None:
+    place = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.exists(path))
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise Refused(
+            f"Can't write the run record to {out}: {place} is no folder that we may write to. Choose another --out."
+        )
+
+
+def _refuse_small_files(demand: Demand) -> None:
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    least = LEAST_FILE + BYTES_A_USER * demand.connections
+    if demand.bundled and 0 <= most < least:  # RLIM_INFINITY is -1
+        raise Refused(
+            f"A file of this process, shared memory included, may have {most >> 10:,} KiB, and the server takes "
+            f"{least >> 10:,} KiB: raise ulimit -f."
+        )
+
+
+def _server_files(options: RunOptions, target: Target | None) -> int | None:
+    """Return how many files a server may open that is not ours, if it is here and can be looked at."""
+    if options.server_pid is not None:
+        return files_of_server(options.server_pid)
+    return None if target is None or not is_here(target) else files_of_listeners(target.address[1])

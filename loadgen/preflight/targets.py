@@ -1,0 +1,151 @@
+"""Where connections go: a target and its request, and whether the source addresses can reach it. Looks up one name."""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import psutil
+
+from floodtest.flyweight.errors import Refused, UsageError
+from floodtest.loadgen.network.wish import BASE_IP
+from floodtest.loadgen.plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where connections go, and the request that each sends: the bytes before and after the user's id."""
+
+    address: tuple[str, int]
+    request: tuple[str, str]
+
+    @property
+    def is_loopback(self) -> bool:
+        return ipaddress.ip_address(self.address[0]).is_loopback
+
+
+def request_around(path: str, host: str) -> tuple[str, str]:
+    """Return the request for a path with `{user}` in it, cut in two where the id goes."""
+    before, after = path.split("{user}")
+    return f"GET {before}", f"{after} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: floodtest\r\n\r\n"
+
+
+def parse_target(url: str) -> tuple[str, int, str]:
+    """Return (host, port, path) of a target URL; UsageError says what is wrong with it."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 80
+    except ValueError as error:
+        raise UsageError(f"--target {url!r} is no URL: {error}.") from error
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if parts.scheme != "http" or not host:
+        raise UsageError(f"--target must be like http://127.0.0.1:8000/test/{{user}}, not {url!r}.")
+    if path.count("{user}") != 1 or not path.isascii() or any(c <= " " for c in path):
+        raise UsageError(f"--target needs {{user}} exactly once in its path, where the id goes; {url!r} has not.")
+    return host, port, path
+
+
+def resolve_target(url: str, base_ip: str) -> Target:
+    """Look up a target, at an address of the same kind as the sources; Refused when it has none."""
+    host, port, path = parse_target(url)
+    version = ipaddress.ip_address(base_ip).version
+    try:
+        address = _look_up(host, port, version)
+    except (OSError, UnicodeError) as error:
+        raise _refusal(host, port, version, error) from error
+    return Target((address, port), request_around(path, urlsplit(url).netloc.rpartition("@")[2]))
+
+
+def _look_up(host: str, port: int, version: int) -> str:
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    return str(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4][0])
+
+
+def _refusal(host: str, port: int, version: int, error: Exception) -> Refused:
+    """Say why a target has no address of the sources' kind: it has one of the other kind, or none at all."""
+    other = 10 - version
+    try:
+        address = _look_up(host, port, other)
+    except (OSError, UnicodeError):
+        reason = error.strerror if isinstance(error, OSError) else "no such name"
+        return Refused(
+            f"The target {host!r} can't be resolved to an IPv{version} address, as the source addresses are: "
+            f"{reason}. Check the name in --target."
+        )
+    loopback = "--base-ip ::1 --ips 1" if other == 6 else f"--base-ip {BASE_IP}"
+    here = ipaddress.ip_address(address).is_loopback
+    remedy = loopback if here else f"the first IPv{other} address of your own with --base-ip"
+    what = f"is an IPv{other} address" if address == host else f"has an IPv{other} address only ({address})"
+    return Refused(
+        f"The target {host} {what}, and the source addresses are IPv{version}. Name sources of its kind: {remedy}."
+    )
+
+
+LOCAL_NETWORKS = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("127.0.0.0/8", "169.254.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15"),
+            *("::1/128", "fe80::/10", "fc00::/7", "2001:2::/48"),
+        ),
+    )
+)
+"""Loopback, link-local and private networks, and those for benchmarks.
+
+Sources: RFC 1122, 3927, 1918 and 2544 for IPv4, 4291, 4193 and 5180 for IPv6.
+"""
+
+
+def is_public(address: str) -> bool:
+    """Return whether an address may be somebody else's: neither loopback nor link-local nor private."""
+    found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return not any(found in network for network in LOCAL_NETWORKS)
+
+
+def check_consent(url: str, target: Target, allowed: str | None) -> None:
+    """Refuse a public target that was not named a second time: a million connections are an attack on whoever it is."""
+    host, address = parse_target(url)[0], target.address[0]
+    if not is_public(address) or (allowed is not None and allowed.lower() in (host, address)):
+        return
+    named = "" if allowed is None else f", and --allow-public-target names {allowed!r}"
+    raise Refused(
+        f"The target {host} ({address}) is a public address{named}. If it is yours, or you may load it, say so: "
+        f"--allow-public-target {host}."
+    )
+
+
+def check_addresses(plan: Plan, target: Target | None) -> None:
+    """Refuse a plan whose source addresses are not on this machine, or can't reach the target; name them."""
+    if target is not None and ipaddress.ip_address(plan.base_ip).is_loopback and not is_here(target):
+        raise Refused(
+            f"The target {target.address[0]} can't be reached from {plan.base_ip}, which is for this machine only. "
+            "Name the first of your own addresses with --base-ip."
+        )
+    wanted = [a for a in plan.addresses if not ipaddress.ip_address(a).is_loopback]
+    here = own_addresses() if wanted else set()
+    missing = [a for a in wanted if a not in here]
+    if missing:
+        named = ", ".join(missing[:20]) + (f" and {len(missing) - 20} more" if len(missing) > 20 else "")
+        raise Refused(
+            f"No interface of this machine has {named}. Add {'them' if len(missing) > 1 else 'it'} "
+            f"(floodtest net up, as root), or choose another --base-ip or fewer --ips."
+        )
+
+
+def is_here(target: Target) -> bool:
+    """Return whether the target is on this machine."""
+    return target.is_loopback or target.address[0] in own_addresses()
+
+
+def own_addresses() -> set[str]:
+    """Return all addresses of this machine's interfaces, of this network namespace; Refused where nobody tells."""
+    try:
+        cards = psutil.net_if_addrs()
+    except OSError as error:
+        raise Refused(
+            f"The kernel can't be asked for this machine's addresses (netlink: {error.strerror}). Some containers "
+            "forbid it. Loopback needs no asking: --base-ip 127.0.1.1, and a --target that is there."
+        ) from error
+    return {entry.address.partition("%")[0] for card in cards.values() for entry in card}

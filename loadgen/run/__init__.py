@@ -1,0 +1,1 @@
+"""A run: its order, its stages, its processes, and what came of it."""

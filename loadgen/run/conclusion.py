@@ -1,0 +1,281 @@
+"""What came of a run: from the accounts, the samples and the server's figures to a summary. No clock, no process."""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from floodtest.analysis import FORMAT, Sample, Summary
+from floodtest.analysis.figures.summary_figures import idle_share, summarize_memory
+from floodtest.analysis.record import summary as sums
+from floodtest.analysis.record.summary import Connections, Latency, Messages, Outcome, Tick
+from floodtest.analysis.record.thresholds import Condition
+from floodtest.flyweight.engine.ledger import TICKS, Ledger
+from floodtest.flyweight.processes.launch import how_it_ended
+from floodtest.loadgen.client import latency
+from floodtest.loadgen.client.accounts import State, named_failures
+from floodtest.loadgen.plan.plan import Plan
+from floodtest.wire.control import Generated, Stats
+from floodtest.wire.sequence import MAX_STEP
+
+LOST = "LOST"
+"""How connections are said to have ended that ended with their worker."""
+
+KERNEL_SOURCE = "growth of Slab + KernelStack + PageTables + Percpu (/proc/meminfo) from before the ramp to the hold"
+
+
+@dataclass(frozen=True)
+class MessageFacts:
+    """What was planned, what the generator said of it (None: nothing), and the repeated `#n` from before it began."""
+
+    planned: int
+    generated: Generated | None
+    repeated_before: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a conclusion is drawn from, at the end of the hold and of the messages after it."""
+
+    plan: Plan
+    explicit_ports: bool
+    folder: str
+    counts: Mapping[State, int]
+    ledger: Ledger
+    lost: Mapping[State, int]
+    samples: list[Sample]
+    server: Stats | None
+    server_ended: bool
+    server_silent: bool
+    """Whether the bundled server did not answer when it was last asked, though it had not ended."""
+    ramp_seconds: float
+    workers: int
+    files_limit: int
+    interrupted: bool
+    reasons: list[str]
+    ports: npt.NDArray[np.uint16]
+    network: sums.Network
+    predicted_bytes: int | None
+    messages: MessageFacts | None = None
+    conditions: Sequence[Condition] = ()
+    models: sums.Models = field(default_factory=sums.Models)
+
+
+def conclude(facts: Facts) -> Summary:
+    """Draw up the summary, and hold it against its thresholds."""
+    summary = _summarize(facts)
+    thresholds = [condition.judge(summary) for condition in facts.conditions]
+    reasons = [*summary.reasons, *(_threshold_reason(threshold) for threshold in thresholds if threshold.failed)]
+    return msgspec.structs.replace(summary, thresholds=thresholds, reasons=reasons, outcome=_outcome(facts, reasons))
+
+
+def _threshold_reason(threshold: sums.Threshold) -> str:
+    if threshold.value is None:
+        return f"threshold: {threshold.condition}: that was not measured"
+    return f"threshold: {threshold.condition}: it is {threshold.value:,}"
+
+
+def _summarize(facts: Facts) -> Summary:
+    connections = _connections(facts)
+    ticks, messages = _ticks(facts), _messages(facts)
+    reasons = [*_reasons(facts, connections, ticks), *_reasons_of(messages, facts)]
+    fronts = None if facts.server is None else len(facts.server.fronts)
+    seconds = facts.ramp_seconds
+    return Summary(
+        format=FORMAT,
+        run=facts.folder,
+        models=facts.models,
+        outcome=_outcome(facts, reasons),
+        reasons=reasons,
+        connections=connections,
+        ramp=sums.Ramp(round(seconds, 3), round(connections.opened / seconds, 1) if seconds > 0 else 0.0),
+        workers=sums.Workers(facts.workers, fronts, facts.files_limit),
+        network=facts.network,
+        memory=summarize_memory(facts.samples, KERNEL_SOURCE, facts.predicted_bytes),
+        cpu=sums.Cpu(idle_share(facts.samples, "server_cpu"), idle_share(facts.samples, "client_cpu")),
+        ticks=ticks,
+        messages=messages,
+        chunks=int(facts.ledger.total("chunks")),
+        bytes=int(facts.ledger.total("bytes")),
+        missing=int(facts.ledger.total("missing")),
+        repeated=int(facts.ledger.total("repeated")),
+        jumps=int(facts.ledger.total("jumps")),
+    )
+
+
+def _outcome(facts: Facts, reasons: list[str]) -> Outcome:
+    if facts.interrupted:
+        return "interrupted"
+    return "shortfall" if reasons else "ok"
+
+
+def _connections(facts: Facts) -> Connections:
+    failed, closed_by = named_failures(facts.ledger.total("failures"))
+    if facts.lost.get(State.IN_FLIGHT):
+        failed[f"{LOST}@worker"] = facts.lost[State.IN_FLIGHT]
+    if facts.lost.get(State.OPEN):
+        closed_by[LOST] = facts.lost[State.OPEN]
+    opened = facts.counts[State.OPEN] + facts.counts[State.CLOSED_EARLY]
+    return Connections(
+        planned=facts.plan.connections,
+        opened=opened,
+        peak_open=max([facts.counts[State.OPEN], *(sample.open for sample in facts.samples)]),
+        closed_early=facts.counts[State.CLOSED_EARLY],
+        not_reached=facts.counts[State.NOT_REACHED] + facts.counts[State.IN_FLIGHT],
+        failed=failed,
+        closed_by=closed_by,
+        replaced_ports=_replaced_ports(facts) if facts.explicit_ports else 0,
+    )
+
+
+def _replaced_ports(facts: Facts) -> int:
+    offsets = np.arange(facts.plan.connections, dtype=np.uint32) % facts.plan.each
+    return int(np.count_nonzero((facts.ports != 0) & (facts.ports != offsets + facts.plan.first_port)))
+
+
+def _ticks(facts: Facts) -> list[Tick]:
+    told = {} if facts.server is None else {tick.number: tick for tick in facts.server.ticks}
+    received = facts.ledger.ticks()
+    ticks = []
+    numbers = sorted(told.keys() | received.keys())
+    for number in numbers[bisect_right(numbers, max(numbers, default=0) - TICKS) :]:  # nobody knows all of those before
+        count, first, last = received.get(number, (0, 0.0, 0.0))
+        ours = told.get(number)
+        # From the first write of the server to the last read of a client: one clock, CLOCK_MONOTONIC of this machine.
+        seconds = max(0.0, last - (first if ours is None or ours.first is None else ours.first)) if count else 0.0
+        rate = round(count / seconds, 1) if seconds else None
+        sent = None if ours is None else ours.sent
+        if sent is not None and _is_old(facts):
+            sent = max(sent, count)
+        ticks.append(Tick(number, sent, count, round(seconds, 4), rate))
+    return ticks
+
+
+def _is_old(facts: Facts) -> bool:
+    """Whether the last figures of the server are from before its last deliveries."""
+    return facts.server_ended or facts.server_silent
+
+
+def _messages(facts: Facts) -> Messages | None:
+    if facts.messages is None or facts.server is None:
+        return None
+    ledger, said = facts.ledger, facts.messages.generated
+    first = min((int(ns) for ns in ledger.rows["first_ns"] if ns), default=0)
+    seconds = (int(ledger.rows["last_ns"].max()) - first) / 1e9 if first else 0.0
+    received = int(ledger.total("messages"))
+    duplicated = int(ledger.total("repeated")) - facts.messages.repeated_before
+    published, expected = facts.server.messages, facts.server.routed
+    if _is_old(facts):
+        told = (0, 0) if said is None else (said.published, said.deliveries)
+        published, expected = max(published, told[0]), max(expected, told[1], received - duplicated)
+    return Messages(
+        planned=facts.messages.planned,
+        published=published,
+        expected=expected,
+        received=received,
+        lost=expected - (received - duplicated),
+        duplicated=duplicated,
+        undeliverable=facts.server.undeliverable,
+        late=None if said is None else said.late,
+        most_behind_seconds=None if said is None else said.most_behind,
+        seconds=round(seconds, 3),
+        per_second=round(received / seconds, 1) if seconds > 0 else None,
+        latency_ms=_latency(ledger.total("latency")),
+        uncorrected_latency_ms=_latency(ledger.total("latency_published")),
+    )
+
+
+def _latency(counts: latency.Counts) -> Latency | None:
+    found = latency.percentiles(counts, [0.5, 0.9, 0.99, 0.999, 1.0])
+    return None if found is None else Latency(*(round(microseconds / 1000, 3) for microseconds in found))
+
+
+def _reasons_of(messages: Messages | None, facts: Facts) -> list[str]:
+    if messages is None or facts.messages is None:
+        return []
+    reasons = []
+    said = facts.messages.generated
+    if said is not None and said.error is not None:
+        reasons.append(f"messages: {said.error}")
+    elif said is None and not facts.interrupted:
+        reasons.append("messages: their generator ended by itself; its last words are in messages.log of the record")
+    if messages.published < messages.planned:
+        behind = "" if said is None else f", and the last one {said.most_behind:,.1f} s behind its time"
+        reasons.append(f"messages: {messages.published:,} of {messages.planned:,} planned were published{behind}")
+    if messages.lost:
+        gone = f", {messages.undeliverable:,} of them since their user had gone" if messages.undeliverable else ""
+        reasons.append(f"messages: {messages.lost:,} of {messages.expected:,} deliveries were lost{gone}")
+    return reasons
+
+
+def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[str]:
+    reasons = list(facts.reasons)
+    reasons += _reasons_of_server(facts)
+    if connections.failed:
+        reasons.append(f"{_count(sum(connections.failed.values()))} failed: {_named(connections.failed)}")
+    if connections.closed_early:
+        reasons.append(f"{_count(connections.closed_early)} closed early: {_named(connections.closed_by)}")
+    if connections.not_reached:
+        reasons.append(f"{_count(connections.not_reached, 'planned ')} not reached")
+    for tick in ticks:
+        if tick.sent is not None and tick.sent != tick.received:
+            reasons.append(f"tick {tick.number}: {tick.sent:,} messages were sent and {tick.received:,} received")
+    reasons += _reasons_of_ticks(facts.counts[State.OPEN], ticks)
+    if facts.ledger.total("missing") or facts.ledger.total("repeated"):
+        missing, repeated = facts.ledger.total("missing"), facts.ledger.total("repeated")
+        reasons.append(f"message numbers show {missing:,} missing and {repeated:,} repeated messages")
+    if jumps := facts.ledger.total("jumps"):
+        reasons.append(f"message numbers: {jumps:,} messages jump ahead by over {MAX_STEP:,}, more than can be missing")
+    return reasons
+
+
+def _reasons_of_ticks(held: int, ticks: list[Tick]) -> list[str]:
+    """Say which ticks were not written to all the connections that were held to the end, and so were open all along."""
+    sent = [(tick.sent, tick.number) for tick in ticks if tick.sent is not None]
+    few = [each for each in sent if each[0] < held]
+    if not few:
+        return []
+    least, number = min(few)
+    all_of_them = f"all of the {_count(held)} that were held"
+    return [f"ticks: {len(few):,} of {len(sent):,} were not sent to {all_of_them}, tick {number} to {least:,} only"]
+
+
+def _reasons_of_server(facts: Facts) -> list[str]:
+    """Say what became of the bundled server's processes, where one of them is not there any more or does not answer."""
+    if facts.server_ended:
+        return ["the bundled server ended by itself; its last words are in server.log of the record"]
+    reasons = []
+    statuses = [] if facts.server is None else facts.server.fronts
+    for status, count in Counter(status for status in statuses if status is not None).items():
+        reasons.append(
+            f"{count:,} of {len(statuses):,} fronts of the bundled server ended by themselves, {how_it_ended(status)}, "
+            "and with them the connections they held"
+        )
+    if given_up := 0 if facts.server is None else facts.server.fronts_given_up:
+        reasons.append(
+            f"messages: a front of the bundled server was given up {_times(given_up)}: it wrote nothing for seconds, "
+            "and nobody waited for it"
+        )
+    if left_out := 0 if facts.server is None else facts.server.fronts_left_out:
+        reasons.append(
+            f"ticks: a front of the bundled server was left out {_times(left_out)}: it had not written the tick before"
+        )
+    if facts.server_silent:
+        reasons.append("the bundled server did not answer any more when the run ended: its figures are from before")
+    return reasons
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number:,} times"
+
+
+def _count(connections: int, kind: str = "") -> str:
+    return f"{connections:,} {kind}connection{'s' if connections != 1 else ''}"
+
+
+def _named(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))

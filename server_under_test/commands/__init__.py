@@ -1,0 +1,1 @@
+"""The subcommands of `comet`: each parses, calls and prints."""

@@ -1,0 +1,158 @@
+"""The control API of `comet serve`: health, figures, the ticker, messages. Starlette on a server of our own.
+
+It tells process ids and lets anyone who reaches it send messages, so it is bound to loopback unless there is a token,
+which then every call has to bring; and web pages, which a browser lets reach loopback, are refused in either case.
+"""
+
+import hmac
+import socket
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import trio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from floodtest.flyweight.machine.files import read_memory
+from floodtest.flyweight.machine.processes import ProcessMeter
+from floodtest.server_under_test.control import messages as messages_api
+from floodtest.server_under_test.control.bodies import json_answer, read_body
+from floodtest.server_under_test.control.same_origin import for_programs_only
+from floodtest.server_under_test.control.server import ApiServer
+from floodtest.wire.control import (
+    HEALTH_PATH,
+    LEAST_TICK_SECONDS,
+    MALFORMED,
+    MAX_TICK_BYTES,
+    MOST_TICK_SECONDS,
+    STATS_PATH,
+    TICK_PATH,
+    SentTick,
+    ServerMemory,
+    ServerPids,
+    Stats,
+    StoreSize,
+    TickPeriod,
+)
+
+if TYPE_CHECKING:
+    from floodtest.server_under_test.fronts.director import Server
+
+
+def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> Stats:
+    """Return the figures of GET /stats."""
+    ledger, router, pids = server.ledger, server.router, server.pids
+    rejected = ledger.total("rejected")
+    meter.read(pids)
+    memory = read_memory()
+    return Stats(
+        model=server.options.model,
+        connections=int(ledger.total("open")),
+        logins=int(ledger.total("logins")),
+        bytes=int(ledger.total("bytes")),
+        dropped=int(ledger.total("dropped")),
+        slow=int(ledger.total("slow")),
+        excess=int(ledger.total("excess")),
+        silent=int(ledger.total("silent")),
+        deliveries=int(ledger.total("deliveries")),
+        undeliverable=int(ledger.total("undeliverable")),
+        accept_errors=int(ledger.total("accept_errors")),
+        rejected={code: int(rejected[code]) for code in np.flatnonzero(rejected).tolist()},
+        control=api.figures(),
+        pids=ServerPids(pids[0], pids[1], pids[2:]),
+        fronts=server.front_statuses,
+        fronts_given_up=router.fronts_given_up,
+        fronts_left_out=server.fronts_left_out,
+        memory=ServerMemory(meter.private, memory.available, memory.total),
+        tick_seconds=server.tick_seconds,
+        ticking=server.ticking,
+        ticks_skipped=server.ticks_skipped,
+        messages=router.messages,
+        routed=router.deliveries,
+        subscriptions=None if server.store is None else StoreSize(*server.store.counts()),
+        ticks=_ticks(server),
+    )
+
+
+def _ticks(server: "Server") -> list[SentTick]:
+    """Return the last ticks; one that no front has written yet has been sent to nobody."""
+    written = server.ledger.ticks()
+    nobody = (0, None, None)
+    return [SentTick(number, planned, *written.get(number, nobody)) for number, planned in server.ticks_planned.items()]
+
+
+def with_token(application: ASGIApp, token: str) -> ASGIApp:
+    """Let only those calls through that bring the token as `Authorization: Bearer ...`, the scheme in any case.
+
+    Source: RFC 9110, section 11.1 (the scheme) and 11.4 (a space or more behind it).
+    """
+    expected = token.encode()
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        scheme, _, given = dict(scope.get("headers", ())).get(b"authorization", b"").partition(b" ")
+        is_right = scheme.lower() == b"bearer" and hmac.compare_digest(given.lstrip(b" "), expected)
+        if scope["type"] == "http" and not is_right:
+            answer = PlainTextResponse(
+                "This call needs the token: Authorization: Bearer ...\n",
+                HTTPStatus.UNAUTHORIZED,
+                {"WWW-Authenticate": "Bearer"},
+            )
+            await answer(scope, receive, send)
+        else:
+            await application(scope, receive, send)
+
+    return guard
+
+
+def application(server: "Server", api: ApiServer) -> ASGIApp:
+    """Return the control API of a server as an ASGI application, which `api` serves."""
+    meter = ProcessMeter()
+
+    async def healthz(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def get_stats(request: Request) -> Response:
+        return json_answer(stats(server, api, meter))
+
+    async def put_tick(request: Request) -> Response:
+        try:
+            order = msgspec.json.decode(await read_body(request, MAX_TICK_BYTES), type=TickPeriod)
+        except MALFORMED as error:
+            return PlainTextResponse(
+                f'Send {{"seconds": 2.5}} or {{"seconds": null}}: {error}\n', HTTPStatus.BAD_REQUEST
+            )
+        if order.seconds is not None and not LEAST_TICK_SECONDS <= order.seconds <= MOST_TICK_SECONDS:
+            words = f"seconds must be from {LEAST_TICK_SECONDS} to {MOST_TICK_SECONDS}.\n"
+            return PlainTextResponse(words, HTTPStatus.BAD_REQUEST)
+        server.set_tick(order.seconds)
+        return json_answer(order)
+
+    starlette = Starlette(
+        routes=[
+            Route(HEALTH_PATH, healthz),
+            Route(STATS_PATH, get_stats),
+            Route(TICK_PATH, put_tick, methods=["PUT"]),
+            *messages_api.routes(server.router, server.store),
+        ],
+        exception_handlers={HTTPException: _explain},
+    )
+    starlette.router.redirect_slashes = False  # a path with a slash more is another path
+    token = server.options.token
+    return for_programs_only(starlette if token is None else with_token(starlette, token), any_host=token is not None)
+
+
+async def _explain(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
+
+
+async def serve(server: "Server", sock: socket.socket) -> None:
+    """Serve the control API on a listening socket until cancelled."""
+    api = ApiServer()
+    await api.serve(application(server, api), trio.SocketListener(trio.socket.from_stdlib_socket(sock)))

@@ -1,0 +1,1 @@
+"""Fronts: the workers that hold the server's connections."""

@@ -1,0 +1,142 @@
+"""A front: a server worker that holds connections and writes to them what it is told. It knows nobody but its own.
+
+In: a `FrontSpecification`, the listener and what else all fronts share, then `Accept`, `Tick`, `Deliver`, `Stop`.
+Out: `Ready`, `Full` and `Room` (the parent hands the listener on), `Stopped`. Fails: connections one by one, counted;
+anything else ends the process, which the parent sees. A front that has nothing to do does not wake up.
+"""
+
+import socket
+import time
+
+import trio
+
+from floodtest.flyweight.engine.outbox import Outbox
+from floodtest.flyweight.engine.readiness import LEVEL, Readiness
+from floodtest.flyweight.processes.channel import Channel, Message
+from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked, ToFront
+from floodtest.server_under_test.fronts.reception import Reception
+from floodtest.server_under_test.fronts.senders import MessageSender, TickSender
+from floodtest.server_under_test.fronts.streams import Streams
+from floodtest.server_under_test.fronts.worker import Shared, be_front
+from floodtest.server_under_test.routing.bus import Deliver
+
+ORDERS = 4
+"""Orders taken in one turn."""
+
+WRITES = 512
+"""Deliveries of one slice; what else is due is looked at between two slices."""
+
+
+class Front:
+    """What one front does; `turn` is all there is to do at one time."""
+
+    def __init__(self, shared: Shared, readiness: Readiness) -> None:
+        limits, row, files_limit = shared.spec.limits, shared.row, shared.files_limit
+        self._channel = shared.channel
+        self._readiness = readiness
+        self._listener = shared.listener.fileno()
+        self._capacity = shared.capacity
+        outbox = Outbox(limits.pending, readiness.modify)
+        self._streams = Streams(outbox, row, files_limit, limits.excess, shared.places)
+        self._reception = Reception(shared.listener, readiness, self._streams, shared.requests, limits, row)
+        self._ticks = TickSender(self._streams, row)
+        self._messages = MessageSender(self._streams, shared.bus, shared.spec.worker, row)
+        self.stopping = False
+        self.full = False
+        self.news: list[Message] = []
+        self.has_news = trio.Event()
+        readiness.register(shared.channel.descriptor, LEVEL)
+
+    def obey(self, order: ToFront | None) -> None:
+        """Carry out an order; None (the parent is gone) means to stop."""
+        match order:
+            case Accept(on=on):
+                self._reception.watch(on)
+            case Tick(number=number):
+                self._ticks.begin(number)
+            case Deliver():
+                self._messages.begin(order)
+            case _:
+                self.stopping = True
+
+    def turn(self) -> bool:
+        """Poll, accept, read, write; return whether there was anything to do."""
+        events = self._readiness.poll()
+        worked = bool(events)
+        if worked and self._channel.descriptor in dict(events):
+            events = [event for event in events if event[0] != self._channel.descriptor]
+            for order in self._channel.receive_waiting(ORDERS):
+                self.obey(order)
+        if self._reception.watching and worked:
+            events = [event for event in events if event[0] != self._listener]
+            self._reception.accept()
+        if self._reception:
+            theirs = [fd for fd, _ in events if fd in self._reception]
+            events = [event for event in events if event[0] not in self._reception]
+            for fd in theirs:
+                self._reception.handle(fd)
+            self._reception.expire(time.monotonic())
+        if events:
+            self._streams.handle(events)
+        if self._ticks.under_way:
+            worked = True
+            if not self._ticks.send_some(WRITES):
+                self._tell(Ticked())
+        if self._messages.under_way:
+            worked = True
+            self._messages.send_some(WRITES)
+        self._streams.publish_counts()
+        self._check_room()
+        return worked
+
+    def deadline(self) -> float:
+        return self._reception.next_deadline()
+
+    def _check_room(self) -> None:
+        held = self._streams.open + len(self._reception)
+        full = held >= (self._capacity * 9 // 10 if self.full else self._capacity)
+        if full != self.full:
+            if full:
+                self._reception.watch(False)
+            self.full = full
+            self._tell(Full() if full else Room())
+
+    def _tell(self, news: Message) -> None:
+        self.news.append(news)
+        self.has_news.set()
+
+    def close_some(self) -> bool:
+        """Close the next thousand connections; False when none is left."""
+        self._reception.close()
+        closed = self._streams.close(1000)
+        self._streams.publish_counts()
+        return closed > 0
+
+
+async def run(shared: Shared) -> None:
+    """Be a front until told to stop, or until the parent is gone."""
+    with Readiness() as readiness:
+        front = Front(shared, readiness)
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(_report, shared.channel, front)
+            await readiness.turns(front.turn, front.deadline, lambda: front.stopping)
+            tasks.cancel_scope.cancel()
+        while front.close_some():
+            await trio.lowlevel.checkpoint()
+    shared.listener.close()
+    await shared.channel.send(Stopped())
+
+
+async def _report(channel: Channel[ToFront], front: Front) -> None:
+    await channel.send(Ready())
+    while True:
+        await front.has_news.wait()
+        front.has_news = trio.Event()
+        news, front.news = front.news, []
+        for message in news:
+            await channel.send(message)
+
+
+def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
+    """Entry of the worker process (see `flyweight.processes.nursery`)."""
+    be_front(run, specification, sock, descriptors)

@@ -1,0 +1,215 @@
+"""`comet serve`: one listener, as many fronts as the file limit asks for, and the parent that directs them.
+
+The fronts share the listener, but only as many watch it at a time as there are cores: a listener that all of them
+watched would wake all of them for every connection. A front that is full says so, and the next one takes its place.
+The parent writes nothing to connections; it hands on turns, sends ticks, routes messages, and adds up the fronts'
+ledger for the control API. It ends in order on SIGTERM, on SIGINT, or when the process that started it is gone.
+"""
+
+import os
+import socket
+import time
+from functools import partial
+
+import msgspec
+import trio
+
+from floodtest.flyweight.engine.ledger import TICKS, Ledger
+from floodtest.flyweight.errors import WorkerFault
+from floodtest.flyweight.machine.files import cores
+from floodtest.flyweight.processes.workers import Worker, Workers, wait_while_moving
+from floodtest.server_under_test.fronts import orders
+from floodtest.server_under_test.options import Options
+from floodtest.server_under_test.routing.bus import Bus, Deliver
+from floodtest.server_under_test.routing.progress import NEVER, Progress
+from floodtest.server_under_test.routing.router import Router
+from floodtest.server_under_test.routing.subscriptions import Store
+from floodtest.server_under_test.routing.whereabouts import Whereabouts
+
+STOP_QUIET = 5.0
+"""Seconds in which no connection is closed, after which fronts that have not ended are left to be killed."""
+
+TICK_QUIET = 0.5
+"""Seconds in which a front that writes a tick writes nothing, after which the tick goes on without it."""
+
+
+class Server:
+    """A running server: its fronts, its ticker, its router, its counts."""
+
+    def __init__(
+        self,
+        options: Options,
+        listener: socket.socket,
+        workers: Workers,
+        ledger: Ledger,
+        whereabouts: Whereabouts,
+        bus: Bus,
+        store: Store | None,
+    ) -> None:
+        self.options = options
+        self.ledger = ledger
+        self.store = store
+        rows = ledger.rows
+        progress = Progress(rows["turn"], lambda: rows["deliveries"] + rows["undeliverable"])
+        self.router = Router(whereabouts, store, bus, self._tell, progress)
+        self._whereabouts = whereabouts
+        self._bus = bus
+        self.address: tuple[str, int] = listener.getsockname()[:2]
+        self.workers = workers
+        self.tick_seconds = options.tick
+        self.tick_changed = trio.Event()
+        self.ticks_planned: dict[int, float] = {}  # of the last TICKS
+        self.ticks_skipped = 0
+        self.fronts_left_out = 0
+        """How often a tick went to its fronts without one that had not written the tick before, or took no order."""
+        self._listener = listener
+        self._last_tick = 0
+        self._stopping = False
+        self._gone: set[int] = set()
+        self._with_room: list[Worker] = []
+        self._watching: list[Worker] = []
+        self._tasks: trio.Nursery | None = None
+        self._ticked: dict[Worker, trio.Event] = {}
+        self.tick_done = trio.Event()
+        self.tick_done.set()
+
+    async def start_fronts(self, count: int, tasks: trio.Nursery) -> None:
+        """Start the fronts and let the first of them accept."""
+        self._tasks = tasks
+        options = self.options
+        specifications = [
+            msgspec.msgpack.encode(orders.FrontSpecification(number, count, options.max_users, options.limits))
+            for number in range(count)
+        ]
+        shared = [self.ledger.descriptor, self._listener.fileno(), self._whereabouts.descriptor, self._bus.descriptor]
+        await self.workers.start(specifications, orders.FromFront, shared)
+        for worker in self.workers.all:
+            if not isinstance(await worker.channel.receive(), orders.Ready):
+                raise WorkerFault("A front ended before it was up; see above for its reason.")
+            self._with_room.append(worker)
+            tasks.start_soon(self._listen_to, worker)
+            self._hand_on()
+
+    async def _listen_to(self, worker: Worker) -> None:
+        """Hear a front until it ends; its place at the listener goes to the next."""
+        while message := await worker.channel.receive():
+            match message:
+                case orders.Ticked():
+                    self._ticked[worker].set()
+                case orders.Room():
+                    self._with_room.append(worker)
+                case orders.Full() if worker in self._watching:
+                    self._watching.remove(worker)
+            self._hand_on()
+        self.ledger.rows["open"][worker.number] = 0  # a front that was killed could not say so
+        self.ledger.rows["turn"][worker.number] = NEVER  # nobody is to wait for it
+        self._whereabouts.forget_front(worker.number)
+        self._ticked.setdefault(worker, trio.Event()).set()
+        self._watching = [other for other in self._watching if other is not worker]
+        self._with_room = [other for other in self._with_room if other is not worker]
+        self._gone.add(worker.number)
+        if len(self._gone) == len(self.workers.all) and not self._stopping:
+            raise WorkerFault("All fronts have ended by themselves; their last words stand above.")
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Keep as many fronts accepting as there are cores, while any has room; waits for none."""
+        while self._with_room and len(self._watching) < cores():
+            worker = self._with_room.pop(0)
+            if worker.channel.send_nowait(orders.Accept(True)):
+                self._watching.append(worker)
+            elif self._tasks is not None:
+                self._tasks.start_soon(self._let_accept_later, worker)
+
+    async def _let_accept_later(self, worker: Worker) -> None:
+        """Let a front accept that has no room for an order, once it has: one more than there are cores, maybe."""
+        if await worker.channel.send(orders.Accept(True)):
+            self._watching.append(worker)
+
+    def _tell(self, number: int, order: Deliver) -> None:
+        # A front with so many orders unread that there is no room finds the turns of later ones by itself.
+        self.workers.all[number].channel.send_nowait(order)
+
+    def set_tick(self, seconds: float | None) -> None:
+        """Send a message to every connection each `seconds` from now on; None: no longer."""
+        self.tick_seconds = seconds
+        self.tick_changed.set()
+
+    async def tick_on(self) -> None:
+        """Send ticks by the clock. One that falls due while the one before is still being written is skipped."""
+        async with trio.open_nursery() as tasks:
+            while True:
+                self.tick_changed = trio.Event()
+                await self.tick_done.wait()
+                due, seconds = time.monotonic(), self.tick_seconds
+                while seconds is not None and not self.tick_changed.is_set():
+                    with trio.move_on_after(max(0.0, due - time.monotonic())):
+                        await self.tick_changed.wait()
+                    if self.tick_changed.is_set():
+                        break  # even if that was in the moment in which the tick was due
+                    if self.ticking:
+                        self.ticks_skipped += 1
+                    else:
+                        self.tick_done = trio.Event()
+                        self._last_tick += 1
+                        tasks.start_soon(self._send_tick, self._last_tick, due)
+                    due += seconds
+                await self.tick_changed.wait()
+
+    async def _send_tick(self, number: int, due: float) -> None:
+        """Have all fronts write tick `number`, as many at a time as there are cores.
+
+        All at once is a tenth slower with a million connections: each front gets less of a core in one piece.
+        """
+        self.ticks_planned[number] = due
+        self.ticks_planned.pop(number - TICKS, None)
+        # A front that has not written the tick before (it was stopped) is left out until it has.
+        waiting = [one for one in reversed(self.workers.all) if one not in self._ticked or self._ticked[one].is_set()]
+        self.fronts_left_out += len(self.workers.all) - len(waiting)
+
+        async def send_in_turn() -> None:
+            while waiting:
+                worker = waiting.pop()
+                self._ticked[worker] = trio.Event()
+                if worker.channel.send_nowait(orders.Tick(number)):
+                    await wait_while_moving([self._ticked[worker]], partial(self._written_by, worker), TICK_QUIET)
+                else:
+                    self._ticked[worker].set()
+                    self.fronts_left_out += worker.number not in self._gone
+
+        async with trio.open_nursery() as tasks:
+            for _ in range(cores()):
+                tasks.start_soon(send_in_turn)
+        self.tick_done.set()
+
+    def _written_by(self, worker: Worker) -> int:
+        """Return how many bytes a front has written."""
+        return int(self.ledger.rows["bytes"][worker.number])
+
+    @property
+    def ticking(self) -> bool:
+        """Whether a tick is being written."""
+        return not self.tick_done.is_set()
+
+    @property
+    def front_statuses(self) -> list[int | None]:
+        """For each front None while it runs, or its process's exit status; 1 if that process goes on without it."""
+        return [
+            1 if worker.exit_status is None and worker.number in self._gone else worker.exit_status
+            for worker in self.workers.all
+        ]
+
+    @property
+    def pids(self) -> list[int]:
+        """All processes of this server."""
+        return [os.getpid(), *self.workers.pids]
+
+    async def stop(self) -> None:
+        """Close all connections in order, as long as any are being closed."""
+        self._stopping = True
+        ended = [worker.ended for worker in self.workers.all]
+        async with trio.open_nursery() as tasks:
+            for worker in self.workers.all:  # beside each other: one that stands still may have no room for its order
+                tasks.start_soon(worker.channel.send, orders.Stop())
+            await wait_while_moving(ended, lambda: int(self.ledger.total("open")), STOP_QUIET)
+            tasks.cancel_scope.cancel()

@@ -1,0 +1,60 @@
+"""What the parent and a front say to each other, whatever the front's model is.
+
+In: a `FrontSpecification` at its start, then `Accept`, `Tick`, `Deliver`, `Stop`. Out: `Ready`, `Ticked`, `Full` and
+`Room` (the parent hands the listener on), `Stopped`.
+"""
+
+import msgspec
+
+from floodtest.flyweight.processes.channel import Message
+from floodtest.server_under_test.limits import Limits
+from floodtest.server_under_test.routing.bus import Deliver
+
+
+class FrontSpecification(msgspec.Struct, frozen=True):
+    """What one front needs to know; `worker` is its row of the ledger, of `workers`."""
+
+    worker: int
+    workers: int
+    max_users: int
+    limits: Limits
+
+
+class Accept(Message, frozen=True):
+    """Watch the listener, or no longer."""
+
+    on: bool
+
+
+class Tick(Message, frozen=True):
+    """Send tick `number` to every connection."""
+
+    number: int
+
+
+class Stop(Message, frozen=True):
+    """Close all connections and end."""
+
+
+class Ready(Message, frozen=True):
+    """The front is up."""
+
+
+class Ticked(Message, frozen=True):
+    """The tick has been written to every connection."""
+
+
+class Full(Message, frozen=True):
+    """No descriptors are left: somebody else must accept."""
+
+
+class Room(Message, frozen=True):
+    """There is room again."""
+
+
+class Stopped(Message, frozen=True):
+    """All connections are closed."""
+
+
+ToFront = Accept | Tick | Deliver | Stop
+FromFront = Ready | Ticked | Full | Room | Stopped

@@ -1,0 +1,210 @@
+"""Reception: from the listener to an open stream, or to a refusal.
+
+Accepts by the batch; the request is usually there already (TCP_DEFER_ACCEPT), so that reading, answering and handing
+over to the streams is one sweep each. Heads that come in pieces and clients that are being refused wait in dicts, each
+until a deadline; all of a kind wait equally long, so that the first in its dict is the first that is due, and a turn
+costs nothing for those that wait. A refused client may read its answer before the connection is closed (a close with
+unread bytes would reset the answer away). In: a listener to watch or not. Out: logins; refusals are counted by status.
+"""
+
+import errno
+import os
+import socket
+import time
+from itertools import repeat, takewhile
+from typing import Any
+
+import numpy.typing as npt
+
+from floodtest.flyweight.engine.ledger import Counter
+from floodtest.flyweight.engine.readiness import LEVEL, READ, Readiness
+from floodtest.flyweight.engine.sweep import drain, sweep
+from floodtest.server_under_test.fronts.streams import READ_SIZE, Streams
+from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE, Limits
+from floodtest.wire import answers
+from floodtest.wire.framing import chunked as chunks
+from floodtest.wire.requests import Asked, Refuse, Requests, too_late
+
+ACCEPTS = 64
+"""Connections accepted in one go; `flyweight.machine.files.FILES_RESERVE` has room for them."""
+
+Socket = socket.SocketType
+
+
+class Reception:
+    """The way in to one front's streams."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        readiness: Readiness,
+        streams: Streams,
+        requests: Requests,
+        limits: Limits,
+        row: npt.NDArray[Any],
+    ) -> None:
+        self._listener = listener
+        self._readiness = readiness
+        self._streams = streams
+        self._requests = requests
+        self._limits = limits
+        self._accept_errors = Counter(row, "accept_errors")
+        self._rejected = row["rejected"][0]
+        self._watching = False
+        self._paused_until = 0.0
+        self._heads: dict[int, bytes] = {}
+        self._head_deadlines: dict[int, float] = {}
+        self._refused: dict[int, int] = {}  # bytes dropped since the refusal
+        self._refused_deadlines: dict[int, float] = {}
+
+    @property
+    def watching(self) -> bool:
+        return self._watching
+
+    def __contains__(self, fd: int) -> bool:
+        """Whether a descriptor is waiting here: with a head that is not whole, or refused."""
+        return fd in self._heads or fd in self._refused
+
+    def __len__(self) -> int:
+        return len(self._heads) + len(self._refused)
+
+    def watch(self, on: bool) -> None:
+        """Begin or stop to watch the listener, which all fronts share."""
+        if on and not self._watching:
+            self._readiness.register(self._listener.fileno(), LEVEL)
+        elif self._watching and not on:
+            self._readiness.unregister(self._listener.fileno())
+        self._watching = on
+
+    def accept(self) -> bool:
+        """Accept what is waiting, up to a batch; False when nothing was."""
+        if time.monotonic() < self._paused_until:
+            return False
+        accepted, error = drain(Socket._accept, self._listener, ACCEPTS)  # type: ignore[attr-defined]
+        if error in OUT_OF_DESCRIPTORS:
+            self._accept_errors.add(1)
+            self._paused_until = time.monotonic() + PAUSE
+        if accepted:
+            self._receive([fd for fd, _ in accepted])
+        return bool(accepted)
+
+    def _receive(self, fds: list[int]) -> None:
+        sweep(os.set_blocking, fds, repeat(False))
+        read, failed = sweep(os.read, fds, repeat(READ_SIZE))
+        _, unwatched = sweep(self._readiness.register, fds, repeat(READ))
+        if not failed and not unwatched and self._welcome(fds, read):
+            return
+        for index, (fd, data) in enumerate(zip(fds, read, strict=True)):
+            if index in unwatched or data == b"" or failed.get(index, errno.EAGAIN) != errno.EAGAIN:
+                os.close(fd)
+            elif not (data and self._welcome([fd], [data])):
+                self._heads[fd] = b""
+                self._head_deadlines[fd] = time.monotonic() + self._limits.head_seconds
+                self._read_head(fd, data or b"")
+
+    def _welcome(self, fds: list[int], read: list[bytes]) -> bool:
+        """Log in clients that sent what has been seen before; False when one of them did not."""
+        users = self._requests.common(read)
+        if users is None:
+            return False
+        self._streams.login(fds, users, answers.welcomes(users))
+        return True
+
+    def handle(self, fd: int) -> None:
+        """Read what came for a descriptor that is waiting."""
+        while fd in self:
+            try:
+                data = os.read(fd, READ_SIZE)
+            except OSError as error:
+                if error.errno != errno.EAGAIN:
+                    self._close(fd)
+                return
+            if not data:
+                self._close(fd)
+            elif fd in self._heads:
+                self._read_head(fd, data)
+            else:
+                self._refused[fd] += len(data)
+                if self._refused[fd] > self._limits.excess:
+                    self._close(fd)
+
+    def _read_head(self, fd: int, data: bytes) -> None:
+        """Take the next bytes of a head; log in, refuse, or wait for more."""
+        head = self._heads[fd] = self._heads[fd] + data
+        if not head:
+            return
+        try:
+            asked = self._requests.parse(head)
+        except Refuse as refusal:
+            self._refuse(fd, refusal)
+            return
+        if asked is None:
+            return
+        if asked.head_only:
+            self._finish(fd, answers.stream_head(chunked=not asked.http_1_0, close=True))
+            return
+        self._forget_head(fd)
+        self._login(fd, asked)
+
+    def _login(self, fd: int, asked: Asked) -> None:
+        welcome = answers.WELCOME % (b"%d" % asked.user)
+        first_bytes = answers.stream_head(chunked=not asked.http_1_0)
+        if asked.http_1_0:
+            self._streams.login_unchunked(fd, asked.user, first_bytes + welcome)
+        else:
+            self._streams.login([fd], [asked.user], [first_bytes + chunks.encode(welcome)])
+        # More may be unread behind the same edge; the streams look for it.
+        self._streams.go_on(fd, asked.extra)
+
+    def _refuse(self, fd: int, refusal: Refuse) -> None:
+        self._rejected[refusal.status] += 1
+        self._finish(fd, answers.refusal(refusal.status, refusal.text, refusal.head_only))
+
+    def _finish(self, fd: int, answer: bytes) -> None:
+        """Write the last answer of a connection, say that it is the last, and let the client close."""
+        self._forget_head(fd)
+        self._refused[fd] = 0
+        self._refused_deadlines[fd] = time.monotonic() + LINGER
+        _, failed = sweep(os.write, [fd], [answer])
+        sock = socket.socket(fileno=fd)
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            failed[0] = errno.ENOTCONN
+        finally:
+            sock.detach()
+        if failed:
+            self._close(fd)
+
+    def expire(self, now: float) -> None:
+        """Answer 408 to heads that took too long; close what was refused long enough ago."""
+        for fd in _overdue(self._head_deadlines, now):
+            self._refuse(fd, too_late(self._limits.head_seconds))
+        for fd in _overdue(self._refused_deadlines, now):
+            self._close(fd)
+
+    def next_deadline(self) -> float:
+        """When `expire` has something to do, by time.monotonic()."""
+        kinds = (self._head_deadlines, self._refused_deadlines)
+        return min(next(iter(deadlines.values()), float("inf")) for deadlines in kinds)
+
+    def _forget_head(self, fd: int) -> None:
+        self._heads.pop(fd, None)
+        self._head_deadlines.pop(fd, None)
+
+    def _close(self, fd: int) -> None:
+        self._forget_head(fd)
+        self._refused.pop(fd, None)
+        self._refused_deadlines.pop(fd, None)
+        os.close(fd)
+
+    def close(self) -> None:
+        """Close whatever is not a stream."""
+        self.watch(False)
+        for fd in [*self._heads, *self._refused]:
+            self._close(fd)
+
+
+def _overdue(deadlines: dict[int, float], now: float) -> list[int]:
+    """Return the descriptors whose deadline has passed; the first of the dict is the first that is due."""
+    return list(takewhile(lambda fd: deadlines[fd] <= now, deadlines))

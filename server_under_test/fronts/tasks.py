@@ -1,0 +1,294 @@
+"""A front of the other model: a trio task and a trio SocketStream for each connection, the conventional way.
+
+It is what 2008 did with a process for each connection, and is here to be compared with `front`: the same orders,
+answers, limits and counts, but written as servers on trio are. Each connection's task reads its request, answers, and
+then drops what comes until the client goes. What is to be written to a connection is written by a task that lives until
+that is done, so that none holds up another.
+
+Cost: 8 KiB a connection, and a task that is woken or started for each event and each delivery. At the most `pending`
+bytes wait behind a write that does not go on, and what that has in hand is no more than two slices of deliveries.
+"""
+
+import select
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import trio
+
+from floodtest.flyweight.engine.ledger import Counter, TickTable
+from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked
+from floodtest.server_under_test.fronts.worker import Shared, be_front
+from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE
+from floodtest.server_under_test.routing.bus import Deliver, Reader
+from floodtest.wire import answers
+from floodtest.wire.framing import chunked as chunks
+from floodtest.wire.requests import Asked, Refuse, too_late
+
+WRITES = 512
+"""Deliveries before other tasks have their turn, those that write them among them."""
+
+WRITE_BYTES = 1 << 16
+"""The same for their bytes."""
+
+
+@dataclass(eq=False, slots=True)
+class Connection:
+    """One open stream."""
+
+    stream: trio.SocketStream
+    fd: int
+    user: int
+    chunked: bool
+    number: int = 0
+    """Of the last message."""
+    unsent: bytearray = field(default_factory=bytearray)
+    writing: bool = False
+    """Whether a write has begun, behind which `unsent` has to wait."""
+    open: bool = True
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a write has to wait for the client, and not just for its own turn to go on."""
+        room = select.poll()
+        room.register(self.fd, select.POLLOUT)
+        return self.writing and not room.poll(0)
+
+    def next_message(self, text: bytes) -> bytes:
+        """Return a message with the next number, as it travels."""
+        self.number += 1
+        if self.chunked:
+            return chunks.encode(answers.message(self.number, text))
+        return answers.message_line(self.number, text)
+
+
+class TaskFront:
+    """What one front does; its connections' tasks run in `tasks`."""
+
+    def __init__(self, shared: Shared, tasks: trio.Nursery) -> None:
+        row = shared.row
+        self._shared = shared
+        self._limits = shared.spec.limits
+        self._requests = shared.requests
+        self._tasks = tasks
+        self._logins, self._open, self._bytes = (Counter(row, name) for name in ("logins", "open", "bytes"))
+        self._dropped, self._slow, self._cut_off = (Counter(row, name) for name in ("dropped", "slow", "excess"))
+        self._deliveries, self._undeliverable = Counter(row, "deliveries"), Counter(row, "undeliverable")
+        self._silent = Counter(row, "silent")
+        self._accept_errors = Counter(row, "accept_errors")
+        self._reader = Reader(shared.bus, shared.spec.worker, row)
+        self._rejected = row["rejected"][0]
+        self._ticks = TickTable(row)
+        self._connections: dict[int, Connection] = {}
+        self._held = 0
+        self._leaving = trio.lowlevel.ParkingLot()
+
+    async def obey(self) -> None:
+        """Carry out orders until told to stop, or until the parent is gone."""
+        while True:
+            match await self._shared.channel.receive():
+                case Accept(on=True):
+                    self._tasks.start_soon(self._accept)
+                case Tick(number=number):
+                    await self._send_tick(number)
+                    await self._shared.channel.send(Ticked())
+                case Deliver() as order:
+                    await self._deliver(order)
+                case _:
+                    return
+
+    async def _accept(self) -> None:
+        """Accept while there are descriptors; then say that there are none, and when there are some again."""
+        listener = trio.socket.from_stdlib_socket(self._shared.listener)
+        while self._held < self._shared.capacity:
+            try:
+                sock, _ = await listener.accept()
+            except OSError as error:
+                if error.errno in OUT_OF_DESCRIPTORS:  # else it is the connection's own, which is gone
+                    self._accept_errors.add(1)
+                    await trio.sleep(PAUSE)
+            else:
+                self._held += 1
+                self._tasks.start_soon(self._serve, trio.SocketStream(sock))
+        await self._shared.channel.send(Full())
+        while self._held >= self._shared.capacity * 9 // 10:
+            await self._leaving.park()
+        await self._shared.channel.send(Room())
+
+    # One connection, from its first byte to its last.
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        """Read a request, answer it, and be with the connection until it ends."""
+        try:
+            async with stream:
+                try:
+                    await self._answer(stream)
+                except trio.BrokenResourceError as error:
+                    self._silent.add(int(isinstance(error.__cause__, TimeoutError)))
+                except trio.ClosedResourceError:
+                    pass  # we have cut its client off
+        finally:
+            self._held -= 1
+            self._leaving.unpark_all()
+
+    async def _answer(self, stream: trio.SocketStream) -> None:
+        try:
+            asked = await self._read_request(stream)
+        except Refuse as refusal:
+            self._rejected[refusal.status] += 1
+            await self._say_last(stream, answers.refusal(refusal.status, refusal.text, refusal.head_only))
+            return
+        if asked is not None and asked.head_only:
+            await self._say_last(stream, answers.stream_head(chunked=not asked.http_1_0, close=True))
+        elif asked is not None:
+            await self._hold(stream, asked)
+
+    async def _read_request(self, stream: trio.SocketStream) -> Asked | None:
+        """Return what a client asks for, None when it goes before it has said so."""
+        head = b""
+        with trio.move_on_after(self._limits.head_seconds):
+            while data := await stream.receive_some():
+                head += data
+                asked = self._requests.parse(head)
+                if asked is not None:
+                    return asked
+            return None
+        raise too_late(self._limits.head_seconds)
+
+    async def _say_last(self, stream: trio.SocketStream, answer: bytes) -> None:
+        """Write the last answer of a connection, say that it is the last, and let the client close."""
+        await stream.send_all(answer)
+        await stream.send_eof()
+        dropped = 0
+        with trio.move_on_after(LINGER):
+            while dropped <= self._limits.excess and (data := await stream.receive_some()):
+                dropped += len(data)
+
+    async def _hold(self, stream: trio.SocketStream, asked: Asked) -> None:
+        """Welcome a user; drop what then comes, until the client goes or that was too much."""
+        connection = Connection(stream, stream.socket.fileno(), asked.user, chunked=not asked.http_1_0)
+        self._login(connection)
+        try:
+            welcome = answers.WELCOME % (b"%d" % asked.user)
+            first_chunk = chunks.encode(welcome) if connection.chunked else welcome
+            self._write(connection, answers.stream_head(connection.chunked) + first_chunk)
+            excess = asked.extra
+            self._dropped.add(excess)
+            while excess <= self._limits.excess:
+                data = await stream.receive_some()
+                if not data:
+                    return
+                excess += len(data)
+                self._dropped.add(len(data))
+            self._cut_off.add(1)
+        finally:
+            self._leave(connection)
+
+    def _login(self, connection: Connection) -> None:
+        self._shared.places.login([connection.fd], [connection.user])
+        self._connections[connection.fd] = connection
+        self._logins.add(1)
+        self._open.add(1)
+
+    def _leave(self, connection: Connection) -> None:
+        """Log a connection out and close it, which ends its tasks: in this order, as the descriptor may be had anew."""
+        if connection.open:
+            connection.open = False
+            self._shared.places.logout([connection.fd])
+            del self._connections[connection.fd]
+            self._open.add(-1)
+            connection.stream.socket.close()
+
+    # What is written to connections.
+
+    def _write(self, connection: Connection, data: bytes) -> bool:
+        """Have bytes written to a connection, after those that wait already; False if its client had to be cut off."""
+        if not connection.writing and not connection.unsent:
+            self._tasks.start_soon(self._write_on, connection)
+        elif len(connection.unsent) + len(data) > self._limits.pending and connection.is_behind:
+            self._slow.add(1)
+            self._leave(connection)
+            return False
+        connection.unsent += data
+        return True
+
+    async def _write_on(self, connection: Connection) -> None:
+        """Write until nothing is left."""
+        connection.writing = True
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while connection.unsent:
+                data, connection.unsent = connection.unsent, bytearray()
+                await connection.stream.send_all(data)
+                self._bytes.add(len(data))
+            connection.writing = False
+            return
+        self._leave(connection)
+
+    async def _send_tick(self, number: int) -> None:
+        """Send a tick to all who are here now."""
+        connections = list(self._connections.values())
+        began = time.monotonic_ns()
+        for first in range(0, len(connections), WRITES):
+            here = [connection for connection in connections[first : first + WRITES] if connection.open]
+            for connection in here:
+                self._write(connection, connection.next_message(b"tick %d" % number))
+            self._ticks.count(number, len(here), began, time.monotonic_ns())  # before anybody can have received it
+            await trio.lowlevel.checkpoint()
+        self._ticks.count(number, 0, began, time.monotonic_ns())
+
+    async def _deliver(self, order: Deliver) -> None:
+        """Send the messages of turns, each to the connection of its row if that is still the row's user's."""
+        self._reader.begin(order)
+        while (turn := self._reader.next()) is not None:
+            rows = turn.rows
+            ends = _slices(rows.sizes_of(rows.which))
+            for first, end in pairwise([0, *ends]):
+                part = rows.part(slice(first, end))
+                texts = list(map(bytes, part.texts_of(part.which)))
+                fds, users = part.fds.tolist(), part.users.tolist()
+                if not self._shared.bus.has(turn.number):
+                    break  # the texts that were copied may be of another turn
+                for fd, user, text in zip(fds, users, texts, strict=True):
+                    self._deliver_one(fd, user, text)
+                self._reader.deal_with(end - first)
+                await trio.lowlevel.checkpoint()
+            self._reader.finish(turn)
+
+    def _deliver_one(self, fd: int, user: int, text: bytes) -> None:
+        connection = self._connections.get(fd)
+        is_theirs = connection is not None and connection.user == user
+        if connection is not None and is_theirs and self._write(connection, connection.next_message(text)):
+            self._deliveries.add(1)
+        else:
+            self._undeliverable.add(1)
+
+
+def _slices(sizes: npt.NDArray[np.intp]) -> list[int]:
+    """Return where slices of rows end that have at most WRITES rows, and at most WRITE_BYTES or one row."""
+    ends: list[int] = []
+    total = np.cumsum(sizes)
+    while not ends or ends[-1] < len(sizes):
+        begin = ends[-1] if ends else 0
+        before = int(total[begin - 1]) if begin else 0
+        fitting = int(np.searchsorted(total, before + WRITE_BYTES, "right"))
+        ends.append(min(max(begin + 1, fitting), begin + WRITES, len(sizes)))
+    return ends
+
+
+async def run(shared: Shared) -> None:
+    """Be a front until told to stop, or until the parent is gone."""
+    async with trio.open_nursery() as tasks:
+        await shared.channel.send(Ready())
+        await TaskFront(shared, tasks).obey()
+        tasks.cancel_scope.cancel()
+    shared.listener.close()
+    await shared.channel.send(Stopped())
+
+
+def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
+    """Entry of the worker process (see `flyweight.processes.nursery`)."""
+    be_front(run, specification, sock, descriptors)

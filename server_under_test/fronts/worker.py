@@ -1,0 +1,58 @@
+"""What every front is given when it starts, whatever its model is: its channel, its part of what all fronts share."""
+
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+import trio
+
+from floodtest.flyweight.engine.ledger import Ledger
+from floodtest.flyweight.machine.files import FILES_RESERVE, raise_files_limit
+from floodtest.flyweight.processes.channel import Channel, decoder
+from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
+from floodtest.server_under_test.fronts.orders import FrontSpecification, ToFront
+from floodtest.server_under_test.routing.bus import Bus
+from floodtest.server_under_test.routing.whereabouts import Places, places_of
+from floodtest.wire.requests import Requests
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One front's view of its server."""
+
+    spec: FrontSpecification
+    channel: Channel[ToFront]
+    listener: socket.socket
+    row: npt.NDArray[Any]
+    """Of the ledger."""
+    places: Places
+    bus: Bus
+    files_limit: int
+
+    @property
+    def capacity(self) -> int:
+        """How many connections there are descriptors for."""
+        return self.files_limit - FILES_RESERVE
+
+    @property
+    def requests(self) -> Requests:
+        """Make what reads the requests of this front's clients."""
+        return Requests(self.spec.max_users, self.spec.limits.head_size)
+
+
+def be_front(
+    run: Callable[[Shared], Awaitable[None]], specification: bytes, sock: socket.socket, descriptors: list[int]
+) -> None:
+    """Run a front in this thread; the descriptors: ledger, listener, whereabouts, bus."""
+    spec = decoder(FrontSpecification).decode(specification)
+    files_limit = raise_files_limit()
+    ledger = Ledger(FRONT_LEDGER, spec.workers, descriptors[0])
+    places = places_of(spec.worker, spec.workers, files_limit, descriptors[2])
+    channel = Channel[ToFront](sock, ToFront)
+    with socket.socket(fileno=descriptors[1]) as listener:
+        shared = Shared(
+            spec, channel, listener, ledger.row(spec.worker), places, Bus(spec.workers, descriptors[3]), files_limit
+        )
+        trio.run(run, shared)

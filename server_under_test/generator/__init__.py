@@ -1,0 +1,1 @@
+"""`comet msggen`: messages at planned times, and what became of them."""

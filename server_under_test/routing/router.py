@@ -1,0 +1,299 @@
+"""The router: takes messages about subjects, finds out who is to have them and where they are, and tells the fronts.
+
+In: batches of (subject, text). Out: how many connections they went to, which is what the clients should see arrive.
+What waits goes by turns. A turn has a part of every batch, as much of each as of the others, so that none waits until
+another is through; equal subjects of a turn are looked up once (see `server_under_test.routing.audience`). A message to
+more connections than a turn has rows for goes on in the next, and one that would need more looking up than a turn may
+waits for the next, where another batch is the first. So a turn takes some milliseconds, up to some tens where all
+bounds are reached, whatever the subjects are, and others have the processor between two of them. A turn is followed by
+a rest that grows with the number of fronts it had to tell, so that under load each is worth its price, and a single
+message does not wait.
+
+Bounded: a publisher waits until its batch is on its way, and a turn waits until the fronts have written the last turn
+but one, as long as they come on and for a second at the most (see `server_under_test.routing.progress`). What a front
+that is slower has to write waits for it on the bus, and others wait again only when there is no room there any more;
+what is there for a front that was given up stays as long as nobody else needs its memory. Messages reach a connection
+at most once, those of a batch in their order. Fails: Refused, to publishers, when the store can't be read; a front that
+is gone is told nothing, and its users are logged out by whoever hears of its end.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, zip_longest
+
+import numpy as np
+import numpy.typing as npt
+import trio
+
+from floodtest.flyweight.errors import Refused
+from floodtest.server_under_test.routing.audience import Audience, find_audience
+from floodtest.server_under_test.routing.bus import MESSAGES, ROWS, Bus, Deliver
+from floodtest.server_under_test.routing.progress import Progress
+from floodtest.server_under_test.routing.subjects import Subject
+from floodtest.server_under_test.routing.subscriptions import Store
+from floodtest.server_under_test.routing.whereabouts import Whereabouts
+from floodtest.wire.control import MAX_BATCH, MAX_BATCH_BYTES
+
+TURN_MESSAGES = MESSAGES - MAX_BATCH
+TURN_BYTES = 3 * MAX_BATCH_BYTES
+"""What the batches of a turn share, messages and bytes of their texts; each has one message at least."""
+
+BATCHES = 64
+"""Batches that are open at a time; the bus has room for a message of each beyond the above."""
+
+LOOKED_AT = 1 << 17
+"""Rows of the store that are looked at for one turn: a few milliseconds, and as many again in subjects of one block."""
+
+UNDER_WAY = 2
+"""Turns that the fronts may have to write, as long as those behind are waited for."""
+
+REST = 0.0004
+"""Seconds of rest after a turn, for each front it had to tell."""
+
+REST_MAX = 0.025
+
+POLL, POLL_MAX = 0.002, 0.025
+"""Seconds between two looks at how far the fronts have come: an eighth of the time waited, within these bounds."""
+
+Ints = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Deliveries by the column."""
+
+    front: Ints
+    fd: Ints
+    user: npt.NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.front)
+
+    def at(self, rows: slice | Ints | npt.NDArray[np.bool_]) -> "_Rows":
+        return _Rows(self.front[rows], self.fd[rows], self.user[rows])
+
+
+@dataclass(eq=False)
+class _Batch:
+    """What one publisher waits for."""
+
+    subjects: Sequence[Subject]
+    texts: Sequence[bytes]
+    sent: int = 0
+    """Messages that are on their way as a whole."""
+    rest: _Rows | None = None
+    """What is not on its way yet of the message after those."""
+    deliveries: int = 0
+    error: Refused | None = None
+    done: trio.Event = field(default_factory=trio.Event)
+
+    def next_subjects(self, most: int, most_bytes: int) -> Sequence[Subject]:
+        """Return the subjects of the next messages, of so many bytes together, but of one at least."""
+        if self.rest is not None:
+            return ()
+        end = first = self.sent
+        size = 0
+        while end < min(first + most, len(self.texts)) and (end == first or size + len(self.texts[end]) <= most_bytes):
+            size += len(self.texts[end])
+            end += 1
+        return self.subjects[first:end]
+
+
+class _Turn:
+    """A turn while it is made up: its texts, and for each of them its batch and its rows."""
+
+    def __init__(self) -> None:
+        self.texts: list[bytes] = []
+        self._parts: list[tuple[_Rows, Ints]] = []
+        self._taken: list[tuple[_Batch, int, int, _Rows | None]] = []
+
+    def add(self, batch: _Batch, rows: _Rows, which: Ints, sent: int, rest: _Rows | None) -> None:
+        """Add rows of a batch's next messages, and which of these each is of.
+
+        `sent` of the messages are whole; `rest` are the rows that are left of one more.
+        """
+        count = sent + (rest is not None)
+        self._parts.append((rows, which + len(self.texts)))
+        self.texts += batch.texts[batch.sent : batch.sent + count]
+        self._taken.append((batch, sent, len(rows), rest))
+
+    def columns(self) -> tuple[_Rows, Ints]:
+        """Return the rows, those of a front together and of a connection in order, and which text each is of."""
+        front, fd, which, user = (
+            np.concatenate(columns)
+            for columns in zip(*((rows.front, rows.fd, which, rows.user) for rows, which in self._parts), strict=True)
+        )
+        order = np.argsort((front << 48) + (fd << 24) + which)  # there are fewer of each than 2^15, 2^24 and 2^24
+        return _Rows(front, fd, user).at(order), which[order]
+
+    def commit(self) -> int:
+        """Let the batches go on behind what was taken of them; return how many messages are sent as a whole."""
+        for batch, sent, rows, rest in self._taken:
+            batch.sent += sent
+            batch.deliveries += rows
+            batch.rest = rest
+        return sum(sent for _, sent, _, _ in self._taken)
+
+
+class Router:
+    """Routes messages over a bus.
+
+    `tell` sends a front, by its number, what to deliver; it never waits.
+    """
+
+    def __init__(
+        self,
+        whereabouts: Whereabouts,
+        store: Store | None,
+        bus: Bus,
+        tell: Callable[[int, Deliver], object],
+        progress: Progress,
+    ) -> None:
+        self._whereabouts = whereabouts
+        self._store = store
+        self._bus = bus
+        self._tell = tell
+        self._progress = progress
+        self._publishers, self._waiting = trio.open_memory_channel[_Batch](0)
+        self._batches: list[_Batch] = []
+        self.messages = 0
+        """Messages ever routed."""
+        self.deliveries = 0
+        """Connections they were sent to."""
+
+    @property
+    def fronts_given_up(self) -> int:
+        """How often a front was given up: it had turns to write, and did not come on."""
+        return self._progress.times_given_up
+
+    async def publish(self, subjects: Sequence[Subject], texts: Sequence[bytes]) -> int:
+        """Send each text to all who are connected and subscribed to its subject, and to the subject itself.
+
+        Returns, once the fronts have been told, to how many connections. A batch has at most MAX_BATCH texts, of
+        MAX_BATCH_BYTES in all.
+        """
+        batch = _Batch(subjects, texts)
+        await self._publishers.send(batch)
+        await batch.done.wait()
+        if batch.error is not None:
+            raise batch.error
+        return batch.deliveries
+
+    async def run(self) -> None:
+        """Route what is published, until cancelled."""
+        while True:
+            if not self._batches:
+                self._batches.append(await self._waiting.receive())
+            await self._wait_for(self._may_go_on)
+            self._receive_waiting()
+            for _ in self._whereabouts.catch_up():
+                await trio.lowlevel.checkpoint()
+            told = 0
+            try:
+                turn = self._make_turn()
+                await trio.lowlevel.checkpoint()
+                told = await self._send(turn)
+            except Refused as error:
+                for batch in self._batches:
+                    batch.error = error
+            self._answer()
+            await trio.sleep(min(REST_MAX, told * REST))
+
+    def _receive_waiting(self) -> None:
+        while len(self._batches) < BATCHES:
+            try:
+                self._batches.append(self._waiting.receive_nowait())
+            except trio.WouldBlock:
+                return
+
+    def _answer(self) -> None:
+        """Let publishers go whose batch is on its way, or has failed."""
+        for batch in self._batches:
+            if batch.error is not None or batch.sent == len(batch.texts):
+                batch.done.set()
+        left = [batch for batch in self._batches if not batch.done.is_set()]
+        self._batches = left[1:] + left[:1]  # so that each is first in its turn, and what it needs is looked up
+
+    def _make_turn(self) -> _Turn:
+        """Take a part of every batch, which has at most its share of a turn's rows."""
+        count = len(self._batches)
+        wanted = [batch.next_subjects(TURN_MESSAGES // count, TURN_BYTES // count) for batch in self._batches]
+        # The first of each batch, then the second of each: a lookup that is cut off takes from all alike.
+        subjects = dict.fromkeys(chain.from_iterable(zip_longest(*wanted)))
+        subjects.pop(None, None)
+        audience = find_audience(list(subjects), self._store, self._whereabouts, LOOKED_AT)
+        place = {subject: number for number, subject in enumerate(audience.subjects)}
+        turn = _Turn()
+        for batch, of_batch in zip(self._batches, wanted, strict=True):
+            if batch.rest is not None:
+                _continue(turn, batch, batch.rest, ROWS // count)
+            else:
+                _begin(turn, batch, audience, [place.get(subject, -1) for subject in of_batch], ROWS // count)
+        return turn
+
+    async def _send(self, turn: _Turn) -> int:
+        """Write a turn on the bus and tell the fronts; return how many fronts there were to tell."""
+        rows, which = turn.columns()
+        self.deliveries += len(rows)
+        self.messages += turn.commit()
+        if not len(rows):
+            await trio.lowlevel.checkpoint()
+            return 0
+        cuts = np.searchsorted(rows.front, np.arange(self._bus.fronts + 1))
+        size = sum(map(len, turn.texts))
+        await self._wait_for(lambda: self._has_room(len(rows), len(turn.texts), size))
+        fds, texts = rows.fd.astype(np.uint32), turn.texts
+        number = self._bus.write(fds, rows.user, which.astype(np.uint32), texts, cuts)
+        fronts = np.flatnonzero(np.diff(cuts)).tolist()
+        self._progress.tell(fronts, number)
+        for front in fronts:
+            self._tell(front, Deliver(number))
+        await trio.lowlevel.checkpoint()
+        return len(fronts)
+
+    def _may_go_on(self) -> bool:
+        return not self._progress.holds_up(self._bus.last + 1 - UNDER_WAY)
+
+    def _has_room(self, rows: int, messages: int, size: int) -> bool:
+        """Return whether the bus has room; what only fronts that are given up still have to write makes room."""
+        self._bus.forget(self._progress.unwritten(given_up=True))
+        keep = self._progress.unwritten()
+        while not (has_room := self._bus.has_room(rows, messages, size)) and self._bus.oldest < keep:
+            self._bus.forget(self._bus.oldest + 1)
+        return has_room
+
+    async def _wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds, which what the fronts write, or do not write, brings about."""
+        began = trio.current_time()
+        while True:
+            self._progress.look()
+            if condition():
+                return
+            await trio.sleep(min(POLL_MAX, max(POLL, (trio.current_time() - began) / 8)))
+
+
+def _begin(turn: _Turn, batch: _Batch, audience: Audience, places: list[int], share: int) -> None:
+    """Take as many of a batch's next messages as have so many rows; of the first one a part, if it has more.
+
+    `places` are their subjects in the audience, -1 for those that were not looked up any more.
+    """
+    known = places.index(-1) if -1 in places else len(places)
+    subject = np.array(places[:known], np.intp)
+    first, sizes = audience.cuts[subject], np.diff(audience.cuts)[subject]
+    ends = np.cumsum(sizes)
+    count = int(np.searchsorted(ends, share, "right"))
+    everything = _Rows(audience.front, audience.fd, audience.user)
+    if count == 0 and known:
+        whole = everything.at(slice(int(first[0]), int(first[0] + sizes[0])))
+        turn.add(batch, whole.at(slice(share)), np.zeros(share, np.intp), 0, whole.at(slice(share, None)))
+        return
+    first, sizes, ends = first[:count], sizes[:count], ends[:count]
+    row = np.arange(int(sizes.sum())) + np.repeat(first - (ends - sizes), sizes)
+    turn.add(batch, everything.at(row), np.repeat(np.arange(count), sizes), count, None)
+
+
+def _continue(turn: _Turn, batch: _Batch, rest: _Rows, share: int) -> None:
+    """Take the next rows of a message that had more than its share."""
+    part, rest = rest.at(slice(share)), rest.at(slice(share, None))
+    is_whole = not len(rest)
+    turn.add(batch, part, np.zeros(len(part), np.intp), int(is_whole), None if is_whole else rest)

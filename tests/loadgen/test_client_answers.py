@@ -1,0 +1,336 @@
+"""loadgen.client.streams, from the request to the welcome: what opens a connection, what does not, and how that is
+named.
+"""
+
+import errno
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from floodtest.loadgen.client import streams
+from floodtest.loadgen.client.accounts import State
+from floodtest.wire.http import Response
+from floodtest.wire.parsing import END_OF_STREAM, NotOpened, after_welcome, require_stream
+from tests.rigs.client import DEADLINE, ClientRig, message, welcome
+from tests.rigs.support import HEAD, chunk
+
+Rigs = Callable[[], ClientRig]
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    return [data[i : i + 1] for i in range(len(data))]
+
+
+def assert_open(rig: ClientRig, user: int) -> None:
+    """Assert that a user is open by its welcome alone, and hears the next message."""
+    assert rig.failed == rig.closed == {}
+    assert rig.state(user) == State.OPEN
+    assert rig.received == (1, len(welcome(user)))
+    assert not rig.streams.in_flight
+    rig.feed(user, message(1))
+    assert rig.received == (2, len(welcome(user)) + len(message(1)))
+    assert rig.state(user) == State.OPEN
+
+
+# -- what opens ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("user", [1, 9, 10, 123, 2000])
+def test_a_welcome_in_one_piece_opens(user: int, rig: ClientRig) -> None:
+    rig.connect(user)
+    rig.settle()
+    assert rig.state(user) == State.IN_FLIGHT
+    rig.feed(user, welcome(user))
+    assert_open(rig, user)
+
+
+@pytest.mark.parametrize("user", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 123, 2000])
+def test_a_welcome_byte_by_byte_opens_with_its_last_byte(user: int, rig: ClientRig) -> None:
+    rig.connect(user)
+    rig.feed(user, *bytewise(welcome(user))[:-1])
+    assert rig.state(user) == State.IN_FLIGHT
+    rig.feed(user, welcome(user)[-1:])
+    assert_open(rig, user)
+
+
+@pytest.mark.parametrize("user", [1, 10, 200])
+def test_a_welcome_split_anywhere_opens(user: int, rigs: Rigs) -> None:
+    data = welcome(user)
+    for position in range(1, len(data)):
+        rig = rigs()
+        rig.connect(user)
+        rig.feed(user, data[:position], data[position:])
+        assert_open(rig, user)
+
+
+@pytest.mark.parametrize("user", [1, 7, 10, 200])
+def test_the_id_in_a_piece_of_its_own_opens(user: int, rig: ClientRig) -> None:
+    before, _, after = welcome(user).rpartition(b"%d" % user)
+    rig.connect(user)
+    rig.feed(user, before, b"%d" % user, after)
+    assert_open(rig, user)
+
+
+def test_an_answer_like_the_one_before_opens_by_comparison_alike(rigs: Rigs) -> None:
+    outcomes = []
+    for learn_from in ([5], [], [50, 5]):
+        rig = rigs()
+        rig.open(*learn_from)
+        rig.connect(6)
+        rig.feed(6, welcome(6))
+        rig.feed(6, message(1))
+        outcomes.append((rig.state(6), rig.received, rig.failed, rig.closed))
+    assert outcomes == [(State.OPEN, (2, len(welcome(6) + message(1))), {}, {})] * 3
+
+
+def test_an_answer_is_parsed_once_for_each_length_of_id(rig: ClientRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+
+    def parse(data: bytes, user: bytes) -> bytes | None:
+        parsed.append(user)
+        return after_welcome(data, user)
+
+    monkeypatch.setattr(streams, "after_welcome", parse)
+    rig.open(1, 2, 10, 3, 11, 200, 20, 201)
+    assert parsed == [b"1", b"10", b"200"]
+
+
+def test_many_welcomes_of_all_lengths_in_one_batch(rig: ClientRig) -> None:
+    users = [*range(1, 20), *range(95, 105), *range(995, 1005)]
+    rig.open(*users)
+    assert not rig.streams.in_flight
+    assert int(rig.ledger.total("settled")) == len(users)
+
+
+@pytest.mark.parametrize("early", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"])
+def test_an_informational_answer_before_the_welcome(early: bytes, rigs: Rigs) -> None:
+    data = early + welcome(12)
+    for pieces in ([data], [early, welcome(12)], bytewise(data)):
+        rig = rigs()
+        rig.connect(12)
+        rig.feed(12, *pieces)
+        assert (rig.state(12), rig.received) == (State.OPEN, (1, len(data)))
+
+
+def test_a_head_of_bare_line_feeds_opens(rig: ClientRig) -> None:
+    rig.connect(12)
+    rig.feed(12, *bytewise(HEAD.replace(b"\r\n", b"\n")), chunk(b"Welcome, user 12\n"), message(1))
+    assert (rig.state(12), rig.received[0], rig.failed, rig.closed) == (State.OPEN, 2, {}, {})
+
+
+@pytest.mark.parametrize("text", [b"%d of 512: hello %d", b"user %d, not 1%d", b"%d, this is %d in 2025"])
+def test_a_welcome_that_names_more_numbers_opens_for_all(text: bytes, rig: ClientRig) -> None:
+    for user in (12, 13, 34, 56):
+        rig.connect(user)
+        rig.feed(user, HEAD + chunk(text % (user, user)), message(1))
+        assert rig.state(user) == State.OPEN
+    assert (rig.failed, rig.received[0], rig.out_of_sequence) == ({}, 8, (0, 0))
+
+
+def test_messages_in_the_same_read_as_the_welcome_count(rig: ClientRig) -> None:
+    data = welcome(12) + message(1) + message(2) + message(3)[:9]
+    rig.connect(12)
+    rig.feed(12, data)
+    assert rig.received == (3, len(data))
+    rig.feed(12, message(3)[9:])
+    assert (rig.received[0], rig.out_of_sequence) == (4, (0, 0))
+
+
+@pytest.mark.parametrize("size", [streams.READ_SIZE - 1, streams.READ_SIZE, streams.READ_SIZE + 1, 5000])
+def test_an_answer_of_any_size_opens(size: int, rig: ClientRig) -> None:
+    answer = HEAD[:-2] + b"X: " + b"x" * (size - len(welcome(12)) - 5) + b"\r\n\r\n" + chunk(b"Welcome, user 12\n")
+    assert len(answer) == size
+    for user in (12, 13):
+        rig.connect(user)
+        rig.feed(user, answer.replace(b"user 12", b"user %d" % user), message(1))
+        assert rig.state(user) == State.OPEN
+    assert rig.received == (4, 2 * size + 2 * len(message(1)))
+
+
+# -- what does not ---------------------------------------------------------------------------------------------------
+
+
+def status(line: bytes) -> bytes:
+    return b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % line
+
+
+NOT_OPENED: list[tuple[bytes, str]] = [
+    (status(b"404 Not Found"), "HTTP_404"),
+    (status(b"503 We ran out of numbers"), "HTTP_503"),
+    (status(b"301 Moved"), "HTTP_301"),
+    (status(b"204 No Content"), "HTTP_204"),
+    (status(b"599 Timeout"), "HTTP_599"),
+    (status(b"999 Request denied"), "HTTP_999"),
+    (status(b"200 OK"), "EPROTO"),
+    (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "EPROTO"),
+    (welcome(12).replace(b"HTTP/1.1", b"HTTP/9.9"), "EPROTO"),
+    (status(b"404 Not Found").replace(b"HTTP/1.1", b"HTTP/2.0"), "EPROTO"),
+    (status(b"101 Switching Protocols"), "EPROTO"),
+    (status(b"099 Low"), "EPROTO"),
+    (b"\x15\x03\x01\x00\x02\x02\x16", "EPROTO"),
+    (b"12", "EPROTO"),
+    (b"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", "EPROTO"),
+    (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 9000, "EPROTO"),
+    (HEAD + b"Welcome, user 12\n", "EPROTO"),
+    (HEAD + b"200000\r\n", "EPROTO"),
+    (HEAD + chunk(b"Welcome, user 13\n"), "EBADMSG"),
+    (HEAD + chunk(b"Welcome, user 123\n"), "EBADMSG"),
+    (HEAD + chunk(b"Welcome, user 212\n"), "EBADMSG"),
+    (HEAD + chunk(b"hello") + chunk(b"Welcome, user 12\n"), "EBADMSG"),
+    (HEAD + b"0\r\n\r\n", "EOF"),
+]
+
+
+@pytest.mark.parametrize(("answer", "name"), NOT_OPENED)
+@pytest.mark.parametrize("learnt", [False, True])
+def test_an_answer_that_does_not_open(answer: bytes, name: str, learnt: bool, rig: ClientRig) -> None:
+    if learnt:
+        rig.open(34)
+    server = rig.connect(12)
+    rig.feed(12, answer)
+    assert (rig.state(12), rig.failed) == (State.FAILED, {f"{name}@response": 1})
+    assert not rig.streams.in_flight
+    assert rig.closed == {}
+    server.settimeout(0)
+    assert server.recv(1) == b""
+
+
+@pytest.mark.parametrize(("answer", "name"), [pair for pair in NOT_OPENED if pair[0] != b"12"])
+def test_an_answer_that_does_not_open_byte_by_byte(answer: bytes, name: str, rig: ClientRig) -> None:
+    server = rig.connect(12)
+    for piece in bytewise(answer):
+        if rig.state(12) == State.IN_FLIGHT:
+            rig.feed(12, piece)
+    server.close()
+    rig.settle()
+    assert (rig.state(12), rig.failed) == (State.FAILED, {f"{name}@response": 1})
+
+
+def test_what_is_learnt_opens_nothing_that_parsing_would_not(rig: ClientRig) -> None:
+    rig.connect(12)
+    rig.feed(12, HEAD + chunk(b"Welcome, user 12 of 512\n"))
+    rig.connect(34)
+    rig.feed(34, HEAD + chunk(b"Welcome, user 12 of 534\n"))
+    assert (rig.state(12), rig.state(34)) == (State.OPEN, State.FAILED)
+    assert rig.failed == {"EBADMSG@response": 1}
+
+
+def test_a_learnt_answer_behind_other_bytes_opens_nothing(rig: ClientRig) -> None:
+    rig.open(34)
+    rig.connect(12)
+    rig.feed(12, b"HT", welcome(12))
+    assert rig.failed == {"EPROTO@response": 1}
+
+
+def test_endless_informational_answers_are_given_up_within_a_bound(rig: ClientRig) -> None:
+    rig.connect(12)
+    piece = b"HTTP/1.1 100 Continue\r\n\r\n" * 400
+    for _ in range(10):
+        if rig.state(12) == State.IN_FLIGHT:
+            rig.feed(12, piece)
+    assert rig.failed == {"EPROTO@response": 1}
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP", HEAD, HEAD + b"1", welcome(12)[:-1]])
+def test_a_close_before_the_welcome(before: bytes, rig: ClientRig) -> None:
+    rig.connect(12).sendall(before)
+    rig.settle()
+    rig.servers[12].close()
+    rig.settle()
+    assert (rig.state(12), rig.failed) == (State.FAILED, {"EOF@response": 1})
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP", welcome(12)[:-1]])
+def test_data_and_end_behind_one_edge_before_the_welcome(before: bytes, rig: ClientRig) -> None:
+    server = rig.connect(12)
+    server.sendall(before)
+    server.close()
+    rig.settle()
+    assert (rig.state(12), rig.failed) == (State.FAILED, {"EOF@response": 1})
+
+
+def test_a_reset_before_the_welcome(rig: ClientRig) -> None:
+    server = rig.connect(12)
+    with socket.socket(fileno=rig.descriptors[12]) as ours:
+        ours.sendall(b"a request that is never read")
+        ours.detach()
+    server.close()
+    rig.settle()
+    assert (rig.state(12), rig.failed) == (State.FAILED, {"ECONNRESET@response": 1})
+
+
+# -- time ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_overdue_is_given_up_and_nothing_else(rig: ClientRig) -> None:
+    for user, deadline in ((1, 10.0), (2, 11.0), (3, 12.0), (4, 13.0)):
+        rig.connect(user, deadline)
+    rig.feed(2, welcome(2))
+    rig.streams.expire(9.9)
+    assert rig.failed == {}
+    rig.streams.expire(12.0)
+    assert [rig.state(user) for user in (1, 2, 3, 4)] == [State.FAILED, State.OPEN, State.FAILED, State.IN_FLIGHT]
+    assert rig.failed == {"ETIMEDOUT@response": 2}
+    rig.streams.expire(1e9)
+    assert rig.failed == {"ETIMEDOUT@response": 3}
+    assert rig.state(2) == State.OPEN
+
+
+def test_half_a_welcome_is_overdue_as_well(rig: ClientRig) -> None:
+    rig.connect(12)
+    rig.feed(12, welcome(12)[:-1])
+    rig.streams.expire(DEADLINE)
+    assert rig.failed == {"ETIMEDOUT@response": 1}
+    with pytest.raises(BrokenPipeError):
+        rig.servers[12].sendall(b"\n")
+
+
+def test_a_connection_that_never_came_about_timed_out_at_connect(rig: ClientRig) -> None:
+    rig.connect(12, unsent=b"GET /test/12 HTTP/1.1\r\n\r\n")
+    rig.streams.expire(DEADLINE)
+    assert rig.failed == {"ETIMEDOUT@connect": 1}
+    assert not rig.streams.unsent
+
+
+# -- the pure part ---------------------------------------------------------------------------------------------------
+
+
+def test_after_welcome_leaves_what_follows() -> None:
+    assert after_welcome(welcome(12) + b"5\r\nhel", b"12") == b"5\r\nhel"
+    assert [after_welcome(welcome(12)[:length], b"12") for length in range(len(welcome(12)))] == [None] * len(
+        welcome(12)
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "chunked", "code"),
+    [
+        (100, True, errno.EPROTO),
+        (101, False, errno.EPROTO),
+        (111, True, errno.EPROTO),
+        (199, True, errno.EPROTO),
+        (200, False, errno.EPROTO),
+        (201, True, 201),
+        (999, False, 999),
+    ],
+)
+def test_a_status_is_never_taken_for_an_errno(status: int, chunked: bool, code: int) -> None:
+    with pytest.raises(NotOpened) as caught:
+        require_stream(Response(status, chunked))
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (status(b"404 No"), 404),
+        (b"x" * 9000, errno.EPROTO),
+        (HEAD + b"0\r\n", END_OF_STREAM),
+        (welcome(13), errno.EBADMSG),
+    ],
+)
+def test_not_opened_says_why(answer: bytes, code: int) -> None:
+    with pytest.raises(NotOpened) as caught:
+        after_welcome(answer, b"12")
+    assert caught.value.code == code

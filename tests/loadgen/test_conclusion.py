@@ -1,0 +1,406 @@
+"""loadgen.run.conclusion: the outcome and its reasons, from facts made by hand."""
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from floodtest.analysis.record.summary import Network
+from floodtest.analysis.record.thresholds import parse
+from floodtest.flyweight.engine.ledger import Ledger
+from floodtest.loadgen.client import latency
+from floodtest.loadgen.client.accounts import LEDGER, Phase, State
+from floodtest.loadgen.plan.plan import Plan
+from floodtest.loadgen.run.conclusion import LOST, Facts, MessageFacts, conclude
+from floodtest.wire.control import SentTick, Stats
+from tests.rigs.figures import generated, sample, start, stats
+
+PLANNED = 1000
+PLAN = Plan(2, 600, "127.0.1.1", 1024, PLANNED)
+PORTS = np.array([PLAN.pair(user)[1] for user in range(1, PLANNED + 1)], np.uint16)
+
+
+def counts(**changes: int) -> dict[State, int]:
+    """Count connections by state; those that are not named are open."""
+    counted = {state: changes.get(state.name.lower(), 0) for state in State}
+    counted[State.OPEN] = PLANNED - sum(counted.values())
+    return counted
+
+
+def ledger(fill: Callable[[Ledger], None] | None = None) -> Ledger:
+    made = Ledger(LEDGER, 2)
+    os.close(made.descriptor)  # its memory stays mapped
+    made.rows["chunks"], made.rows["bytes"] = 500, 76_000
+    if fill is not None:
+        fill(made)
+    return made
+
+
+def facts(**changes: Any) -> Facts:
+    """Facts of a run that went well."""
+    well: dict[str, Any] = {
+        "plan": PLAN,
+        "explicit_ports": True,
+        "folder": "runs/one",
+        "counts": counts(),
+        "ledger": ledger(),
+        "lost": {},
+        "samples": [start(), sample()],
+        "server": stats(fronts=[None] * 3),
+        "server_ended": False,
+        "server_silent": False,
+        "ramp_seconds": 2.0,
+        "workers": 2,
+        "files_limit": 20_000,
+        "interrupted": False,
+        "reasons": [],
+        "ports": PORTS,
+        "network": Network("host", "loopback", None),
+        "predicted_bytes": 9_000_000,
+    }
+    return Facts(**{**well, **changes})
+
+
+def failures(*entries: tuple[Phase, int, int]) -> Ledger:
+    def fill(made: Ledger) -> None:
+        for phase, code, count in entries:
+            made.row(1)["failures"][0, phase, code] += count
+
+    return ledger(fill)
+
+
+def test_all_that_was_planned_was_done() -> None:
+    summary = conclude(facts())
+    assert (summary.outcome, summary.reasons, summary.run) == ("ok", [], "runs/one")
+    c = summary.connections
+    assert (c.planned, c.opened, c.peak_open, c.closed_early, c.not_reached) == (1000, 1000, 1000, 0, 0)
+    assert (c.failed, c.closed_by, c.replaced_ports) == ({}, {}, 0)
+    assert (summary.ramp.seconds, summary.ramp.per_second) == (2.0, 500.0)
+    assert (summary.workers.client, summary.workers.server, summary.workers.files_limit) == (2, 3, 20_000)
+    assert (summary.chunks, summary.bytes, summary.missing, summary.repeated) == (1000, 152_000, 0, 0)
+    assert summary.memory.server_user_bytes_per_connection is not None
+    assert summary.ticks == []
+
+
+def test_failures_are_a_shortfall_and_the_most_frequent_comes_first() -> None:
+    table = failures((Phase.BIND, errno.EADDRINUSE, 3), (Phase.RESPONSE, 503, 1200), (Phase.CONNECT, errno.EMFILE, 7))
+    summary = conclude(facts(counts=counts(failed=210), ledger=table))
+    assert summary.outcome == "shortfall"
+    assert summary.connections.failed == {"EADDRINUSE@bind": 3, "EMFILE@connect": 7, "HTTP_503@response": 1200}
+    (reason,) = summary.reasons
+    assert reason == "1,210 connections failed: HTTP_503@response 1,200, EMFILE@connect 7, EADDRINUSE@bind 3"
+
+
+def test_connections_that_closed_early_were_opened() -> None:
+    table = failures((Phase.OPEN, 0, 20), (Phase.OPEN, errno.ECONNRESET, 10))
+    summary = conclude(facts(counts=counts(closed_early=30), ledger=table))
+    c = summary.connections
+    assert (c.opened, c.closed_early, c.closed_by, c.peak_open) == (1000, 30, {"EOF": 20, "ECONNRESET": 10}, 1000)
+    assert summary.outcome == "shortfall"
+    assert summary.reasons == ["30 connections closed early: EOF 20, ECONNRESET 10"]
+
+
+def test_connections_that_were_lost_with_their_worker_are_named() -> None:
+    lost = {State.OPEN: 40, State.IN_FLIGHT: 5}
+    summary = conclude(facts(counts=counts(closed_early=40, failed=5), lost=lost))
+    assert summary.connections.failed == {f"{LOST}@worker": 5}
+    assert summary.connections.closed_by == {LOST: 40}
+    assert summary.outcome == "shortfall"
+
+
+def test_what_is_in_flight_at_the_end_was_not_reached() -> None:
+    summary = conclude(facts(counts=counts(not_reached=100, in_flight=11)))
+    assert (summary.connections.not_reached, summary.connections.opened) == (111, 889)
+    assert summary.reasons == ["111 planned connections not reached"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"failed": 5},
+        {"failed": 1, "closed_early": 2, "not_reached": 3, "in_flight": 4},
+        {"not_reached": 1000},
+    ],
+)
+def test_planned_is_opened_and_failed_and_not_reached(changes: dict[str, int]) -> None:
+    table = failures((Phase.CONNECT, errno.ETIMEDOUT, changes.get("failed", 0)))
+    c = conclude(facts(counts=counts(**changes), ledger=table)).connections
+    assert c.planned == c.opened + sum(c.failed.values()) + c.not_reached
+    assert c.closed_early <= c.opened
+
+
+def test_the_peak_is_the_most_that_any_sample_saw() -> None:
+    samples = [start(), sample(open=998), sample(open=990)]
+    summary = conclude(facts(counts=counts(closed_early=50), samples=samples))
+    assert summary.connections.peak_open == 998
+
+
+def test_an_interrupted_run_is_interrupted_whatever_else_it_lacks() -> None:
+    summary = conclude(facts(interrupted=True, counts=counts(not_reached=700)))
+    assert summary.outcome == "interrupted"
+    assert summary.reasons == ["700 planned connections not reached"]
+
+
+def test_reasons_that_came_up_on_the_way_come_first() -> None:
+    summary = conclude(facts(reasons=["memory: the ramp was ended"], counts=counts(not_reached=1000)))
+    assert summary.reasons[0] == "memory: the ramp was ended"
+    assert len(summary.reasons) == 2
+    assert summary.outcome == "shortfall"
+
+
+def test_a_server_that_ended_is_a_reason() -> None:
+    summary = conclude(facts(server_ended=True))
+    assert summary.outcome == "shortfall"
+    assert "server.log" in summary.reasons[0]
+
+
+def test_the_facts_are_not_changed() -> None:
+    reasons: list[str] = ["memory: the ramp was ended"]
+    conclude(facts(reasons=reasons, server_ended=True))
+    assert reasons == ["memory: the ramp was ended"]
+
+
+def test_a_ramp_of_no_time_has_no_rate() -> None:
+    assert conclude(facts(ramp_seconds=0.0)).ramp.per_second == 0.0
+
+
+# -- ports -----------------------------------------------------------------------------------------------------------
+
+
+def test_ports_that_are_not_the_planned_ones_were_replaced() -> None:
+    ports = PORTS.copy()
+    ports[0] = 5000
+    ports[599] = 5001
+    ports[600] = 1025
+    ports[999] = 0
+    assert conclude(facts(ports=ports)).connections.replaced_ports == 3
+
+
+def test_nothing_is_replaced_where_the_kernel_chooses() -> None:
+    ports = np.full(PLANNED, 40_000, np.uint16)
+    assert conclude(facts(ports=ports, explicit_ports=False)).connections.replaced_ports == 0
+
+
+# -- ticks and messages ----------------------------------------------------------------------------------------------
+
+
+def ticked(*ticks: tuple[int, int, float, float]) -> Ledger:
+    """A ledger whose second worker received ticks: number, count, first and last in seconds."""
+
+    def fill(made: Ledger) -> None:
+        for number, count, first, last in ticks:
+            cell = made.row(1)["ticks"][0, number]
+            cell["number"], cell["count"] = number, count
+            cell["first_ns"], cell["last_ns"] = int(first * 1e9), int(last * 1e9)
+
+    return ledger(fill)
+
+
+def server(*ticks: tuple[int, int, float]) -> Stats:
+    return stats(ticks=[SentTick(number, first, count, first, first + 1) for number, count, first in ticks])
+
+
+def test_a_tick_takes_from_the_first_write_to_the_last_read() -> None:
+    summary = conclude(facts(ledger=ticked((1, 1000, 10.5, 12.0)), server=server((1, 1000, 10.0))))
+    (tick,) = summary.ticks
+    assert (tick.number, tick.sent, tick.received, tick.seconds, tick.per_second) == (1, 1000, 1000, 2.0, 500.0)
+    assert summary.outcome == "ok"
+
+
+def test_a_tick_of_a_server_that_is_not_ours_takes_from_the_first_read() -> None:
+    summary = conclude(facts(ledger=ticked((1, 1000, 10.5, 12.5)), server=None))
+    (tick,) = summary.ticks
+    assert (tick.sent, tick.received, tick.seconds, tick.per_second) == (None, 1000, 2.0, 500.0)
+    assert summary.workers.server is None
+    assert summary.outcome == "ok"
+
+
+@pytest.mark.parametrize("received", [0, 999, 1001])
+def test_a_tick_that_not_all_received_once_is_a_shortfall(received: int) -> None:
+    table = ticked((2, received, 10.0, 12.0)) if received else ledger()
+    summary = conclude(facts(ledger=table, server=server((2, 1000, 10.0))))
+    assert summary.ticks[0].received == received
+    assert summary.outcome == "shortfall"
+    assert summary.reasons == [f"tick 2: 1,000 messages were sent and {received:,} received"]
+
+
+def test_a_tick_that_nobody_received_has_no_rate() -> None:
+    (tick,) = conclude(facts(server=server((2, 1000, 10.0)))).ticks
+    assert (tick.seconds, tick.per_second) == (0.0, None)
+
+
+def test_ticks_come_in_order_whoever_knows_of_them() -> None:
+    table = ticked((3, 10, 30.0, 31.0), (1, 10, 10.0, 11.0))
+    summary = conclude(facts(ledger=table, server=server((2, 0, 20.0), (1, 10, 10.0))))
+    assert [tick.number for tick in summary.ticks] == [1, 2, 3]
+
+
+def test_ticks_that_some_of_the_connections_did_not_get_are_a_shortfall() -> None:
+    """A front that stands still gets no more of them, and those of one that was killed are not held to the end."""
+    table = ticked((1, 1000, 10.0, 11.0), (2, 600, 20.0, 21.0), (4, 970, 40.0, 41.0))
+    of_server = server((1, 1000, 10.0), (2, 600, 20.0), (3, 0, 30.0), (4, 970, 40.0))
+    summary = conclude(facts(ledger=table, server=of_server))
+    assert summary.outcome == "shortfall"
+    assert summary.reasons == [
+        "ticks: 3 of 4 were not sent to all of the 1,000 connections that were held, tick 3 to 0 only"
+    ]
+    closed = conclude(facts(counts=counts(closed_early=30), ledger=table, server=of_server))
+    assert "ticks: 2 of 4 were not sent to all of the 970 connections that were held" in " ".join(closed.reasons)
+
+
+def test_only_ticks_that_all_workers_remember_are_judged() -> None:
+    """One that stands still has the last but 256th in the place of a later one."""
+    table = ticked((1, 7, 10.0, 11.0), (2, 1000, 20.0, 21.0))
+    summary = conclude(facts(ledger=table, server=server((2, 1000, 20.0), (257, 0, 90.0))))
+    assert [tick.number for tick in summary.ticks] == [2, 257]
+
+
+@pytest.mark.parametrize("last_figures", ["server_ended", "server_silent"])
+def test_what_is_received_after_the_last_figures_of_the_server_had_been_sent(last_figures: str) -> None:
+    summary = conclude(
+        facts(ledger=ticked((1, 1000, 10.0, 11.0)), server=server((1, 512, 10.0)), **{last_figures: True})
+    )
+    assert (summary.ticks[0].sent, summary.ticks[0].received) == (1000, 1000)
+    assert not any("tick" in reason for reason in summary.reasons)
+
+
+def test_missing_and_repeated_messages_are_a_shortfall() -> None:
+    def fill(made: Ledger) -> None:
+        made.rows["missing"] = [1000, 234]
+        made.rows["repeated"] = [0, 5]
+
+    summary = conclude(facts(ledger=ledger(fill)))
+    assert (summary.missing, summary.repeated, summary.outcome) == (1234, 5, "shortfall")
+    assert summary.reasons == ["message numbers show 1,234 missing and 5 repeated messages"]
+
+
+def test_message_numbers_that_jump_are_a_shortfall_of_their_own() -> None:
+    def fill(made: Ledger) -> None:
+        made.rows["jumps"] = [1000, 234]
+
+    summary = conclude(facts(ledger=ledger(fill)))
+    assert (summary.jumps, summary.missing, summary.outcome) == (1234, 0, "shortfall")
+    (reason,) = summary.reasons
+    assert reason == "message numbers: 1,234 messages jump ahead by over 65,536, more than can be missing"
+
+
+def routed(received: int, **changes: Any) -> Facts:
+    """Facts of a run with messages: 100 planned, 1,600 deliveries expected."""
+
+    def fill(made: Ledger) -> None:
+        made.rows["messages"] = [received - 600, 600]
+        made.rows["first_ns"] = [0, 5_000_000_000]
+        made.rows["last_ns"] = [0, 7_000_000_000]
+        made.rows["repeated"] = [changes.pop("repeated", 0), 0]
+        made.rows["missing"] = [changes.pop("missing", 0), 0]
+        made.row(1)["latency"][0] = latency.count(np.array([1000] * 99 + [90_000]))
+
+    table = ledger(fill)
+    before = changes.pop("before", 0)
+    said = changes.pop("generated", generated(published=changes.get("published", 100)))
+    server = stats(messages=changes.pop("published", 100), routed=1600, undeliverable=changes.pop("gone", 0))
+    return facts(ledger=table, server=server, messages=MessageFacts(100, said, before), **changes)
+
+
+def test_messages_that_all_arrived() -> None:
+    summary = conclude(routed(1600))
+    assert (summary.outcome, summary.reasons) == ("ok", [])
+    found = summary.messages
+    assert found is not None
+    assert (found.planned, found.published, found.expected, found.received) == (100, 100, 1600, 1600)
+    assert (found.lost, found.duplicated, found.late, found.most_behind_seconds) == (0, 0, 3, 0.25)
+    assert (found.seconds, found.per_second) == (2.0, 800.0)
+    assert found.latency_ms is not None
+    assert found.latency_ms.p50 == pytest.approx(1.0, rel=0.008)
+    assert found.latency_ms.max == pytest.approx(90, rel=0.008)
+    assert found.uncorrected_latency_ms is None
+
+
+def test_no_messages_without_any_or_without_a_server_of_ours() -> None:
+    assert conclude(facts()).messages is None
+    assert conclude(facts(server=None, messages=MessageFacts(100, None, 0))).messages is None
+
+
+def test_expected_is_received_and_lost_less_what_came_twice() -> None:
+    summary = conclude(routed(1590, repeated=7, missing=17, gone=4))
+    assert summary.messages is not None
+    assert (summary.messages.lost, summary.messages.duplicated) == (17, 7)
+    assert summary.outcome == "shortfall"
+    lost = "messages: 17 of 1,600 deliveries were lost, 4 of them since their user had gone"
+    assert lost in summary.reasons
+
+
+def test_what_ticks_had_lost_before_is_not_laid_to_messages() -> None:
+    found = conclude(routed(1600, repeated=9, missing=3, before=9)).messages
+    assert found is not None
+    assert (found.lost, found.duplicated) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"published": 60},
+            "messages: 60 of 100 planned were published, and the last one 0.2 s behind its time",
+        ),
+        ({"published": 60, "generated": None}, "messages: their generator ended by itself"),
+        ({"generated": generated(error="the server does not answer")}, "messages: the server does not"),
+    ],
+)
+def test_a_plan_that_was_not_kept_is_a_shortfall(changes: dict[str, Any], reason: str) -> None:
+    summary = conclude(routed(1600, **changes))
+    assert summary.outcome == "shortfall"
+    assert any(one.startswith(reason) for one in summary.reasons), summary.reasons
+
+
+def test_a_generator_that_was_interrupted_is_no_reason() -> None:
+    reasons = conclude(routed(1600, generated=None, interrupted=True)).reasons
+    assert reasons == []
+
+
+def test_a_threshold_that_is_crossed_is_a_reason_beside_the_others() -> None:
+    table = failures((Phase.BIND, errno.EADDRINUSE, 3))
+    conditions = [parse("opened < 998"), parse("ticks.received < 1"), parse("closed_early > 0")]
+    summary = conclude(facts(counts=counts(failed=3), ledger=table, conditions=conditions))
+    assert summary.outcome == "shortfall"
+    assert summary.reasons == [
+        "3 connections failed: EADDRINUSE@bind 3",
+        "threshold: opened < 998: it is 997",
+        "threshold: ticks.received < 1: that was not measured",
+    ]
+    assert [threshold.failed for threshold in summary.thresholds] == [True, True, False]
+
+
+def test_fronts_that_ended_are_reasons_by_their_cause() -> None:
+    summary = conclude(facts(server=stats(fronts=[None, -9, 1, -9, None])))
+    assert summary.outcome == "shortfall"
+    assert [reason.partition(",")[0:3:2] for reason in summary.reasons] == [
+        (
+            "2 of 5 fronts of the bundled server ended by themselves",
+            " by signal 9, and with them the connections they held",
+        ),
+        (
+            "1 of 5 fronts of the bundled server ended by themselves",
+            " with status 1, and with them the connections they held",
+        ),
+    ]
+
+
+def test_fronts_that_others_went_on_without_are_reasons() -> None:
+    summary = conclude(facts(server=stats(fronts_given_up=1, fronts_left_out=1200)))
+    assert summary.outcome == "shortfall"
+    assert [reason.partition(":")[2].rpartition(":")[0] for reason in summary.reasons] == [
+        " a front of the bundled server was given up once",
+        " a front of the bundled server was left out 1,200 times",
+    ]
+    assert conclude(facts(server=stats())).reasons == []
+
+
+def test_a_server_that_does_not_answer_is_a_reason() -> None:
+    summary = conclude(facts(server_silent=True))
+    assert (summary.outcome, len(summary.reasons)) == ("shortfall", 1)
+    assert "did not answer any more" in summary.reasons[0]

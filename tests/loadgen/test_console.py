@@ -1,0 +1,218 @@
+"""loadgen.commands.console: what a person reads."""
+
+import sys
+
+import pytest
+
+from floodtest.analysis.record.summary import Models, Ramp, Tick, Workers
+from floodtest.flyweight.command.units import size
+from floodtest.loadgen.commands.console import LiveConsole, PlainConsole, open_console, render
+from tests.rigs.figures import MIB, NOT_MEASURED, connections, messages, sample, start, summary
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (None, "not measured"),
+        (0, "0 B"),
+        (1, "1 B"),
+        (1000, "1,000 B"),
+        (1024, "1 KiB"),
+        (20 * 1024, "20 KiB"),
+        (MIB, "1 MiB"),
+        (300 * MIB, "300 MiB"),
+        (1024 * MIB, "1.0 GiB"),
+        (10_752 * MIB, "10.5 GiB"),
+        (-300 * MIB, "-300 MiB"),
+    ],
+)
+def test_size(count: float | None, text: str) -> None:
+    assert size(count) == text
+
+
+@pytest.mark.parametrize("unit", [1, 1024, MIB, 1024 * MIB])
+def test_a_size_is_within_half_a_unit_of_the_truth_at_most(unit: int) -> None:
+    units = {"B": 1, "KiB": 1024, "MiB": MIB, "GiB": 1024 * MIB}
+    for times in (1, 1.4, 5, 99.4, 1000, 1023):
+        number, name = size(times * unit).split()
+        assert abs(float(number.replace(",", "")) * units[name] - times * unit) <= unit / 2
+
+
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err.splitlines()
+
+
+def test_a_plain_console_writes_one_line_a_sample_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    with PlainConsole() as console:
+        console.sample(start(), 2000)
+        console.sample(sample(time=1.5, stage="ramp", open=400), 2000)
+        console.sample(sample(time=2.5, stage="ramp", open=1000, failed=3, closed_early=2), 2000)
+        console.sample(sample(time=12.5, open=1100), 2000)
+    lines = lines_of(capsys)
+    assert len(lines) == 4
+    assert [line.split()[2] for line in lines] == ["start", "ramp", "ramp", "hold"]
+    assert "open 400 of 2,000 (400/s, 4 s left)" in lines[1]
+    assert "open 1,000 of 2,000 (600/s, 2 s left)" in lines[2]
+    assert "failed 3, closed early 2, chunks 1,000, received 148 KiB" in lines[2]
+    assert "server 20 MiB, client 10 MiB, kernel 122 MiB, available 2.0 GiB" in lines[2]
+    assert all("left" not in lines[index] for index in (0, 3))
+
+
+def test_a_ramp_that_stands_still_has_no_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    console = PlainConsole()
+    for second in (1.0, 2.0, 2.0):
+        console.sample(sample(time=second, stage="ramp", open=500), 2000)
+    assert "left" not in "".join(lines_of(capsys))
+
+
+def test_a_server_that_is_not_measured_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    PlainConsole().sample(sample(server_private=None), 1000)
+    assert "server not measured, client 10 MiB" in lines_of(capsys)[0]
+
+
+def test_closing_tells_how_many_sockets_are_left(capsys: pytest.CaptureFixture[str]) -> None:
+    console = PlainConsole()
+    console.sample(sample(stage="close", tcp_inuse=123_456), 1000)
+    console.say("The end.")
+    lines = lines_of(capsys)
+    assert "123,456 TCP sockets" in lines[0]
+    assert lines[1] == "The end."
+
+
+def test_a_pipe_gets_plain_lines_and_a_terminal_a_live_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    assert isinstance(open_console(), PlainConsole)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert isinstance(open_console(), LiveConsole)
+
+
+def test_a_live_console_shows_the_same_figures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    with LiveConsole() as console:
+        console.say("[not] markup")
+        console.sample(sample(time=1.5, stage="ramp", open=400), 2000)
+        console.sample(sample(time=2.5, stage="ramp", open=1000, failed=3), 2000)
+    shown = "\n".join(lines_of(capsys))
+    assert "[not] markup" in shown
+    assert "1,000 of 2,000 open" in shown
+    assert "600/s" in shown
+    assert "2 s left" in shown
+    assert "failed 3, closed early 0" in shown
+
+
+# -- the summary -----------------------------------------------------------------------------------------------------
+
+
+def line(text: str, first: str) -> str:
+    """Return the only line that begins like this."""
+    (found,) = [line for line in text.splitlines() if line.strip().startswith(first)]
+    return " ".join(found.split())
+
+
+def test_the_summary_of_a_million() -> None:
+    text = render(summary())
+    assert text.splitlines()[0] == "ok: 1,054,000 of 1,054,000 connections were open at once"
+    assert line(text, "opened") == "opened 1,054,000 in 37.4 s, 28,182 a second"
+    assert line(text, "failed") == "failed 0"
+    assert line(text, "workers") == "workers 54 client, 54 server; 20,000 files each"
+    assert line(text, "received") == "received 1,054,000 chunks, 153 MiB"
+    assert line(text, "record:") == "record: runs/20250615-120000"
+
+
+def test_memory_stands_next_to_that_of_2008() -> None:
+    text = render(summary())
+    assert line(text, "server, user memory").startswith("server, user memory 181 B each 182 MiB for 1,054,000")
+    assert "160 MiB of it before the first" in line(text, "server, user memory")
+    assert line(text, "client, user memory").startswith("client, user memory 171 B each 172 MiB for 1,054,000")
+    assert line(text, "kernel, both ends") == "kernel, both ends 10,100 B each 9.9 GiB for 1,054,000"
+    assert line(text, "server, all of it") == "server, all of it 5,231 B each 5.1 GiB for 1,054,000"
+    assert line(text, "2008, mochiweb") == "2008, mochiweb 38,000 B each 35.4 GiB for 1,000,000"
+    assert line(text, "2008, libevent") == "2008, libevent 10,000 B each 9.3 GiB for 1,000,000"
+
+
+def test_what_was_not_measured_is_said_to_be() -> None:
+    text = render(summary(memory=NOT_MEASURED, workers=Workers(2, None, 1024)))
+    assert line(text, "server, user memory") == "server, user memory not measured"
+    assert line(text, "kernel, both ends") == "kernel, both ends not measured"
+    assert "server, all of it" not in text
+    assert line(text, "workers") == "workers 2 client, the server is not ours; 1,024 files each"
+
+
+def test_a_shortfall_gives_its_reasons_first() -> None:
+    c = connections(
+        opened=950_000, peak_open=940_000, failed={"EMFILE@bind": 4000}, closed_early=7, not_reached=100_000
+    )
+    text = render(summary(outcome="shortfall", reasons=["memory: ended", "files: none"], connections=c))
+    assert text.splitlines()[:3] == [
+        "shortfall: 940,000 of 1,054,000 connections were open at once",
+        "  memory: ended",
+        "  files: none",
+    ]
+    assert [line(text, name) for name in ("failed", "closed early", "not reached")] == [
+        "failed 4,000",
+        "closed early 7",
+        "not reached 100,000",
+    ]
+
+
+def test_replaced_ports_are_told_when_there_are_any() -> None:
+    assert "ports" not in render(summary())
+    assert line(render(summary(connections=connections(replaced_ports=17_000))), "ports").startswith("ports 17,000 ")
+
+
+def test_ticks_are_told_one_by_one() -> None:
+    ticks = [Tick(1, 1_054_000, 1_054_000, 9.5, 110_947.4), Tick(12, None, 5, 0.0, None), Tick(13, 10, 0, 0.0, None)]
+    text = render(summary(ticks=ticks))
+    assert line(text, "tick 1 ") == "tick 1 1,054,000 of 1,054,000 received in 9.50 s, 110,947 a second"
+    assert line(text, "tick 12 ") == "tick 12 5 received in 0.00 s"
+    assert line(text, "tick 13 ") == "tick 13 0 of 10 received in 0.00 s"
+
+
+def test_nothing_opened_is_a_summary_as_well() -> None:
+    c = connections(opened=0, peak_open=0, failed={"ECONNREFUSED@connect": 1_054_000})
+    text = render(
+        summary(outcome="shortfall", connections=c, ramp=Ramp(0.0, 0.0), memory=NOT_MEASURED, chunks=0, bytes=0)
+    )
+    assert line(text, "opened") == "opened 0 in 0.0 s, 0 a second"
+    assert line(text, "received") == "received 0 chunks, 0 B"
+
+
+def test_no_line_of_the_summary_is_wider_than_a_window() -> None:
+    c = connections(replaced_ports=17_000)
+    ticks = [Tick(100, 1_054_000, 1_054_000, 9.5, 110_947.4)]
+    assert max(map(len, render(summary(connections=c, ticks=ticks)).splitlines())) <= 100
+
+
+def test_messages_are_told_with_both_latencies() -> None:
+    text = render(summary(messages=messages()))
+    assert line(text, "messages") == "messages 60,000 of 60,000 published, at the most 0.123 s after their time"
+    assert line(text, "deliveries") == "deliveries 960,000 of 960,000 received in 60.1 s, 15,973 a second"
+    assert line(text, "lost") == "lost 0, duplicated 0"
+    assert line(text, "latency") == "latency p50 12.1, p90 17.5, p99 22.9, p99.9 29.9, max 37.1 ms"
+    assert line(text, "uncorrected").startswith("uncorrected p50 7.0, ")
+
+
+def test_messages_of_which_little_is_known_are_told_as_well() -> None:
+    few = messages(late=None, most_behind_seconds=None, per_second=None, latency_ms=None, uncorrected_latency_ms=None)
+    text = render(summary(messages=few))
+    assert line(text, "messages") == "messages 60,000 of 60,000 published"
+    assert "latency" not in text
+
+
+@pytest.mark.parametrize(
+    ("models", "line"),
+    [
+        (Models(), None),
+        (Models("columns", None), None),
+        (Models("columns", "tasks"), "models        client columns, server tasks"),
+        (Models("httpx", "columns"), "models        client httpx, server columns"),
+        (Models("httpx", None), "models        client httpx"),
+    ],
+)
+def test_models_are_named_unless_they_are_the_usual_ones(models: Models, line: str | None) -> None:
+    lines = [text for text in render(summary(models=models)).splitlines() if text.startswith("models ")]
+    assert lines == ([] if line is None else [line])

@@ -1,0 +1,152 @@
+"""loadgen.run.conductor, journal: what writes a run down or reads its figures may fail; the run goes on, or ends in
+order.
+"""
+
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+import pytest
+import trio
+import trio.testing
+
+from floodtest.analysis import Sample, Summary, load
+from floodtest.flyweight.command.run import known_error
+from floodtest.flyweight.engine.ledger import Ledger
+from floodtest.flyweight.errors import FloodtestError, Refused, WorkerFault
+from floodtest.flyweight.processes.workers import Workers
+from floodtest.loadgen.client.accounts import LEDGER, State
+from floodtest.loadgen.commands.console import PlainConsole
+from floodtest.loadgen.plan.options import RunOptions
+from floodtest.loadgen.plan.plan import Plan
+from floodtest.loadgen.run.bundled import BundledServer
+from floodtest.loadgen.run.conductor import Run
+from floodtest.loadgen.run.crew import SETTLE_QUIET, Crew
+from floodtest.loadgen.run.journal import Journal
+from floodtest.loadgen.run.sampling import Sampler
+from floodtest.wire.control import Stats
+from tests.rigs.support import OUR_NETWORK
+
+
+def run(out: Path) -> Summary:
+    options = RunOptions(Plan(1, 200, f"{OUR_NETWORK}.9", 2000, 200), hold=0.5, interval=0.1, out=out)
+    return trio.run(Run(options, PlainConsole()).execute)
+
+
+def test_samples_that_cannot_be_read_are_a_reason_and_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Sampler.read
+
+    def fail_in_hold(self: Sampler, stage: str, *rest: object) -> Sample:
+        if stage == "hold":
+            raise OSError(24, "Too many open files", "/proc/meminfo")
+        return original(self, stage, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Sampler, "read", fail_in_hold)
+    summary = run(tmp_path)
+    assert summary.connections.opened == 200
+    assert summary.reasons == ["samples: some are missing, since /proc/meminfo: Too many open files"]
+
+
+@pytest.mark.parametrize("stage", ["ramp", "hold", "close"])
+def test_a_fault_beside_the_stages_ends_the_run_in_order_and_soon(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Journal.add
+
+    def fail_in_stage(self: Journal, sample: Sample, shown: bool = True) -> None:
+        if sample.stage == stage:
+            raise ZeroDivisionError
+        original(self, sample, shown)
+
+    monkeypatch.setattr(Journal, "add", fail_in_stage)
+    original_close = Crew.close
+
+    async def linger(self: Crew) -> None:
+        await trio.sleep(0.5)  # for a sample of this stage
+        await original_close(self)
+
+    monkeypatch.setattr(Crew, "close", linger)
+    began = time.monotonic()
+    with pytest.raises(BaseExceptionGroup) as caught:
+        run(tmp_path)
+    assert caught.group_contains(ZeroDivisionError)
+    assert known_error(caught.value) is None
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(("stage", "error"), [("start", Refused), ("hold", WorkerFault)])
+def test_memory_that_runs_out_is_no_refusal_once_the_run_is_under_way(
+    stage: str, error: type[FloodtestError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Sampler.read
+
+    def fail_in_stage(self: Sampler, now: str, *rest: object) -> Sample:
+        if now == stage:
+            raise MemoryError
+        return original(self, now, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Sampler, "read", fail_in_stage)
+    with pytest.raises((FloodtestError, MemoryError, BaseExceptionGroup)) as caught:
+        run(tmp_path)
+    known = known_error(caught.value)
+    assert type(known) is error
+    if error is WorkerFault:
+        assert str(known) == f"The run broke off: Out of memory. Its record is {next(tmp_path.iterdir())}."
+
+
+def test_connections_that_end_while_the_run_closes_are_in_its_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a front that dies do, one after another; and why that was."""
+    original_close, original_stats = Crew.close, BundledServer.stats
+    killed: dict[str, Any] = {}
+
+    async def end_some(self: Crew) -> None:
+        await original_close(self)
+        self._states[:7] = State.CLOSED_EARLY
+        killed["fronts"] = [-9]
+
+    async def stats(self: BundledServer) -> Stats | None:
+        figures = await original_stats(self)
+        return None if figures is None else msgspec.structs.replace(figures, **killed)
+
+    monkeypatch.setattr(Crew, "close", end_some)
+    monkeypatch.setattr(BundledServer, "stats", stats)
+    summary = run(tmp_path)
+    assert (summary.connections.opened, summary.connections.closed_early) == (200, 7)
+    assert "1 of 1 fronts of the bundled server ended by themselves, by signal 9" in summary.reasons[0]
+    assert load(summary.run).summary == summary
+
+
+def test_a_run_waits_for_connections_that_go_on_to_end(tmp_path: Path) -> None:
+    """But not without end: who is behind by more has its other connections closed."""
+    states = np.full(100, State.OPEN, np.uint8)
+
+    async def main() -> None:
+        crew = Crew(cast(Workers, None), Ledger(LEDGER, 1), states, complaints.append)
+        began = trio.current_time()
+        await crew.settle()
+        assert trio.current_time() == began  # nothing has ended
+
+        async def end_one_by_one(most: int) -> None:
+            for user in range(most):
+                states[user] = State.CLOSED_EARLY
+                await trio.sleep(SETTLE_QUIET * 0.9)
+
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(end_one_by_one, 20)
+            await trio.testing.wait_all_tasks_blocked()
+            await crew.settle()
+            assert np.count_nonzero(states == State.CLOSED_EARLY) == 20
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(end_one_by_one, 100)
+            await trio.testing.wait_all_tasks_blocked()
+            await crew.settle()
+            assert np.count_nonzero(states == State.CLOSED_EARLY) < 100
+            tasks.cancel_scope.cancel()
+
+    complaints: list[str] = []
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert complaints == []

@@ -1,0 +1,160 @@
+"""The client's streams on socket pairs: a test plays the server and reads the accounts. No network, no clock."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from floodtest.flyweight.engine.ledger import Ledger
+from floodtest.flyweight.engine.readiness import READ, WRITE, Readiness
+from floodtest.loadgen.client.accounts import LEDGER, Accounts, State, create_columns, map_columns, named_failures
+from floodtest.loadgen.client.streams import Streams
+from tests.rigs.support import HEAD, chunk
+
+USERS = 2000
+FILES = 4096
+DEADLINE = 100.0
+
+
+def welcome(user: int) -> bytes:
+    """The answer that opens a user's connection."""
+    return HEAD + chunk(b"Welcome, user %d\n" % user)
+
+
+def message(number: int, text: bytes = b"hello") -> bytes:
+    """The `number`th message of a connection, as it travels."""
+    return chunk(b"Recvd msg #%d: %b\n" % (number, text))
+
+
+class AccountsReader:
+    """The accounts of one worker for users from 1 on, and what a test reads in them."""
+
+    def __init__(self, folder: Path, users: int) -> None:
+        create_columns(folder, users)
+        self.ledger = Ledger(LEDGER, 1)
+        self.accounts = Accounts(folder, 1, users, self.ledger.row(0))
+        self.states, _ = map_columns(folder, 1, users)
+
+    def state(self, user: int) -> State:
+        return State(self.states[user - 1])
+
+    @property
+    def failed(self) -> dict[str, int]:
+        return named_failures(self.ledger.total("failures"))[0]
+
+    @property
+    def closed(self) -> dict[str, int]:
+        return named_failures(self.ledger.total("failures"))[1]
+
+    @property
+    def received(self) -> tuple[int, int]:
+        """Chunks and bytes."""
+        return int(self.ledger.total("chunks")), int(self.ledger.total("bytes"))
+
+    @property
+    def out_of_sequence(self) -> tuple[int, int]:
+        """Messages missing and repeated."""
+        return int(self.ledger.total("missing")), int(self.ledger.total("repeated"))
+
+    @property
+    def jumps(self) -> int:
+        """Messages whose number can't be right."""
+        return int(self.ledger.total("jumps"))
+
+    @property
+    def ticks(self) -> dict[int, int]:
+        """Deliveries of each tick."""
+        return {number: count for number, (count, _, _) in self.ledger.ticks().items()}
+
+    @property
+    def stamped(self) -> int:
+        """Messages whose latency was counted."""
+        return int(self.ledger.total("latency").sum())
+
+    def everything(self) -> dict[str, Any]:
+        """All that is on the accounts and no time, for comparing two ways to the same end."""
+        return {
+            "states": self.states.tolist(),
+            "received": self.received,
+            "out_of_sequence": self.out_of_sequence,
+            "jumps": self.jumps,
+            "messages": int(self.ledger.total("messages")),
+            "stamped": self.stamped,
+            "ticks": self.ticks,
+            "failed": self.failed,
+            "closed": self.closed,
+            "settled": int(self.ledger.total("settled")),
+        }
+
+    def end(self) -> None:
+        """Close what the accounts are in."""
+        os.close(self.ledger.descriptor)
+
+
+class ClientRig(AccountsReader):
+    """Streams of one worker, the servers they talk to, and their accounts."""
+
+    def __init__(self, folder: Path, users: int = USERS) -> None:
+        super().__init__(folder, users)
+        self.readiness = Readiness()
+        self.streams = Streams(self.accounts, self.readiness, FILES)
+        self.servers: dict[int, socket.socket] = {}
+        self.descriptors: dict[int, int] = {}
+
+    def connect(self, user: int, deadline: float = DEADLINE, unsent: bytes = b"") -> socket.socket:
+        """Begin a user's connection, whose request is on its way or `unsent`; return the server's end of it."""
+        ours, server = socket.socketpair()
+        ours.setblocking(False)
+        fd = ours.detach()
+        if unsent:
+            self.streams.unsent[fd] = unsent
+        self.accounts.started(user, 1)
+        self.readiness.register(fd, WRITE if unsent else READ)
+        self.streams.add([fd], [user], deadline)
+        self.servers[user], self.descriptors[user] = server, fd
+        return server
+
+    def open(self, *users: int) -> list[socket.socket]:
+        """Begin connections, welcome them, and forget what that added to the ledger."""
+        servers = [self.connect(user) for user in users]
+        for user, server in zip(users, servers, strict=True):
+            server.sendall(welcome(user))
+        self.settle()
+        assert [self.state(user) for user in users] == [State.OPEN] * len(users)
+        self.ledger.rows[0]["chunks"] = self.ledger.rows[0]["bytes"] = 0
+        return servers
+
+    def turn(self) -> bool:
+        """Poll and handle once, as a worker does; return whether there was anything to do."""
+        events = self.readiness.poll()
+        if events or self.streams.has_unread:
+            self.streams.handle(events)
+        return bool(events) or self.streams.has_unread
+
+    def settle(self) -> None:
+        """Take turns until there is nothing left to read."""
+        for _ in range(1000):
+            if not self.turn():
+                self.streams.digest()
+                return
+        raise AssertionError("it never comes to rest")
+
+    def feed(self, user: int, *pieces: bytes) -> None:
+        """Send pieces to a user, each read before the next is sent."""
+        for piece in pieces:
+            self.servers[user].sendall(piece)
+            self.settle()
+
+    def end(self) -> None:
+        """Close everything."""
+        self.streams.close(FILES, reset=False)
+        for server in self.servers.values():
+            server.close()
+        super().end()
+        trio.run(self._close_readiness)
+
+    async def _close_readiness(self) -> None:
+        with self.readiness:
+            pass

@@ -1,0 +1,199 @@
+"""Samples, figures and summaries of a run that went well, for tests that change one thing about them."""
+
+from pathlib import Path
+from typing import Any
+
+from floodtest.analysis import Findings, Record, Sample, Summary, read_findings
+from floodtest.analysis.record.summary import Connections, Cpu, Latency, Memory, Messages, Network, Ramp, Workers
+from floodtest.wire.control import ApiFigures, Generated, ServerMemory, ServerPids, Stats, StoreSize
+
+MIB = 1 << 20
+EACH = 1000
+
+
+def sample(**changes: Any) -> Sample:
+    """A sample in the middle of a hold of 1,000 connections."""
+    figures: dict[str, Any] = {
+        "time": 12.5,
+        "stage": "hold",
+        "not_reached": 0,
+        "in_flight": 0,
+        "open": EACH,
+        "failed": 0,
+        "closed_early": 0,
+        "chunks": EACH,
+        "bytes": 152 * EACH,
+        "missing": 0,
+        "repeated": 0,
+        "server_private": 20 * MIB,
+        "client_private": 10 * MIB,
+        "server_cpu": 1.25,
+        "client_cpu": 0.75,
+        "mem_available": 2000 * MIB,
+        "slab": 110 * MIB,
+        "kernel_stack": 3 * MIB,
+        "page_tables": 4 * MIB,
+        "percpu": 5 * MIB,
+        "sockets": 2100,
+        "tcp_inuse": 2050,
+        "tcp_time_wait": 3,
+        "tcp_queued": 4096,
+    }
+    return Sample(**{**figures, **changes})
+
+
+def start(**changes: Any) -> Sample:
+    """The last sample before the ramp."""
+    before = {
+        "time": 0.5,
+        "stage": "start",
+        "not_reached": EACH,
+        "open": 0,
+        "chunks": 0,
+        "bytes": 0,
+        "server_private": 15 * MIB,
+        "client_private": 8 * MIB,
+        "mem_available": 2020 * MIB,
+        "slab": 100 * MIB,
+    }
+    return sample(**{**before, **changes})
+
+
+def stats(**changes: Any) -> Stats:
+    """What a server with two fronts says of itself in the middle of a hold of 1,000 connections."""
+    figures: dict[str, Any] = {
+        "model": "columns",
+        "connections": EACH,
+        "logins": EACH + 2,
+        "bytes": 152 * EACH,
+        "dropped": 0,
+        "slow": 1,
+        "excess": 0,
+        "silent": 0,
+        "deliveries": 0,
+        "undeliverable": 0,
+        "accept_errors": 0,
+        "rejected": {404: 3, 431: 1},
+        "control": ApiFigures(connections=1, bytes=0, given_up=0, rejected={400: 2}),
+        "pids": ServerPids(parent=10, nursery=11, fronts=[12, 13]),
+        "fronts": [None, None],
+        "fronts_given_up": 0,
+        "fronts_left_out": 0,
+        "memory": ServerMemory(private=20 * MIB, available=2000 * MIB, total=4000 * MIB),
+        "tick_seconds": None,
+        "ticking": False,
+        "ticks_skipped": 0,
+        "messages": 0,
+        "routed": 0,
+        "subscriptions": StoreSize(subjects=7, pairs=70),
+        "ticks": [],
+    }
+    return Stats(**{**figures, **changes})
+
+
+def generated(**changes: Any) -> Generated:
+    """What a generator says of 100 messages that it published, three of them late."""
+    figures: dict[str, Any] = {
+        "planned": 100,
+        "published": 100,
+        "deliveries": 1600,
+        "late": 3,
+        "most_behind": 0.25,
+        "seconds": 60.1,
+        "error": None,
+    }
+    return Generated(**{**figures, **changes})
+
+
+NOT_MEASURED = Memory(
+    server_user_bytes_per_connection=None,
+    client_user_bytes_per_connection=None,
+    kernel_bytes_per_connection=None,
+    kernel_source="/proc/meminfo",
+    server_fixed_bytes=None,
+    client_fixed_bytes=None,
+    server_marginal_bytes_per_connection=None,
+    client_marginal_bytes_per_connection=None,
+    available_bytes_per_connection=None,
+    measured_bytes=None,
+    predicted_bytes=None,
+)
+
+
+def connections(**changes: Any) -> Connections:
+    figures: dict[str, Any] = {
+        "planned": 1_054_000,
+        "opened": 1_054_000,
+        "peak_open": 1_054_000,
+        "closed_early": 0,
+        "not_reached": 0,
+        "failed": {},
+        "closed_by": {},
+        "replaced_ports": 0,
+    }
+    return Connections(**{**figures, **changes})
+
+
+def messages(**changes: Any) -> Messages:
+    """A minute of messages, all of which arrived."""
+    figures: dict[str, Any] = {
+        "planned": 60_000,
+        "published": 60_000,
+        "expected": 960_000,
+        "received": 960_000,
+        "lost": 0,
+        "duplicated": 0,
+        "undeliverable": 0,
+        "late": 12,
+        "most_behind_seconds": 0.123,
+        "seconds": 60.1,
+        "per_second": 15_973.4,
+        "latency_ms": Latency(12.1, 17.5, 22.9, 29.9, 37.1),
+        "uncorrected_latency_ms": Latency(7.0, 10.6, 15.9, 22.6, 29.1),
+    }
+    return Messages(**{**figures, **changes})
+
+
+def summary(**changes: Any) -> Summary:
+    """The summary of a million opened and held."""
+    figures: dict[str, Any] = {
+        "format": 1,
+        "run": "runs/20250615-120000",
+        "outcome": "ok",
+        "reasons": [],
+        "connections": connections(),
+        "ramp": Ramp(37.4, 28_181.8),
+        "workers": Workers(54, 54, 20_000),
+        "network": Network("host", "loopback", None),
+        "memory": Memory(
+            server_user_bytes_per_connection=181.0,
+            client_user_bytes_per_connection=171.0,
+            kernel_bytes_per_connection=10_100.0,
+            kernel_source="/proc/meminfo",
+            server_fixed_bytes=160 * MIB,
+            client_fixed_bytes=150 * MIB,
+            server_marginal_bytes_per_connection=21.0,
+            client_marginal_bytes_per_connection=20.0,
+            available_bytes_per_connection=10_500.0,
+            measured_bytes=11_016_408_000,
+            predicted_bytes=10_900_000_000,
+        ),
+        "cpu": Cpu(0.004, 0.003),
+        "ticks": [],
+        "messages": None,
+        "chunks": 1_054_000,
+        "bytes": 160_208_000,
+        "missing": 0,
+        "repeated": 0,
+    }
+    return Summary(**{**figures, **changes})
+
+
+def record_of(samples: list[Sample], folder: Path = Path("runs/20250615-120000"), **run: Any) -> Record:
+    """A record as it would be read back."""
+    return Record(folder, {"format": 1, **run}, samples)
+
+
+def findings_of(samples: list[Sample], **run: Any) -> Findings:
+    """What such a record shows."""
+    return read_findings(record_of(samples, **run))

@@ -1,0 +1,101 @@
+"""The httpx client with a scripted network below it: each user's server is a list of reads. No socket, no clock."""
+
+import os
+import re
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpcore
+import httpx
+import trio
+
+from floodtest.loadgen.client.columns import Go, Specification
+from floodtest.loadgen.client.tasks import HttpxClient
+from floodtest.loadgen.plan.pacer import Stage
+from floodtest.loadgen.plan.plan import Plan
+from tests.rigs.client import AccountsReader
+
+
+class Script(httpcore.AsyncNetworkStream):
+    """A connection that reads what its user's server says, and then its end."""
+
+    def __init__(self, answers: dict[int, list[bytes]]) -> None:
+        self._answers = answers
+        self._left: list[bytes] = []
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 (as in httpcore)
+        await trio.lowlevel.checkpoint()
+        if not self._left:
+            return b""
+        data = self._left.pop(0)
+        if len(data) > max_bytes:
+            self._left.insert(0, data[max_bytes:])
+        return data[:max_bytes]
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 (as in httpcore)
+        await trio.lowlevel.checkpoint()
+        asked = re.match(rb"GET /test/(\d+) ", buffer)
+        if asked:
+            self._left = [piece for piece in self._answers[int(asked[1])] if piece]
+
+    async def aclose(self) -> None:
+        self._left = []
+
+    def get_extra_info(self, info: str) -> Any:
+        return ("127.0.0.1", 1024) if info == "client_addr" else None
+
+
+class Network(httpcore.AsyncNetworkBackend):
+    """Connects at once, to the script of whoever asks."""
+
+    def __init__(self, answers: dict[int, list[bytes]]) -> None:
+        self._answers = answers
+
+    async def connect_tcp(self, *address: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+        await trio.lowlevel.checkpoint()
+        return Script(self._answers)
+
+
+class ScriptedClient(HttpxClient):
+    """A client whose connections are scripts."""
+
+    network: Network
+
+    async def _new_client(self, address: str) -> httpx.AsyncClient:
+        client = await super()._new_client(address)
+        client._transport._pool._network_backend = self.network  # type: ignore[attr-defined] # httpx takes none
+        return client
+
+
+class HttpxRig(AccountsReader):
+    """Connections of the httpx client, and their accounts."""
+
+    def __init__(self, folder: Path, users: int) -> None:
+        super().__init__(folder, users)
+        (share,) = Plan(1, users, "127.0.0.1", 1024, users).shares(1)
+        self._spec = Specification(
+            worker=0,
+            workers=1,
+            share=share,
+            folder=os.fsencode(folder),
+            target=("127.0.0.1", 80),
+            request=("GET /test/", " HTTP/1.1\r\nHost: target\r\n\r\n"),
+            ports="kernel",
+            reserved=[],
+            stages=(Stage(None),),
+            connect_timeout=10.0,
+            reset_at_end=False,
+        )
+
+    def feed(self, answers: dict[int, list[bytes]]) -> None:
+        """Open a connection for each user, to a server that says this and then ends it; return when all have ended."""
+        trio.run(self._feed, answers)
+
+    async def _feed(self, answers: dict[int, list[bytes]]) -> None:
+        with trio.fail_after(60):
+            async with AsyncExitStack() as clients, trio.open_nursery() as tasks:
+                client = ScriptedClient(self._spec, self.accounts, tasks, clients)
+                client.network = Network(answers)
+                await client.ramp(Go(time.monotonic(), len(answers)))

@@ -1,0 +1,138 @@
+"""The server's streams on socket pairs: a test plays the clients and reads the ledger. No network, no clock."""
+
+import os
+import socket
+
+import trio
+
+from floodtest.flyweight.engine.ledger import Ledger
+from floodtest.flyweight.engine.outbox import Outbox
+from floodtest.flyweight.engine.readiness import READ, WRITE, Readiness
+from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
+from floodtest.server_under_test.fronts.senders import TickSender
+from floodtest.server_under_test.fronts.streams import Streams
+from floodtest.server_under_test.routing.whereabouts import Whereabouts
+
+FILES = 4096
+MAX_USERS = 1_000_000
+PENDING = 10_000
+EXCESS = 1000
+SMALL = 2048
+"""A send buffer asked for, so that a client that does not read is behind after a few messages."""
+
+
+class Clients:
+    """The clients' end of a front's connections, by user."""
+
+    def __init__(self) -> None:
+        self.clients: dict[int, socket.socket] = {}
+
+    def turn(self) -> None:
+        """Let the front do what is to be done."""
+        raise NotImplementedError
+
+    def read(self, user: int) -> bytes | None:
+        """Return all that has arrived for a user; None when that is nothing, but the end."""
+        data = b""
+        while True:
+            try:
+                piece = self.clients[user].recv(1 << 16)
+            except BlockingIOError:
+                return data
+            except ConnectionResetError:
+                return data or None
+            if not piece:
+                return data or None
+            data += piece
+
+    def read_to_the_end(self, user: int) -> bytes:
+        """Return all that a user gets, which makes room for more, until nothing comes any more."""
+        data = b""
+        for _ in range(1000):
+            piece = self.read(user)
+            if not piece:
+                return data
+            data += piece
+            self.turn()
+        raise AssertionError("it never ends")
+
+
+class ServerRig(Clients):
+    """Streams of one front and their clients, by user."""
+
+    in_hand = 0
+    """Bytes that the bound on what is kept leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readiness = Readiness()
+        self._behind: set[int] = set()
+        self.outbox = Outbox(PENDING, self._modify)
+        self.ledger = Ledger(FRONT_LEDGER, 1)
+        self.whereabouts = Whereabouts(MAX_USERS, 1, FILES)
+        self.streams = Streams(self.outbox, self.ledger.row(0), FILES, EXCESS, self.whereabouts.of_front(0))
+        self.ticks = TickSender(self.streams, self.ledger.row(0))
+        self.descriptors: dict[int, int] = {}
+
+    def _modify(self, fd: int, events: int) -> None:
+        (self._behind.add if events == WRITE else self._behind.discard)(fd)
+        self.readiness.modify(fd, events)
+
+    def accept(self, user: int, buffer: int | None = None) -> int:
+        """Make a connection that is not logged in yet."""
+        server, client = socket.socketpair()
+        server.setblocking(False)
+        client.setblocking(False)
+        if buffer is not None:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        self.clients[user], self.descriptors[user] = client, server.detach()
+        self.readiness.register(self.descriptors[user], READ)
+        return self.descriptors[user]
+
+    def login(self, user: int, buffer: int | None = None, first: bytes = b"") -> socket.socket:
+        """Log a user in whose first bytes are these; return the client's end."""
+        self.streams.login([self.accept(user, buffer)], [user], [first])
+        return self.clients[user]
+
+    def login_unchunked(self, user: int, first: bytes = b"") -> socket.socket:
+        """Log in a client of HTTP/1.0."""
+        self.streams.login_unchunked(self.accept(user), user, first)
+        return self.clients[user]
+
+    def turn(self) -> None:
+        """Handle what is ready, as a front does."""
+        events = self.readiness.poll()
+        if events:
+            self.streams.handle(events)
+        self.streams.publish_counts()
+
+    def send(self, text: bytes) -> int:
+        """Send a message to every stream."""
+        sent = self.streams.send(self.streams.descriptors(), text)
+        self.streams.publish_counts()
+        return sent
+
+    def fall_behind(self, user: int) -> int:
+        """Send messages until a user who does not read is behind; return how many."""
+        for count in range(1, 100):
+            self.send(b"x" * 1000)
+            if self.descriptors[user] in self._behind:
+                return count
+        raise AssertionError("its buffer is never full")
+
+    def figure(self, name: str) -> int:
+        self.streams.publish_counts()
+        return int(self.ledger.total(name))
+
+    def end(self) -> None:
+        """Close everything."""
+        self.streams.close(FILES)
+        for client in self.clients.values():
+            client.close()
+        os.close(self.whereabouts.descriptor)
+        os.close(self.ledger.descriptor)
+        trio.run(self._close_readiness)
+
+    async def _close_readiness(self) -> None:
+        with self.readiness:
+            pass

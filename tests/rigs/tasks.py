@@ -1,0 +1,133 @@
+"""A front of the tasks model on socket pairs: a test plays the clients and reads the ledger. No network, no clock.
+
+Its trio run is a thread's; a test lets it go on until all its tasks wait for something: nothing is left to time.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import numpy as np
+import trio
+import trio.testing
+
+from floodtest.flyweight.engine.ledger import Ledger
+from floodtest.flyweight.processes.channel import Channel
+from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
+from floodtest.server_under_test.fronts.orders import FrontSpecification, ToFront
+from floodtest.server_under_test.fronts.tasks import TaskFront
+from floodtest.server_under_test.fronts.worker import Shared
+from floodtest.server_under_test.limits import Limits
+from floodtest.server_under_test.routing.bus import Bus, Deliver
+from floodtest.server_under_test.routing.whereabouts import Whereabouts
+from tests.rigs.server import EXCESS, FILES, MAX_USERS, PENDING, Clients
+
+T = TypeVar("T")
+
+
+class TaskRig(Clients):
+    """One front and its clients, by user."""
+
+    in_hand = 2000
+    """Bytes of a write that does not go on, which the bound leaves out: one message here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = Ledger(FRONT_LEDGER, 1)
+        self.whereabouts = Whereabouts(MAX_USERS, 1, FILES)
+        self.bus = Bus(1)
+        self._up = threading.Event()
+        self._thread = threading.Thread(target=trio.run, args=(self._main,))
+        self._thread.start()
+        self._up.wait()
+
+    async def _main(self) -> None:
+        limits = Limits(pending=PENDING, excess=EXCESS)
+        spec = FrontSpecification(0, 1, MAX_USERS, limits)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            channel = Channel[ToFront](theirs, ToFront)
+            places = self.whereabouts.of_front(0)
+            async with trio.open_nursery() as self._tasks:
+                shared = Shared(spec, channel, ours, self.ledger.row(0), places, self.bus, FILES)
+                self._front = TaskFront(shared, self._tasks)
+                self._token = trio.lowlevel.current_trio_token()
+                self._up.set()
+                await trio.sleep_forever()
+
+    def _run(self, call: Callable[[], Awaitable[T]]) -> T:
+        return trio.from_thread.run(call, trio_token=self._token)
+
+    def turn(self) -> None:
+        """Go on until all tasks wait for something."""
+        self._run(trio.testing.wait_all_tasks_blocked)
+
+    def login(self, user: int, buffer: int | None = None, version: bytes = b"1.1") -> socket.socket:
+        """Log a user in, whose welcome is read; return the client's end."""
+        server, client = socket.socketpair()
+        client.setblocking(False)
+        if buffer is not None:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        client.sendall(b"GET /test/%d HTTP/%b\r\nHost: comet\r\n\r\n" % (user, version))
+        self.clients[user] = client
+
+        async def serve() -> None:
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(server))
+            self._tasks.start_soon(self._front._serve, stream)
+            await trio.testing.wait_all_tasks_blocked()
+
+        self._run(serve)
+        assert b"Welcome, user %d\n" % user in (self.read(user) or b"")
+        return client
+
+    def login_unchunked(self, user: int) -> socket.socket:
+        """Log in a client of HTTP/1.0."""
+        return self.login(user, version=b"1.0")
+
+    def send(self, text: bytes) -> int:
+        """Send a message to every stream."""
+
+        async def write() -> int:
+            connections = list(self._front._connections.values())
+            for connection in connections:
+                self._front._write(connection, connection.next_message(text))
+            await trio.testing.wait_all_tasks_blocked()
+            return len(connections)
+
+        return self._run(write)
+
+    def deliver(self, *messages: tuple[int, int, bytes]) -> None:
+        """Send a turn of the router's: rows of whose descriptor, for whom, and the text."""
+        fd_of = {connection.user: connection.fd for connection in self._front._connections.values()}
+        at, users, texts = zip(*messages, strict=True)
+        fds = np.array([fd_of.get(user, FILES - 1) for user in at], np.uint32)
+        which = np.arange(len(texts), dtype=np.uint32)
+        turn = self.bus.write(fds, np.array(users, np.uint32), which, list(texts), np.array([0, len(texts)]))
+
+        async def deliver() -> None:
+            await self._front._deliver(Deliver(turn))
+            await trio.testing.wait_all_tasks_blocked()
+
+        self._run(deliver)
+
+    def fall_behind(self, user: int) -> int:
+        """Send messages until a user who does not read is behind; return how many."""
+        for count in range(1, 100):
+            self.send(b"x" * 1000)
+            if any(c.user == user and c.writing for c in self._front._connections.values()):
+                return count
+        raise AssertionError("its buffer is never full")
+
+    def figure(self, name: str) -> int:
+        return int(self.ledger.total(name))
+
+    def end(self) -> None:
+        """Close everything."""
+        trio.from_thread.run_sync(self._tasks.cancel_scope.cancel, trio_token=self._token)
+        self._thread.join()
+        for client in self.clients.values():
+            client.close()
+        for descriptor in (self.whereabouts.descriptor, self.bus.descriptor, self.ledger.descriptor):
+            os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Tests of server_under_test/."""

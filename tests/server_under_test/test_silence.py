@@ -1,0 +1,112 @@
+"""Hosts that vanish: without a word from their machine, connections end, and are counted."""
+
+import errno
+import json
+import os
+import socket
+import subprocess
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+from pyroute2 import IPRoute
+
+from floodtest.flyweight.command import options
+from floodtest.loadgen.network.link import CLIENT_DEVICE
+from floodtest.loadgen.network.namespaces import enter, enter_namespace
+from floodtest.loadgen.network.wish import VETH_SERVERS, Wish
+from floodtest.server_under_test.serve import listen, notice_silence
+from tests.rigs.namespaces import in_a_namespace
+from tests.rigs.server import ServerRig
+from tests.rigs.support import command, wait_until
+
+CLIENT, SERVER = "198.19.0.1", VETH_SERVERS[4]
+
+
+def test_what_is_accepted_has_the_options_of_the_listener() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        notice_silence(listener, 30)
+        with socket.create_connection(listener.getsockname()):
+            listener.setblocking(True)
+            accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 5
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+
+
+@pytest.mark.parametrize("text", ["3", "3.5s", "18h"])
+def test_the_kernel_takes_whatever_the_option_takes(text: str) -> None:
+    with listen("127.0.0.1", 0) as listener:
+        notice_silence(listener, options.silence(text))
+
+
+@pytest.mark.parametrize("text", ["2.9", "64801", "24h", "99999999999h"])
+def test_what_the_kernel_does_not_take_is_refused_with_the_bound(text: str) -> None:
+    assert options.silence(text) == options.Invalid(text, "a duration of 3 s to 18 h, such as 30s or 5m")
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_an_end_by_the_kernel_is_counted(plain: bool, front: ServerRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    front.login(7)
+
+    def gone(fd: int, size: int) -> bytes:
+        raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    monkeypatch.setattr(os, "read", gone)
+    front.streams.handle([(front.descriptors[7], 1 if plain else 8)])
+    monkeypatch.undo()
+    assert (front.figure("silent"), front.figure("open")) == (1, 0)
+
+
+def _serve(model: str, namespace: int) -> tuple["subprocess.Popen[str]", dict[str, int]]:
+    """Start a server in the other namespace that gives up after 3 s."""
+    ours, theirs = socket.socketpair()
+    fixed = ("--host", SERVER, "--port", "0", "--control-port", "0", "--parent-fd", str(theirs.fileno()))
+    process = subprocess.Popen(
+        command("comet", "serve", *fixed, "--limit-silence", "3", "--model", model),
+        pass_fds=[theirs.fileno()],
+        preexec_fn=partial(enter_namespace, namespace),
+        text=True,
+    )
+    theirs.close()
+    where: dict[str, int] = json.loads(ours.recv(4096))
+    ours.detach()  # left open: the server ends with it
+    return process, where
+
+
+def _vanish(model: str) -> None:
+    network = enter(Wish(sockets=1, port_range=None, first_address=CLIENT, count=1, link="veth"))
+    assert network.server_namespace is not None
+    process, where = _serve(model, network.server_namespace)
+    with process, ExitStack() as clients:
+        for user in range(1, 6):
+            client = clients.enter_context(socket.create_connection((SERVER, where["port"])))
+            client.sendall(b"GET /test/%d HTTP/1.1\r\nHost: x\r\n\r\n" % user)
+            assert b"Welcome" in client.recv(4096)
+        with IPRoute() as ip:
+            ip.link("set", index=ip.link_lookup(ifname=CLIENT_DEVICE)[0], state="down")
+        enter_namespace(network.server_namespace)
+
+        def stats() -> dict[str, Any]:
+            figures: dict[str, Any] = httpx.get(
+                f"http://127.0.0.1:{where['control']}/stats", trust_env=False, verify=False, timeout=60
+            ).json()
+            return figures
+
+        wait_until(lambda: stats()["connections"] == 0, "the connections have ended")
+        assert (stats()["silent"], stats()["slow"]) == (5, 0)
+        process.terminate()
+
+
+@in_a_namespace
+def test_a_host_that_vanishes_leaves_no_connection_in_columns() -> None:
+    _vanish("columns")
+
+
+@in_a_namespace
+def test_a_host_that_vanishes_leaves_no_connection_in_tasks() -> None:
+    _vanish("tasks")

@@ -1,0 +1,112 @@
+"""The streams of `comet serve` as people see them: in a real Chromium, and behind a real nginx with its defaults."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.rigs.browser import CHROMIUM, browser
+from tests.rigs.support import OUR_NETWORK, comet, wait_until
+from tests.server_under_test.test_comet import asking, control
+
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="there is no nginx here: apt-get install nginx-light")
+
+
+FURTHER = 8
+"""Messages that are sent for what is not shown yet: with the welcome some 200 bytes, and Chromium guesses the type of a
+text without nosniff from a thousand or so."""
+
+
+@needs_chromium
+def test_chromium_shows_the_welcome_and_each_message_as_it_comes(model: str, tmp_path: Path) -> None:
+    """On a loaded machine it may keep a piece of a stream until it reads the next one, so it is given further ones."""
+    with comet("--model", model, "--max-users", "10") as server, browser(tmp_path) as page:
+        sent = 0
+
+        def publish() -> None:
+            nonlocal sent
+            sent += 1
+            control(server, "POST", "/publish", b'{"subject": 7, "message": "Hello"}')
+
+        def shows(text: str) -> bool:
+            shown = page.text()
+            whole = "Welcome, user 7\n" + "".join(f"Recvd msg #{n}: Hello\n" for n in range(1, sent + 1))
+            assert whole.startswith(shown)
+            return text in shown
+
+        page.begin(server.url.format(user=7))
+        for text in ("Welcome, user 7\n", "Recvd msg #1: Hello\n"):
+            while not came_true(partial(shows, text), seconds=5):
+                assert sent < FURTHER, f"not shown with all that came after it: {text!r}"
+                publish()
+
+
+def came_true(condition: Callable[[], bool], seconds: float) -> bool:
+    """Return whether a condition becomes true within so many seconds."""
+    until = time.monotonic() + seconds
+    while not (true := condition()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return true
+
+
+@contextmanager
+def nginx(folder: Path, upstream: int) -> Iterator[tuple[str, int]]:
+    """An nginx that hands everything on to a port of this machine; gives its address.
+
+    Of the proxy it sets nothing else. It listens on an address of this process of tests, where its port is free.
+    """
+    host, port = f"{OUR_NETWORK}.200", 8080
+    paths = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    (folder / "nginx.conf").write_text(
+        f"pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1; daemon off;\n"
+        "events { worker_connections 100; }\n"
+        f"http {{ access_log off; {' '.join(f'{name}_temp_path {folder}/{name};' for name in paths)}\n"
+        f"  server {{ listen {host}:{port}; location / {{ proxy_pass http://127.0.0.1:{upstream}; }} }} }}\n"
+    )
+    errors = folder / "error.log"
+    with subprocess.Popen(
+        [str(NGINX), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(errors)]
+    ) as server:
+        try:
+            wait_until(lambda: server.poll() is not None or _accepts(host, port), "nginx accepts")
+            assert server.poll() is None, errors.read_text()
+            yield host, port
+        finally:
+            server.terminate()
+
+
+def _accepts(host: str, port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex((host, port)) == 0
+
+
+def received(sock: socket.socket, text: bytes) -> bytes:
+    """Return what arrives up to and with a text; a read that brings nothing for a minute fails."""
+    data = b""
+    while text not in data:
+        data += sock.recv(65536) or pytest.fail(f"closed after {data!r}")
+    return data
+
+
+@needs_nginx
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_nginx_with_its_defaults_hands_each_message_on_at_once(version: str, model: str, tmp_path: Path) -> None:
+    with (
+        comet("--model", model, "--max-users", "10") as server,
+        nginx(tmp_path, server.port) as address,
+        socket.create_connection(address, timeout=60) as sock,
+    ):
+        sock.sendall(asking(7, version=version))
+        assert received(sock, b"Welcome, user 7\n").startswith(b"HTTP/1.1 200")
+        for number in (1, 2, 3):
+            control(server, "POST", "/publish", b'{"subject": 7, "message": "Hello"}')
+            received(sock, b"Recvd msg #%d: Hello\n" % number)

@@ -1,0 +1,109 @@
+"""The walls of the house: which folder may import which, and that no modules import each other in a circle.
+
+A folder of a room is a floor. `ROOMS` says which rooms a room may import, `FLOORS` in which order its floors lie: a
+module imports from its own floor and from those before it, never from one behind it. Modules that lie in the room
+itself and not on a floor are named with their place.
+"""
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+ROOMS: dict[str, set[str]] = {
+    "flyweight": set(),
+    "wire": {"flyweight"},
+    "datagen": {"flyweight"},
+    "analysis": {"flyweight"},
+    "server_under_test": {"flyweight", "wire", "datagen"},
+    "loadgen": {"flyweight", "wire", "analysis"},
+}
+
+FLOORS: dict[str, list[str]] = {
+    "flyweight": ["errors", "machine", "engine", "command", "processes"],
+    "wire": ["http", "stamp", "framing"],
+    "server_under_test": [
+        "limits",
+        "options",
+        "routing",
+        "fronts",
+        "control",
+        "generator",
+        "serve",
+        "commands",
+        "__main__",
+    ],
+    "loadgen": ["plan", "network", "preflight", "client", "run", "commands", "__main__"],
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Yield each module of the rooms by its name without the package's."""
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            yield name.removesuffix(".__init__"), path
+
+
+MODULES = dict(modules())
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Yield the modules of ours that a module imports anywhere in its text."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("floodtest."):
+            module = node.module.removeprefix("floodtest.")
+            for alias in node.names:
+                yield f"{module}.{alias.name}" if f"{module}.{alias.name}" in MODULES else module
+        elif isinstance(node, ast.Import):
+            yield from (a.name.removeprefix("floodtest.") for a in node.names if a.name.startswith("floodtest."))
+
+
+IMPORTS = {name: set(imports_of(path)) for name, path in MODULES.items()}
+
+
+def test_each_import_within_the_package_is_found() -> None:
+    assert "wire.stamp" in IMPORTS["loadgen.client.digest"] | IMPORTS["wire.stamped"]
+    assert not any(name.partition(".")[0] not in ROOMS for names in IMPORTS.values() for name in names)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_import_only_rooms_below(room: str) -> None:
+    for module, imported in IMPORTS.items():
+        if module.partition(".")[0] == room:
+            strangers = {name for name in imported if name.partition(".")[0] not in ROOMS[room] | {room}}
+            assert not strangers, f"{module} imports {strangers}"
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_floors_import_only_floors_before_them(room: str) -> None:
+    floors = FLOORS[room]
+
+    def place(module: str) -> int:
+        floor = module.split(".")[1]
+        return floors.index(floor) if floor in floors else len(floors)
+
+    for module, imported in IMPORTS.items():
+        if module.startswith(f"{room}."):
+            above = [name for name in imported if name.startswith(f"{room}.") and place(name) > place(module)]
+            assert not above, f"{module} imports {above}"
+
+
+def test_each_floor_is_there() -> None:
+    for room, floors in FLOORS.items():
+        folders = {path.parent.name for path in (ROOT / room).glob("*/__init__.py")}
+        assert folders <= set(floors), f"floors of {room} that have no place: {folders - set(floors)}"
+        for floor in floors:
+            assert (ROOT / room / floor).is_dir() or (ROOT / room / f"{floor}.py").exists(), f"{room}/{floor}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    within = {name: {one for one in imported if one in MODULES and one != name} for name, imported in IMPORTS.items()}
+    try:
+        list(TopologicalSorter(within).static_order())
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))

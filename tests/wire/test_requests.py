@@ -1,0 +1,309 @@
+"""wire.requests: what each request is answered with, and what the short cut for common ones may accept."""
+
+from contextlib import suppress
+from http import HTTPStatus
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from floodtest.wire.answers import HINT, OUT_OF_NUMBERS
+from floodtest.wire.requests import MAX_TAILS, Asked, Refuse, Requests
+from tests.rigs.peer_input import DIGITS
+
+MAX_USERS = 1_100_000
+MAX_HEAD = 8192
+
+
+def requests(max_users: int = MAX_USERS, max_head: int = MAX_HEAD) -> Requests:
+    return Requests(max_users, max_head)
+
+
+def common(reader: Requests, data: bytes) -> int:
+    """The user that the short cut finds in a single request; 0 for none."""
+    users = reader.common([data])
+    return users[0] if users else 0
+
+
+def head(target: str, method: str = "GET", version: str = "1.1", host: str = "a") -> bytes:
+    return f"{method} {target} HTTP/{version}\r\nHost: {host}\r\n\r\n".encode()
+
+
+def refused(data: bytes, reader: Requests | None = None) -> Refuse:
+    with pytest.raises(Refuse) as caught:
+        (reader or requests()).parse(data)
+    return caught.value
+
+
+@pytest.mark.parametrize("target", ["/test/123", "/test/123/", "/test/123?", "/test/123?a=b", "/test/123/?a=b/c?d"])
+def test_an_id_is_asked_for(target: str) -> None:
+    assert requests().parse(head(target)) == Asked(123, head_only=False, http_1_0=False, extra=0)
+
+
+@pytest.mark.parametrize("target", ["http://a/test/123", "HTTP://a:8000/test/123?x", "http://b.example/test/123/"])
+def test_an_absolute_form_asks_for_the_same(target: str) -> None:
+    assert requests().parse(head(target)) == Asked(123, head_only=False, http_1_0=False, extra=0)
+
+
+def test_head_asks_for_the_head_only() -> None:
+    assert requests().parse(head("/test/1", "HEAD")) == Asked(1, head_only=True, http_1_0=False, extra=0)
+
+
+def test_http_1_0_is_noticed() -> None:
+    assert requests().parse(b"GET /test/1 HTTP/1.0\r\n\r\n") == Asked(1, head_only=False, http_1_0=True, extra=0)
+
+
+@pytest.mark.parametrize("extra", [b"x", b"GET /test/2 HTTP/1.1\r\n", b"\r\n"])
+def test_bytes_after_the_request_are_counted(extra: bytes) -> None:
+    assert requests().parse(head("/test/1") + extra) == Asked(1, False, False, extra=len(extra))
+
+
+def test_every_prefix_needs_more() -> None:
+    data = head("/test/123")
+    assert [requests().parse(data[:length]) for length in range(len(data))] == [None] * len(data)
+
+
+@pytest.mark.parametrize("zeros", [1, 10, 19, 20, 5000])
+def test_leading_zeros_say_nothing(zeros: int) -> None:
+    assert requests().parse(head("/test/" + "0" * zeros + "123")) == Asked(123, False, False, 0)
+
+
+NO_ID = [
+    "/test",
+    "/test/",
+    "/test?x",
+    "/test/?x",
+    "/test/0",
+    "/test/000",
+    "/test/-1",
+    "/test/+1",
+    "/test/1.5",
+    "/test/a",
+]
+NO_NUMBER = ["/test/1a", "/test/0x10", "/test/%31", "/test/1_0", "/test//1", "/test/1/2", "/test/1//", "/test/1#x", "*"]
+NO_PATH = ["/", "/other", "/test/1/other", "/TEST/1", "/tests/1", "/test1", "//test/1", "test/1", "/other/1", "/1"]
+NO_TARGET = ["https://a/test/1", "http:///other", "http://a", "http:/test/1", "http://a/other/test/1", "a/test/1"]
+
+
+@pytest.mark.parametrize("target", NO_ID + NO_NUMBER + NO_PATH + NO_TARGET)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_no_positive_id_is_404_with_a_hint(target: str, method: str) -> None:
+    refusal = refused(head(target, method))
+    assert (refusal.status, refusal.text, refusal.head_only) == (HTTPStatus.NOT_FOUND, HINT, method == "HEAD")
+    assert "/test/123" in refusal.text
+
+
+def test_the_last_id_is_served_and_the_next_is_not() -> None:
+    assert requests(1000).parse(head("/test/1000")) == Asked(1000, False, False, 0)
+    assert refused(head("/test/1001"), requests(1000)).status == HTTPStatus.SERVICE_UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    "digits", ["1100001", "999999999", "1000000000", "9" * 20, "9" * 21, "9" * 5000, "0" + "9" * 30]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_an_id_above_all_users_is_503_out_of_numbers(digits: str, method: str) -> None:
+    refusal = refused(head(f"/test/{digits}", method))
+    assert (refusal.status, refusal.text) == (HTTPStatus.SERVICE_UNAVAILABLE, OUT_OF_NUMBERS)
+    assert refusal.text == "We ran out of numbers"
+    assert refusal.head_only == (method == "HEAD")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "get", "PRI"])
+@pytest.mark.parametrize("target", ["/test/1", "/other"])
+def test_another_method_is_501(method: str, target: str) -> None:
+    assert refused(head(target, method)).status == HTTPStatus.NOT_IMPLEMENTED
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01",
+        b"\r\n",
+        b"GET /test/1\r\n\r\n",
+        b"GET /test/1 HTTP/1.1\r\n\r\n",
+        b"GET  /test/1 HTTP/1.1\r\n\r\n",
+        b"GET /test/1 HTTP/1.1\r\nHost\r\n\r\n",
+        b"GET /test/\xd9\xa1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_malformed_is_400_and_says_so(data: bytes) -> None:
+    refusal = refused(data)
+    assert refusal.status == HTTPStatus.BAD_REQUEST
+    assert refusal.text.startswith("Not a request: ")
+
+
+@pytest.mark.parametrize("version", ["0.9", "2.0", "9.9"])
+@pytest.mark.parametrize(("method", "target"), [("GET", "/test/1"), ("HEAD", "/other"), ("PRI", "*")])
+def test_another_major_version_is_505_whatever_is_asked_for(version: str, method: str, target: str) -> None:
+    refusal = refused(head(target, method, version))
+    assert refusal.status == HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+    assert refusal.text == f"Not a request: HTTP/{version} is not served here, HTTP/1.1 is."
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.9"])
+def test_a_later_minor_version_is_served_as_1_1(version: str) -> None:
+    reader = requests()
+    assert reader.parse(head("/test/1", version=version)) == Asked(1, False, False, 0)
+    assert common(reader, head("/test/2", version=version)) == 2
+    assert refused(f"GET /test/1 HTTP/{version}\r\n\r\n".encode()).status == HTTPStatus.BAD_REQUEST
+
+
+def test_an_oversized_head_is_431_whole_or_not() -> None:
+    data = head("/test/1", host="a" * 300)
+    assert requests(max_head=len(data)).parse(data) == Asked(1, False, False, 0)
+    assert refused(data, requests(max_head=len(data) - 1)).status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    assert refused(data[:200], requests(max_head=200)).status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
+def test_an_unknown_transfer_coding_is_501() -> None:
+    data = b"GET /test/1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n"
+    assert refused(data).status == HTTPStatus.NOT_IMPLEMENTED
+
+
+# -- the short cut ---------------------------------------------------------------------------------------------------
+
+
+def test_a_request_is_common_once_one_like_it_was_parsed() -> None:
+    reader = requests()
+    assert common(reader, head("/test/7")) == 0
+    reader.parse(head("/test/7"))
+    assert [common(reader, head(f"/test/{user}")) for user in (7, 8, 1_100_000)] == [7, 8, 1_100_000]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        head("/test/8", host="b"),
+        head("/test/8") + b"x",
+        head("/test/8")[:-1],
+        head("/test/8", "HEAD"),
+        head("/test/8", version="1.0"),
+        head("/best/8"),
+        head("/test/8/"),
+        head("/test/8?x"),
+        head("/test/"),
+        head("/test/0"),
+        head("/test/000"),
+        head("/test/-8"),
+        head("/test/8a"),
+        head("/test/8 9"),
+        head("/test/1100001"),
+        head("/test/1000000000"),
+        head("/test/" + "0" * 9 + "8"),
+        "GET /test/\u0668 HTTP/1.1\r\nHost: a\r\n\r\n".encode(),
+        b"GET /test/\xb2 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"",
+        b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"x" * 10 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_what_differs_in_more_than_the_id_is_not_common(data: bytes) -> None:
+    reader = requests()
+    reader.parse(head("/test/7"))
+    assert common(reader, data) == 0
+
+
+def test_common_requests_are_read_together_or_not_at_all() -> None:
+    reader = requests()
+    reader.parse(head("/test/7"))
+    alike = [head(f"/test/{user}") for user in (1, 22, 333)]
+    assert reader.common(alike) == [1, 22, 333]
+    assert reader.common([*alike, head("/test/4", host="b")]) is None
+    assert reader.common([head("/test/4", host="b"), *alike]) is None
+    assert reader.common([*alike, head("/test/1100001")]) is None
+    assert reader.common([*alike, head("/test/0")]) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [head("/test/7", "HEAD"), head("/test/7", version="1.0"), head("/test/7") + b"x"],
+)
+def test_rare_requests_teach_nothing(data: bytes) -> None:
+    reader = requests()
+    reader.parse(data)
+    assert common(reader, data) == 0
+    assert common(reader, data[: data.index(b"\r\n\r\n") + 4]) == 0
+
+
+def test_refused_requests_teach_nothing() -> None:
+    reader = requests()
+    for target in ("/test/0", "/test/1100001", "/other"):
+        refused(head(target), reader)
+    assert common(reader, head("/test/7")) == 0
+
+
+def test_only_so_many_kinds_of_clients_are_remembered() -> None:
+    reader = requests()
+    for number in range(MAX_TAILS + 1):
+        reader.parse(head("/test/7", host=f"h{number}"))
+    found = [common(reader, head("/test/7", host=f"h{number}")) for number in range(MAX_TAILS + 1)]
+    assert found == [7] * MAX_TAILS + [0]
+
+
+def test_the_short_cut_keeps_to_the_head_limit() -> None:
+    data = head("/test/7")
+    reader = requests(max_head=len(data))
+    reader.parse(data)
+    longer = head("/test/777")
+    assert refused(longer, reader).status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    assert common(reader, longer) == 0
+
+
+TAILS = [b" HTTP/1.1\r\nHost: a\r\n\r\n", b" HTTP/1.2\nHost: b\n\n"]
+"""What follows the id in plain requests."""
+
+ODD_TAILS = st.builds(
+    lambda rest, version, host, extra: b"%b HTTP/%b\r\nHost: %b\r\n\r\n%b" % (rest, version, host, extra),
+    st.sampled_from([b"", b"", b"/", b"?a=b", b"#", b"%31", b" "]),
+    st.sampled_from([b"1.1", b"1.0", b"1.2", b"0.9", b"2.0", b"9.9", b"1"]),
+    st.sampled_from([b"a", b"b", b"a\r\nX: y", b"a\r\nHost: b", b""]),
+    st.sampled_from([b"", b"", b"x", b"\r\n"]),
+)
+IDS = st.one_of(st.integers(1, MAX_USERS).map(lambda user: b"%d" % user), DIGITS)
+PLAIN = st.builds(lambda user, tail: b"GET /test/%b%b" % (user, tail), IDS, st.sampled_from(TAILS))
+HEADS = st.one_of(
+    PLAIN,
+    st.builds(
+        lambda start, user, tail: start + user + tail,
+        st.sampled_from([b"GET /test/", b"GET /test/", b"HEAD /test/", b"POST /test/", b"GET /best/", b"get /test/"]),
+        IDS,
+        st.one_of(ODD_TAILS, st.sampled_from(TAILS)),
+    ),
+    st.builds(
+        lambda data, cut, extra: data[: len(data) - cut] + extra, PLAIN, st.integers(0, 60), st.binary(max_size=3)
+    ),
+)
+
+
+def answer(data: bytes) -> Asked | None:
+    """What parsing in full finds, by a reader that has seen nothing."""
+    try:
+        return requests().parse(data)
+    except Refuse:
+        return None
+
+
+@given(seen=st.lists(HEADS, max_size=3), read=st.one_of(st.lists(PLAIN, min_size=1), st.lists(HEADS, min_size=1)))
+@example(seen=[], read=[head("/test/7"), head("/test/0000008")])
+@example(seen=[], read=[head("/test/7"), head("/test/0")])
+@example(seen=[], read=[head("/test/7"), head("/test/-1")])
+@example(seen=[], read=[head("/test/1100000"), head("/test/1100001")])
+@example(seen=[], read=[head("/test/7"), "GET /test/\u0668 HTTP/1.1\r\nHost: a\r\n\r\n".encode()])
+def test_common_requests_are_answered_as_each_is_by_itself(seen: list[bytes], read: list[bytes]) -> None:
+    reader = requests()
+    for tail in TAILS:
+        reader.parse(b"GET /test/7" + tail)
+    for data in [*seen, *read]:
+        with suppress(Refuse):
+            reader.parse(data)
+    users = reader.common(read)
+    if users is not None:
+        assert [answer(data) for data in read] == [Asked(user, False, False, 0) for user in users]
+
+
+@given(users=st.lists(st.integers(1, MAX_USERS), min_size=1), tail=st.sampled_from(TAILS))
+def test_requests_that_differ_in_their_id_alone_are_common(users: list[int], tail: bytes) -> None:
+    reader = requests()
+    reader.parse(b"GET /test/7" + tail)
+    assert reader.common([b"GET /test/%d" % user + tail for user in users]) == users

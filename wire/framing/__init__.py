@@ -1,0 +1,1 @@
+"""Framings: how messages lie in a stream of bytes."""
