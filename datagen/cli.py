@@ -1,28 +1,10 @@
-"""`fakefriends`: the command line. Parses, calls, prints."""
+"""`fakefriends`: the command line. Parses, and calls what is in `graph_files`."""
 
-import os
-import secrets
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from floodtest.datagen.degrees import count_degrees, fit
-from floodtest.datagen.files import (
-    Friends,
-    Pairs,
-    format_of,
-    ids_beside,
-    read_friends,
-    refuse_unwritable,
-    write_pairs,
-    written_ids,
-)
-from floodtest.datagen.plot import check_name, plot_degrees
 from floodtest.flyweight.command import options as opt
 from floodtest.flyweight.command.run import HELP_NAMES, add_version, run_command
 
@@ -54,19 +36,6 @@ def fakefriends() -> None:
     """Friend graphs like those of 2008: Barabási-Albert, two ids a line."""
 
 
-@contextmanager
-def _stage(name: str) -> Iterator[None]:
-    """Say what is being done, and how long it took."""
-    began = time.monotonic()
-    print(f"{name} ...", file=sys.stderr, end="", flush=True)
-    try:
-        yield
-    except BaseException:
-        print(file=sys.stderr, flush=True)
-        raise
-    print(f" {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
-
-
 @app.command("gen")
 def gen(
     users: Annotated[Any, typer.Option("-n", "--users", parser=opt.count, metavar="N", help="Users.")] = 1_000_000,
@@ -81,60 +50,24 @@ def gen(
     force: Force = False,
 ) -> None:
     """Make a friend graph and write it to a file."""
-    from floodtest.datagen import graph  # brings igraph, which takes a second to import
+    from floodtest.datagen import graph, graph_files
 
     found = opt.problems({"users": users, "friends": friends}) or graph.problems(users, friends)
     opt.check({}, *found, *_problems_with_format(form))
-    chosen: Any = form or format_of(out)
-    refuse_unwritable(out, force, chosen)
-    seed = secrets.randbits(32) if seed is None else seed
-    with _stage(f"making {users:,} users with {friends:,} friends each"):
-        pairs = graph.friend_graph(users, friends, seed)
-    with _stage(f"writing {out}"):
-        write_pairs(out, pairs, chosen, force)
-    print(f"seed           {seed}")
-    _print_stats(pairs)
+    graph_files.generate(users, friends, seed, out, form, force)
 
 
 def _problems_with_format(form: str | None) -> list[str]:
     return [] if form in (None, *FORMATS) else [f"--format takes {', '.join(FORMATS)}, not {form!r}."]
 
 
-def _print_stats(pairs: Pairs) -> None:
-    with _stage("counting friends"):
-        degrees = count_degrees(pairs)
-        law = fit(degrees)
-    if degrees.pair_count != degrees.edge_count:
-        print(f"pairs          {degrees.pair_count:,}")
-        print(f"loops          {degrees.apart.loops:,}")
-        print(f"duplicates     {degrees.apart.duplicates:,}")
-        print(f"reciprocal     {degrees.reciprocal:,}")
-    print(f"vertices       {degrees.vertex_count:,}")
-    print(f"edges          {degrees.edge_count:,}")
-    if len(pairs):
-        low, high = int(degrees.degree[0]), int(degrees.degree[-1])
-        print(f"degree         minimum {low:,}, mean {degrees.mean:.2f}, maximum {high:,}")
-    if law is None:
-        print("power law      no tail is long enough to fit one")
-    else:
-        tail = f"fitted to the {law.vertices:,} vertices of degree {law.cutoff:,} and more"
-        print(f"power law      exponent {law.exponent:.3f} ± {law.error:.3f}, {tail}")
-
-
 @app.command("stats")
 def stats(file: File, columns: TheColumns = None, renumber: Anew = False) -> None:
     """Print how many vertices and edges a file has, and how its degrees are distributed."""
     opt.check({"columns": columns})
-    _print_stats(_read(file, columns, renumber).pairs)
+    from floodtest.datagen import graph_files
 
-
-def _read(file: Path, columns: Any, renumber: bool) -> Friends:
-    """Read a file, and say what there is to say of it."""
-    with _stage(f"reading {file}"):
-        friends = read_friends(file, columns, renumber)
-    for note in friends.notes:
-        print(note, file=sys.stderr)
-    return friends
+    graph_files.show_stats(file, columns, renumber)
 
 
 @app.command("plot")
@@ -150,12 +83,9 @@ def plot(
 ) -> None:
     """Draw the degree distribution of a file, log-log, with the fitted power law."""
     opt.check({"columns": columns})
-    out = Path(os.path.splitext(file)[0] + ".png") if out is None else out
-    check_name(out)
-    refuse_unwritable(out, force)
-    degrees = count_degrees(_read(file, columns, renumber).pairs)
-    plot_degrees(out, degrees, fit(degrees), force)
-    print(f"{out} shows it.")
+    from floodtest.datagen import graph_files
+
+    graph_files.plot(file, out, columns, renumber, force)
 
 
 @app.command("convert")
@@ -169,18 +99,9 @@ def convert(
 ) -> None:
     """Write the pairs of a file to another; with --renumber, the ids that its users had to OUT.ids.csv."""
     opt.check({"columns": columns}, *_problems_with_format(form))
-    chosen: Any = form or format_of(out)
-    refuse_unwritable(out, force, chosen)
-    ids = ids_beside(out)
-    if renumber:
-        refuse_unwritable(ids, force)
-    friends = _read(file, columns, renumber)
-    originals = friends.originals
-    with _stage(f"writing {out}"), nullcontext() if originals is None else written_ids(ids, originals, force):
-        write_pairs(out, friends.pairs, chosen, force)
-    print(f"{out} has {len(friends.pairs):,} pairs.")
-    if originals is not None:
-        print(f"{ids} has the ids that its {len(originals):,} users have in {file}.")
+    from floodtest.datagen import graph_files
+
+    graph_files.convert(file, out, columns, renumber, form, force)
 
 
 add_version("fakefriends", app)

@@ -1,4 +1,9 @@
-"""Running a command: the one place where errors become words on stderr and an exit code."""
+"""Running a command: the one place where errors become words on stderr and an exit code.
+
+Modules that declare commands (with typer) import what declaring and checking options takes, and no more: help, a
+mistyped option, and `floodtest run` before it starts itself anew in a network of its own need no array and no event
+loop. What a command does is in a module that its function imports once the options are checked.
+"""
 
 import inspect
 import json
@@ -6,10 +11,8 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from importlib.metadata import version
 from typing import Annotated, Any, NoReturn, TextIO, cast
 
-import msgspec
 import typer
 
 from floodtest.flyweight.command.interrupt import raise_it
@@ -36,6 +39,8 @@ def known_error(error: BaseException) -> FloodtestError | None:
 
 def print_json(value: Any) -> None:
     """Print structs, mappings and lists as one line of JSON, in ASCII: no encoding of standard output can break it."""
+    import msgspec
+
     print(json.dumps(msgspec.to_builtins(value)))
 
 
@@ -48,6 +53,8 @@ def add_version(name: str, app: typer.Typer) -> None:
 
     def show(is_asked: bool) -> None:
         if is_asked:
+            from importlib.metadata import version
+
             print(f"{name} {version('floodtest')}")
             raise typer.Exit
 

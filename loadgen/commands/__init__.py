@@ -1,1 +1,1 @@
-"""The subcommands of `floodtest`: each parses, calls and prints."""
+"""The subcommands of `floodtest`: each parses, and imports what it does when it is called."""

@@ -7,17 +7,11 @@ import sys
 from types import TracebackType
 
 import msgspec
-from rich.console import Console as Terminal
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
 from floodtest.analysis import Sample, Summary
 from floodtest.analysis.record.stages import Stage
 from floodtest.analysis.record.summary import Messages, Models, Network
 from floodtest.flyweight.command.units import size
-from floodtest.loadgen.run.watch import Console
 
 HISTORY = (
     ("2008, mochiweb", 38_000.0),
@@ -26,12 +20,7 @@ HISTORY = (
 """Bytes a connection at a million, user and kernel, of the server end (its client took about as much again)."""
 
 
-def open_console() -> Console:
-    """Return a live console on a terminal, a plain one elsewhere."""
-    return LiveConsole() if sys.stderr.isatty() else PlainConsole()
-
-
-class _Rate:
+class Rate:
     """The rate of opening between two samples, and the time left at that rate."""
 
     def __init__(self) -> None:
@@ -49,7 +38,8 @@ class _Rate:
         return f"{(planned - sample.open) / self.per_second:.0f} s left"
 
 
-def _figures(sample: Sample) -> str:
+def figures(sample: Sample) -> str:
+    """Write what a sample has besides the connections that are open."""
     parts = [
         f"failed {sample.failed:,}",
         f"closed early {sample.closed_early:,}",
@@ -63,7 +53,8 @@ def _figures(sample: Sample) -> str:
     return ", ".join(parts)
 
 
-def _closing(sample: Sample) -> str:
+def closing(sample: Sample) -> str:
+    """Write what a sample has to say while connections are closed."""
     return f"{sample.tcp_inuse:,} TCP sockets are left in this network"
 
 
@@ -71,19 +62,19 @@ class PlainConsole:
     """One line a sample."""
 
     def __init__(self) -> None:
-        self._rate = _Rate()
+        self._rate = Rate()
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
     def sample(self, sample: Sample, planned: int) -> None:
         if sample.stage == Stage.CLOSE:
-            self.say(f"{sample.time:6.1f} s close {_closing(sample)}")
+            self.say(f"{sample.time:6.1f} s close {closing(sample)}")
             return
         self._rate.update(sample)
         left = self._rate.left(sample, planned)
         rate = f" ({self._rate.per_second:,.0f}/s{', ' if left else ''}{left})" if sample.stage == Stage.RAMP else ""
-        self.say(f"{sample.time:6.1f} s {sample.stage:5} open {sample.open:,} of {planned:,}{rate}, {_figures(sample)}")
+        self.say(f"{sample.time:6.1f} s {sample.stage:5} open {sample.open:,} of {planned:,}{rate}, {figures(sample)}")
 
     def __enter__(self) -> "PlainConsole":
         return self
@@ -92,41 +83,6 @@ class PlainConsole:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         pass
-
-
-class LiveConsole:
-    """A bar and the latest figures, redrawn in place."""
-
-    def __init__(self) -> None:
-        self._terminal = Terminal(stderr=True)
-        self._live = Live(console=self._terminal, auto_refresh=False)  # a redraw takes milliseconds
-        self._rate = _Rate()
-
-    def say(self, text: str) -> None:
-        self._live.console.print(Text(text))
-
-    def sample(self, sample: Sample, planned: int) -> None:
-        if sample.stage == Stage.CLOSE:
-            self._live.update(Text(f"closing: {_closing(sample)}"), refresh=True)
-            return
-        self._rate.update(sample)
-        table = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=planned, completed=sample.open, width=32)
-        rate = f"{self._rate.per_second:,.0f}/s" if sample.stage == Stage.RAMP else ""
-        table.add_row(sample.stage, bar, f"{sample.open:,} of {planned:,} open", rate, self._rate.left(sample, planned))
-        outer = Table.grid()
-        outer.add_row(table)
-        outer.add_row(Text(_figures(sample), style="dim"))
-        self._live.update(outer, refresh=True)
-
-    def __enter__(self) -> "LiveConsole":
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
 
 
 def _memory_lines(summary: Summary) -> list[str]:

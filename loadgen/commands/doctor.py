@@ -1,4 +1,4 @@
-"""`floodtest doctor`: whether this machine is ready for a run, and what to change. Parses, calls, prints."""
+"""`floodtest doctor`: whether this machine is ready for a run, and what to change. Parses and calls."""
 
 import sys
 from pathlib import Path
@@ -6,15 +6,12 @@ from typing import Annotated
 
 import typer
 
-from floodtest.flyweight.command.run import print_json
 from floodtest.flyweight.errors import ExitCode, UsageError
-from floodtest.loadgen.commands.checkup import checkup, render_checkup
 from floodtest.loadgen.commands.options import takes_run_options
-from floodtest.loadgen.network.choice import foresee
-from floodtest.loadgen.network.wish import Network
 from floodtest.loadgen.plan.options import RunOptions
-from floodtest.loadgen.preflight.outlook import Outlook, look
-from floodtest.loadgen.preflight.sysctls import STATE, apply, as_sysctl_conf, changes, revert
+
+STATE = Path("/var/lib/floodtest")
+"""Where old values are kept (Filesystem Hierarchy Standard 3.0, 5.8: it outlives a reboot, unlike /run)."""
 
 app = typer.Typer()
 
@@ -38,31 +35,10 @@ def doctor_command(
     """
     if change + put_back + sysctl > 1:
         raise UsageError("doctor does one thing at a time: one of --apply, --revert and --sysctl.")
+    from floodtest.loadgen.commands import examining
+
     if put_back:
-        print("\n".join(each.in_words() for each in revert(state)) or "Nothing to revert.")
+        examining.put_back(state)
         return
-    network = foresee(options)
-    print(f"Network: {network.in_words}.", file=sys.stderr)
-    outlook = look(options, network)
-    if change:
-        outlook = _apply(outlook, network, state)
-    verdicts = outlook.verdicts()
-    obstacles = outlook.refusals()
-    found = checkup(outlook.demand.connections, verdicts, obstacles)
-    if sysctl:
-        print(as_sysctl_conf(changes(verdicts)), end="")
-    elif as_json:
-        print_json(found)
-    else:
-        print(render_checkup(outlook.demand.connections, verdicts, obstacles))
-    sys.exit(ExitCode.OK if found.ready else ExitCode.REFUSED)
-
-
-def _apply(outlook: Outlook, network: Network, state: Path) -> Outlook:
-    """Change what falls short, say what, and look again."""
-    wanted = changes(outlook.verdicts())
-    apply(wanted, state)
-    for each in wanted:
-        print(f"{each.name}: {each.old} is {each.new} now", file=sys.stderr)
-    print("floodtest doctor --revert puts it back." if wanted else "There is no sysctl to change.", file=sys.stderr)
-    return look(outlook.options, network)
+    is_ready = examining.examine(options, state if change else None, sysctl, as_json)
+    sys.exit(ExitCode.OK if is_ready else ExitCode.REFUSED)

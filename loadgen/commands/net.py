@@ -1,7 +1,4 @@
-"""`floodtest net`: the command line. Parses, calls one function, prints.
-
-That function is imported when it is called: with pyroute2 every run would start later and have 10 MB more.
-"""
+"""`floodtest net`: the command line. Parses, calls one function, prints."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from floodtest.analysis.record import thresholds
 from floodtest.flyweight.command import options as opt
 from floodtest.flyweight.errors import UsageError
 from floodtest.flyweight.machine.files import need_proc
@@ -178,8 +177,12 @@ def _problems_with_stages(given: dict[str, Any], plan: Plan | None) -> list[str]
 
 
 def _problems_with_thresholds(given: dict[str, Any]) -> list[str]:
+    if not given["fail_if"]:
+        return []
+    from floodtest.analysis.record import thresholds
+
     found: list[str] = []
-    for text in given["fail_if"] or ():
+    for text in given["fail_if"]:
         try:
             thresholds.parse(text)
         except UsageError as error:

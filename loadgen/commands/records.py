@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from floodtest.analysis.figures.formatting import plain
 from floodtest.flyweight.command.run import print_json
 from floodtest.flyweight.errors import FloodtestError, Refused
 
@@ -67,5 +66,7 @@ def report_of(folder: Path) -> None:
     except KeyboardInterrupt:
         print(f"There is no report: it was interrupted. {later}", file=sys.stderr)
     except Exception as error:  # whatever it was that failed in a picture
+        from floodtest.analysis.figures.formatting import plain
+
         said = plain(f"{type(error).__name__}: {error}")
         print(f"There is no report: it failed with {said}. The record is whole: {folder}", file=sys.stderr)

@@ -93,6 +93,14 @@ def fitted(options: RunOptions, network: Network = HOST) -> tuple[RunOptions, Fi
     return replace(options, plan=replace(options.plan, connections=found.connections)), found
 
 
+def cut_to_fit(options: RunOptions, network: Network, say: Callable[[str], None]) -> RunOptions:
+    """Cut the plan to what this machine can hold, and say so."""
+    planned = options.plan.connections
+    options, found = fitted(options, network)
+    say(f"This machine can hold {found.connections:,} of the {planned:,} planned connections: {found.reason}.")
+    return options
+
+
 def look(options: RunOptions, network: Network = HOST) -> Outlook:
     """Return the outlook; Refused when the target or its process can't be found."""
     target = None if options.target is None else resolve_target(options.target, options.plan.base_ip)

@@ -26,9 +26,6 @@ from floodtest.flyweight.machine.reasons import reason
 from floodtest.flyweight.machine.whole_file import replace_file
 from floodtest.loadgen.preflight.checks import CHECKS, Setting, Verdict
 
-STATE = Path("/var/lib/floodtest")
-"""Where old values are kept (Filesystem Hierarchy Standard 3.0, 5.8: it outlives a reboot, unlike /run)."""
-
 FILE = "sysctls.json"
 FORMAT = 1
 
@@ -125,7 +122,7 @@ def as_sysctl_conf(wanted: Sequence[Change]) -> str:
     return "".join(f"# was {change.old}: {change.reason}\n{change.name} = {change.new}\n" for change in wanted)
 
 
-def apply(wanted: Sequence[Change], folder: Path = STATE, proc: Path = PROC) -> None:
+def apply(wanted: Sequence[Change], folder: Path, proc: Path = PROC) -> None:
     """Make the changes, after writing down what was; Refused where one can't be made, and those before it undone."""
     if not wanted:
         return
@@ -197,7 +194,7 @@ class Reverted:
         return f"{self.name}: somebody has set it to {self.found} since, and it stays so (it was {self.old})"
 
 
-def revert(folder: Path = STATE, proc: Path = PROC) -> list[Reverted]:
+def revert(folder: Path, proc: Path = PROC) -> list[Reverted]:
     """Put back what was changed, and forget that; Refused where a sysctl can't be written."""
     if not _is_there(folder / FILE):
         return []

@@ -5,8 +5,6 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import psutil
-
 from floodtest.flyweight.errors import Refused, UsageError
 from floodtest.loadgen.network.wish import BASE_IP
 from floodtest.loadgen.plan.plan import Plan
@@ -141,6 +139,8 @@ def is_here(target: Target) -> bool:
 
 def own_addresses() -> set[str]:
     """Return all addresses of this machine's interfaces, of this network namespace; Refused where nobody tells."""
+    import psutil
+
     try:
         cards = psutil.net_if_addrs()
     except OSError as error:

@@ -1,1 +1,1 @@
-"""The subcommands of `comet`: each parses, calls and prints."""
+"""The subcommands of `comet`: each parses, and imports what it does when it is called."""

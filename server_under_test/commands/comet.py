@@ -1,12 +1,9 @@
-"""`comet`: the command line. Parses, calls one function, prints."""
+"""`comet`: the command line. Parses, and imports what a command does when it is called."""
 
 import ipaddress
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
-import trio
 import typer
 
 from floodtest.flyweight.command import options as opt
@@ -15,12 +12,9 @@ from floodtest.flyweight.errors import UsageError
 from floodtest.server_under_test.commands import load as cli_load
 from floodtest.server_under_test.commands import messages as cli_messages
 from floodtest.server_under_test.commands import store as cli_store
-from floodtest.server_under_test.fronts.director import Server
 from floodtest.server_under_test.limits import Limits
 from floodtest.server_under_test.options import MODELS, Options
-from floodtest.server_under_test.serve import serve
-from floodtest.wire.control import TOKEN_VARIABLE, Listening
-from floodtest.wire.http import authority
+from floodtest.wire.control import TOKEN_VARIABLE
 
 _DEFAULTS = Limits()
 
@@ -108,16 +102,9 @@ def serve_command(
     limits = Limits(limit_head_size, limit_head_time, limit_pending, limit_excess, limit_silence)
     sizes = max_users, max_connections, workers
     settings = Options(host, port, *sizes, tick, control_host, control_port, token, db, limits, model)
+    from floodtest.server_under_test.commands.serving import serve_and_announce
 
-    def announce(server: Server, control: int) -> None:
-        if parent_fd is None:
-            where, fronts = authority(host, server.address[1]), len(server.workers.all)
-            print(f"comet serves http://{where}/test/<id> with {fronts} fronts;")
-            print(f"figures: http://{authority(control_host, control)}/stats", flush=True)
-        else:
-            os.write(parent_fd, msgspec.json.encode(Listening(server.address[1], control)) + b"\n")
-
-    trio.run(serve, settings, parent_fd, announce)
+    serve_and_announce(settings, parent_fd)
 
 
 add_version("comet", app)

@@ -1,23 +1,12 @@
 """`comet publish` and `comet msggen`: messages for a server that runs."""
 
-import json
-import secrets
-import sys
 from typing import Annotated, Any
 
-import msgspec
-import numpy as np
-import trio
 import typer
 
 from floodtest.flyweight.command import options as opt
-from floodtest.flyweight.command.run import print_json
-from floodtest.flyweight.errors import ExitCode
-from floodtest.server_under_test.generator.msggen import Generator
-from floodtest.server_under_test.generator.schedule import EvenSchedule, ProducerSchedule, Schedule
 from floodtest.server_under_test.routing.subjects import MAX_USER, as_subject
-from floodtest.wire.control import TOKEN_VARIABLE, Generated, Publication, Published
-from floodtest.wire.control_client import ControlClient
+from floodtest.wire.control import TOKEN_VARIABLE
 from floodtest.wire.options import message_size as message_size_option
 
 app = typer.Typer(add_completion=False)
@@ -36,14 +25,10 @@ def publish(
 ) -> None:
     """Send a message to a subject and all who subscribed to it."""
     opt.check({}, *opt.token_problems(token))
-    line = json.dumps(msgspec.to_builtins(Publication(as_subject(subject), message)))
-    answer = trio.run(_publish, control, token, line.encode())
-    print(f"The message went to {answer.deliveries:,} connections.")
+    about = as_subject(subject)
+    from floodtest.server_under_test.commands import publishing
 
-
-async def _publish(url: str, token: str | None, line: bytes) -> Published:
-    async with ControlClient(url, token) as control:
-        return await control.publish(line, 1)
+    publishing.publish(control, token, about, message)
 
 
 @app.command("msggen")
@@ -75,36 +60,7 @@ def msggen(
             f"--producers / --interval takes at most {opt.MAX_RATE:,} a second, not {producers / interval:,.0f}."
         )
     opt.check(given, *more)
-    # One each: the schedule is asked when there is time for it, and the subjects do not depend on that.
-    times, subjects = np.random.default_rng(secrets.randbits(64) if seed is None else seed).spawn(2)
-    schedule = ProducerSchedule(producers, interval, times) if rate is None else EvenSchedule(rate)
-    outcome = trio.run(_generate, control, token, schedule, users, size, subjects, seconds)
-    if as_json:
-        print_json({**msgspec.to_builtins(outcome), "unpublished": outcome.unpublished})
-    _report(outcome)
-    if outcome.error is not None:
-        print(f"comet: {outcome.error}", file=sys.stderr)
-    if outcome.error is not None or outcome.unpublished:
-        raise SystemExit(ExitCode.SHORTFALL)
+    from floodtest.server_under_test.commands import publishing
 
-
-async def _generate(
-    url: str,
-    token: str | None,
-    schedule: Schedule,
-    users: int,
-    size: int,
-    random: np.random.Generator,
-    seconds: float,
-) -> Generated:
-    async with ControlClient(url, token) as control:
-        return await Generator(control, schedule, users, size, random).run(seconds, _report)
-
-
-def _report(outcome: Generated) -> None:
-    print(
-        f"published {outcome.published:,} of {outcome.planned:,} messages, {outcome.deliveries:,} deliveries; "
-        f"{outcome.late:,} late, {outcome.most_behind:.3f} s behind at the most",
-        file=sys.stderr,
-        flush=True,
-    )
+    schedule, subjects = publishing.schedule_of(rate, producers, interval, seed)
+    publishing.generate(control, token, schedule, users, size, subjects, seconds, as_json)

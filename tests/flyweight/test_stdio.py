@@ -17,7 +17,7 @@ from floodtest.analysis import load
 from floodtest.flyweight.command import stdio
 from floodtest.flyweight.command.run import print_json
 from floodtest.flyweight.command.stdio import open_display
-from floodtest.loadgen.commands.console import LiveConsole
+from floodtest.loadgen.commands.live_console import LiveConsole
 from tests.flyweight.test_command import PRINTING
 from tests.rigs.figures import sample
 from tests.rigs.support import OURS, command, run, run_here

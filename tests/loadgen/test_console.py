@@ -6,7 +6,9 @@ import pytest
 
 from floodtest.analysis.record.summary import Models, Ramp, Tick, Workers
 from floodtest.flyweight.command.units import size
-from floodtest.loadgen.commands.console import LiveConsole, PlainConsole, open_console, render
+from floodtest.loadgen.commands.console import PlainConsole, render
+from floodtest.loadgen.commands.live_console import LiveConsole
+from floodtest.loadgen.commands.running import open_console
 from tests.rigs.figures import MIB, NOT_MEASURED, connections, messages, sample, start, summary
 
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from floodtest.server_under_test.commands import messages as cli_messages
+from floodtest.server_under_test.commands import publishing
 from floodtest.server_under_test.control.messages import read_publications
 from floodtest.server_under_test.generator import msggen
 from floodtest.server_under_test.generator.msggen import BATCH, GRACE, LATE, PATIENCE, PERIOD, POSTS, Generator
@@ -469,7 +469,7 @@ def test_a_seed_decides_on_the_subjects_however_the_messages_are_batched(
     def subjects(period: float) -> list[Any]:
         monkeypatch.setattr(msggen, "PERIOD", period)
         server = Server()
-        monkeypatch.setattr(cli_messages, "ControlClient", lambda url, token: server.client())
+        monkeypatch.setattr(publishing, "ControlClient", lambda url, token: server.client())
         done = run_here("comet", "msggen", *schedule, "--seconds", "0.4", "--seed", "7")
         assert done.returncode == 0, done.stderr
         return server.subjects
@@ -553,7 +553,7 @@ def test_a_server_that_is_another_is_told(response: bytes, publish_words: str, m
 def test_messages_that_a_slow_server_leaves_over_are_a_shortfall(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of its answers takes longer than the seconds and the grace together."""
     server = Server(after(1.5))
-    monkeypatch.setattr(cli_messages, "ControlClient", lambda url, token: server.client())
+    monkeypatch.setattr(publishing, "ControlClient", lambda url, token: server.client())
     done = run_here("comet", "msggen", "--rate", "50", "--seconds", "0.3", "--json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["planned"], told["error"]) == (4, 15, None)

@@ -1,0 +1,49 @@
+"""What `floodtest run` does in the network that it has settled on: a run, and what is said of it."""
+
+import sys
+
+import trio
+
+from floodtest.analysis import Summary
+from floodtest.flyweight.command.run import print_json
+from floodtest.flyweight.errors import FloodtestError, Refused, Unread
+from floodtest.loadgen.commands.console import PlainConsole, render
+from floodtest.loadgen.network.wish import Network
+from floodtest.loadgen.plan.options import RunOptions
+from floodtest.loadgen.preflight.outlook import cut_to_fit
+from floodtest.loadgen.run.conductor import Run
+from floodtest.loadgen.run.watch import Console
+
+
+def open_console() -> Console:
+    """Return a live console on a terminal, a plain one elsewhere."""
+    if not sys.stderr.isatty():
+        return PlainConsole()
+    from floodtest.loadgen.commands.live_console import LiveConsole  # brings rich, which only a terminal needs
+
+    return LiveConsole()
+
+
+def execute(options: RunOptions, network: Network, fit: bool) -> Summary:
+    """Run, with as many connections as fit if that is asked for; Refused before anything was opened."""
+    console = open_console()
+    console.say(f"Network: {network.in_words}.")
+    if fit:
+        options = cut_to_fit(options, network, console.say)
+    with console:
+        return trio.run(Run(options, console, network).execute)
+
+
+def show(summary: Summary, as_json: bool) -> FloodtestError | None:
+    """Print a summary; return why standard output did not take it, which is no reason to leave out the report."""
+    if as_json:
+        print(render(summary), file=sys.stderr)
+    try:
+        if as_json:
+            print_json(summary)
+        else:
+            print(render(summary))
+        sys.stdout.flush()
+    except (Refused, Unread) as error:
+        return error
+    return None
