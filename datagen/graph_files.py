@@ -22,6 +22,7 @@ from floodtest.datagen.files import (
     written_ids,
 )
 from floodtest.datagen.plot import check_name, plot_degrees
+from floodtest.flyweight.command.counted import counted
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def generate(users: int, friends: int, seed: int | None, out: Path, form: str | 
     chosen: Any = form or format_of(out)
     refuse_unwritable(out, force, chosen)
     seed = secrets.randbits(32) if seed is None else seed
-    with _stage(f"making {users:,} users with {friends:,} friends each"):
+    with _stage(f"making {counted(users, 'users')} with {counted(friends, 'friends')} each"):
         pairs = friend_graph(users, friends, seed)
     with _stage(f"writing {out}"):
         write_pairs(out, pairs, chosen, force)
@@ -109,6 +110,6 @@ def convert(file: Path, out: Path, columns: Columns, renumber: bool, form: str |
     originals = friends.originals
     with _stage(f"writing {out}"), nullcontext() if originals is None else written_ids(ids, originals, force):
         write_pairs(out, friends.pairs, chosen, force)
-    print(f"{out} has {len(friends.pairs):,} pairs.")
+    print(f"{out} has {counted(len(friends.pairs), 'pairs')}.")
     if originals is not None:
-        print(f"{ids} has the ids that its {len(originals):,} users have in {file}.")
+        print(f"{ids} has the ids that its {counted(len(originals), 'users')} have in {file}.")

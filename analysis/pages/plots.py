@@ -16,6 +16,7 @@ from floodtest.analysis.figures.series import Floats, percentiles, rate_of
 from floodtest.analysis.pages import pictures as pic
 from floodtest.analysis.record import LatencyCounts, Record
 from floodtest.analysis.record.stages import Stage
+from floodtest.flyweight.command.counted import counted, was
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -250,7 +251,8 @@ def _say_connections(findings: Findings) -> str:
     record = findings.record
     last = max(record.samples, key=lambda sample: (sample.open, -sample.time))
     ends = f"{last.failed:,} had failed and {last.closed_early:,} had closed early by then."
-    return f"{last.open:,} connections were open at once, {last.time:,.1f} s after the first sample; {ends}"
+    most = f"{counted(last.open, 'connections')} {was(last.open)} open at once"
+    return f"{most}, {last.time:,.1f} s after the first sample; {ends}"
 
 
 def _say_time(findings: Findings) -> str:

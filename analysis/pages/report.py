@@ -18,6 +18,7 @@ from floodtest.analysis.pages.files import write_file
 from floodtest.analysis.pages.html import Picture, fill_in
 from floodtest.analysis.pages.plots import PLOTS, Plot
 from floodtest.analysis.record import Record
+from floodtest.flyweight.command.counted import counted, was
 
 REPORT_FILE = "report.html"
 PLOTS_FOLDER = "plots"
@@ -103,7 +104,7 @@ def _lead(memory: dict[str, MemoryFinding]) -> str:
     if not most:
         return "No connection was open in any sample: there is nothing to say about its cost."
     if not fitted:
-        return f"{most:,.0f} connections were open at once."
+        return f"{counted(round(most), 'connections')} {was(most)} open at once."
     said = [f"{each_between(fit.slope)} {WHOSE[end]}" for end, fit in fitted.items()]
     million = sum(estimate.value for found in memory.values() if (estimate := found.at(MILLION)) is not None)
     beyond = "" if most >= MILLION else f" (this run reached {most:,.0f}: the rest is the line, continued)"

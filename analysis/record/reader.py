@@ -119,6 +119,8 @@ def load(folder: str | Path) -> Record:
         lines = read_text(folder / SAMPLES_FILE).split("\n")
         rows = list(csv.DictReader(lines[:-1]))  # what follows the last line end was cut off
     except FileNotFoundError as error:
+        if not folder.exists():
+            raise RecordError(f"There is no folder {folder}. Name that of a run record.") from error
         raise RecordError(f"{folder} is no run record: it has no {Path(error.filename).name}.") from error
     except (OSError, ValueError, csv.Error, RecursionError) as error:  # the last is JSON that is nested too deep
         raise RecordError(f"The run record {folder} can't be read: {error}.") from error

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from floodtest.analysis import FORMAT
+from floodtest.flyweight.command.counted import counted
 from floodtest.loadgen.preflight.checks import Relation, Verdict, show
 
 WIDTH = 110
@@ -71,7 +72,12 @@ def _row(verdict: Verdict) -> Row:
 def render_checkup(connections: int, verdicts: list[Verdict], obstacles: Sequence[str] = ()) -> str:
     """Write the table for a person: what stops a run first, then what is advice, then what is well."""
     verdicts = sorted(verdicts, key=lambda verdict: (verdict.ok, not verdict.stops))
-    lines = [f"For {connections:,} connections", "", *(line for verdict in verdicts for line in _lines(verdict)), ""]
+    lines = [
+        f"For {counted(connections, 'connections')}",
+        "",
+        *(line for verdict in verdicts for line in _lines(verdict)),
+        "",
+    ]
     if obstacles:
         lines += ["A run would be refused:", *(f"  {line}" for text in obstacles for line in text.splitlines()), ""]
     wrong = [verdict for verdict in verdicts if not verdict.ok]

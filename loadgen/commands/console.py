@@ -11,6 +11,7 @@ import msgspec
 from floodtest.analysis import Sample, Summary
 from floodtest.analysis.record.stages import Stage
 from floodtest.analysis.record.summary import Messages, Models, Network
+from floodtest.flyweight.command.counted import counted, was
 from floodtest.flyweight.command.units import size
 
 HISTORY = (
@@ -145,14 +146,14 @@ def render(summary: Summary) -> str:
     c, ramp, workers = summary.connections, summary.ramp, summary.workers
     server = "the server is not ours" if workers.server is None else f"{workers.server} server"
     lines = [
-        f"{summary.outcome}: {c.peak_open:,} of {c.planned:,} connections were open at once",
+        f"{summary.outcome}: {c.peak_open:,} of {counted(c.planned, 'connections')} {was(c.peak_open)} open at once",
         *(f"  {reason}" for reason in summary.reasons),
         "",
         f"opened        {c.opened:,} in {ramp.seconds:,.1f} s, {ramp.per_second:,.0f} a second",
         f"failed        {sum(c.failed.values()):,}",
         f"closed early  {c.closed_early:,}",
         f"not reached   {c.not_reached:,}",
-        f"received      {summary.chunks:,} chunks, {size(summary.bytes)}",
+        f"received      {counted(summary.chunks, 'chunks')}, {size(summary.bytes)}",
         f"workers       {workers.client} client, {server}; {workers.files_limit:,} files each",
     ]
     if (models := summary.models) != Models(server=models.server and "columns"):

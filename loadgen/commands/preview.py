@@ -3,6 +3,7 @@
 import msgspec
 
 from floodtest.analysis import FORMAT
+from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.command.units import size
 from floodtest.flyweight.machine.headroom import Room
 from floodtest.loadgen.plan.plan import LAST_PORT, Plan
@@ -81,7 +82,7 @@ def render_preview(shown: Preview) -> str:
     found = shown.prediction
     server = "the server is not ours" if found.server_workers is None else f"{found.server_workers} server"
     lines = [
-        f"{found.connections:,} connections to {shown.target or 'a server of our own'}",
+        f"{counted(found.connections, 'connections')} to {shown.target or 'a server of our own'}",
         "",
         *_source_lines(shown.sources),
         "",

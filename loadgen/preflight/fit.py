@@ -6,6 +6,7 @@ halving: with fewer connections no check that stops a run gets worse.
 
 from dataclasses import dataclass, replace
 
+from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.errors import Refused
 from floodtest.loadgen.preflight.checks import Verdict, examine
 from floodtest.loadgen.preflight.demand import Demand
@@ -55,4 +56,5 @@ def refuse_what_does_not_fit(machine: Machine, demand: Demand) -> None:
     fits = fit(machine, demand).connections
     remedy = f"{fits:,} would fit: --connections {fits}, or --fit." if fits else "Not even one connection fits."
     reasons = "\n".join(f"{verdict.sentence()}." for verdict in found)
-    raise Refused(f"{demand.connections:,} connections don't fit on this machine. {remedy}\n{reasons}")
+    planned = f"{counted(demand.connections, 'connections')} {'doesn' if demand.connections == 1 else 'don'}'t"
+    raise Refused(f"{planned} fit on this machine. {remedy}\n{reasons}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.errors import Refused
 from floodtest.loadgen.network.wish import HOST, Network
 from floodtest.loadgen.plan.options import RunOptions
@@ -95,9 +96,9 @@ def fitted(options: RunOptions, network: Network = HOST) -> tuple[RunOptions, Fi
 
 def cut_to_fit(options: RunOptions, network: Network, say: Callable[[str], None]) -> RunOptions:
     """Cut the plan to what this machine can hold, and say so."""
-    planned = options.plan.connections
+    planned = counted(options.plan.connections, "planned connections")
     options, found = fitted(options, network)
-    say(f"This machine can hold {found.connections:,} of the {planned:,} planned connections: {found.reason}.")
+    say(f"This machine can hold {found.connections:,} of the {planned}: {found.reason}.")
     return options
 
 

@@ -14,6 +14,7 @@ from floodtest.analysis.figures.summary_figures import idle_share, summarize_mem
 from floodtest.analysis.record import summary as sums
 from floodtest.analysis.record.summary import Connections, Latency, Messages, Outcome, Tick
 from floodtest.analysis.record.thresholds import Condition
+from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.engine.ledger import TICKS, Ledger
 from floodtest.flyweight.processes.launch import how_it_ended
 from floodtest.loadgen.client import latency
@@ -216,11 +217,15 @@ def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[
     reasons = list(facts.reasons)
     reasons += _reasons_of_server(facts)
     if connections.failed:
-        reasons.append(f"{_count(sum(connections.failed.values()))} failed: {_named(connections.failed)}")
+        reasons.append(
+            f"{counted(sum(connections.failed.values()), 'connections')} failed: {_named(connections.failed)}"
+        )
     if connections.closed_early:
-        reasons.append(f"{_count(connections.closed_early)} closed early: {_named(connections.closed_by)}")
+        reasons.append(
+            f"{counted(connections.closed_early, 'connections')} closed early: {_named(connections.closed_by)}"
+        )
     if connections.not_reached:
-        reasons.append(f"{_count(connections.not_reached, 'planned ')} not reached")
+        reasons.append(f"{counted(connections.not_reached, 'planned connections')} not reached")
     for tick in ticks:
         if tick.sent is not None and tick.sent != tick.received:
             reasons.append(f"tick {tick.number}: {tick.sent:,} messages were sent and {tick.received:,} received")
@@ -240,7 +245,7 @@ def _reasons_of_ticks(held: int, ticks: list[Tick]) -> list[str]:
     if not few:
         return []
     least, number = min(few)
-    all_of_them = f"all of the {_count(held)} that were held"
+    all_of_them = f"all of the {counted(held, 'connections')} that were held"
     return [f"ticks: {len(few):,} of {len(sent):,} were not sent to {all_of_them}, tick {number} to {least:,} only"]
 
 
@@ -271,10 +276,6 @@ def _reasons_of_server(facts: Facts) -> list[str]:
 
 def _times(number: int) -> str:
     return "once" if number == 1 else f"{number:,} times"
-
-
-def _count(connections: int, kind: str = "") -> str:
-    return f"{connections:,} {kind}connection{'s' if connections != 1 else ''}"
 
 
 def _named(counts: Mapping[str, int]) -> str:

@@ -22,6 +22,7 @@ import trio
 from floodtest.analysis import Summary
 from floodtest.analysis.record import summary, thresholds
 from floodtest.analysis.record.stages import OPENING, Stage
+from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.command.run import known_error
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.errors import ExitCode, Refused, WorkerFault
@@ -291,7 +292,7 @@ class Run:
         await crew.settle()
         counts = count_states(self._states)
         self._journal.enter(Stage.CLOSE)
-        self._console.say(f"Closing {counts[State.OPEN]:,} connections.")
+        self._console.say(f"Closing {counted(counts[State.OPEN], 'connections')}.")
         self._journal.write(conclude(self._facts(counts)))
         await crew.close()
         before, counts = counts, count_states(self._states)

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import trio
 
+from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.command.run import print_json
 from floodtest.flyweight.errors import ExitCode
 from floodtest.server_under_test.generator.msggen import Generator
@@ -21,7 +22,7 @@ def publish(url: str, token: str | None, subject: Subject, message: str) -> None
     """Publish one message, and say to how many connections it went; Refused when no server takes it."""
     line = json.dumps(msgspec.to_builtins(Publication(subject, message)))
     answer = trio.run(_publish, url, token, line.encode())
-    print(f"The message went to {answer.deliveries:,} connections.")
+    print(f"The message went to {counted(answer.deliveries, 'connections')}.")
 
 
 async def _publish(url: str, token: str | None, line: bytes) -> Published:
@@ -73,8 +74,9 @@ async def _generate(
 
 
 def _report(outcome: Generated) -> None:
+    planned, deliveries = counted(outcome.planned, "messages"), counted(outcome.deliveries, "deliveries")
     print(
-        f"published {outcome.published:,} of {outcome.planned:,} messages, {outcome.deliveries:,} deliveries; "
+        f"published {outcome.published:,} of {planned}, {deliveries}; "
         f"{outcome.late:,} late, {outcome.most_behind:.3f} s behind at the most",
         file=sys.stderr,
         flush=True,

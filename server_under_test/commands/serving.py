@@ -5,6 +5,7 @@ import os
 import msgspec
 import trio
 
+from floodtest.flyweight.command.counted import counted
 from floodtest.server_under_test.fronts.director import Server
 from floodtest.server_under_test.options import Options
 from floodtest.server_under_test.serve import serve
@@ -18,7 +19,7 @@ def serve_and_announce(options: Options, parent_fd: int | None) -> None:
     def announce(server: Server, control: int) -> None:
         if parent_fd is None:
             where, fronts = authority(options.host, server.address[1]), len(server.workers.all)
-            print(f"comet serves http://{where}/test/<id> with {fronts} fronts;")
+            print(f"comet serves http://{where}/test/<id> with {counted(fronts, 'fronts')};")
             print(f"figures: http://{authority(options.control_host, control)}/stats", flush=True)
         else:
             os.write(parent_fd, msgspec.json.encode(Listening(server.address[1], control)) + b"\n")

@@ -45,7 +45,7 @@ def count(db: Path, max_users: int | None, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.encode(Counted(subscriptions, subjects, reach)).decode())
         return
-    print(f"{db} holds {subscriptions:,} subscriptions to {subjects:,} subjects, of and to {reach.users:,} users.")
+    print(f"{db} holds {held(subjects, subscriptions)}, of and to {counted(reach.users, 'users')}.")
     if reach.beyond is not None:
         print(f"{reach.beyond:,} of the users have ids above {max_users:,}.")
 

@@ -377,7 +377,7 @@ def test_a_page_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
         ({}, [], 0, ""),
         ({"cores": 9}, [], 3, "cores is 2 in"),
         ({"cores": 9}, ["--force"], 0, ""),
-        ({}, ["missing"], 3, "is no run record"),
+        ({}, ["missing"], 3, "There is no folder missing."),
     ],
 )
 def test_what_may_be_compared(

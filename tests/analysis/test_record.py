@@ -219,7 +219,7 @@ def test_a_folder_without_its_files_is_no_record(missing: str, folder: Path) -> 
 
 
 def test_no_folder_is_no_record(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="is no run record"):
+    with pytest.raises(RecordError, match=r"There is no folder .*nowhere\."):
         load(tmp_path / "nowhere")
 
 

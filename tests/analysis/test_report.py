@@ -276,6 +276,11 @@ def test_a_folder_that_is_no_record_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path} is no run record: it has no run.json." in refused(str(tmp_path))
 
 
+def test_a_folder_that_is_not_there_is_said_to_be_missing() -> None:
+    done = run_here("floodtest", "report", "nope")
+    assert (done.returncode, done.stderr) == (3, "floodtest: There is no folder nope. Name that of a run record.\n")
+
+
 def test_a_record_of_a_newer_format_is_refused(example: Path) -> None:
     (example / "run.json").write_text(json.dumps({"format": 99}))
     assert "newer" in refused(str(example))

@@ -359,7 +359,7 @@ def test_it_says_where_it_serves_and_ends_on_ctrl_c(host: str, in_url: str) -> N
         end.callback(process.kill)
         assert process.stdout
         first, second = process.stdout.readline(), process.stdout.readline()
-        assert re.fullmatch(rf"comet serves http://{re.escape(in_url)}:\d+/test/<id> with 1 fronts;\n", first)
+        assert re.fullmatch(rf"comet serves http://{re.escape(in_url)}:\d+/test/<id> with 1 front;\n", first)
         assert second.startswith(f"figures: http://{in_url}:")
         figures = httpx.get(second.removeprefix("figures: ").strip(), trust_env=False, verify=False, timeout=60)
         assert figures.json()["connections"] == 0
