@@ -1,5 +1,6 @@
 """Settings and fixtures of all tests: hypothesis tries the same examples each time, and none is judged by the clock."""
 
+import signal
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -13,6 +14,9 @@ from tests.rigs.client import ClientRig
 from tests.rigs.httpx_client import HttpxRig
 from tests.rigs.server import ServerRig
 from tests.rigs.tasks import TaskRig
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A shell that runs the tests in the background has them, and all they start, ignore it."""
 
 settings.register_profile("floodtest", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("floodtest")

@@ -380,9 +380,9 @@ def test_a_report_that_fails_after_a_run_is_a_sentence(
 INTERRUPTED = """
 import os, signal, sys
 import floodtest.analysis.pages.report
-from floodtest.loadgen.cli import main
+from floodtest.loadgen.commands.floodtest import main
 
-analysis.pages.report.read_findings = lambda record: os.kill(os.getpid(), signal.SIGINT)
+floodtest.analysis.pages.report.read_findings = lambda record: os.kill(os.getpid(), signal.SIGINT)
 main()
 """
 

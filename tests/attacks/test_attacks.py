@@ -30,4 +30,4 @@ def test_a_small_share_of_an_attack_finds_nothing(name: str, tmp_path: Path) -> 
     tally = attack_here(Order(name, 1, SHARES[name], tmp_path))
     assert tally.faults == []
     assert tally.did.total() > 0
-    assert tally.saw
+    assert tally.saw or tally.notes

@@ -14,7 +14,7 @@ from tests.rigs.support import command, run
 
 PRINTING = """
 import sys
-from floodtest.flyweight.command import run_command
+from floodtest.flyweight.command.run import run_command
 from floodtest.flyweight.errors import Refused
 
 def app():

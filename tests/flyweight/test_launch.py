@@ -15,7 +15,7 @@ from tests.rigs.support import processes_of, wait_until
 
 LAUNCHES = """
 import os, signal, sys, trio
-from floodtest.flyweight.launch import launch
+from floodtest.flyweight.processes.launch import launch
 
 async def main():
     reader, writer = os.pipe()

@@ -105,7 +105,7 @@ MANY_DECODERS = """
 import sys
 import threading
 import msgspec
-from floodtest.flyweight.channel import decoder
+from floodtest.flyweight.processes.channel import decoder
 
 sys.setswitchinterval(1e-6)
 barrier = threading.Barrier(8)

@@ -32,8 +32,8 @@ def state(tmp_path: Path) -> Path:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from floodtest.loadgen.host import doctor
-from floodtest.loadgen.host.doctor import Change
+from floodtest.loadgen.preflight import sysctls as doctor
+from floodtest.loadgen.preflight.sysctls import Change
 
 step, proc, state, what = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
 changes = [Change(*words.split("|")) for words in sys.argv[5:]]

@@ -431,7 +431,7 @@ def test_a_new_store_that_somebody_else_has_open_or_put_something_into_is_left(d
 PUT = """
 import sys
 from pathlib import Path
-from floodtest.server_under_test.subscriptions import Store
+from floodtest.server_under_test.routing.subscriptions import Store
 with Store(Path(sys.argv[1])) as store:
     store.add_subscriptions([(1, 2)])
     print("open", flush=True)
