@@ -486,7 +486,8 @@ def test_publish_says_how_many_it_went_to(comet_serve: Comet) -> None:
         for subject, message, clients in (("1", "Grüße", [five, one]), ("photo:1", "x y", [five]), ("77", "z", [])):
             done = run_here("comet", "publish", "--control", url_of(comet_serve), subject, message)
             assert (done.returncode, done.stderr) == (0, "")
-            assert done.stdout == f"The message went to {len(clients)} connections.\n"
+            counted = f"{len(clients)} connection{'' if len(clients) == 1 else 's'}"
+            assert done.stdout == f"The message went to {counted}.\n"
             for client in clients:
                 assert (client.chunk() or "").endswith(f": {message}\n")
 
