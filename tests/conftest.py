@@ -24,7 +24,7 @@ settings.load_profile("floodtest")
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Keep the exit status beside the names of failed tests, which `.ci/run` tries again if that is all."""
-    if session.config.cache is not None and not hasattr(session.config, "workerinput"):
+    if getattr(session.config, "cache", None) is not None and not hasattr(session.config, "workerinput"):
         session.config.cache.set("floodtest/exit_status", int(exitstatus))
 
 
