@@ -94,7 +94,7 @@ def _load(
     pairs = np.concatenate([found.pairs, found.pairs[:, ::-1]]) if mutual else found.pairs
     kept = nullcontext() if ids is None or found.originals is None else written_ids(ids, found.originals, force)
     with kept, Store(db, create=True) as store:
-        added = store.add_file(pairs, renumbered=ids is not None)
+        added = store.add_file(pairs, found.originals)
         subjects, subscriptions = store.counts()
     return Loaded(
         pairs=len(pairs),

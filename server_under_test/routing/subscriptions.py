@@ -5,12 +5,13 @@ A subject is a user's id or a name such as `photo:789`. Its subscribers are rows
 construction, and a bulk load is one sort and one append (15 million pairs in 2 s). Each call is one transaction, on
 disk when it returns: after a crash at any instant the store holds what it held before the call, or after it. Several
 processes may use a store; one writes at a time. A store that was made for something that then failed is removed again.
-Users of a file that were numbered anew are those of no other file: the store remembers that it has such, and takes no
-second file then.
+Users of a file that were numbered anew are those of no other file: the store remembers the digest of such a file, and
+takes no other one.
 """
 
 import errno
 import fcntl
+import hashlib
 import mmap
 import os
 import resource
@@ -165,23 +166,26 @@ class Store:
         """Add (subscriber, subject) pairs, durably, and return how many were new; BadSubject for a wrong one."""
         return self._change(pairs, _union)
 
-    def add_file(self, pairs: Pairs, renumbered: bool) -> int:
-        """Add all pairs of a file; Refused where its users, or those that are there, were numbered anew.
+    def add_file(self, pairs: Pairs, originals: npt.NDArray[np.uint64] | None) -> int:
+        """Add all pairs of a file, whose users had the ids `originals` before they were numbered anew, if they were.
 
-        Such a number is somebody else in another file, so that people would be merged.
+        Refused for another file than the one that a store's users were numbered anew by: a number is somebody else in
+        it, so that people would be merged. That one may be loaded again, after a load that was killed in the end.
         """
-        return self._change(pairs, _union, lambda txn: self._refuse_to_merge(txn, renumbered))
+        numbered = None if originals is None else _digest(pairs, originals)
+        return self._change(pairs, _union, lambda txn: self._refuse_to_merge(txn, numbered))
 
-    def _refuse_to_merge(self, txn: lmdb.Transaction, renumbered: bool) -> None:
+    def _refuse_to_merge(self, txn: lmdb.Transaction, numbered: bytes | None) -> None:
         is_empty = int(bytes(txn.get(_PAIRS, b"0", db=self._meta))) == 0
-        if not is_empty and (renumbered or txn.get(_RENUMBERED, db=self._meta) is not None):
-            whose = "the users of this file" if renumbered else "its users"
+        before = txn.get(_RENUMBERED, db=self._meta)
+        if not is_empty and numbered != (None if before is None else bytes(before)):
+            whose = "the users of this file" if numbered is not None else "its users"
             raise Refused(
                 f"The store {self._folder} has subscriptions already, and {whose} were numbered anew: one number would "
                 "be two users. Load the file into another --db, or load one file that has all pairs."
             )
-        if renumbered:
-            txn.put(_RENUMBERED, b"1", db=self._meta)
+        if numbered is not None:
+            txn.put(_RENUMBERED, numbered, db=self._meta)
         else:
             txn.delete(_RENUMBERED, db=self._meta)
 
@@ -363,6 +367,13 @@ class _Changes:
             self.subjects.tolist(), pairwise([*self.cuts.tolist(), len(self.users)]), strict=True
         ):
             yield subject, self.users[first:end]
+
+
+def _digest(pairs: Pairs, originals: npt.NDArray[np.uint64]) -> bytes:
+    """Return what tells the file of these pairs, and of the ids that their users had, from all others."""
+    digest = hashlib.sha256(np.ascontiguousarray(pairs).data)
+    digest.update(np.ascontiguousarray(originals).data)
+    return digest.hexdigest().encode()
 
 
 def _changes(pairs: Pairs) -> _Changes:

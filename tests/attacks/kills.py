@@ -7,14 +7,14 @@ words for the process that was killed.
 
 import os
 import signal
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 from tests.attacks import parts
 from tests.attacks.order import Order, Tally
-from tests.attacks.promises import broken, changed, host, in_words, summary_of, was_whole
-from tests.attacks.trial import Ground, Outcome, Plan, draw, trials
+from tests.attacks.promises import broken, changed, host, summary_of, was_whole
+from tests.attacks.trial import Ground, Outcome, Plan, draw, tally_of, trials
 
 EACH = 7
 FEW = 3
@@ -54,15 +54,9 @@ _NEEDLESS = (parts.MAKER, parts.REMOVER)
 
 def attack(order: Order) -> Tally:
     """Kill a process in each of so many runs."""
-    tally = Tally()
     before = host()
-    for outcome in trials(Ground(order.folder), plans(order), kill):
-        tally.did[f"kills of a {outcome.plan.part}" if outcome.pid else "runs that ended before their kill"] += 1
-        tally.saw[f"exit {outcome.code}"] += 1
-        tally.faults += [*broken(outcome), *(in_words(outcome, what) for what in _misjudged(outcome))]
+    tally = tally_of(trials(Ground(order.folder), plans(order), kill), "kill", partial(broken, misjudged=_misjudged))
     tally.faults += changed(before)
-    tally.did = Counter(dict(sorted(tally.did.items())))
-    tally.saw = Counter(dict(sorted(tally.saw.items())))
     return tally
 
 

@@ -1,7 +1,8 @@
 """Kills `comet load` at random instants: the store then holds nothing of the load or all of it, and takes it again.
 
-The loads go into a new store and into a filled one, with users as they are and numbered anew. Most are killed while the
-store is open, the others before. What a store has to hold is what an undisturbed load of that kind has made of it.
+The loads go into a new store with users as they are and numbered anew, and into a filled one with users as they are: a
+store that holds something takes no users that are numbered anew. Most are killed while the store is open, the others
+before. What a store has to hold is what an undisturbed load of that kind has made of it.
 """
 
 import hashlib
@@ -29,6 +30,9 @@ END_SECONDS = 120.0
 
 USERS = {"new": 20_000, "filled": 4_000}
 """In the file that is loaded: into a filled store it is dearer by the pair."""
+
+KINDS = (("new", False), ("new", True), ("filled", False))
+"""Of loads: the store they go into, and whether users are numbered anew."""
 
 NOTHING = "nothing"
 
@@ -60,8 +64,7 @@ def attack(order: Order) -> Tally:
     random = order.random
     number = order.count(KILLS)
     base = _filled(order.folder)
-    needed = [(target, anew) for target in USERS for anew in (False, True)][:number]
-    kinds = [_kind(order.folder, target, anew, base) for target, anew in needed]
+    kinds = [_kind(order.folder, target, anew, base) for target, anew in KINDS[:number]]
     for kill in range(number):
         kind, is_before = kinds[kill % len(kinds)], random.random() < BEFORE
         delay = random.uniform(0, kind.until_open if is_before else kind.at_work)

@@ -59,7 +59,7 @@ def _tree(parent: int, name: str) -> list[tuple[int, str]]:
 def _name(words: list[str], parent: str) -> str:
     if "floodtest.flyweight.processes.nursery" in words:
         # One that was forked from a nursery, or has not become another program yet, has its parent's command line.
-        if any(word.startswith("loadgen.") for word in words):
+        if any(word.startswith("floodtest.loadgen.") for word in words):
             return CLIENT_NURSERY if parent == FLOODTEST else CLIENT_WORKER
         return SERVER_NURSERY if parent == SERVER else FRONT
     return next((name for word, name in _BY_WORDS if word in words), "")

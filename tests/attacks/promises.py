@@ -5,7 +5,7 @@ anybody would.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,15 @@ _UNFINISHED = {".run.json", ".latency.csv"}
 """What a run that is killed may have been writing."""
 
 
-def broken(outcome: Outcome) -> Iterator[str]:
-    """Say which promises that hold for every run were broken, with all that is needed to look into it."""
-    for what in _broken(outcome):
-        yield in_words(outcome, what)
+def broken(outcome: Outcome, misjudged: Callable[[Outcome], Iterator[str]]) -> Iterator[str]:
+    """Say which promises were broken, those that hold for every run and those of an attack, with all that is needed to
+    look into it.
+    """
+    for what in (*_broken(outcome), *misjudged(outcome)):
+        yield _in_words(outcome, what)
 
 
-def in_words(outcome: Outcome, what: str) -> str:
+def _in_words(outcome: Outcome, what: str) -> str:
     """Say what was wrong, and of which run."""
     stage = outcome.stage or "time before the record"
     where = f"process {outcome.pid}, at {outcome.seconds:.1f} s, in the {stage}" if outcome.pid else "it was not hit"

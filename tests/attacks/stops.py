@@ -7,14 +7,14 @@ done in the end, and else with 4 and a reason.
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 from tests.attacks import parts
 from tests.attacks.order import Order, Tally
-from tests.attacks.promises import broken, changed, host, in_words, summary_of, was_whole
-from tests.attacks.trial import Ground, Outcome, draw, trials
+from tests.attacks.promises import broken, changed, host, summary_of, was_whole
+from tests.attacks.trial import Ground, Outcome, draw, tally_of, trials
 
 STOPS = 20
 SECONDS = (1.0, 4.0)
@@ -22,20 +22,15 @@ SECONDS = (1.0, 4.0)
 
 def attack(order: Order) -> Tally:
     """Stop a process in each of so many runs."""
-    tally = Tally()
     before = host()
     random = order.random
     drawn = [part for part in parts.PARTS if part != parts.MAKER]  # that one is gone within milliseconds
     drawn = (drawn * STOPS)[:STOPS]
     plans = [draw(random, number, part) for number, part in enumerate(drawn[: order.count(STOPS)])]
     seconds = {plan.number: random.uniform(*SECONDS) for plan in plans}
-    for outcome in trials(Ground(order.folder), plans, lambda plan, pid: stop(pid, seconds[plan.number])):
-        tally.did[f"stops of a {outcome.plan.part}" if outcome.pid else "runs that ended before their stop"] += 1
-        tally.saw[f"exit {outcome.code}"] += 1
-        tally.faults += [*broken(outcome), *(in_words(outcome, what) for what in _misjudged(outcome))]
+    outcomes = trials(Ground(order.folder), plans, lambda plan, pid: stop(pid, seconds[plan.number]))
+    tally = tally_of(outcomes, "stop", partial(broken, misjudged=_misjudged))
     tally.faults += changed(before)
-    tally.did = Counter(dict(sorted(tally.did.items())))
-    tally.saw = Counter(dict(sorted(tally.saw.items())))
     return tally
 
 

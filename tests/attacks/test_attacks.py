@@ -10,7 +10,7 @@ from tests.attacks.suite import ATTACKS, attack_here
 SHARES = {
     "kills": 0.01,
     "stops": 0.01,
-    "loads": 0.01,
+    "loads": 0.085,
     "heads": 0.003,
     "bodies": 0.01,
     "streams": 0.003,

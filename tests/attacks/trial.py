@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from random import Random
 from floodtest.datagen.files import write_pairs
 from floodtest.datagen.graph import friend_graph
 from tests.attacks import parts
+from tests.attacks.order import Tally
 from tests.rigs.support import OUR_NETWORK, command, run_here
 
 END_SECONDS = 120.0
@@ -157,6 +159,9 @@ class Ground:
 AT_A_TIME = 2
 """Runs side by side: each waits half of its time."""
 
+SEVERAL = 5
+"""Runs in which a part must be found at least once."""
+
 Act = Callable[[Plan, int], None]
 """What is done to the process that is hit."""
 
@@ -165,6 +170,28 @@ def trials(ground: Ground, plans: Sequence[Plan], act: Act) -> Iterator[Outcome]
     """Make all the runs that are planned; give what came of each, in the order of the plans."""
     with ThreadPoolExecutor(AT_A_TIME) as threads:
         yield from threads.map(lambda plan: trial(ground, plan, act), plans)
+
+
+def tally_of(outcomes: Iterator[Outcome], verb: str, judged: Callable[[Outcome], Iterator[str]]) -> Tally:
+    """Count what was done to the parts of runs, and what came of that; `judged` says what was wrong.
+
+    A part that is looked for in several runs, and found in none, is not known here by the right name: a fault as well.
+    """
+    tally = Tally()
+    planned, hit = Counter[str](), Counter[str]()
+    for outcome in outcomes:
+        part = outcome.plan.part
+        planned[part] += 1
+        hit[part] += outcome.pid is not None
+        tally.did[f"{verb}s of a {part}" if outcome.pid else f"runs that ended before their {verb}"] += 1
+        tally.saw[f"exit {outcome.code}"] += 1
+        tally.faults += judged(outcome)
+    tally.faults += [
+        f"No {part} was found in {count} runs." for part, count in planned.items() if count >= SEVERAL and not hit[part]
+    ]
+    tally.did = Counter(dict(sorted(tally.did.items())))
+    tally.saw = Counter(dict(sorted(tally.saw.items())))
+    return tally
 
 
 def trial(ground: Ground, plan: Plan, act: Act) -> Outcome:

@@ -181,6 +181,25 @@ def test_load_adds_to_what_is_there(db: Path) -> None:
     assert contents(db) == {*map(tuple, PAIRS.tolist()), (7, 2)}
 
 
+def test_a_file_whose_users_are_numbered_anew_can_be_loaded_again_and_no_other(tmp_path: Path) -> None:
+    def load(name: str, *options: str) -> "subprocess.CompletedProcess[str]":
+        return run_here("comet", "load", name, "--db", "db", *options, cwd=tmp_path)
+
+    anew = ("--renumber", "--ids", "ids.csv", "--force")
+    (tmp_path / "f.txt").write_text("10 20\n20 30\n")
+    assert load("f.txt", *anew).returncode == 0
+    before = contents(tmp_path / "db")
+    (tmp_path / "ids.csv").unlink()  # as if the load had been killed before it was in place
+    again = load("f.txt", *anew)
+    assert again.stdout.splitlines()[0].endswith("s, 0 of them new.")
+    assert (tmp_path / "ids.csv").read_text() == "user,original\n1,10\n2,20\n3,30\n"
+    (tmp_path / "like.txt").write_text("11 21\n21 31\n")  # other people, who would get these numbers as well
+    (tmp_path / "more.txt").write_text("1 2\n")
+    for name, options in (("like.txt", anew), ("more.txt", ()), ("f.txt", ())):
+        assert_refused(load(name, *options), "one number would be two users")
+    assert contents(tmp_path / "db") == before
+
+
 @pytest.mark.parametrize("options", [(), ("--renumber",)])
 def test_a_file_without_pairs_leaves_no_store(options: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "friends.txt").write_text("# nobody\n")
