@@ -78,11 +78,11 @@ class Server:
         self._tasks = tasks
         options = self.options
         specifications = [
-            msgspec.msgpack.encode(orders.FrontSpecification(number, count, options.max_users, options.limits))
+            msgspec.msgpack.encode(orders.Specification(number, count, options.max_users, options.limits))
             for number in range(count)
         ]
         shared = [self.ledger.descriptor, self._listener.fileno(), self._whereabouts.descriptor, self._bus.descriptor]
-        await self.workers.start(specifications, orders.FromFront, shared)
+        await self.workers.start(specifications, orders.FromWorker, shared)
         for worker in self.workers.all:
             if not isinstance(await worker.channel.receive(), orders.Ready):
                 raise WorkerFault("A front ended before it was up; see above for its reason.")

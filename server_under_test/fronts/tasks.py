@@ -22,7 +22,7 @@ import trio
 
 from floodtest.flyweight.engine.ledger import Counter, TickTable
 from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked
-from floodtest.server_under_test.fronts.worker import Shared, be_front
+from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE
 from floodtest.server_under_test.routing.bus import Deliver, Reader
 from floodtest.wire import answers
@@ -291,4 +291,4 @@ async def run(shared: Shared) -> None:
 
 def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
     """Entry of the worker process (see `flyweight.processes.nursery`)."""
-    be_front(run, specification, sock, descriptors)
+    be_worker(run, specification, sock, descriptors)

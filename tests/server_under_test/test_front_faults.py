@@ -34,10 +34,10 @@ async def start(workers: Workers, listener: socket.socket) -> Ledger:
     ledger = Ledger(FRONT_LEDGER, FRONTS)
     whereabouts = Whereabouts(USERS, FRONTS, raise_files_limit())
     specifications = [
-        msgspec.msgpack.encode(orders.FrontSpecification(number, FRONTS, USERS, Limits())) for number in range(FRONTS)
+        msgspec.msgpack.encode(orders.Specification(number, FRONTS, USERS, Limits())) for number in range(FRONTS)
     ]
     shared = [ledger.descriptor, listener.fileno(), whereabouts.descriptor, Bus(FRONTS).descriptor]
-    await workers.start(specifications, orders.FromFront, shared)
+    await workers.start(specifications, orders.FromWorker, shared)
     for worker in workers.all:
         assert isinstance(await worker.channel.receive(), orders.Ready)
     return ledger

@@ -17,7 +17,7 @@ from floodtest.flyweight.processes.workers import Worker, Workers
 from floodtest.server_under_test.control.api import _ticks
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.director import Server
-from floodtest.server_under_test.fronts.orders import FromFront, Stop, ToFront
+from floodtest.server_under_test.fronts.orders import FromWorker, Stop, ToWorker
 from floodtest.server_under_test.options import Options
 from floodtest.server_under_test.routing.bus import Bus
 from floodtest.server_under_test.routing.whereabouts import Whereabouts
@@ -42,7 +42,7 @@ class Fronts:
         self.theirs: list[socket.socket] = []
         for number, status in enumerate(exit_statuses):
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self.all.append(Worker(number, Channel(ours, FromFront), cast(Any, Process(status))))
+            self.all.append(Worker(number, Channel(ours, FromWorker), cast(Any, Process(status))))
             self.theirs.append(theirs)
 
 
@@ -96,7 +96,7 @@ def test_a_front_that_takes_no_orders_keeps_none_of_the_others_from_stopping() -
                 pass
             with trio.fail_after(30):
                 await server.stop()
-            assert Channel[ToFront](fronts.theirs[1], ToFront).receive_waiting(2) == [Stop()]
+            assert Channel[ToWorker](fronts.theirs[1], ToWorker).receive_waiting(2) == [Stop()]
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
