@@ -20,7 +20,8 @@ from floodtest.flyweight.processes.workers import open_workers
 from floodtest.server_under_test.control import api as control
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.director import Server
-from floodtest.server_under_test.options import Model, Options
+from floodtest.server_under_test.models import MODELS
+from floodtest.server_under_test.options import Options
 from floodtest.server_under_test.routing.bus import Bus
 from floodtest.server_under_test.routing.subscriptions import Store
 from floodtest.server_under_test.routing.whereabouts import Whereabouts
@@ -32,11 +33,6 @@ BACKLOG = 65535
 
 DEFER_SECONDS = 5
 """How long the kernel waits for a request before it wakes a front for a silent client (TCP_DEFER_ACCEPT)."""
-
-_MODULES: dict[Model, str] = {
-    "columns": "floodtest.server_under_test.fronts.columns",
-    "tasks": "floodtest.server_under_test.fronts.tasks",
-}
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -87,7 +83,7 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_SECONDS)
         notice_silence(listener, options.limits.silence)
         ledger, whereabouts = Ledger(FRONT_LEDGER, count), Whereabouts(options.max_users, count, files_limit)
-        async with open_workers(_MODULES[options.model]) as workers, trio.open_nursery() as tasks:
+        async with open_workers(MODELS[options.model].worker) as workers, trio.open_nursery() as tasks:
             server = Server(options, listener, workers, ledger, whereabouts, Bus(count), store)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 if parent is not None:

@@ -29,6 +29,7 @@ FLOORS: dict[str, list[str]] = {
     "analysis": ["record", "figures", "pages"],
     "server_under_test": [
         "limits",
+        "models",
         "options",
         "routing",
         "fronts",

@@ -25,15 +25,9 @@ from floodtest.flyweight.processes.launch import how_it_ended
 from floodtest.flyweight.processes.workers import Worker, Workers, open_workers, wait_while_moving
 from floodtest.loadgen.client import orders
 from floodtest.loadgen.client.accounts import State
-from floodtest.loadgen.plan.choices import ClientModel
+from floodtest.loadgen.plan.models import CLIENT_MODELS, DEFAULT_CLIENT_MODEL, ClientModel
 from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.loadgen.plan.plan import Share
-
-_MODULES: dict[ClientModel, str] = {
-    "columns": "floodtest.loadgen.client.columns",
-    "httpx": "floodtest.loadgen.client.tasks",
-}
-
 
 CLOSE_QUIET = 5.0
 """Seconds in which no connection is closed, after which closing is given up."""
@@ -211,8 +205,11 @@ class Crew:
 
 @asynccontextmanager
 async def open_crew(
-    ledger: Ledger, states: npt.NDArray[np.uint8], complain: Callable[[str], None], model: ClientModel = "columns"
+    ledger: Ledger,
+    states: npt.NDArray[np.uint8],
+    complain: Callable[[str], None],
+    model: ClientModel = DEFAULT_CLIENT_MODEL,
 ) -> AsyncIterator[Crew]:
     """A crew without workers yet, whose workers end with the block."""
-    async with open_workers(_MODULES[model]) as workers:
+    async with open_workers(CLIENT_MODELS[model].worker) as workers:
         yield Crew(workers, ledger, states, complain)
