@@ -22,13 +22,13 @@ from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.server_under_test.control import api as control
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.director import Server
+from floodtest.server_under_test.fronts.listener import listen
 from floodtest.server_under_test.generator.msggen import PERIOD
 from floodtest.server_under_test.options import Options
 from floodtest.server_under_test.routing.bus import Bus, Deliver
 from floodtest.server_under_test.routing.router import Router
 from floodtest.server_under_test.routing.subscriptions import Store
 from floodtest.server_under_test.routing.whereabouts import Whereabouts
-from floodtest.server_under_test.serve import listen
 
 USERS, FRIENDS, FRONTS, FILES = 1_000_000, 15, 54, 20_000
 RATE, SECONDS, ROUNDS = 16_666, 10, 3

@@ -103,6 +103,12 @@ def test_each_floor_is_there() -> None:
             assert (ROOT / room / floor).is_dir() or (ROOT / room / f"{floor}.py").exists(), f"{room}/{floor}"
 
 
+def test_only_the_command_imports_what_composes_the_server() -> None:
+    benchmarks = {f"benchmarks.{path.stem}": set(imports_of(path)) for path in (ROOT / "benchmarks").glob("*.py")}
+    importers = [name for name, imported in (IMPORTS | benchmarks).items() if "server_under_test.serve" in imported]
+    assert importers == ["server_under_test.commands.serving"]
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     within = {name: {one for one in imported if one in MODULES and one != name} for name, imported in IMPORTS.items()}
     try:
