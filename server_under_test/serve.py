@@ -21,9 +21,9 @@ from floodtest.server_under_test.fronts.director import Server
 from floodtest.server_under_test.fronts.listener import listen, notice_silence, wait_for_requests
 from floodtest.server_under_test.models import MODELS
 from floodtest.server_under_test.options import Options
-from floodtest.server_under_test.routing.bus import Bus
+from floodtest.server_under_test.routing.shared_bus import SharedBus
+from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from floodtest.server_under_test.routing.subscriptions import Store
-from floodtest.server_under_test.routing.whereabouts import Whereabouts
 from floodtest.wire.requests import MAX_USERS
 
 
@@ -45,9 +45,9 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
     ):
         wait_for_requests(listener)
         notice_silence(listener, options.limits.silence)
-        ledger, whereabouts = Ledger(FRONT_LEDGER, count), Whereabouts(options.max_users, count, files_limit)
+        ledger, whereabouts = Ledger(FRONT_LEDGER, count), SharedWhereabouts(options.max_users, count, files_limit)
         async with open_workers(MODELS[options.model].worker) as workers, trio.open_nursery() as tasks:
-            server = Server(options, listener, workers, ledger, whereabouts, Bus(count), store)
+            server = Server(options, listener, workers, ledger, whereabouts, SharedBus(count), store)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 if parent is not None:
                     tasks.start_soon(_end_with, parent, tasks.cancel_scope)

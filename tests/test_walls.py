@@ -109,6 +109,17 @@ def test_only_the_command_imports_what_composes_the_server() -> None:
     assert importers == ["server_under_test.commands.serving"]
 
 
+def test_which_bus_it_is_is_known_only_where_a_server_is_put_together() -> None:
+    """A router and the models of fronts have a bus and whereabouts as their interfaces say, so that others fit."""
+    shared = {"server_under_test.routing.shared_bus", "server_under_test.routing.shared_whereabouts"}
+    importers = {name for name, imported in IMPORTS.items() if imported & shared}
+    assert importers == {
+        "server_under_test.serve",
+        "server_under_test.fronts.director",
+        "server_under_test.fronts.worker",
+    }
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     within = {name: {one for one in imported if one in MODULES and one != name} for name, imported in IMPORTS.items()}
     try:

@@ -24,7 +24,8 @@ from floodtest.flyweight.engine.ledger import Counter, TickTable
 from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked
 from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE
-from floodtest.server_under_test.routing.bus import Deliver, Reader
+from floodtest.server_under_test.routing.bus import Deliver
+from floodtest.server_under_test.routing.reader import Reader
 from floodtest.wire import answers
 from floodtest.wire.framing import chunked as chunks
 from floodtest.wire.requests import Asked, Refuse, too_late

@@ -18,8 +18,10 @@ from floodtest.flyweight.machine.files import FILES_RESERVE, raise_files_limit
 from floodtest.flyweight.processes.channel import Channel, decoder
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.orders import Specification, ToWorker
-from floodtest.server_under_test.routing.bus import Bus
-from floodtest.server_under_test.routing.whereabouts import Places, places_of
+from floodtest.server_under_test.routing.bus import FrontBus
+from floodtest.server_under_test.routing.shared_bus import SharedBus
+from floodtest.server_under_test.routing.shared_whereabouts import places_of
+from floodtest.server_under_test.routing.whereabouts import Places
 from floodtest.wire.requests import Requests
 
 
@@ -34,7 +36,7 @@ class Shared:
     """Of the ledger."""
     listener: socket.socket
     places: Places
-    bus: Bus
+    bus: FrontBus
 
     @property
     def capacity(self) -> int:
@@ -55,7 +57,7 @@ def be_worker(
     files_limit = raise_files_limit()
     ledger = Ledger(FRONT_LEDGER, spec.workers, descriptors[0])
     places = places_of(spec.worker, spec.workers, files_limit, descriptors[2])
-    bus = Bus(spec.workers, descriptors[3])
+    bus = SharedBus(spec.workers, descriptors[3])
     channel = Channel[ToWorker](sock, ToWorker)
     with socket.socket(fileno=descriptors[1]) as listener:
         trio.run(run, Shared(spec, channel, files_limit, ledger.row(spec.worker), listener, places, bus))

@@ -1,4 +1,4 @@
-"""The bus: a log of the router's turns, in memory that all fronts of this machine share.
+"""The bus of fronts on this machine: a log of the router's turns, in memory that all of them share.
 
 A turn is written once: its texts, and a row for each delivery, those of a front together and those of a connection next
 to each other. A front is told by a short message that there is something new, reads the turns with rows of its own, and
@@ -19,84 +19,23 @@ way.
 """
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.flyweight.engine.ledger import Counter
 from floodtest.flyweight.engine.shared import shared_memory
-from floodtest.flyweight.processes.channel import Message
-from floodtest.wire.control import MAX_BATCH_BYTES
-
-Column = npt.NDArray[np.uint32]
+from floodtest.server_under_test.routing.bus import Column, Rows, Turn
 
 TURNS = 2048
 """Turns that are remembered, at the most."""
-
-ROWS = 1 << 16
-"""Deliveries of one turn: what the router sorts in some milliseconds, and fronts write in less than a second."""
-
-MESSAGES = 1 << 14
-"""Messages of one turn."""
-
-TEXTS = 4 * MAX_BATCH_BYTES
-"""Bytes of the texts of one turn."""
 
 MEMORY = 48 << 20
 """Bytes of all turns that are there: two of the largest, and as much again of usual ones."""
 
 
-class Deliver(Message, frozen=True):
-    """A turn has rows of yours, and so may later ones."""
-
-    turn: int
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Deliveries by the column: to which descriptor, of whom, which text; and where in `texts` each text begins.
-
-    `texts` may be shared memory, the columns of what a front reads are not.
-    """
-
-    fds: Column
-    users: Column
-    which: Column
-    offsets: Column
-    texts: memoryview
-
-    def part(self, part: slice) -> "Rows":
-        """Return some of the rows."""
-        return Rows(self.fds[part], self.users[part], self.which[part], self.offsets, self.texts)
-
-    def copy(self) -> "Rows":
-        """Return the same with columns of its own."""
-        return Rows(self.fds.copy(), self.users.copy(), self.which.copy(), self.offsets.copy(), self.texts)
-
-    def sizes_of(self, which: Column) -> npt.NDArray[np.intp]:
-        """Return the bytes of a text for each entry."""
-        return self.offsets[which + 1].astype(np.intp) - self.offsets[which]
-
-    def texts_of(self, which: Column) -> list[memoryview]:
-        """Return a text for each entry."""
-        spans = map(slice, self.offsets[which].tolist(), self.offsets[which + 1].tolist())
-        return list(map(self.texts.__getitem__, spans))
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What one front has to deliver of a turn; the texts are good as long as the turn is there."""
-
-    number: int
-    before: int
-    """Rows of this front in all turns before."""
-    rows: Rows
-
-
-class Bus:
-    """Both ends of it, for so many fronts; `descriptor` is what the other end has made."""
+class SharedBus:
+    """A `RouterBus` and a `FrontBus`, for so many fronts; `descriptor` is what the other end has made."""
 
     def __init__(self, fronts: int, descriptor: int | None = None) -> None:
         self.fronts = fronts
@@ -204,49 +143,6 @@ class Bus:
         offsets = np.frombuffer(self._memory, np.uint32, messages + 1, start + 12 * rows)
         fds, users, which = columns
         return Rows(fds, users, which, offsets, self._memory[start + 12 * rows + 4 * (messages + 1) :])
-
-
-class Reader:
-    """One front's way through the turns, and what its row of the ledger says of it."""
-
-    def __init__(self, bus: Bus, front: int, row: npt.NDArray[Any]) -> None:
-        self._bus = bus
-        self._front = front
-        self._written, self._undeliverable = Counter(row, "turn"), Counter(row, "undeliverable")
-        self._done = 0  # the last turn that is written, or that has no rows of ours
-        self._rows = 0  # that are dealt with
-        self.under_way = False
-        """Whether there may be turns to write."""
-
-    def begin(self, order: Deliver) -> None:
-        """Take an order; where nothing is under way, no turn before it has rows of ours."""
-        if not self.under_way:
-            self._done = max(self._done, order.turn - 1)
-        self.under_way = True
-
-    def next(self) -> Turn | None:
-        """Return the next turn to write; None, with nothing under way any more, if there is none.
-
-        Rows of ours in turns that are gone count as undeliverable.
-        """
-        last, rows = self._bus.rows_until_last(self._front)  # before looking: a later turn brings an order
-        turn = self._bus.next(self._front, self._done)
-        rows = rows if turn is None else turn.before
-        self._undeliverable.add(rows - self._rows)
-        self._rows = rows
-        if turn is None:
-            self._done, self.under_way = last, False
-            self._written.set(last)
-        return turn
-
-    def deal_with(self, rows: int) -> None:
-        """Note that so many more rows of a turn were delivered, or could not be."""
-        self._rows += rows
-
-    def finish(self, turn: Turn) -> None:
-        """Note that a turn is written, or is gone."""
-        self._done = turn.number
-        self._written.set(turn.number)
 
 
 def _bytes_of(rows: int, messages: int, size: int) -> int:

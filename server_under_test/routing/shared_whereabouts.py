@@ -1,4 +1,4 @@
-"""Who is connected where: what each front says of its descriptors, and the index that the router makes of it.
+"""Who is connected where on this machine: what each front says of its descriptors, and the index that the router makes.
 
 A front has a column of its own in shared memory, the user of each of its descriptors (0: nobody's), and a count of
 changes for each page of that column. Nobody else writes there, so that there is no lock, no call and no front that can
@@ -28,8 +28,8 @@ import numpy.typing as npt
 
 from floodtest.flyweight.engine.shared import shared_memory
 from floodtest.flyweight.engine.sparse import sparse_column
+from floodtest.server_under_test.routing.whereabouts import Column
 
-Column = npt.NDArray[np.uint32]
 Counts = npt.NDArray[np.int64]
 
 PAGE_BITS = 10
@@ -60,8 +60,8 @@ def _map(fronts: int, files: int, descriptor: int | None) -> tuple[int, Column, 
     return made, users, changes[:, :pages]
 
 
-class Places:
-    """A front's end: its own column, by descriptor. Nobody else writes there as long as the front lives."""
+class SharedPlaces:
+    """A front's end, a `Places`: its own column, by descriptor. Nobody else writes there as long as the front lives."""
 
     def __init__(self, users: Column, changes: Counts) -> None:
         self._users = users
@@ -81,14 +81,14 @@ class Places:
         self._changes[at >> PAGE_BITS] += 1  # at last: who sees it sees the above
 
 
-def places_of(front: int, fronts: int, files: int, descriptor: int) -> Places:
+def places_of(front: int, fronts: int, files: int, descriptor: int) -> SharedPlaces:
     """Return the end of one front, by the descriptor of who has made the shared memory."""
     _, users, changes = _map(fronts, files, descriptor)
-    return Places(users[front].reshape(-1), changes[front])
+    return SharedPlaces(users[front].reshape(-1), changes[front])
 
 
-class Whereabouts:
-    """The router's end, for `fronts` of at most `files` descriptors each and users up to `max_users`."""
+class SharedWhereabouts:
+    """The router's end, a `Whereabouts`: of `fronts` with at most `files` descriptors each, users up to `max_users`."""
 
     def __init__(self, max_users: int, fronts: int, files: int) -> None:
         self._max_users = max_users
@@ -106,9 +106,9 @@ class Whereabouts:
         self.connections = 0
         """How many connections there are, as far as the router has caught up."""
 
-    def of_front(self, front: int) -> Places:
+    def of_front(self, front: int) -> SharedPlaces:
         """Return a front's end of it."""
-        return Places(self._shared[front].reshape(-1), self._changes[front])
+        return SharedPlaces(self._shared[front].reshape(-1), self._changes[front])
 
     def forget_front(self, front: int) -> None:
         """Log out all that a front had when it died."""

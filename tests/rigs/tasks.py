@@ -20,8 +20,9 @@ from floodtest.server_under_test.fronts.orders import Specification, ToWorker
 from floodtest.server_under_test.fronts.tasks import TaskFront
 from floodtest.server_under_test.fronts.worker import Shared
 from floodtest.server_under_test.limits import Limits
-from floodtest.server_under_test.routing.bus import Bus, Deliver
-from floodtest.server_under_test.routing.whereabouts import Whereabouts
+from floodtest.server_under_test.routing.bus import Deliver
+from floodtest.server_under_test.routing.shared_bus import SharedBus
+from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from tests.rigs.server import EXCESS, FILES, MAX_USERS, PENDING, Clients
 
 T = TypeVar("T")
@@ -36,8 +37,8 @@ class TaskRig(Clients):
     def __init__(self) -> None:
         super().__init__()
         self.ledger = Ledger(FRONT_LEDGER, 1)
-        self.whereabouts = Whereabouts(MAX_USERS, 1, FILES)
-        self.bus = Bus(1)
+        self.whereabouts = SharedWhereabouts(MAX_USERS, 1, FILES)
+        self.bus = SharedBus(1)
         self._up = threading.Event()
         self._thread = threading.Thread(target=trio.run, args=(self._main,))
         self._thread.start()

@@ -19,8 +19,8 @@ from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.director import Server
 from floodtest.server_under_test.fronts.orders import FromWorker, Stop, ToWorker
 from floodtest.server_under_test.options import Options
-from floodtest.server_under_test.routing.bus import Bus
-from floodtest.server_under_test.routing.whereabouts import Whereabouts
+from floodtest.server_under_test.routing.shared_bus import SharedBus
+from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from floodtest.server_under_test.serve import serve
 from floodtest.wire.control import SentTick
 
@@ -52,8 +52,8 @@ def serving(*exit_statuses: int | None) -> Iterator[tuple[Server, Fronts]]:
     fronts = Fronts(*exit_statuses)
     ledger = Ledger(FRONT_LEDGER, len(exit_statuses))
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        whereabouts = Whereabouts(10, len(exit_statuses), 100)
-        bus = Bus(len(exit_statuses))
+        whereabouts = SharedWhereabouts(10, len(exit_statuses), 100)
+        bus = SharedBus(len(exit_statuses))
         try:
             yield Server(Options(), listener, cast(Workers, fronts), ledger, whereabouts, bus, None), fronts
         finally:

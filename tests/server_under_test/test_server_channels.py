@@ -18,8 +18,9 @@ from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.director import STOP_QUIET, Server
 from floodtest.server_under_test.fronts.orders import Accept, FromWorker, Stop, Tick, ToWorker
 from floodtest.server_under_test.options import Options
-from floodtest.server_under_test.routing.bus import Bus, Deliver
-from floodtest.server_under_test.routing.whereabouts import Whereabouts
+from floodtest.server_under_test.routing.bus import Deliver
+from floodtest.server_under_test.routing.shared_bus import SharedBus
+from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 
 FRONTS = 2
 
@@ -34,7 +35,8 @@ class Rig:
             Worker(number, Channel(ours, FromWorker), cast(Any, SimpleNamespace(exit_status=None, ended=trio.Event())))
             for number, (ours, _) in enumerate(pairs)
         ]
-        self.ledger, whereabouts, bus = Ledger(FRONT_LEDGER, FRONTS), Whereabouts(10, FRONTS, 100), Bus(FRONTS)
+        self.ledger, whereabouts = Ledger(FRONT_LEDGER, FRONTS), SharedWhereabouts(10, FRONTS, 100)
+        bus = SharedBus(FRONTS)
         self._descriptors = [self.ledger.descriptor, whereabouts.descriptor, bus.descriptor]
         with socket.create_server(("127.0.0.1", 0)) as listener:
             fronts = cast(Workers, SimpleNamespace(all=self.workers, pids=[]))

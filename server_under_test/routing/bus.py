@@ -1,0 +1,123 @@
+"""The bus between the router and its fronts: what the router needs of one, and what a front needs of it.
+
+The router makes turns. A turn is some texts, and a row for each delivery: the connection, by its front and that front's
+number for it (its descriptor), the user it is for, and which text. Both numbers are those that the router's
+`Whereabouts` gave it, so that a bus and whereabouts belong together. A front looks again, before it writes, whether the
+connection is still that user's; a bus whose fronts find a user's connections by themselves need not carry descriptors.
+
+In: one turn after another, within `ROWS`, `MESSAGES` and `TEXTS`; the rows of a front together, those of a connection
+next to each other and in their order. Out: each front reads the turns that have rows of its own, in their order, each
+once at the most. Bounded: a turn is written only where `has_room` said that there is room, so that writing never waits;
+turns stay until the router forgets them. Fails: nothing here does, and no side waits here for the other. How far the
+fronts have come is told beside the bus, as two columns that `Progress` looks at: the last turn that each has written,
+and how many rows it has dealt with. A turn that a front has not read when the router forgets it is lost to that front,
+which then learns how many of its rows that were. `server_under_test.routing.shared_bus` is for fronts on this machine.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from floodtest.flyweight.processes.channel import Message
+from floodtest.wire.control import MAX_BATCH_BYTES
+
+Column = npt.NDArray[np.uint32]
+
+ROWS = 1 << 16
+"""Deliveries of one turn: what the router sorts in some milliseconds, and fronts write in less than a second."""
+
+MESSAGES = 1 << 14
+"""Messages of one turn."""
+
+TEXTS = 4 * MAX_BATCH_BYTES
+"""Bytes of the texts of one turn."""
+
+
+class Deliver(Message, frozen=True):
+    """A turn has rows of yours, and so may later ones."""
+
+    turn: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Deliveries by the column: to which descriptor, of whom, which text; and where in `texts` each text begins.
+
+    `texts` may be shared memory, the columns of what a front reads are not.
+    """
+
+    fds: Column
+    users: Column
+    which: Column
+    offsets: Column
+    texts: memoryview
+
+    def part(self, part: slice) -> "Rows":
+        """Return some of the rows."""
+        return Rows(self.fds[part], self.users[part], self.which[part], self.offsets, self.texts)
+
+    def copy(self) -> "Rows":
+        """Return the same with columns of its own."""
+        return Rows(self.fds.copy(), self.users.copy(), self.which.copy(), self.offsets.copy(), self.texts)
+
+    def sizes_of(self, which: Column) -> npt.NDArray[np.intp]:
+        """Return the bytes of a text for each entry."""
+        return self.offsets[which + 1].astype(np.intp) - self.offsets[which]
+
+    def texts_of(self, which: Column) -> list[memoryview]:
+        """Return a text for each entry."""
+        spans = map(slice, self.offsets[which].tolist(), self.offsets[which + 1].tolist())
+        return list(map(self.texts.__getitem__, spans))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one front has to deliver of a turn; the texts are good as long as the turn is there."""
+
+    number: int
+    before: int
+    """Rows of this front in all turns before."""
+    rows: Rows
+
+
+class RouterBus(Protocol):
+    """A bus as the router has it. Turns are numbered from 1 on."""
+
+    @property
+    def fronts(self) -> int:
+        """How many fronts there are; they are numbered from 0 on."""
+
+    @property
+    def last(self) -> int:
+        """The number of the last turn."""
+
+    @property
+    def oldest(self) -> int:
+        """The number of the first turn that is there, or else of the next one."""
+
+    def forget(self, before: int) -> None:
+        """Give up all turns before this one, whoever has not read them."""
+
+    def has_room(self, rows: int, messages: int, size: int) -> bool:
+        """Return whether there is room for a turn of so many rows and messages, whose texts have so many bytes."""
+
+    def write(self, fds: Column, users: Column, which: Column, texts: list[bytes], cuts: npt.NDArray[np.intp]) -> int:
+        """Write a turn, for which there must be room; return its number.
+
+        The rows of front k are those from `cuts[k]` to `cuts[k + 1]`; `which` are indexes of `texts`.
+        """
+
+
+class FrontBus(Protocol):
+    """A bus as a front has it."""
+
+    def next(self, front: int, after: int) -> Turn | None:
+        """Return the first turn that is there after that one and has rows of a front; None if there is none."""
+
+    def rows_until_last(self, front: int) -> tuple[int, int]:
+        """Return the last turn, and how many rows of a front were in all turns up to it."""
+
+    def has(self, number: int) -> bool:
+        """Return whether a turn is still there, so that what was copied of it before is whole."""
