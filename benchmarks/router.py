@@ -22,13 +22,14 @@ from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.server_under_test.control import api as control
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.director import Server
+from floodtest.server_under_test.fronts.listener import listen
 from floodtest.server_under_test.generator.msggen import PERIOD
 from floodtest.server_under_test.options import Options
-from floodtest.server_under_test.routing.bus import Bus, Deliver
+from floodtest.server_under_test.routing.bus import Deliver
 from floodtest.server_under_test.routing.router import Router
+from floodtest.server_under_test.routing.shared_bus import SharedBus
+from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from floodtest.server_under_test.routing.subscriptions import Store
-from floodtest.server_under_test.routing.whereabouts import Whereabouts
-from floodtest.server_under_test.serve import listen
 
 USERS, FRIENDS, FRONTS, FILES = 1_000_000, 15, 54, 20_000
 RATE, SECONDS, ROUNDS = 16_666, 10, 3
@@ -57,7 +58,7 @@ class NullFronts:
         self.pids: list[int] = [0]
 
 
-def fill(whereabouts: Whereabouts) -> None:
+def fill(whereabouts: SharedWhereabouts) -> None:
     """Log the users in, as many at each front."""
     users = np.arange(1, USERS + 1)
     for front, part in enumerate(np.array_split(users, FRONTS)):
@@ -98,10 +99,12 @@ async def measure(what: str, router: Router, publish: Awaitable[None]) -> None:
 async def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "db", create=True) as store:
         store.add_subscriptions(friend_graph(USERS, FRIENDS, seed=1))
-        ledger, whereabouts = Ledger(FRONT_LEDGER, FRONTS), Whereabouts(USERS, FRONTS, FILES)
+        ledger, whereabouts = Ledger(FRONT_LEDGER, FRONTS), SharedWhereabouts(USERS, FRONTS, FILES)
         fill(whereabouts)
         with listen("127.0.0.1", 0) as listener, listen("127.0.0.1", 0) as api:
-            server = Server(Options(), listener, cast(Any, NullFronts(ledger)), ledger, whereabouts, Bus(FRONTS), store)
+            server = Server(
+                Options(), listener, cast(Any, NullFronts(ledger)), ledger, whereabouts, SharedBus(FRONTS), store
+            )
             router = server.router
             async with trio.open_nursery() as tasks:
                 tasks.start_soon(router.run)

@@ -2,14 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
 
 from floodtest.server_under_test.limits import Limits
-
-Model = Literal["columns", "tasks"]
-"""How fronts hold connections: in columns, all by one task; or with a task and a stream for each."""
-
-MODELS: tuple[str, ...] = get_args(Model)
+from floodtest.server_under_test.models import DEFAULT_MODEL, Model
 
 
 @dataclass(frozen=True)
@@ -29,4 +24,4 @@ class Options:
     token: str | None = None
     db: Path | None = None
     limits: Limits = field(default_factory=Limits)
-    model: Model = "columns"
+    model: Model = DEFAULT_MODEL

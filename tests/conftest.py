@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from floodtest.loadgen.plan.choices import CLIENT_MODELS
-from floodtest.server_under_test.options import MODELS
+from floodtest.loadgen.plan.models import CLIENT_MODELS
+from floodtest.server_under_test.models import MODELS
 from tests.rigs.client import ClientRig
 from tests.rigs.httpx_client import HttpxRig
 from tests.rigs.server import ServerRig

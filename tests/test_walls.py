@@ -29,6 +29,7 @@ FLOORS: dict[str, list[str]] = {
     "analysis": ["record", "figures", "pages"],
     "server_under_test": [
         "limits",
+        "models",
         "options",
         "routing",
         "fronts",
@@ -100,6 +101,23 @@ def test_each_floor_is_there() -> None:
         assert folders <= set(floors), f"floors of {room} that have no place: {folders - set(floors)}"
         for floor in floors:
             assert (ROOT / room / floor).is_dir() or (ROOT / room / f"{floor}.py").exists(), f"{room}/{floor}"
+
+
+def test_only_the_command_imports_what_composes_the_server() -> None:
+    benchmarks = {f"benchmarks.{path.stem}": set(imports_of(path)) for path in (ROOT / "benchmarks").glob("*.py")}
+    importers = [name for name, imported in (IMPORTS | benchmarks).items() if "server_under_test.serve" in imported]
+    assert importers == ["server_under_test.commands.serving"]
+
+
+def test_which_bus_it_is_is_known_only_where_a_server_is_put_together() -> None:
+    """A router and the models of fronts have a bus and whereabouts as their interfaces say, so that others fit."""
+    shared = {"server_under_test.routing.shared_bus", "server_under_test.routing.shared_whereabouts"}
+    importers = {name for name, imported in IMPORTS.items() if imported & shared}
+    assert importers == {
+        "server_under_test.serve",
+        "server_under_test.fronts.director",
+        "server_under_test.fronts.worker",
+    }
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

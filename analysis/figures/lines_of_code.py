@@ -11,16 +11,19 @@ from pathlib import Path
 from floodtest.analysis.record import Record
 
 PACKAGE = "floodtest.server_under_test"
-FRONTS = {"columns": "fronts.columns", "tasks": "fronts.tasks"}
-"""The module that a front of each model runs."""
 
 
 def lines_of_code(record: Record) -> float | None:
     """Count the bundled server's code for the model of a run."""
-    module, folder = FRONTS.get(_model(record) or ""), _folder()
-    if module is None or folder is None or not _path_of(folder, module).exists():
-        return None
-    return count(sources(folder, module))
+    model, folder = _model(record), _folder()
+    module = None if model is None or folder is None else front_of(folder, model)
+    return None if module is None or folder is None else count(sources(folder, module))
+
+
+def front_of(folder: Path, model: str) -> str | None:
+    """Return the module that fronts of a model run, which has its name; None if the package has no such model."""
+    # Listed, not looked for: the model is a text of a record, which may be anything.
+    return f"fronts.{model}" if model in {path.stem for path in (folder / "fronts").glob("*.py")} else None
 
 
 def _model(record: Record) -> str | None:

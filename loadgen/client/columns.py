@@ -1,108 +1,39 @@
-"""One client worker: opens its share by the clock, then pumps what comes in, until it is told to close.
+"""A client worker: opens its share by the clock, then pumps what comes in, until it is told to close.
 
-In: a `Specification`, then `Go` (when its turn to ramp has come) and `Close`. Out: `Ready`, `Started` once every
-connection of the share was begun, `Settled` once each is open or failed, `Closed`. All else is in the accounts, where
-the parent reads it. One process, one trio run, one nested epoll; a worker that has nothing to do does not wake up.
-Fails: connections fail one by one, on the accounts; whatever else goes wrong ends the process, which the parent sees.
+In: what each worker is given (`loadgen.client.worker`), then the orders `Go`, `Halt` and `Close`. Out: how far the ramp
+has come, and `Closed`; all else is in the accounts, where the parent reads it. One trio run, one nested epoll; a worker
+that has nothing to do does not wake up. Fails: connections fail one by one, on the accounts; whatever else goes wrong
+ends the worker, which the parent sees.
 """
 
-import os
 import socket
 import time
-from functools import partial
-from pathlib import Path
-from typing import Protocol
 
-import msgspec
 import trio
 
-from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.engine.readiness import Readiness
-from floodtest.flyweight.machine.files import raise_files_limit
-from floodtest.flyweight.processes.channel import Channel, Message, decoder
-from floodtest.loadgen.client.accounts import LEDGER, Accounts
+from floodtest.flyweight.processes.channel import Channel
 from floodtest.loadgen.client.opening import Opener
+from floodtest.loadgen.client.orders import Closed, Go, Halt, ToWorker
 from floodtest.loadgen.client.streams import Streams
-from floodtest.loadgen.plan.choices import Ports
-from floodtest.loadgen.plan.pacer import Pacer, Stage
-from floodtest.loadgen.plan.plan import Share
+from floodtest.loadgen.client.worker import Shared, be_worker, report
+from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.wire import http
 
 BATCH = 64
 """Connections opened in one go: enough to make a sweep worth it, few enough to stay in the core's cache."""
 
 
-class Specification(msgspec.Struct, frozen=True):
-    """What one client worker needs to know; `worker` is its row of the ledger, of `workers`."""
-
-    worker: int
-    workers: int
-    share: Share
-    folder: bytes
-    """Of the run record, as the kernel has its name, which need not be UTF-8."""
-    target: tuple[str, int]
-    request: tuple[str, str]
-    """The request, before and after the user's id."""
-    ports: Ports
-    reserved: list[tuple[int, int]]
-    """Ports that are not ours to bind: ranges, both ends included."""
-    stages: tuple[Stage, ...]
-    connect_timeout: float
-    reset_at_end: bool
-    """Close by reset, which spares the host a million sockets in TIME_WAIT; for a server that knows of it."""
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return Path(os.fsdecode(self.folder))
-
-
-class Go(Message, frozen=True):
-    """Ramp now: connection 1 of the plan was due at `start` (time.monotonic), at most `in_flight` at a time."""
-
-    start: float
-    in_flight: int
-
-
-class Halt(Message, frozen=True):
-    """Begin no more connections; those that are in flight may still open."""
-
-
-class Close(Message, frozen=True):
-    """Close all connections."""
-
-
-class Ready(Message, frozen=True):
-    """The worker is up."""
-
-
-class Started(Message, frozen=True):
-    """All connections of the share have been begun; `in_flight` of them are not settled."""
-
-    in_flight: int
-
-
-class Settled(Message, frozen=True):
-    """Every connection of the share is open or has failed."""
-
-
-class Closed(Message, frozen=True):
-    """All connections are closed."""
-
-
-ToWorker = Go | Halt | Close
-FromWorker = Ready | Started | Settled | Closed
-
-
 class Client:
     """The ramp and the pump of one worker; `turn` is all there is to do at one time."""
 
-    def __init__(self, spec: Specification, readiness: Readiness, accounts: Accounts, files_limit: int) -> None:
+    def __init__(self, shared: Shared, readiness: Readiness) -> None:
+        spec, accounts = shared.spec, shared.accounts
         self._share = spec.share
         self._pacer = Pacer(spec.stages)
         self._timeout = spec.connect_timeout
         self._readiness = readiness
-        self._streams = Streams(accounts, readiness, files_limit)
+        self._streams = Streams(accounts, readiness, shared.files_limit)
         request = http.numbered(*(text.encode() for text in spec.request)).__mod__
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
         self._opener = Opener(accounts, readiness, spec.target, spec.ports, reserved, request, self._streams.unsent)
@@ -114,16 +45,15 @@ class Client:
         self.started = trio.Event()
         self.settled = trio.Event()
 
-    def go(self, order: Go) -> None:
-        self._go = order
-        self._readiness.wake()
-
-    def halt(self) -> None:
-        self.started.set()
-        self._readiness.wake()
-
-    def close(self) -> None:
-        self.closing = True
+    def obey(self, order: ToWorker | None) -> None:
+        """Carry out an order; None (the parent is gone) means to close."""
+        match order:
+            case Go():
+                self._go = order
+            case Halt():
+                self.started.set()
+            case _:
+                self.closing = True
         self._readiness.wake()
 
     def turn(self) -> bool:
@@ -180,55 +110,25 @@ class Client:
         return True
 
 
-async def run(spec: Specification, channel: Channel[ToWorker], ledger: Ledger, files_limit: int) -> None:
+async def run(shared: Shared) -> None:
     """Be a client worker until told to close, or until the parent is gone."""
-    accounts = Accounts(spec.path, spec.share.first_user, spec.share.count, ledger.row(spec.worker))
     with Readiness() as readiness:
-        client = Client(spec, readiness, accounts, files_limit)
+        client = Client(shared, readiness)
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(_obey, channel, client)
-            tasks.start_soon(report, channel, client)
+            tasks.start_soon(_listen, shared.channel, client)
+            tasks.start_soon(report, shared.channel, client)
             await readiness.turns(client.turn, client.deadline, lambda: client.closing)
             tasks.cancel_scope.cancel()
         while client.close_some():
             await trio.lowlevel.checkpoint()
-    await channel.send(Closed())
+    await shared.channel.send(Closed())
 
 
-async def _obey(channel: Channel[ToWorker], client: Client) -> None:
-    while True:
-        match await channel.receive():
-            case Go() as order:
-                client.go(order)
-            case Halt():
-                client.halt()
-            case _:
-                client.close()
-                return
-
-
-class Ramping(Protocol):
-    """Who opens the connections of a share, whether by the column or in another way."""
-
-    started: trio.Event
-    settled: trio.Event
-
-    @property
-    def in_flight(self) -> int: ...
-
-
-async def report(channel: Channel[ToWorker], client: Ramping) -> None:
-    """Tell the parent how far the ramp has come."""
-    await channel.send(Ready())
-    await client.started.wait()
-    await channel.send(Started(client.in_flight))
-    await client.settled.wait()
-    await channel.send(Settled())
+async def _listen(channel: Channel[ToWorker], client: Client) -> None:
+    while not client.closing:
+        client.obey(await channel.receive())
 
 
 def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
-    """Entry of the worker process (see `flyweight.processes.nursery`); the one descriptor is the ledger."""
-    spec = decoder(Specification).decode(specification)
-    files_limit = raise_files_limit()
-    ledger = Ledger(LEDGER, spec.workers, descriptors[0])
-    trio.run(partial(run, spec, Channel(sock, ToWorker), ledger, files_limit))
+    """Entry of the worker process (see `flyweight.processes.nursery`)."""
+    be_worker(run, specification, sock, descriptors)

@@ -1,7 +1,7 @@
 """A client worker of the other kind: an httpx stream and a trio task for each connection, as programs on httpx are.
 
 It has the limit that HTTP clients had in 2008: it names the address a connection comes from, but not the port, which
-the kernel chooses among net.ipv4.ip_local_port_range. Orders, news and accounts are those of `loadgen.client.columns`.
+the kernel chooses among net.ipv4.ip_local_port_range. Orders, news and accounts are those of every client worker.
 httpx hands on the text of an answer, not its chunks: what ends with a newline is counted as one, as all are that our
 server sends, and bytes are those of the text.
 
@@ -14,18 +14,15 @@ import socket
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 import numpy as np
 import trio
 
-from floodtest.flyweight.engine.ledger import Ledger
-from floodtest.flyweight.machine.files import raise_files_limit
-from floodtest.flyweight.processes.channel import Channel, decoder
-from floodtest.loadgen.client.accounts import LEDGER, Accounts, Phase
-from floodtest.loadgen.client.columns import Closed, Go, Halt, Specification, ToWorker, report
+from floodtest.loadgen.client.accounts import Phase
+from floodtest.loadgen.client.orders import Closed, Go, Halt
+from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.wire import http
 from floodtest.wire.framing.chunked import MAX_CHUNK
@@ -55,10 +52,12 @@ class Stream:
 class HttpxClient:
     """The ramp of one worker, and its connections, whose tasks run in `tasks`."""
 
-    def __init__(self, spec: Specification, accounts: Accounts, tasks: trio.Nursery, clients: AsyncExitStack) -> None:
+    def __init__(self, shared: Shared, tasks: trio.Nursery, clients: AsyncExitStack) -> None:
+        spec = shared.spec
+        self._channel = shared.channel
         self._share = spec.share
         self._pacer = Pacer(spec.stages)
-        self._accounts = accounts
+        self._accounts = shared.accounts
         self._tasks = tasks
         self._clients = clients
         self._timeout = spec.connect_timeout
@@ -71,6 +70,17 @@ class HttpxClient:
         self.in_flight = 0
         self.started = trio.Event()
         self.settled = trio.Event()
+
+    async def obey(self) -> None:
+        """Carry out orders until told to close, or until the parent is gone."""
+        while True:
+            match await self._channel.receive():
+                case Go() as order:
+                    self._tasks.start_soon(self.ramp, order)
+                case Halt():
+                    self.halt()
+                case _:
+                    return
 
     async def ramp(self, order: Go) -> None:
         """Begin the connections of the share, each when it is due and there is room for it in flight."""
@@ -213,30 +223,16 @@ def cause(error: httpx.TransportError) -> tuple[Phase, int]:
     return phase, errno.EIO
 
 
-async def run(spec: Specification, channel: Channel[ToWorker], ledger: Ledger) -> None:
+async def run(shared: Shared) -> None:
     """Be a client worker until told to close, or until the parent is gone."""
-    accounts = Accounts(spec.path, spec.share.first_user, spec.share.count, ledger.row(spec.worker))
     async with AsyncExitStack() as clients, trio.open_nursery() as tasks:
-        client = HttpxClient(spec, accounts, tasks, clients)
-        tasks.start_soon(report, channel, client)
-        await _obey(channel, client, tasks)
+        client = HttpxClient(shared, tasks, clients)
+        tasks.start_soon(report, shared.channel, client)
+        await client.obey()
         tasks.cancel_scope.cancel()
-    await channel.send(Closed())
-
-
-async def _obey(channel: Channel[ToWorker], client: HttpxClient, tasks: trio.Nursery) -> None:
-    while True:
-        match await channel.receive():
-            case Go() as order:
-                tasks.start_soon(client.ramp, order)
-            case Halt():
-                client.halt()
-            case _:
-                return
+    await shared.channel.send(Closed())
 
 
 def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
-    """Entry of the worker process (see `flyweight.processes.nursery`); the one descriptor is the ledger."""
-    spec = decoder(Specification).decode(specification)
-    raise_files_limit()
-    trio.run(partial(run, spec, Channel(sock, ToWorker), Ledger(LEDGER, spec.workers, descriptors[0])))
+    """Entry of the worker process (see `flyweight.processes.nursery`)."""
+    be_worker(run, specification, sock, descriptors)

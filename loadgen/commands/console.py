@@ -13,6 +13,7 @@ from floodtest.analysis.record.stages import Stage
 from floodtest.analysis.record.summary import Messages, Models, Network
 from floodtest.flyweight.command.counted import counted, was
 from floodtest.flyweight.command.units import size
+from floodtest.loadgen.plan.models import DEFAULT_CLIENT_MODEL, DEFAULT_SERVER_MODEL
 
 HISTORY = (
     ("2008, mochiweb", 38_000.0),
@@ -156,7 +157,7 @@ def render(summary: Summary) -> str:
         f"received      {counted(summary.chunks, 'chunks')}, {size(summary.bytes)}",
         f"workers       {workers.client} client, {server}; {workers.files_limit:,} files each",
     ]
-    if (models := summary.models) != Models(server=models.server and "columns"):
+    if (models := summary.models) != Models(DEFAULT_CLIENT_MODEL, models.server and DEFAULT_SERVER_MODEL):
         lines.append(f"models        client {models.client}" + (f", server {models.server}" if models.server else ""))
     lines.append(f"network       {_network(summary.network)}")
     for threshold in summary.thresholds:

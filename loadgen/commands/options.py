@@ -15,13 +15,18 @@ from floodtest.flyweight.errors import UsageError
 from floodtest.flyweight.machine.files import need_proc
 from floodtest.flyweight.machine.headroom import DEFAULT_RESERVE
 from floodtest.loadgen.network.wish import BASE_IP, VETH_BASE_IP, VETH_SERVERS
-from floodtest.loadgen.plan.choices import CHOICES, CLIENT_MODELS, LINKS
+from floodtest.loadgen.plan.choices import CHOICES, LINKS
 from floodtest.loadgen.plan.messages import MessageOptions
+from floodtest.loadgen.plan.models import CLIENT_MODELS, DEFAULT_CLIENT_MODEL, DEFAULT_SERVER_MODEL, SERVER_MODELS
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.pacer import Pacer, parse_stages
 from floodtest.loadgen.plan.plan import Plan, is_between
 from floodtest.loadgen.preflight.targets import parse_target
 from floodtest.wire.options import message_size as message_size_option
+
+_CLIENT_WORDS = ", or ".join(traits.words for traits in CLIENT_MODELS.values())
+_SERVER_WORDS = ", or ".join(traits.words for traits in SERVER_MODELS.values())
+_NO_PORTS = " or ".join(f"--client {name}" for name, traits in CLIENT_MODELS.items() if not traits.chooses_ports)
 
 STAGES = opt.parser(parse_stages, "stages such as 1000/s:30s,5000/s:60s,max")
 
@@ -79,18 +84,18 @@ def run_options(
     ports: Annotated[
         str | None,
         typer.Option(
-            metavar="explicit|kernel", help="Who chooses source ports.  [default: explicit; kernel with --client httpx]"
+            metavar="explicit|kernel", help=f"Who chooses source ports.  [default: explicit; kernel with {_NO_PORTS}]"
         ),
     ] = None,
     interval: Annotated[Any, option(opt.positive_duration, "SECONDS", "Between two samples.")] = 1.0,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where run records go.", readable=False)] = Path("runs"),
     client: Annotated[
         Any,
-        option(opt.one_of(*CLIENT_MODELS), "|".join(CLIENT_MODELS), "In columns, or an httpx stream and a task each."),
-    ] = "columns",
+        option(opt.one_of(*CLIENT_MODELS), "|".join(CLIENT_MODELS), f"{_CLIENT_WORDS.capitalize()}."),
+    ] = DEFAULT_CLIENT_MODEL,
     server_model: Annotated[
-        Any, option(opt.one_of("columns", "tasks"), "columns|tasks", "Our server: in columns, or a trio task each.")
-    ] = "columns",
+        Any, option(opt.one_of(*SERVER_MODELS), "|".join(SERVER_MODELS), f"Our server: {_SERVER_WORDS}.")
+    ] = DEFAULT_SERVER_MODEL,
     server_pid: Annotated[Any, option(opt.count, "PID", "Measure this process and its children.")] = None,
     messages: Annotated[
         Any,
@@ -144,7 +149,7 @@ def run_options(
     if found or plan is None:
         raise UsageError(*found)
     kept = {field.name: given[field.name] for field in fields(RunOptions) if field.name in given}
-    kept["ports"] = ports or ("kernel" if client == "httpx" else "explicit")
+    kept["ports"] = ports or CLIENT_MODELS[kept["client"]].ports
     kept["messages"] = None if messages is None else MessageOptions(messages, message_seconds, message_size)
     kept["fail_if"] = tuple(fail_if or ())
     return RunOptions(plan, **kept)
@@ -194,10 +199,10 @@ def _problems_with_ports(given: dict[str, Any]) -> list[str]:
     found = []
     if given["ports"] not in (None, "explicit", "kernel"):
         found.append(f"--ports takes explicit or kernel, not {given['ports']!r}.")
-    if given["client"] == "httpx" and given["ports"] == "explicit":
-        found.append(
-            "--ports explicit is not for --client httpx, which can name a source address but no port: leave one out."
-        )
+    client = given["client"]
+    if given["ports"] == "explicit" and client in CLIENT_MODELS and not CLIENT_MODELS[client].chooses_ports:
+        unable = f"--client {client}, which can name a source address but no port"
+        found.append(f"--ports explicit is not for {unable}: leave one out.")
     return found
 
 
@@ -217,7 +222,7 @@ def _problems_with_server(given: dict[str, Any]) -> list[str]:
         found.append("--tick is for our own server: leave --target out, or let your server send messages by itself.")
     if given["messages"] is not None:
         found.append("--messages is for our own server: leave --target out.")
-    if given["server_model"] != "columns":
+    if given["server_model"] != DEFAULT_SERVER_MODEL:
         found.append("--server-model is for our own server: leave --target out.")
     return found
 

@@ -1,13 +1,8 @@
 """What a run can be asked for where there are only a few answers: names, as the command line has them."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 Ports = Literal["explicit", "kernel"]
-
-ClientModel = Literal["columns", "httpx"]
-"""How workers hold connections: in columns, all by one task; or with an httpx stream and a task for each."""
-
-CLIENT_MODELS: tuple[str, ...] = get_args(ClientModel)
 
 Choice = Literal["auto", "host", "isolated"]
 

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from floodtest.flyweight.machine.headroom import DEFAULT_RESERVE, Reserve
-from floodtest.loadgen.plan.choices import Choice, ClientModel, Link, Ports
+from floodtest.loadgen.plan.choices import Choice, Link, Ports
 from floodtest.loadgen.plan.messages import MessageOptions
+from floodtest.loadgen.plan.models import DEFAULT_CLIENT_MODEL, DEFAULT_SERVER_MODEL, ClientModel, ServerModel
 from floodtest.loadgen.plan.pacer import Pacer, Stage, steady
 from floodtest.loadgen.plan.plan import Plan
 
@@ -39,9 +40,9 @@ class RunOptions:
     """Number its users anew."""
     db: Path | None = None
     """A store of subscriptions, instead."""
-    client: ClientModel = "columns"
-    server_model: str = "columns"
-    """Of the bundled server, as `comet serve --model` has it."""
+    client: ClientModel = DEFAULT_CLIENT_MODEL
+    server_model: ServerModel = DEFAULT_SERVER_MODEL
+    """Of the bundled server."""
     allow_public_target: str | None = None
     network: Choice = "auto"
     link: Link = "loopback"

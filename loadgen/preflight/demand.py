@@ -1,8 +1,9 @@
 """What a run asks of a machine: sockets, workers, memory by kind, time. Pure but for the sizes of kernel objects.
 
 Memory of the kernel is a sum over the objects behind a socket, at the sizes that this kernel says they have, or that
-Linux 6.18 has where only root may look. User memory and the rate of opening are what our own runs took
-(docs/benchmarks.md): a fixed cost an end, some more a process and a worker, and tens of bytes a connection.
+Linux 6.18 has where only root may look. User memory, which depends on the models (`loadgen.plan.models`), and the rate
+of opening are what our own runs took (docs/benchmarks.md): a fixed cost an end, some more a process and a worker, and
+tens of bytes a connection.
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,13 +12,19 @@ import msgspec
 
 from floodtest.flyweight.machine.files import MAX_FILES, can_unshare_files, workers_wanted
 from floodtest.loadgen.network.wish import HOST, Network
+from floodtest.loadgen.plan.models import (
+    CLIENT_MODELS,
+    DEFAULT_CLIENT_MODEL,
+    DEFAULT_SERVER_MODEL,
+    SERVER_MODELS,
+    ClientModel,
+    ServerModel,
+)
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.pacer import Pacer, steady
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.preflight.machine import Machine
 from floodtest.loadgen.preflight.targets import Target, is_here
-
-MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,8 @@ class Demand:
     pacer: Pacer = field(default_factory=lambda: steady(None))
     traffic: bool = False
     """Whether the server sends ticks or messages."""
-    client_model: str = "columns"
-    server_model: str = "columns"
+    client_model: ClientModel = DEFAULT_CLIENT_MODEL
+    server_model: ServerModel = DEFAULT_SERVER_MODEL
     """How each end holds its connections."""
     margin: float = 1.0
     """By how much more memory must be there than is predicted."""
@@ -91,29 +98,6 @@ TCP_OF_IPV6 = "TCPv6"
 
 HASH_ENTRY_BYTES = 8
 
-
-@dataclass(frozen=True)
-class UserMemory:
-    """What an end takes of user memory, in bytes: once, a process, a worker, a connection, and that with traffic."""
-
-    once: int
-    process: int
-    worker: int
-    connection: int
-    with_traffic: int
-
-    def of(self, connections: int, workers: int, processes: int, traffic: bool) -> int:
-        each = self.with_traffic if traffic else self.connection
-        return self.once + self.process * processes + self.worker * workers + each * connections
-
-
-SERVER = UserMemory(51 * MIB, int(4.4 * MIB), 144 << 10, 5, 23)
-CLIENT = UserMemory(52 * MIB, int(4.4 * MIB), 184 << 10, 17, 23)
-
-SERVERS = {"columns": SERVER, "tasks": replace(SERVER, connection=8 << 10, with_traffic=8 << 10)}
-CLIENTS = {"columns": CLIENT, "httpx": replace(CLIENT, connection=24 << 10, with_traffic=24 << 10)}
-"""By model; of those with a task a connection in whole KiB."""
-
 OPENED_PER_CORE = 12_500
 """Connections a second that a core opens, both ends included."""
 
@@ -141,8 +125,8 @@ def forecast(demand: Demand, machine: Machine) -> Forecast:
     workers = workers_wanted(connections, files_limit)
     processes = min(machine.cores, workers) if can_unshare_files() else workers
     client, server = (
-        end.of(connections, workers, processes, demand.traffic and demand.bundled)
-        for end in (CLIENTS[demand.client_model], SERVERS[demand.server_model])
+        end.memory.of(connections, workers, processes, demand.traffic and demand.bundled)
+        for end in (CLIENT_MODELS[demand.client_model], SERVER_MODELS[demand.server_model])
     )
     kernel, source = kernel_memory(demand, machine)
     table = HASH_ENTRY_BYTES * (demand.hash_entries or 0)

@@ -21,6 +21,7 @@ from floodtest.flyweight.errors import ExitCode, Refused, WorkerFault
 from floodtest.flyweight.machine.reasons import reason
 from floodtest.flyweight.processes.launch import Program, launch
 from floodtest.loadgen.network.wish import Network
+from floodtest.loadgen.plan.models import DEFAULT_SERVER_MODEL, ServerModel
 from floodtest.wire.control import TOKEN_VARIABLE, Listening, Stats
 from floodtest.wire.control_client import ControlClient, ControlError, NotComet
 from floodtest.wire.http import authority
@@ -89,7 +90,7 @@ class BundledServer:
 
 @asynccontextmanager
 async def bundled_server(
-    max_users: int, store: Path | None, log: Path, place: Place = LOOPBACK, model: str = "columns"
+    max_users: int, store: Path | None, log: Path, place: Place = LOOPBACK, model: ServerModel = DEFAULT_SERVER_MODEL
 ) -> AsyncIterator[BundledServer]:
     """Run `comet serve` on free ports of a place as long as the block lasts; `store` is of subscriptions, if any.
 

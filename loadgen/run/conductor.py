@@ -28,7 +28,7 @@ from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.errors import ExitCode, Refused, WorkerFault
 from floodtest.flyweight.machine.files import raise_files_limit, workers_for
 from floodtest.flyweight.machine.headroom import MemoryGauge
-from floodtest.loadgen.client import columns as client
+from floodtest.loadgen.client import orders
 from floodtest.loadgen.client.accounts import LEDGER, State, count_states, create_columns, map_columns
 from floodtest.loadgen.network.wish import HOST, Network
 from floodtest.loadgen.plan.options import RunOptions
@@ -202,8 +202,8 @@ class Run:
             yield self._crew
 
     async def _start(self, crew: Crew, target: Target, tasks: trio.Nursery) -> None:
-        def specification(number: int, share: Share) -> client.Specification:
-            return client.Specification(
+        def specification(number: int, share: Share) -> orders.Specification:
+            return orders.Specification(
                 worker=number,
                 workers=self._count,
                 share=share,

@@ -23,17 +23,11 @@ from floodtest.flyweight.errors import WorkerFault
 from floodtest.flyweight.machine.files import cores
 from floodtest.flyweight.processes.launch import how_it_ended
 from floodtest.flyweight.processes.workers import Worker, Workers, open_workers, wait_while_moving
-from floodtest.loadgen.client import columns as client
+from floodtest.loadgen.client import orders
 from floodtest.loadgen.client.accounts import State
-from floodtest.loadgen.plan.choices import ClientModel
+from floodtest.loadgen.plan.models import CLIENT_MODELS, DEFAULT_CLIENT_MODEL, ClientModel
 from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.loadgen.plan.plan import Share
-
-_MODULES: dict[ClientModel, str] = {
-    "columns": "floodtest.loadgen.client.columns",
-    "httpx": "floodtest.loadgen.client.tasks",
-}
-
 
 CLOSE_QUIET = 5.0
 """Seconds in which no connection is closed, after which closing is given up."""
@@ -81,13 +75,13 @@ class Crew:
     def pids(self) -> list[int]:
         return self._workers.pids
 
-    async def start(self, specification: Callable[[int, Share], client.Specification], shares: list[Share]) -> None:
+    async def start(self, specification: Callable[[int, Share], orders.Specification], shares: list[Share]) -> None:
         """Fork a worker for each share; WorkerFault when one does not come up."""
         encoded = [msgspec.msgpack.encode(specification(number, share)) for number, share in enumerate(shares)]
-        await self._workers.start(encoded, client.FromWorker, [self._ledger.descriptor])
+        await self._workers.start(encoded, orders.FromWorker, [self._ledger.descriptor])
         self._members = [Member(worker, share) for worker, share in zip(self._workers.all, shares, strict=True)]
         for member in self._members:
-            if not isinstance(await member.worker.channel.receive(), client.Ready):
+            if not isinstance(await member.worker.channel.receive(), orders.Ready):
                 raise WorkerFault(f"Client worker {member.worker.number} ended before it was up.")
 
     async def listen(self) -> None:
@@ -99,13 +93,13 @@ class Crew:
     async def _listen_to(self, member: Member) -> None:
         while message := await member.worker.channel.receive():
             match message:
-                case client.Started(in_flight=count):
+                case orders.Started(in_flight=count):
                     member.stragglers = count
                     member.started.set()
-                case client.Settled():
+                case orders.Settled():
                     member.stragglers = 0
                     member.settled.set()
-                case client.Closed():
+                case orders.Closed():
                     member.closed.set()
         if not member.closed.is_set() and not self._closing:
             await self._lose(member)
@@ -153,7 +147,7 @@ class Crew:
             if self._halted.is_set():
                 break
             allowance = max(1, in_flight // abreast - (before.stragglers if before else 0))
-            await member.worker.channel.send(client.Go(start, allowance))
+            await member.worker.channel.send(orders.Go(start, allowance))
         else:
             for member in self._members:
                 await member.settled.wait()
@@ -182,7 +176,7 @@ class Crew:
         """Begin no more connections."""
         self._halted.set()
         for member in self._members:
-            await member.worker.channel.send(client.Halt())
+            await member.worker.channel.send(orders.Halt())
 
     async def settle(self) -> None:
         """Wait for what is on its way to an end: a lost worker is told of, and a server that dies takes its connections
@@ -204,15 +198,18 @@ class Crew:
         """
         self._closing = True
         for member in self._members:
-            await member.worker.channel.send(client.Close())
+            await member.worker.channel.send(orders.Close())
         closed = [member.closed for member in self._members]
         await wait_while_moving(closed, lambda: int(self._ledger.total("closed")), CLOSE_QUIET)
 
 
 @asynccontextmanager
 async def open_crew(
-    ledger: Ledger, states: npt.NDArray[np.uint8], complain: Callable[[str], None], model: ClientModel = "columns"
+    ledger: Ledger,
+    states: npt.NDArray[np.uint8],
+    complain: Callable[[str], None],
+    model: ClientModel = DEFAULT_CLIENT_MODEL,
 ) -> AsyncIterator[Crew]:
     """A crew without workers yet, whose workers end with the block."""
-    async with open_workers(_MODULES[model]) as workers:
+    async with open_workers(CLIENT_MODELS[model].worker) as workers:
         yield Crew(workers, ledger, states, complain)

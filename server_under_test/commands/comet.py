@@ -13,10 +13,12 @@ from floodtest.server_under_test.commands import load as cli_load
 from floodtest.server_under_test.commands import messages as cli_messages
 from floodtest.server_under_test.commands import store as cli_store
 from floodtest.server_under_test.limits import Limits
-from floodtest.server_under_test.options import MODELS, Options
+from floodtest.server_under_test.models import DEFAULT_MODEL, MODELS
+from floodtest.server_under_test.options import Options
 from floodtest.wire.control import TOKEN_VARIABLE
 
 _DEFAULTS = Limits()
+_MODEL_WORDS = ", or ".join(traits.words for traits in MODELS.values())
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,9 +55,9 @@ def serve_command(
         typer.Option(
             parser=opt.one_of(*MODELS),
             metavar="|".join(MODELS),
-            help="How connections are held: in columns, or a task each.",
+            help=f"How connections are held: {_MODEL_WORDS}.",
         ),
-    ] = "columns",
+    ] = DEFAULT_MODEL,
     tick: Annotated[
         Any,
         typer.Option(

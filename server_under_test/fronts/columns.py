@@ -1,8 +1,8 @@
 """A front: a server worker that holds connections and writes to them what it is told. It knows nobody but its own.
 
-In: a `FrontSpecification`, the listener and what else all fronts share, then `Accept`, `Tick`, `Deliver`, `Stop`.
+In: what each front is given (`server_under_test.fronts.worker`), then the orders `Accept`, `Tick`, `Deliver`, `Stop`.
 Out: `Ready`, `Full` and `Room` (the parent hands the listener on), `Stopped`. Fails: connections one by one, counted;
-anything else ends the process, which the parent sees. A front that has nothing to do does not wake up.
+anything else ends the front, which the parent sees. A front that has nothing to do does not wake up.
 """
 
 import socket
@@ -13,11 +13,11 @@ import trio
 from floodtest.flyweight.engine.outbox import Outbox
 from floodtest.flyweight.engine.readiness import LEVEL, Readiness
 from floodtest.flyweight.processes.channel import Channel, Message
-from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked, ToFront
+from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked, ToWorker
 from floodtest.server_under_test.fronts.reception import Reception
 from floodtest.server_under_test.fronts.senders import MessageSender, TickSender
 from floodtest.server_under_test.fronts.streams import Streams
-from floodtest.server_under_test.fronts.worker import Shared, be_front
+from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.routing.bus import Deliver
 
 ORDERS = 4
@@ -47,7 +47,7 @@ class Front:
         self.has_news = trio.Event()
         readiness.register(shared.channel.descriptor, LEVEL)
 
-    def obey(self, order: ToFront | None) -> None:
+    def obey(self, order: ToWorker | None) -> None:
         """Carry out an order; None (the parent is gone) means to stop."""
         match order:
             case Accept(on=on):
@@ -127,7 +127,7 @@ async def run(shared: Shared) -> None:
     await shared.channel.send(Stopped())
 
 
-async def _report(channel: Channel[ToFront], front: Front) -> None:
+async def _report(channel: Channel[ToWorker], front: Front) -> None:
     await channel.send(Ready())
     while True:
         await front.has_news.wait()
@@ -139,4 +139,4 @@ async def _report(channel: Channel[ToFront], front: Front) -> None:
 
 def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
     """Entry of the worker process (see `flyweight.processes.nursery`)."""
-    be_front(run, specification, sock, descriptors)
+    be_worker(run, specification, sock, descriptors)

@@ -20,11 +20,12 @@ from floodtest.flyweight.machine.files import cores
 from floodtest.flyweight.processes.workers import Worker, Workers, wait_while_moving
 from floodtest.server_under_test.fronts import orders
 from floodtest.server_under_test.options import Options
-from floodtest.server_under_test.routing.bus import Bus, Deliver
+from floodtest.server_under_test.routing.bus import Deliver
 from floodtest.server_under_test.routing.progress import NEVER, Progress
 from floodtest.server_under_test.routing.router import Router
+from floodtest.server_under_test.routing.shared_bus import SharedBus
+from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from floodtest.server_under_test.routing.subscriptions import Store
-from floodtest.server_under_test.routing.whereabouts import Whereabouts
 
 STOP_QUIET = 5.0
 """Seconds in which no connection is closed, after which fronts that have not ended are left to be killed."""
@@ -42,8 +43,8 @@ class Server:
         listener: socket.socket,
         workers: Workers,
         ledger: Ledger,
-        whereabouts: Whereabouts,
-        bus: Bus,
+        whereabouts: SharedWhereabouts,
+        bus: SharedBus,
         store: Store | None,
     ) -> None:
         self.options = options
@@ -78,11 +79,11 @@ class Server:
         self._tasks = tasks
         options = self.options
         specifications = [
-            msgspec.msgpack.encode(orders.FrontSpecification(number, count, options.max_users, options.limits))
+            msgspec.msgpack.encode(orders.Specification(number, count, options.max_users, options.limits))
             for number in range(count)
         ]
         shared = [self.ledger.descriptor, self._listener.fileno(), self._whereabouts.descriptor, self._bus.descriptor]
-        await self.workers.start(specifications, orders.FromFront, shared)
+        await self.workers.start(specifications, orders.FromWorker, shared)
         for worker in self.workers.all:
             if not isinstance(await worker.channel.receive(), orders.Ready):
                 raise WorkerFault("A front ended before it was up; see above for its reason.")

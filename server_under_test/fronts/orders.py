@@ -1,6 +1,6 @@
 """What the parent and a front say to each other, whatever the front's model is.
 
-In: a `FrontSpecification` at its start, then `Accept`, `Tick`, `Deliver`, `Stop`. Out: `Ready`, `Ticked`, `Full` and
+In: a `Specification` at its start, then `Accept`, `Tick`, `Deliver`, `Stop`. Out: `Ready`, `Ticked`, `Full` and
 `Room` (the parent hands the listener on), `Stopped`.
 """
 
@@ -11,7 +11,7 @@ from floodtest.server_under_test.limits import Limits
 from floodtest.server_under_test.routing.bus import Deliver
 
 
-class FrontSpecification(msgspec.Struct, frozen=True):
+class Specification(msgspec.Struct, frozen=True):
     """What one front needs to know; `worker` is its row of the ledger, of `workers`."""
 
     worker: int
@@ -56,5 +56,5 @@ class Stopped(Message, frozen=True):
     """All connections are closed."""
 
 
-ToFront = Accept | Tick | Deliver | Stop
-FromFront = Ready | Ticked | Full | Room | Stopped
+ToWorker = Accept | Tick | Deliver | Stop
+FromWorker = Ready | Ticked | Full | Room | Stopped

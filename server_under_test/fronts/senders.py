@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from floodtest.flyweight.engine.ledger import TickTable
 from floodtest.server_under_test.fronts.streams import Streams
-from floodtest.server_under_test.routing.bus import Bus, Reader, Rows, Turn
+from floodtest.server_under_test.routing.bus import FrontBus, Rows, Turn
+from floodtest.server_under_test.routing.reader import Reader
 
 SLICE_BYTES = 1 << 17
 """Bytes of texts in one slice of messages: less than the kernel keeps for a socket, so that who reads keeps up."""
@@ -53,7 +54,7 @@ class MessageSender:
     `Streams.deliver` asks whether the turn is still there between copying and writing them.
     """
 
-    def __init__(self, streams: Streams, bus: Bus, front: int, row: npt.NDArray[Any]) -> None:
+    def __init__(self, streams: Streams, bus: FrontBus, front: int, row: npt.NDArray[Any]) -> None:
         self._streams = streams
         self._bus = bus
         self._reader = Reader(bus, front, row)

@@ -22,9 +22,10 @@ import trio
 
 from floodtest.flyweight.engine.ledger import Counter, TickTable
 from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked
-from floodtest.server_under_test.fronts.worker import Shared, be_front
+from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE
-from floodtest.server_under_test.routing.bus import Deliver, Reader
+from floodtest.server_under_test.routing.bus import Deliver
+from floodtest.server_under_test.routing.reader import Reader
 from floodtest.wire import answers
 from floodtest.wire.framing import chunked as chunks
 from floodtest.wire.requests import Asked, Refuse, too_late
@@ -291,4 +292,4 @@ async def run(shared: Shared) -> None:
 
 def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
     """Entry of the worker process (see `flyweight.processes.nursery`)."""
-    be_front(run, specification, sock, descriptors)
+    be_worker(run, specification, sock, descriptors)

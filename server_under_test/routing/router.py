@@ -27,7 +27,7 @@ import trio
 
 from floodtest.flyweight.errors import Refused
 from floodtest.server_under_test.routing.audience import Audience, find_audience
-from floodtest.server_under_test.routing.bus import MESSAGES, ROWS, Bus, Deliver
+from floodtest.server_under_test.routing.bus import MESSAGES, ROWS, Deliver, RouterBus
 from floodtest.server_under_test.routing.progress import Progress
 from floodtest.server_under_test.routing.subjects import Subject
 from floodtest.server_under_test.routing.subscriptions import Store
@@ -145,7 +145,7 @@ class Router:
         self,
         whereabouts: Whereabouts,
         store: Store | None,
-        bus: Bus,
+        bus: RouterBus,
         tell: Callable[[int, Deliver], object],
         progress: Progress,
     ) -> None:

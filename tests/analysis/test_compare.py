@@ -18,6 +18,7 @@ from floodtest.analysis.pages.compare import PLOTS, overlaid, write_page
 from floodtest.analysis.pages.pictures import WIDE
 from floodtest.analysis.record.summary import Models, Ramp, Tick
 from floodtest.flyweight.errors import Refused, UsageError
+from floodtest.loadgen.plan.models import SERVER_MODELS
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from tests.analysis.test_report import HOSTILE, read
@@ -317,18 +318,19 @@ def test_our_server_has_lines_and_one_that_is_not_ours_has_none() -> None:
     assert ours is not None
     assert ours > 300
     assert lines_of_code(record("a", target="http://127.0.0.1:1/{user}")) is None
-    assert lines_of_code(record("a", server_model="of another time")) is None
+    for strange in ("of another time", "x" * 5000, "../fronts/columns", "\0"):
+        assert lines_of_code(record("a", server_model=strange)) is None
 
 
 def test_the_code_counted_is_that_of_the_model_the_run_was_against(tmp_path: Path) -> None:
     counted = []
-    for model in ("columns", "tasks"):
+    for model in SERVER_MODELS:
         writer = RecordWriter(tmp_path, model)
         writer.write_run({"options": RunOptions(PLAN, server_model=model).recorded(), "summary": None})
         writer.close()
         counted.append(lines_of_code(load(writer.folder)))
-    server = importlib.resources.files("floodtest.server_under_test")
-    assert counted == [count(sources(Path(str(server)), module)) for module in ("fronts.columns", "fronts.tasks")]
+    server = Path(str(importlib.resources.files("floodtest.server_under_test")))
+    assert counted == [count(sources(server, f"fronts.{model}")) for model in SERVER_MODELS]
     assert counted[0] != counted[1]
 
 

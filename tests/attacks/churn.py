@@ -19,7 +19,7 @@ import numpy as np
 import trio
 
 from floodtest.flyweight.machine.processes import private_bytes
-from floodtest.server_under_test.options import MODELS
+from floodtest.server_under_test.models import MODELS, Model
 from floodtest.server_under_test.routing.subscriptions import Store
 from tests.attacks.order import Order, Tally
 from tests.attacks.visitors import USERS, Visitors
@@ -131,7 +131,7 @@ def attack(order: Order) -> Tally:
     return tally
 
 
-async def _all(servers: dict[str, Comet], random: Random, seconds: float, tally: Tally) -> None:
+async def _all(servers: dict[Model, Comet], random: Random, seconds: float, tally: Tally) -> None:
     async with trio.open_nursery() as tasks:
         for model, server in servers.items():
             tasks.start_soon(_one, model, server, Random(f"{random.random()} {model}"), seconds, tally)

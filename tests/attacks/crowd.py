@@ -18,7 +18,7 @@ import trio
 
 from floodtest.flyweight.machine.files import raise_files_limit
 from floodtest.server_under_test.limits import API_SECONDS
-from floodtest.server_under_test.options import MODELS
+from floodtest.server_under_test.models import MODELS
 from tests.attacks.order import Order, Tally
 from tests.attacks.serving import MIB, PATIENCE, fault, figures, note_growth, serving
 from tests.rigs.support import Comet

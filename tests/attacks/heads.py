@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from floodtest.server_under_test.limits import Limits
-from floodtest.server_under_test.options import MODELS
+from floodtest.server_under_test.models import MODELS
 from tests.attacks.head_reference import MAX_HEAD, NO_ANSWER, Expected, expected, wrong_with
 from tests.attacks.mutations import ANYWHERE, Mutation, mutate, pieces_of
 from tests.attacks.order import Order, Tally

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,11 +12,13 @@ import httpcore
 import httpx
 import trio
 
-from floodtest.loadgen.client.columns import Go, Specification
+from floodtest.flyweight.processes.channel import Channel
+from floodtest.loadgen.client.orders import Go, Specification, ToWorker
 from floodtest.loadgen.client.tasks import HttpxClient
+from floodtest.loadgen.client.worker import Shared
 from floodtest.loadgen.plan.pacer import Stage
 from floodtest.loadgen.plan.plan import Plan
-from tests.rigs.client import AccountsReader
+from tests.rigs.client import FILES, AccountsReader
 
 
 class Script(httpcore.AsyncNetworkStream):
@@ -94,8 +97,10 @@ class HttpxRig(AccountsReader):
         trio.run(self._feed, answers)
 
     async def _feed(self, answers: dict[int, list[bytes]]) -> None:
-        with trio.fail_after(60):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with trio.fail_after(60), ours, theirs:
+            shared = Shared(self._spec, Channel[ToWorker](theirs, ToWorker), FILES, self.accounts)
             async with AsyncExitStack() as clients, trio.open_nursery() as tasks:
-                client = ScriptedClient(self._spec, self.accounts, tasks, clients)
+                client = ScriptedClient(shared, tasks, clients)
                 client.network = Network(answers)
                 await client.ramp(Go(time.monotonic(), len(answers)))

@@ -11,7 +11,7 @@ from floodtest.flyweight.engine.readiness import READ, WRITE, Readiness
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.senders import TickSender
 from floodtest.server_under_test.fronts.streams import Streams
-from floodtest.server_under_test.routing.whereabouts import Whereabouts
+from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 
 FILES = 4096
 MAX_USERS = 1_000_000
@@ -69,7 +69,7 @@ class ServerRig(Clients):
         self._behind: set[int] = set()
         self.outbox = Outbox(PENDING, self._modify)
         self.ledger = Ledger(FRONT_LEDGER, 1)
-        self.whereabouts = Whereabouts(MAX_USERS, 1, FILES)
+        self.whereabouts = SharedWhereabouts(MAX_USERS, 1, FILES)
         self.streams = Streams(self.outbox, self.ledger.row(0), FILES, EXCESS, self.whereabouts.of_front(0))
         self.ticks = TickSender(self.streams, self.ledger.row(0))
         self.descriptors: dict[int, int] = {}

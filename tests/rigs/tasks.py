@@ -16,12 +16,13 @@ import trio.testing
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.processes.channel import Channel
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
-from floodtest.server_under_test.fronts.orders import FrontSpecification, ToFront
+from floodtest.server_under_test.fronts.orders import Specification, ToWorker
 from floodtest.server_under_test.fronts.tasks import TaskFront
 from floodtest.server_under_test.fronts.worker import Shared
 from floodtest.server_under_test.limits import Limits
-from floodtest.server_under_test.routing.bus import Bus, Deliver
-from floodtest.server_under_test.routing.whereabouts import Whereabouts
+from floodtest.server_under_test.routing.bus import Deliver
+from floodtest.server_under_test.routing.shared_bus import SharedBus
+from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from tests.rigs.server import EXCESS, FILES, MAX_USERS, PENDING, Clients
 
 T = TypeVar("T")
@@ -36,8 +37,8 @@ class TaskRig(Clients):
     def __init__(self) -> None:
         super().__init__()
         self.ledger = Ledger(FRONT_LEDGER, 1)
-        self.whereabouts = Whereabouts(MAX_USERS, 1, FILES)
-        self.bus = Bus(1)
+        self.whereabouts = SharedWhereabouts(MAX_USERS, 1, FILES)
+        self.bus = SharedBus(1)
         self._up = threading.Event()
         self._thread = threading.Thread(target=trio.run, args=(self._main,))
         self._thread.start()
@@ -45,13 +46,13 @@ class TaskRig(Clients):
 
     async def _main(self) -> None:
         limits = Limits(pending=PENDING, excess=EXCESS)
-        spec = FrontSpecification(0, 1, MAX_USERS, limits)
+        spec = Specification(0, 1, MAX_USERS, limits)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
-            channel = Channel[ToFront](theirs, ToFront)
+            channel = Channel[ToWorker](theirs, ToWorker)
             places = self.whereabouts.of_front(0)
             async with trio.open_nursery() as self._tasks:
-                shared = Shared(spec, channel, ours, self.ledger.row(0), places, self.bus, FILES)
+                shared = Shared(spec, channel, FILES, self.ledger.row(0), ours, places, self.bus)
                 self._front = TaskFront(shared, self._tasks)
                 self._token = trio.lowlevel.current_trio_token()
                 self._up.set()

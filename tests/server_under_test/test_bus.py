@@ -1,4 +1,4 @@
-"""server_under_test.routing.bus: what the router writes all fronts read, and who comes late knows what is gone."""
+"""server_under_test.routing.shared_bus: what the router writes all fronts read; who comes late knows what is gone."""
 
 import os
 import random
@@ -7,28 +7,23 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from floodtest.flyweight.engine.ledger import Ledger
-from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.routing import bus as bus_module
 from floodtest.server_under_test.routing import router as router_module
-from floodtest.server_under_test.routing.bus import Bus, Deliver, Reader, Rows, Turn
+from floodtest.server_under_test.routing import shared_bus as shared_bus_module
+from floodtest.server_under_test.routing.bus import Rows, Turn
 from floodtest.server_under_test.routing.progress import NEVER
+from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.wire.control import MAX_BATCH, MAX_BATCH_BYTES
+from tests.rigs.buses import write
 
 FRONTS = 3
 
 
 @pytest.fixture
-def bus() -> Iterator[Bus]:
-    made = Bus(FRONTS)
+def bus() -> Iterator[SharedBus]:
+    made = SharedBus(FRONTS)
     yield made
     os.close(made.descriptor)
-
-
-def write(bus: Bus, *counts: int, text: bytes = b"text") -> int:
-    """Write a turn with so many rows for each front; row k is for descriptor k and user k + 1."""
-    rows = np.arange(sum(counts), dtype=np.uint32)
-    return bus.write(rows, rows + 1, np.zeros_like(rows), [text], np.cumsum([0, *counts]))
 
 
 def read(turn: Turn | None) -> tuple[int, int, list[int], set[bytes]]:
@@ -39,8 +34,8 @@ def read(turn: Turn | None) -> tuple[int, int, list[int], set[bytes]]:
     return turn.number, turn.before, rows.fds.tolist(), {bytes(text) for text in rows.texts_of(rows.which)}
 
 
-def test_each_front_finds_its_rows_in_turns_that_have_some(bus: Bus) -> None:
-    other = Bus(FRONTS, bus.descriptor)
+def test_each_front_finds_its_rows_in_turns_that_have_some(bus: SharedBus) -> None:
+    other = SharedBus(FRONTS, bus.descriptor)
     assert other.next(0, 0) is None
     assert [write(bus, 2, 0, 1), write(bus, 0, 0, 2, text=b"more"), write(bus, 1, 0, 0)] == [1, 2, 3]
     assert read(other.next(0, 0)) == (1, 0, [0, 1], {b"text"})
@@ -51,7 +46,7 @@ def test_each_front_finds_its_rows_in_turns_that_have_some(bus: Bus) -> None:
     assert read(other.next(2, 1)) == (2, 1, [0, 1], {b"more"})
 
 
-def test_memory_is_used_again_from_the_beginning_when_all_is_read(bus: Bus) -> None:
+def test_memory_is_used_again_from_the_beginning_when_all_is_read(bus: SharedBus) -> None:
     for _ in range(100):
         number = write(bus, 1, 1, 1, text=b"x" * 1000)
         bus.forget(NEVER)
@@ -59,9 +54,9 @@ def test_memory_is_used_again_from_the_beginning_when_all_is_read(bus: Bus) -> N
     assert len(os.pread(bus.descriptor, 1 << 30, 0).rstrip(b"\0")) < 1 << 20
 
 
-def test_a_turn_that_is_to_stay_is_not_touched(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bus_module, "MEMORY", 10_000)
-    small = Bus(FRONTS)
+def test_a_turn_that_is_to_stay_is_not_touched(bus: SharedBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_bus_module, "MEMORY", 10_000)
+    small = SharedBus(FRONTS)
     chance = random.Random(1)
     there: dict[int, tuple[int, int, bytes]] = {}  # turn: rows, rows before, text
     total = last = 0
@@ -81,13 +76,13 @@ def test_a_turn_that_is_to_stay_is_not_touched(bus: Bus, monkeypatch: pytest.Mon
     os.close(small.descriptor)
 
 
-def overwrite(bus: Bus) -> None:
+def overwrite(bus: SharedBus) -> None:
     """Write anything over all turns, as later turns do once these are gone."""
     bus.forget(NEVER)
     bus._memory[: 1 << 16] = b"\xff" * (1 << 16)
 
 
-def test_what_a_front_has_of_a_turn_stays_whole_when_the_turn_is_overwritten(bus: Bus) -> None:
+def test_what_a_front_has_of_a_turn_stays_whole_when_the_turn_is_overwritten(bus: SharedBus) -> None:
     """Its columns are indexes: of streams, of texts, of where texts begin."""
     turn = bus.next(0, write(bus, 2, 0, 0) - 1)
     assert turn is not None
@@ -97,7 +92,9 @@ def test_what_a_front_has_of_a_turn_stays_whole_when_the_turn_is_overwritten(bus
     assert len(turn.rows.texts_of(turn.rows.which)) == 2
 
 
-def test_a_turn_that_is_overwritten_while_it_is_copied_is_not_there(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turn_that_is_overwritten_while_it_is_copied_is_not_there(
+    bus: SharedBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     number = write(bus, 2, 0, 0)
     original = bus_module.Rows.part
 
@@ -112,18 +109,18 @@ def test_a_turn_that_is_overwritten_while_it_is_copied_is_not_there(bus: Bus, mo
 def test_how_many_rows_there_were_is_not_read_from_a_turn_that_is_just_written_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bus_module, "TURNS", 4)
-    small = Bus(FRONTS)
+    monkeypatch.setattr(shared_bus_module, "TURNS", 4)
+    small = SharedBus(FRONTS)
     for rows in (1, 2, 3, 4, 5):
         write(small, rows, 0, 0)
-    late = Bus(FRONTS, small.descriptor)
+    late = SharedBus(FRONTS, small.descriptor)
     os.close(small.descriptor)
     lasts = iter([2, 5, 5, 5])  # who has stood still between two looks
-    monkeypatch.setattr(Bus, "last", property(lambda bus: next(lasts)))
+    monkeypatch.setattr(SharedBus, "last", property(lambda bus: next(lasts)))
     assert late.rows_until_last(0) == (5, 15)
 
 
-def test_there_is_room_for_the_largest_turns(bus: Bus) -> None:
+def test_there_is_room_for_the_largest_turns(bus: SharedBus) -> None:
     assert router_module.TURN_MESSAGES + router_module.BATCHES <= bus_module.MESSAGES
     assert router_module.TURN_MESSAGES >= MAX_BATCH
     largest = bus_module.ROWS, bus_module.MESSAGES, router_module.TURN_BYTES + (router_module.BATCHES << 16)
@@ -141,9 +138,9 @@ def test_there_is_room_for_the_largest_turns(bus: Bus) -> None:
     assert not bus.has_room(*largest)
 
 
-def test_no_more_turns_are_there_than_are_remembered(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bus_module, "TURNS", 4)
-    small = Bus(FRONTS)
+def test_no_more_turns_are_there_than_are_remembered(bus: SharedBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_bus_module, "TURNS", 4)
+    small = SharedBus(FRONTS)
     for _ in range(4):
         assert small.has_room(1, 1, 4)
         write(small, 1, 0, 0)
@@ -152,69 +149,3 @@ def test_no_more_turns_are_there_than_are_remembered(bus: Bus, monkeypatch: pyte
     assert write(small, 1, 0, 0) == 5
     assert read(small.next(0, 0))[0] == 2
     os.close(small.descriptor)
-
-
-# -- a front's way through them --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def ledger() -> Iterator[Ledger]:
-    made = Ledger(FRONT_LEDGER, FRONTS)
-    yield made
-    os.close(made.descriptor)
-
-
-def figures(ledger: Ledger) -> tuple[int, int]:
-    """Return the last turn that is written, and how many rows were undeliverable."""
-    return int(ledger.total("turn")), int(ledger.total("undeliverable"))
-
-
-def finish(reader: Reader, turn: Turn | None) -> int:
-    assert turn is not None
-    reader.deal_with(len(turn.rows.fds))
-    reader.finish(turn)
-    return turn.number
-
-
-def test_a_front_that_is_told_once_writes_all_that_is_there(bus: Bus, ledger: Ledger) -> None:
-    reader = Reader(bus, 0, ledger.row(0))
-    assert not reader.under_way
-    for _ in range(3):
-        write(bus, 2, 1, 0)
-    write(bus, 0, 1, 0)
-    reader.begin(Deliver(1))
-    assert [finish(reader, reader.next()) for _ in range(3)] == [1, 2, 3]
-    assert (reader.next(), reader.under_way, figures(ledger)) == (None, False, (4, 0))
-
-
-def test_a_front_that_comes_late_counts_what_is_gone(bus: Bus, ledger: Ledger) -> None:
-    reader = Reader(bus, 0, ledger.row(0))
-    for rows in (2, 3, 4, 5):
-        write(bus, rows, 0, 1)
-    reader.begin(Deliver(1))
-    first = reader.next()
-    assert first is not None
-    reader.deal_with(1)  # one of its two rows; then the router goes on without it
-    bus.forget(4)
-    assert not bus.has(first.number)
-    reader.finish(first)
-    assert finish(reader, reader.next()) == 4
-    assert figures(ledger) == (4, 1 + 3 + 4)
-    write(bus, 0, 0, 1)
-    write(bus, 7, 0, 1)
-    bus.forget(7)
-    assert (reader.next(), figures(ledger)) == (None, (6, 8 + 7))
-    write(bus, 1, 0, 0)
-    reader.begin(Deliver(7))
-    assert finish(reader, reader.next()) == 7
-    assert figures(ledger) == (7, 8 + 7)
-
-
-def test_an_order_that_comes_while_others_are_under_way_hides_no_turn(bus: Bus, ledger: Ledger) -> None:
-    """The router may not have been able to tell of turn 2; it is found before the one that it tells of."""
-    reader = Reader(bus, 0, ledger.row(0))
-    for _ in range(3):
-        write(bus, 1, 0, 0)
-    reader.begin(Deliver(1))
-    reader.begin(Deliver(3))
-    assert [finish(reader, reader.next()) for _ in range(3)] == [1, 2, 3]

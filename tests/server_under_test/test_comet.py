@@ -17,7 +17,7 @@ import httpx
 import pytest
 import trio
 
-from floodtest.server_under_test.options import MODELS
+from floodtest.server_under_test.models import MODELS
 from tests.rigs.support import Comet, comet, command, processes_of, run_here, wait_until
 
 DOCS = Path(__file__).parents[2] / "docs" / "comet.md"

@@ -15,8 +15,8 @@ from floodtest.flyweight.processes.workers import Workers, open_workers
 from floodtest.server_under_test.fronts import orders
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.limits import Limits
-from floodtest.server_under_test.routing.bus import Bus
-from floodtest.server_under_test.routing.whereabouts import Whereabouts
+from floodtest.server_under_test.routing.shared_bus import SharedBus
+from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from tests.rigs.failing_front import FAIL
 
 FRONTS = 4
@@ -32,12 +32,12 @@ def _one_process_of_test_modules(monkeypatch: pytest.MonkeyPatch) -> None:
 async def start(workers: Workers, listener: socket.socket) -> Ledger:
     """Start fronts that all watch the listener."""
     ledger = Ledger(FRONT_LEDGER, FRONTS)
-    whereabouts = Whereabouts(USERS, FRONTS, raise_files_limit())
+    whereabouts = SharedWhereabouts(USERS, FRONTS, raise_files_limit())
     specifications = [
-        msgspec.msgpack.encode(orders.FrontSpecification(number, FRONTS, USERS, Limits())) for number in range(FRONTS)
+        msgspec.msgpack.encode(orders.Specification(number, FRONTS, USERS, Limits())) for number in range(FRONTS)
     ]
-    shared = [ledger.descriptor, listener.fileno(), whereabouts.descriptor, Bus(FRONTS).descriptor]
-    await workers.start(specifications, orders.FromFront, shared)
+    shared = [ledger.descriptor, listener.fileno(), whereabouts.descriptor, SharedBus(FRONTS).descriptor]
+    await workers.start(specifications, orders.FromWorker, shared)
     for worker in workers.all:
         assert isinstance(await worker.channel.receive(), orders.Ready)
     return ledger

@@ -22,12 +22,13 @@ from floodtest.flyweight.errors import Refused
 from floodtest.server_under_test.fronts.senders import MessageSender
 from floodtest.server_under_test.routing import router as router_module
 from floodtest.server_under_test.routing.audience import find_audience
-from floodtest.server_under_test.routing.bus import Bus, Deliver
+from floodtest.server_under_test.routing.bus import Deliver
 from floodtest.server_under_test.routing.progress import NEVER, Progress
 from floodtest.server_under_test.routing.router import Router
+from floodtest.server_under_test.routing.shared_bus import SharedBus
+from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from floodtest.server_under_test.routing.subjects import Subject
 from floodtest.server_under_test.routing.subscriptions import Lookup, Store
-from floodtest.server_under_test.routing.whereabouts import Whereabouts
 from tests.rigs.server import ServerRig
 
 USERS, FRONTS, FILES = 100, 3, 50
@@ -37,8 +38,8 @@ class Net:
     """A router whose fronts are played by a test: what each was told, and what that says."""
 
     def __init__(self, store: Store | None) -> None:
-        self.whereabouts = Whereabouts(USERS, FRONTS, FILES)
-        self.bus = Bus(FRONTS)
+        self.whereabouts = SharedWhereabouts(USERS, FRONTS, FILES)
+        self.bus = SharedBus(FRONTS)
         self.written = np.zeros(FRONTS, np.int64)
         self.rows = np.zeros(FRONTS, np.int64)
         self.told: list[tuple[int, int, list[tuple[int, int, bytes]]]] = []
@@ -264,7 +265,7 @@ def test_a_subject_with_many_subscribers_costs_what_its_connections_cost(
 ) -> None:
     users = np.arange(1, 200_001, dtype=np.uint32)
     store.add_subscriptions(np.stack([users, np.full(len(users), 77)], axis=1).astype(np.uint32))
-    whereabouts = Whereabouts(300_000, 2, 4000)
+    whereabouts = SharedWhereabouts(300_000, 2, 4000)
 
     def never(subject: Subject) -> None:
         raise AssertionError("nobody is to read all of them")
@@ -335,7 +336,7 @@ def test_a_turn_looks_up_no_more_large_subjects_than_it_has_time_for(
 
 
 def test_five_thousand_subscribers_are_all_found(store: Store) -> None:
-    whereabouts = Whereabouts(10_000, 2, 4000)
+    whereabouts = SharedWhereabouts(10_000, 2, 4000)
     store.add_subscriptions(np.stack([np.arange(1, 5001), np.full(5000, 9000)], axis=1).astype(np.uint32))
     for front in (0, 1):
         whereabouts.of_front(front).login(list(range(2500)), list(range(front * 2500 + 1, front * 2500 + 2501)))
@@ -432,7 +433,7 @@ def test_a_front_that_comes_on_slowly_holds_the_others_up_a_second_and_no_longer
 def test_a_front_that_was_given_up_makes_room_and_misses_what_was_there(
     net: Net, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Bus, "has_room", lambda bus, *of: len(bus._there) < 10)
+    monkeypatch.setattr(SharedBus, "has_room", lambda bus, *of: len(bus._there) < 10)
     net.writes_at_once = False
     net.login(7, 1, 5)
     net.login(8, 2, 5)
@@ -510,7 +511,7 @@ class Writer:
 
     def __init__(self, rig: ServerRig) -> None:
         self._rig = rig
-        self._bus = Bus(1)
+        self._bus = SharedBus(1)
         self._turn = 0
         self.sender = MessageSender(rig.streams, self._bus, 0, rig.ledger.row(0))
 
@@ -682,7 +683,7 @@ class GroundTruth(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.store = Store(Path(self.folder.name) / "db", create=True)
         self.rig = ServerRig()
-        self.bus = Bus(1)
+        self.bus = SharedBus(1)
         self.sender = MessageSender(self.rig.streams, self.bus, 0, self.rig.ledger.row(0))
         rows = self.rig.ledger.rows
         progress = Progress(rows["turn"], lambda: rows["deliveries"] + rows["undeliverable"])

@@ -17,10 +17,10 @@ from floodtest.flyweight.processes.workers import Worker, Workers
 from floodtest.server_under_test.control.api import _ticks
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.director import Server
-from floodtest.server_under_test.fronts.orders import FromFront, Stop, ToFront
+from floodtest.server_under_test.fronts.orders import FromWorker, Stop, ToWorker
 from floodtest.server_under_test.options import Options
-from floodtest.server_under_test.routing.bus import Bus
-from floodtest.server_under_test.routing.whereabouts import Whereabouts
+from floodtest.server_under_test.routing.shared_bus import SharedBus
+from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from floodtest.server_under_test.serve import serve
 from floodtest.wire.control import SentTick
 
@@ -42,7 +42,7 @@ class Fronts:
         self.theirs: list[socket.socket] = []
         for number, status in enumerate(exit_statuses):
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self.all.append(Worker(number, Channel(ours, FromFront), cast(Any, Process(status))))
+            self.all.append(Worker(number, Channel(ours, FromWorker), cast(Any, Process(status))))
             self.theirs.append(theirs)
 
 
@@ -52,8 +52,8 @@ def serving(*exit_statuses: int | None) -> Iterator[tuple[Server, Fronts]]:
     fronts = Fronts(*exit_statuses)
     ledger = Ledger(FRONT_LEDGER, len(exit_statuses))
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        whereabouts = Whereabouts(10, len(exit_statuses), 100)
-        bus = Bus(len(exit_statuses))
+        whereabouts = SharedWhereabouts(10, len(exit_statuses), 100)
+        bus = SharedBus(len(exit_statuses))
         try:
             yield Server(Options(), listener, cast(Workers, fronts), ledger, whereabouts, bus, None), fronts
         finally:
@@ -96,7 +96,7 @@ def test_a_front_that_takes_no_orders_keeps_none_of_the_others_from_stopping() -
                 pass
             with trio.fail_after(30):
                 await server.stop()
-            assert Channel[ToFront](fronts.theirs[1], ToFront).receive_waiting(2) == [Stop()]
+            assert Channel[ToWorker](fronts.theirs[1], ToWorker).receive_waiting(2) == [Stop()]
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 

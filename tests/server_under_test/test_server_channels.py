@@ -16,10 +16,11 @@ from floodtest.flyweight.processes.workers import Worker, Workers
 from floodtest.server_under_test.fronts import director as server_module
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.director import STOP_QUIET, Server
-from floodtest.server_under_test.fronts.orders import Accept, FromFront, Stop, Tick, ToFront
+from floodtest.server_under_test.fronts.orders import Accept, FromWorker, Stop, Tick, ToWorker
 from floodtest.server_under_test.options import Options
-from floodtest.server_under_test.routing.bus import Bus, Deliver
-from floodtest.server_under_test.routing.whereabouts import Whereabouts
+from floodtest.server_under_test.routing.bus import Deliver
+from floodtest.server_under_test.routing.shared_bus import SharedBus
+from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 
 FRONTS = 2
 
@@ -31,10 +32,11 @@ class Rig:
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(FRONTS)]
         self.theirs = [theirs for _, theirs in pairs]
         self.workers = [
-            Worker(number, Channel(ours, FromFront), cast(Any, SimpleNamespace(exit_status=None, ended=trio.Event())))
+            Worker(number, Channel(ours, FromWorker), cast(Any, SimpleNamespace(exit_status=None, ended=trio.Event())))
             for number, (ours, _) in enumerate(pairs)
         ]
-        self.ledger, whereabouts, bus = Ledger(FRONT_LEDGER, FRONTS), Whereabouts(10, FRONTS, 100), Bus(FRONTS)
+        self.ledger, whereabouts = Ledger(FRONT_LEDGER, FRONTS), SharedWhereabouts(10, FRONTS, 100)
+        bus = SharedBus(FRONTS)
         self._descriptors = [self.ledger.descriptor, whereabouts.descriptor, bus.descriptor]
         with socket.create_server(("127.0.0.1", 0)) as listener:
             fronts = cast(Workers, SimpleNamespace(all=self.workers, pids=[]))
@@ -51,7 +53,7 @@ class Rig:
                 packet = self.theirs[front].recv(1000)
             except BlockingIOError:
                 return [order for order in orders if not isinstance(order, Deliver)]
-            orders.append(msgspec.msgpack.decode(packet, type=ToFront))
+            orders.append(msgspec.msgpack.decode(packet, type=ToWorker))
 
     def close(self) -> None:
         for worker, theirs in zip(self.workers, self.theirs, strict=True):

@@ -17,7 +17,7 @@ from floodtest.flyweight.command import options
 from floodtest.loadgen.network.link import CLIENT_DEVICE
 from floodtest.loadgen.network.namespaces import enter, enter_namespace
 from floodtest.loadgen.network.wish import VETH_SERVERS, Wish
-from floodtest.server_under_test.serve import listen, notice_silence
+from floodtest.server_under_test.fronts.listener import listen, notice_silence
 from tests.rigs.namespaces import in_a_namespace
 from tests.rigs.server import ServerRig
 from tests.rigs.support import command, wait_until

@@ -12,8 +12,8 @@ from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.director import Server
 from floodtest.server_under_test.options import Options
-from floodtest.server_under_test.routing.bus import Bus
-from floodtest.server_under_test.routing.whereabouts import Whereabouts
+from floodtest.server_under_test.routing.shared_bus import SharedBus
+from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 
 NO_WORKERS: Any = SimpleNamespace(all=[])
 
@@ -22,7 +22,7 @@ NO_WORKERS: Any = SimpleNamespace(all=[])
 def server() -> Iterator[Server]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        ledger, whereabouts, bus = Ledger(FRONT_LEDGER, 1), Whereabouts(10, 1, 10), Bus(1)
+        ledger, whereabouts, bus = Ledger(FRONT_LEDGER, 1), SharedWhereabouts(10, 1, 10), SharedBus(1)
         yield Server(Options(), listener, NO_WORKERS, ledger, whereabouts, bus, None)
 
 

@@ -1,4 +1,4 @@
-"""server_under_test.routing.whereabouts: who is connected where, compared with a plain dictionary."""
+"""server_under_test.routing.shared_whereabouts: who is connected where, compared with a plain dictionary."""
 
 import os
 import signal
@@ -14,35 +14,35 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from floodtest.server_under_test.routing import whereabouts as whereabouts_module
-from floodtest.server_under_test.routing.whereabouts import PAGE, Whereabouts, places_of
+from floodtest.server_under_test.routing import shared_whereabouts as whereabouts_module
+from floodtest.server_under_test.routing.shared_whereabouts import PAGE, SharedWhereabouts, places_of
 from tests.rigs.support import wait_until
 
 USERS, FRONTS, FILES = 50, 3, 8
 
 
 @pytest.fixture
-def whereabouts() -> Iterator[Whereabouts]:
-    whereabouts = Whereabouts(USERS, FRONTS, FILES)
+def whereabouts() -> Iterator[SharedWhereabouts]:
+    whereabouts = SharedWhereabouts(USERS, FRONTS, FILES)
     yield whereabouts
     os.close(whereabouts.descriptor)
 
 
-def find(whereabouts: Whereabouts, *users: int) -> list[tuple[int, int, int]]:
+def find(whereabouts: SharedWhereabouts, *users: int) -> list[tuple[int, int, int]]:
     """All places as (user, front, descriptor), in any order, once the router has caught up."""
     assert not list(whereabouts.catch_up())
     row, front, fd = whereabouts.find(np.array(users, np.uint32))
     return sorted(zip([users[i] for i in row], front.tolist(), fd.tolist(), strict=True))
 
 
-def test_who_logged_in_is_found_and_nobody_else(whereabouts: Whereabouts) -> None:
+def test_who_logged_in_is_found_and_nobody_else(whereabouts: SharedWhereabouts) -> None:
     whereabouts.of_front(1).login([3, 0], [7, 8])
     assert find(whereabouts, 7, 8, 9) == [(7, 1, 3), (8, 1, 0)]
     whereabouts.of_front(1).logout([3])
     assert find(whereabouts, 7, 8) == [(8, 1, 0)]
 
 
-def test_ids_that_nobody_can_have(whereabouts: Whereabouts) -> None:
+def test_ids_that_nobody_can_have(whereabouts: SharedWhereabouts) -> None:
     whereabouts.of_front(0).login([1], [USERS])
     assert find(whereabouts, 0, USERS, USERS + 1, 2**32 - 1) == [(USERS, 0, 1)]
     assert find(whereabouts) == []
@@ -52,14 +52,14 @@ MANY = 600_000_000
 
 
 @pytest.fixture
-def sparse() -> Iterator[Whereabouts]:
+def sparse() -> Iterator[SharedWhereabouts]:
     """Whereabouts of few connections with ids from a wide range."""
-    whereabouts = Whereabouts(MANY, FRONTS, 1000)
+    whereabouts = SharedWhereabouts(MANY, FRONTS, 1000)
     yield whereabouts
     os.close(whereabouts.descriptor)
 
 
-def test_ids_may_be_far_apart(sparse: Whereabouts) -> None:
+def test_ids_may_be_far_apart(sparse: SharedWhereabouts) -> None:
     users = [1, 1023, 1024, 2047, MANY - 1, MANY]
     sparse.of_front(2).login(list(range(6)), users)
     asked = [1, 2, 1022, 1023, 1024, 1025, 2047, 2048, 300_000_000, MANY - 1, MANY, MANY + 1, 2**32 - 1]
@@ -76,7 +76,7 @@ def anonymous_memory() -> int:
     return int(line.split()[1]) * 1024
 
 
-def test_memory_is_taken_for_those_who_log_in_and_not_for_those_who_are_looked_up(sparse: Whereabouts) -> None:
+def test_memory_is_taken_for_those_who_log_in_and_not_for_those_who_are_looked_up(sparse: SharedWhereabouts) -> None:
     random = np.random.default_rng(1)
     users = random.integers(1, MANY, 200, dtype=np.uint32)
     strangers = random.integers(1, MANY, 200_000, dtype=np.uint32)  # each in another page
@@ -94,7 +94,7 @@ def test_memory_is_taken_for_those_who_log_in_and_not_for_those_who_are_looked_u
     assert os.fstat(sparse.descriptor).st_blocks * 512 <= 4 * 4096  # a page for each of two fronts, and of changes
 
 
-def test_several_connections_of_a_user_are_all_found(whereabouts: Whereabouts) -> None:
+def test_several_connections_of_a_user_are_all_found(whereabouts: SharedWhereabouts) -> None:
     whereabouts.of_front(0).login([1], [7])
     whereabouts.of_front(2).login([1, 2, 3], [7, 9, 7])
     assert find(whereabouts, 7, 9) == [(7, 0, 1), (7, 2, 1), (7, 2, 3), (9, 2, 2)]
@@ -107,7 +107,7 @@ def test_several_connections_of_a_user_are_all_found(whereabouts: Whereabouts) -
 
 def test_a_user_with_many_connections_is_found_with_all_of_them() -> None:
     fds, others = 3000, 100
-    ours = Whereabouts(USERS, 1, fds + 2 * others)
+    ours = SharedWhereabouts(USERS, 1, fds + 2 * others)
     places = ours.of_front(0)
     places.login(list(range(fds)), [7] * fds)
     places.login(list(range(fds, fds + 2 * others)), [8, 9] * others)
@@ -122,7 +122,7 @@ def test_a_user_with_many_connections_is_found_with_all_of_them() -> None:
     os.close(ours.descriptor)
 
 
-def test_a_descriptor_that_is_anothers_by_now(whereabouts: Whereabouts) -> None:
+def test_a_descriptor_that_is_anothers_by_now(whereabouts: SharedWhereabouts) -> None:
     """It changed hands between two looks of the router, once and again."""
     places = whereabouts.of_front(1)
     places.login([3, 4], [7, 8])
@@ -136,7 +136,7 @@ def test_a_descriptor_that_is_anothers_by_now(whereabouts: Whereabouts) -> None:
 
 def test_more_pages_than_are_looked_at_at_once_let_others_have_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whereabouts_module, "PAGES_AT_ONCE", 2)
-    ours = Whereabouts(USERS, 3, 2 * PAGE)
+    ours = SharedWhereabouts(USERS, 3, 2 * PAGE)
     for front in range(3):
         ours.of_front(front).login([0, PAGE], [1, 2])
     steps = ours.catch_up()
@@ -148,7 +148,7 @@ def test_more_pages_than_are_looked_at_at_once_let_others_have_a_turn(monkeypatc
     os.close(ours.descriptor)
 
 
-def test_the_users_of_a_dead_front_are_logged_out(whereabouts: Whereabouts) -> None:
+def test_the_users_of_a_dead_front_are_logged_out(whereabouts: SharedWhereabouts) -> None:
     whereabouts.of_front(0).login([1, 2], [7, 8])
     whereabouts.of_front(1).login([1], [7])
     for _ in range(2):
@@ -182,7 +182,9 @@ def process(work: Callable[[], None]) -> Iterator[int]:
             os.waitpid(pid, 0)
 
 
-def test_a_front_that_is_stopped_in_the_middle_of_a_login_keeps_nobody_else_waiting(whereabouts: Whereabouts) -> None:
+def test_a_front_that_is_stopped_in_the_middle_of_a_login_keeps_nobody_else_waiting(
+    whereabouts: SharedWhereabouts,
+) -> None:
     def stop() -> None:
         places_of(0, FRONTS, FILES, whereabouts.descriptor).login([1, 2], cast(list[int], [7, Standstill()]))
 
@@ -200,7 +202,7 @@ def test_a_front_that_is_stopped_in_the_middle_of_a_login_keeps_nobody_else_wait
     assert find(whereabouts, 7) == [(7, 0, 4)]
 
 
-def test_what_is_no_id_is_nobody(whereabouts: Whereabouts) -> None:
+def test_what_is_no_id_is_nobody(whereabouts: SharedWhereabouts) -> None:
     """A front whose memory is broken does not end the router."""
     whereabouts.of_front(0).login([1, 2], [USERS + 1, 7])
     whereabouts.of_front(1).login([1], [2**32 - 1])
@@ -209,7 +211,7 @@ def test_what_is_no_id_is_nobody(whereabouts: Whereabouts) -> None:
 
 def test_fronts_that_write_at_the_same_time_lose_nothing() -> None:
     """Threads with a mapping of their own each, as fronts have, log the same users in and out; the router looks on."""
-    ours = Whereabouts(USERS, 4, 200)
+    ours = SharedWhereabouts(USERS, 4, 200)
     users = [user % USERS + 1 for user in range(200)]
 
     def front(number: int) -> None:
@@ -238,7 +240,7 @@ class Fronts(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ours = Whereabouts(9, FRONTS, FILES)
+        self.ours = SharedWhereabouts(9, FRONTS, FILES)
         self.model: dict[tuple[int, int], int] = {}
 
     @rule(front=st.integers(0, FRONTS - 1), users=st.lists(st.integers(1, 9), min_size=1, max_size=4))

@@ -1,0 +1,78 @@
+"""What the parent and a client worker say to each other, whatever the worker's model is.
+
+In: a `Specification` at its start, then `Go` (when its turn to ramp has come), `Halt`, `Close`. Out: `Ready`, `Started`
+once every connection of the share was begun, `Settled` once each is open or failed, `Closed`. All else is in the
+accounts, where the parent reads it.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from floodtest.flyweight.processes.channel import Message
+from floodtest.loadgen.plan.choices import Ports
+from floodtest.loadgen.plan.pacer import Stage
+from floodtest.loadgen.plan.plan import Share
+
+
+class Specification(msgspec.Struct, frozen=True):
+    """What one client worker needs to know; `worker` is its row of the ledger, of `workers`."""
+
+    worker: int
+    workers: int
+    share: Share
+    folder: bytes
+    """Of the run record, as the kernel has its name, which need not be UTF-8."""
+    target: tuple[str, int]
+    request: tuple[str, str]
+    """The request, before and after the user's id."""
+    ports: Ports
+    reserved: list[tuple[int, int]]
+    """Ports that are not ours to bind: ranges, both ends included."""
+    stages: tuple[Stage, ...]
+    connect_timeout: float
+    reset_at_end: bool
+    """Close by reset, which spares the host a million sockets in TIME_WAIT; for a server that knows of it."""
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return Path(os.fsdecode(self.folder))
+
+
+class Go(Message, frozen=True):
+    """Ramp now: connection 1 of the plan was due at `start` (time.monotonic), at most `in_flight` at a time."""
+
+    start: float
+    in_flight: int
+
+
+class Halt(Message, frozen=True):
+    """Begin no more connections; those that are in flight may still open."""
+
+
+class Close(Message, frozen=True):
+    """Close all connections and end."""
+
+
+class Ready(Message, frozen=True):
+    """The worker is up."""
+
+
+class Started(Message, frozen=True):
+    """All connections of the share have been begun; `in_flight` of them are not settled."""
+
+    in_flight: int
+
+
+class Settled(Message, frozen=True):
+    """Every connection of the share is open or has failed."""
+
+
+class Closed(Message, frozen=True):
+    """All connections are closed."""
+
+
+ToWorker = Go | Halt | Close
+FromWorker = Ready | Started | Settled | Closed
