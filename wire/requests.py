@@ -1,4 +1,4 @@
-"""What a request asks for: a stream for a user, or a refusal. Pure.
+"""Requests: how the server reads what a client asks for, a stream for a user, or refuses it. Pure.
 
 In: the bytes read so far. Out: an `Asked`, None for "need more", or `Refuse` raised. The common request differs from
 the one before it in nothing but the id, so what followed the id of a plain request is remembered.
@@ -10,11 +10,15 @@ from http import HTTPStatus
 
 from floodtest.wire import http
 from floodtest.wire.answers import HINT, OUT_OF_NUMBERS
+from floodtest.wire.protocols import CHUNKED, LINES, Protocol
 
 MAX_TAILS = 64
 """Kinds of clients that are remembered; the others are parsed in full each time."""
 
 PREFIX = b"GET /test/"
+COMMON = CHUNKED
+"""The protocol that requests without anything special about them ask for."""
+
 MAX_DIGITS = 9
 MAX_USERS = 10**MAX_DIGITS - 1
 
@@ -26,8 +30,8 @@ class Asked:
     """A valid request for the stream of `user`."""
 
     user: int
+    protocol: Protocol
     head_only: bool
-    http_1_0: bool
     extra: int
     """Bytes that came after the head."""
 
@@ -56,7 +60,10 @@ class Requests:
         self._tails: set[bytes] = set()
 
     def common(self, read: list[bytes]) -> list[int] | None:
-        """Return the users of plain, whole and valid GETs that are all like one seen before; None if one is not."""
+        """Return the users of plain, whole and valid GETs that are all like one seen before; None if one is not.
+
+        They ask for `COMMON`.
+        """
         tail = read[0][read[0].find(b" ", len(PREFIX)) :]
         if tail not in self._tails:
             return None
@@ -89,7 +96,7 @@ class Requests:
             raise Refuse(HTTPStatus.SERVICE_UNAVAILABLE, OUT_OF_NUMBERS, head_only)
         if not rest and not head_only and not request.http_1_0:
             self._remember(data)
-        return Asked(int(digits), head_only, request.http_1_0, len(rest))
+        return Asked(int(digits), LINES if request.http_1_0 else COMMON, head_only, len(rest))
 
     def _remember(self, data: bytes) -> None:
         if len(self._tails) < MAX_TAILS and data.startswith(PREFIX):

@@ -26,7 +26,7 @@ from floodtest.loadgen.client.streams import Streams
 from floodtest.loadgen.plan.choices import Ports
 from floodtest.loadgen.plan.pacer import Pacer, Stage
 from floodtest.loadgen.plan.plan import Share
-from floodtest.wire import http
+from floodtest.wire.protocols import OPENED
 
 BATCH = 64
 """Connections opened in one go: enough to make a sweep worth it, few enough to stay in the core's cache."""
@@ -43,6 +43,8 @@ class Specification(msgspec.Struct, frozen=True):
     target: tuple[str, int]
     request: tuple[str, str]
     """The request, before and after the user's id."""
+    protocol: str
+    """A name of `wire.protocols.OPENED`."""
     ports: Ports
     reserved: list[tuple[int, int]]
     """Ports that are not ours to bind: ranges, both ends included."""
@@ -102,10 +104,11 @@ class Client:
         self._pacer = Pacer(spec.stages)
         self._timeout = spec.connect_timeout
         self._readiness = readiness
-        self._streams = Streams(accounts, readiness, files_limit)
-        request = http.numbered(*(text.encode() for text in spec.request)).__mod__
+        protocol = OPENED[spec.protocol]
+        self._streams = Streams(accounts, readiness, files_limit, protocol)
+        request = protocol.requests(*spec.request)
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
-        self._opener = Opener(accounts, readiness, spec.target, spec.ports, reserved, request, self._streams.unsent)
+        self._opener = Opener(accounts, readiness, spec.target, spec.ports, reserved, request, self._streams.outbox)
         self._reset_at_end = spec.reset_at_end
         self._begun = 0
         self._piece = 0
