@@ -2,8 +2,8 @@
 
 Two columns with one entry a user live in files of the run record, mapped by every worker: `states.u8` (a `State`) and
 `ports.u16` (the source port really bound, 0 for none). They are the only account of connections, so nothing can drift
-from it, and after SIGKILL of anything they say how far each connection got. Sums that are no connection's own (messages,
-bytes, failures by name, ticks) are the worker's row of the ledger.
+from it, and after SIGKILL of anything they say how far each connection got. Sums that are no connection's own
+(messages, bytes, failures by name, ticks) are the worker's row of the ledger.
 """
 
 import enum

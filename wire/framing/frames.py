@@ -74,7 +74,7 @@ class Framing(Protocol):
     def ONE_LINE(self) -> bool:  # noqa: N802
         """Whether a payload has to be one line; otherwise it may be any bytes."""
 
-    def heads(self, sizes: Iterable[int]) -> list[bytes]:
+    def heads(self, sizes: Iterable[int]) -> Iterable[bytes]:
         """Return what stands before payloads of these sizes."""
 
     def decode(self, data: bytes, most: int | None = None) -> Decoded:
@@ -93,7 +93,8 @@ class Framing(Protocol):
 
 def encode(framing: Framing, payload: bytes) -> bytes:
     """Return one payload in its frame."""
-    return framing.heads([len(payload)])[0] + payload + framing.TAIL
+    (head,) = framing.heads([len(payload)])
+    return head + payload + framing.TAIL
 
 
 def find_frames(framing: Framing, joined: bytes, lengths: Ints) -> Frames:

@@ -5,7 +5,6 @@ line is no message: servers send it so that the connection is not taken for dead
 """
 
 from collections.abc import Iterable
-from itertools import repeat
 
 import numpy as np
 
@@ -19,9 +18,9 @@ ONE_LINE = True
 _FEED = ord("\n")
 
 
-def heads(sizes: Iterable[int]) -> list[bytes]:
+def heads(sizes: Iterable[int]) -> Iterable[bytes]:
     """Return nothing for each: a payload is a line, with its line feed."""
-    return [head for head, _ in zip(repeat(b""), sizes, strict=False)]
+    return (b"" for _ in sizes)
 
 
 def decode(data: bytes, most: int | None = None) -> Decoded:
