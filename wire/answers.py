@@ -9,7 +9,7 @@ the user's id, so what surrounds the id in the last one of its kind is remembere
 import errno
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -19,7 +19,7 @@ from floodtest.wire import http
 from floodtest.wire.framing.frames import Framing, FramingError
 
 OUT_OF_NUMBERS = "We ran out of numbers"
-HINT = "Not found. Try /test/123 with an id of your own, from 1 on."
+HINT = "Not found. Try /test/123, /events/123 or /lines/123 with an id of your own, from 1 on."
 
 FOR_BROWSERS = ((b"X-Content-Type-Options", b"nosniff"), (b"Cache-Control", b"no-store"))
 """Headers of every answer. Without nosniff Chromium shows nothing of a text/plain stream before a kilobyte has come, by
@@ -47,11 +47,12 @@ def _date(second: int) -> bytes:
     return formatdate(second, usegmt=True).encode()
 
 
-def stream_head(coding: str | None, close: bool = False) -> bytes:
+def stream_head(content_type: str, coding: str | None, close: bool = False) -> bytes:
     """The head of a stream in a transfer coding; without one it ends with the connection, as with `close`."""
     transfer = b"" if coding is None else b"Transfer-Encoding: %b\r\n" % coding.encode()
-    return b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: text/plain; charset=utf-8\r\n%b%b%b\r\n" % (
+    return b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: %b\r\n%b%b%b\r\n" % (
         _date(int(time.time())),
+        content_type.encode(),
         _OF_STREAMS,
         transfer,
         _CLOSE if close or coding is None else b"",
@@ -80,14 +81,14 @@ class NotOpened(Exception):
         self.code = code
 
 
-def require_stream(status: int, coding: str | None, expected: str | None) -> None:
-    """NotOpened unless an answer is a stream: by its status, or EPROTO where its transfer coding is not the expected.
+def require_stream(status: int, coding: str | None, codings: Container[str | None]) -> None:
+    """NotOpened unless an answer is a stream: by its status, or EPROTO where its transfer coding is none of these.
 
     A status below 200 is none of a last answer, and as a code it would be read as an errno: EPROTO.
     """
     if status != 200:
         raise NotOpened(status if status > 200 else errno.EPROTO)
-    if coding != expected:
+    if coding not in codings:
         raise NotOpened(errno.EPROTO)
 
 
@@ -97,22 +98,28 @@ def whole_number(user: bytes, text: bytes) -> Iterator[re.Match[bytes]]:
 
 
 class Answers:
-    """Reads the answers of one framing; remembers what common ones look like."""
+    """Reads answers; remembers what common ones look like."""
 
-    def __init__(self, framing: Framing, longest: int) -> None:
-        """Remember answers that are shorter than `longest` bytes: those that one read holds whole."""
-        self._framing = framing
+    def __init__(self, framings: Sequence[Framing], longest: int) -> None:
+        """Read answers in one of these framings, which differ in their transfer coding; remember answers that are
+        shorter than `longest` bytes: those that one read holds whole.
+        """
+        self._framings = {framing.CODING: framing for framing in framings}
         self._longest = longest
-        self._known: dict[int, bytes] = {}  # by digits of the id: the whole answer, with %d for the id
+        self._known: dict[int, tuple[bytes, Framing]] = {}  # by digits of the id: the whole answer, %d for the id
 
-    def common(self, users: list[int], read: list[bytes]) -> bool:
-        """Whether all of these are whole answers like one before, each with its user's id: compared in one go."""
+    def common(self, users: list[int], read: list[bytes]) -> Framing | None:
+        """Return the framing of answers that are all whole and like one before, each with its user's id, or None;
+        they are compared in one go.
+        """
         digits = len(str(min(users)))
-        known = self._known.get(digits)
-        return known is not None and digits == len(str(max(users))) and read == list(map(known.__mod__, users))
+        known, framing = self._known.get(digits, (b"", None))
+        alike = framing is not None and digits == len(str(max(users))) and read == list(map(known.__mod__, users))
+        return framing if alike else None
 
-    def parse(self, data: bytes, user: int) -> bytes | None:
-        """Return what follows the head and the message that names the user; None if they are not whole yet.
+    def parse(self, data: bytes, user: int) -> tuple[bytes, Framing] | None:
+        """Return what follows the head and the message that names the user, and in which framing; None if they are not
+        whole yet.
 
         NotOpened: a status other than 200 (that status), no HTTP or a body that is framed otherwise (EPROTO), a first
         message without the user's id (EBADMSG), a body that ended (`END`).
@@ -123,8 +130,9 @@ class Answers:
             if parsed is None:
                 return None
             response, body = parsed
-            require_stream(response.status, response.coding, self._framing.CODING)
-            decoded = self._framing.decode(body, most=1)
+            require_stream(response.status, response.coding, self._framings)
+            framing = self._framings[response.coding]
+            decoded = framing.decode(body, most=1)
         except (http.HeadError, FramingError) as error:
             raise NotOpened(errno.EPROTO) from error
         if decoded.ended:
@@ -135,5 +143,5 @@ class Answers:
             raise NotOpened(errno.EBADMSG)
         if not decoded.rest and len(data) < self._longest:
             *_, last = whole_number(name, data)  # in the welcome: nothing comes behind it
-            self._known[len(name)] = http.numbered(data[: last.start()], data[last.end() :])
-        return decoded.rest
+            self._known[len(name)] = http.numbered(data[: last.start()], data[last.end() :]), framing
+        return decoded.rest, framing

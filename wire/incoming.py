@@ -11,9 +11,9 @@ Fails: a stream that breaks its framing, or says that it is over, stands in `Rec
 
 import errno
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -111,12 +111,13 @@ class Received:
             self._stamped_rows[1].extend([planned] * times)
             self._stamped_rows[2].extend([late] * times)
 
-    def add_stamped(self, stamped: Stamped, fds: Ints) -> None:
-        """Add stamped messages; `fds` are the descriptors of all reads, by their index."""
+    def add_stamped(self, stamped: Stamped, fds: Ints, rows: Ints) -> None:
+        """Add stamped messages; `fds` are the descriptors of the reads they were found in, `rows` their indexes."""
         self.count += len(stamped.index)
         self.messages += len(stamped.index)
-        self._numbered.append((fds[stamped.index], stamped.number, (stamped.index << 32) + stamped.place))
-        self._stamped.append((stamped.index, stamped.planned, stamped.late))
+        index = rows[stamped.index]
+        self._numbered.append((fds[stamped.index], stamped.number, (index << 32) + stamped.place))
+        self._stamped.append((index, stamped.planned, stamped.late))
 
     def numbered(self) -> Columns:
         """Return columns: descriptor, `#n`, and what ascends with the order in which a descriptor's were read."""
@@ -135,13 +136,21 @@ def _joined(pieces: list[Columns], rows: tuple[list[int], list[int], list[int]])
 
 
 class Incoming:
-    """Takes apart what comes in on the streams of one worker, which have one framing."""
+    """Takes apart what comes in on the streams of one worker. Which framing a stream has is a byte by descriptor."""
 
-    def __init__(self, framing: Framing) -> None:
-        self._framing = framing
+    def __init__(self, framings: Sequence[Framing], files_limit: int) -> None:
+        self._framings = framings
+        self._framing_of = np.zeros(files_limit, np.uint8)  # places in `framings`
+        self._used: set[int] = set()
         self._begun: dict[int, Beginning] = {}
-        self.parse: Callable[[bytes], Parsed] = lambda data: parse(framing, data)
-        self.parse_remembered = lru_cache(maxsize=REMEMBERED)(self.parse)
+        self.parsers = [lru_cache(maxsize=REMEMBERED)(partial(parse, framing)) for framing in framings]
+        """What parses reads of each framing that many streams may have alike."""
+
+    def begin(self, fds: Sequence[int], framing: Framing) -> None:
+        """Take over descriptors whose streams have opened in a framing."""
+        place = self._framings.index(framing)
+        self._framing_of[fds] = place
+        self._used.add(place)
 
     def forget(self, fd: int) -> None:
         """Keep no beginning of a frame for a descriptor that is closed."""
@@ -150,36 +159,51 @@ class Incoming:
     def take(self, reads: Reads) -> Received:
         """Take a batch of reads apart."""
         received = Received(reads.size)
-        stamped, parsed = self._parse_all(reads.data)
-        irregular = self._irregular(reads.fds, parsed)
-        for found, indexes in parsed:
-            kept = [index for index in indexes if reads.fds[index] not in irregular] if irregular else indexes
-            if kept:
-                fds = [reads.fds[index] for index in kept] if len(kept) < len(reads) else reads.fds
-                received.add(found.said, fds, kept)
-        if stamped is not None:
-            column = np.array(reads.fds, np.int64)
-            if irregular:
-                stamped = stamped.only(~np.isin(column[stamped.index], list(irregular)))
-            received.add_stamped(stamped, column)
-        if irregular:
-            for index, fd in enumerate(reads.fds):
-                if fd in irregular:
-                    self._go_on(fd, index, reads.data[index], received)
+        if len(self._used) == 1:
+            (place,) = self._used
+            self._take_framing(place, reads.fds, reads.data, range(len(reads)), received)
+            return received
+        framing_of = self._framing_of[reads.fds]
+        for place in np.unique(framing_of).tolist():
+            rows = np.flatnonzero(framing_of == place).tolist()
+            fds, data = [reads.fds[row] for row in rows], [reads.data[row] for row in rows]
+            self._take_framing(place, fds, data, rows, received)
         return received
 
-    def _parse_all(self, data: list[bytes]) -> tuple[Stamped | None, list[tuple[Parsed, list[int]]]]:
+    def _take_framing(
+        self, place: int, fds: list[int], data: list[bytes], rows: Sequence[int], received: Received
+    ) -> None:
+        """Take apart reads of streams of one framing; `rows` are their indexes in the batch."""
+        stamped, parsed = self._parse_all(place, data)
+        irregular = self._irregular(fds, parsed)
+        for found, indexes in parsed:
+            kept = [index for index in indexes if fds[index] not in irregular] if irregular else indexes
+            if kept:
+                some = len(kept) < len(fds)
+                received.add(found.said, [fds[at] for at in kept] if some else fds, [rows[at] for at in kept])
+        if stamped is not None:
+            column = np.array(fds, np.int64)
+            if irregular:
+                stamped = stamped.only(~np.isin(column[stamped.index], list(irregular)))
+            received.add_stamped(stamped, column, np.array(rows, np.int64))
+        if irregular:
+            for index, fd in enumerate(fds):
+                if fd in irregular:
+                    self._go_on(self._framings[place], fd, rows[index], data[index], received)
+
+    def _parse_all(self, place: int, data: list[bytes]) -> tuple[Stamped | None, list[tuple[Parsed, list[int]]]]:
         """Parse reads; return those that are stamped messages, and the others with the indexes of each kind."""
+        framing = self._framings[place]
         if len(set(data[:SAMPLE])) <= KINDS:
-            return None, [(self._parse_alike(one), indexes) for one, indexes in _kinds(data).items()]
-        stamped = find_stamped(self._framing, data)
+            return None, [(self._parse_alike(place, one), indexes) for one, indexes in _kinds(data).items()]
+        stamped = find_stamped(framing, data)
         others = np.ones(len(data), bool)
         others[stamped.index] = False
-        return stamped, [(self.parse(data[index]), [index]) for index in np.flatnonzero(others).tolist()]
+        return stamped, [(parse(framing, data[index]), [index]) for index in np.flatnonzero(others).tolist()]
 
-    def _parse_alike(self, data: bytes) -> Parsed:
+    def _parse_alike(self, place: int, data: bytes) -> Parsed:
         """Parse a read that many streams may have had: a short one only once."""
-        return self.parse_remembered(data) if len(data) <= MAX_REMEMBERED else self.parse(data)
+        return self.parsers[place](data) if len(data) <= MAX_REMEMBERED else parse(self._framings[place], data)
 
     def _irregular(self, fds: list[int], parsed: list[tuple[Parsed, list[int]]]) -> set[int]:
         """Return the descriptors whose reads can't be judged one without the other: those of a stream that is, or gets,
@@ -191,7 +215,7 @@ class Incoming:
                 irregular.update(fds[index] for index in indexes)
         return irregular
 
-    def _go_on(self, fd: int, index: int, data: bytes, received: Received) -> None:
+    def _go_on(self, framing: Framing, fd: int, row: int, data: bytes, received: Received) -> None:
         """Take apart one read of an irregular stream."""
         if fd in received.over:
             received.size -= len(data)  # what was read before has ended the stream
@@ -203,12 +227,12 @@ class Incoming:
                 return
             data = whole
             del self._begun[fd]
-        found = self.parse(data)
-        received.add(found.said, [fd], [index])
+        found = parse(framing, data)
+        received.add(found.said, [fd], [row])
         if found.broken or found.ended:
             received.over[fd] = errno.EPROTO if found.broken else END
         elif found.rest:
-            self._begun[fd] = self._framing.beginning(found.rest)
+            self._begun[fd] = framing.beginning(found.rest)
 
 
 def _kinds(data: list[bytes]) -> dict[bytes, list[int]]:

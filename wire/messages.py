@@ -29,6 +29,8 @@ MESSAGE = b"Recvd msg #%d: %b\n"
 _AROUND = len(MESSAGE % (0, b"")) - 1
 _POWERS = 10 ** np.arange(1, 10)
 
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
 _NUMBERED = re.compile(rb"Recvd msg #(\d{1,9}): (?:tick ([1-9]\d{0,17})\b|%b)?" % stamp.PATTERN.pattern)
 """A numbered message, which may be a tick or begin with a stamp. As many digits as are accepted fit into the columns:
 uint32 for `#n`, int64 for ticks, which are counted from 1. What has more digits is no number."""
@@ -43,9 +45,9 @@ _PLANNED_WEIGHTS = 10 ** np.arange(stamp.PLANNED_DIGITS)[::-1]
 _LATE_WEIGHTS = 10 ** np.arange(stamp.LATE_DIGITS)[::-1]
 
 
-def one_line(text: bytes) -> bytes:
-    """Return a text with spaces in place of line ends."""
-    return text.replace(b"\r", b" ").replace(b"\n", b" ")
+def with_line_ends(text: bytes, line_end: bytes | None) -> bytes:
+    """Return a text with this in place of its line ends (CR LF, LF or CR); as it is if that is None."""
+    return text if line_end is None else _LINE_END.sub(line_end, text)
 
 
 def sizes(numbers: npt.NDArray[np.uint32], texts: Sequence[bytes | memoryview]) -> list[int]:

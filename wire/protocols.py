@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from floodtest.wire import answers, http, messages
-from floodtest.wire.framing import chunked, lines
+from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing, encode
+from floodtest.wire.framing.in_chunks import InChunks
 from floodtest.wire.incoming import Incoming
 
 
@@ -25,7 +26,17 @@ class Protocol:
     """A stream of messages that is the body of an HTTP answer, and never ends."""
 
     name: str
+    path: str
+    """Where our server has it: `/PATH/<id>`."""
     framing: Framing
+    content_type: str = "text/plain; charset=utf-8"
+
+    @property
+    def framings(self) -> tuple[Framing, ...]:
+        """Return how a body may come: as our server frames it, or without chunks around it if these are none of its
+        own.
+        """
+        return (self.framing, self.framing.inner) if isinstance(self.framing, InChunks) else (self.framing,)
 
     # The client half.
 
@@ -35,17 +46,17 @@ class Protocol:
 
     def answers(self, longest: int) -> answers.Answers:
         """Return what tells the answers that open a connection."""
-        return answers.Answers(self.framing, longest)
+        return answers.Answers(self.framings, longest)
 
-    def incoming(self) -> Incoming:
+    def incoming(self, files_limit: int) -> Incoming:
         """Return what takes batches of reads apart."""
-        return Incoming(self.framing)
+        return Incoming(self.framings, files_limit)
 
     # The server half.
 
     def head(self, close: bool = False) -> bytes:
         """Return the head of a stream, or with `close` that of a connection on which nothing follows."""
-        return answers.stream_head(self.framing.CODING, close)
+        return answers.stream_head(self.content_type, self.framing.CODING, close)
 
     def welcomes(self, users: list[int]) -> list[bytes]:
         """Return the whole beginning of a stream, its head and the welcome, for each user."""
@@ -57,14 +68,14 @@ class Protocol:
 
     def frame(self, number: int, text: bytes) -> bytes:
         """Return the message of a number and a text, as it travels."""
-        if self.framing.ONE_LINE:
-            text = messages.one_line(text)
+        text = messages.with_line_ends(text, self.framing.LINE_END)
         return encode(self.framing, messages.MESSAGE % (number, text))
 
     def frames(self, numbers: npt.NDArray[np.uint32], texts: Sequence[bytes | memoryview]) -> list[bytes]:
         """Return the messages of connections that have come to `numbers[i]`, as they travel."""
-        if self.framing.ONE_LINE:
-            texts = [messages.one_line(bytes(text)) for text in texts]
+        line_end = self.framing.LINE_END
+        if line_end is not None:
+            texts = [messages.with_line_ends(bytes(text), line_end) for text in texts]
         heads = self.framing.heads(messages.sizes(numbers, texts))
         form = b"%b" + messages.MESSAGE + self.framing.TAIL
         return list(map(form.__mod__, zip(heads, numbers.tolist(), texts, strict=True)))
@@ -78,11 +89,19 @@ def _welcome(protocol: Protocol, digits: int, head: bytes) -> bytes:
     return http.numbered(before, after)
 
 
-CHUNKED = Protocol("chunked", chunked)
-LINES = Protocol("lines", lines)
+CHUNKED = Protocol("chunked", "test", chunked)
+EVENTS = Protocol("sse", "events", InChunks(sse), "text/event-stream")
+LINES = Protocol("lines", "lines", InChunks(lines))
 
-SERVED: tuple[Protocol, ...] = (CHUNKED, LINES)
-"""What the server speaks; a column of connections holds their places in this table."""
+UNTIL_CLOSE: dict[str, Protocol] = {
+    CHUNKED.path: Protocol("chunked", CHUNKED.path, lines),
+    EVENTS.path: Protocol("sse", EVENTS.path, sse, EVENTS.content_type),
+    LINES.path: Protocol("lines", LINES.path, lines),
+}
+"""What clients of HTTP/1.0 get, who know no chunks: a stream that ends with its connection."""
 
-OPENED: dict[str, Protocol] = {CHUNKED.name: CHUNKED}
+OPENED: dict[str, Protocol] = {protocol.name: protocol for protocol in (CHUNKED, EVENTS, LINES)}
 """What the client opens, by name."""
+
+SERVED: tuple[Protocol, ...] = (CHUNKED, EVENTS, LINES, *UNTIL_CLOSE.values())
+"""What the server speaks; a column of connections holds their places in this table."""

@@ -23,6 +23,7 @@ from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.engine.sweep import sweep
 from floodtest.loadgen.client.accounts import Accounts, Phase
 from floodtest.wire.answers import NotOpened
+from floodtest.wire.framing.frames import Framing
 from floodtest.wire.protocols import Protocol
 from floodtest.wire.sequence import Sequences
 
@@ -53,7 +54,7 @@ class Streams:
         self._answers = protocol.answers(READ_SIZE)
         self._begun_answers: dict[int, bytes] = {}
         self._reads = Reads()  # from open connections, in order, and not taken apart yet
-        self._incoming = protocol.incoming()
+        self._incoming = protocol.incoming(files_limit)
         self._sequences = Sequences(files_limit)
         self.outbox = Outbox(MOST_UNSENT, readiness.modify)
         """What is still to be written of requests."""
@@ -149,14 +150,16 @@ class Streams:
         """Open connections in flight that have got whole answers like one before; False if one of them has not."""
         if not fds or not self._begun_answers.keys().isdisjoint(fds) or not all(map(self.in_flight.__contains__, fds)):
             return False
-        if not self._answers.common(self._users[fds].tolist(), read):
+        framing = self._answers.common(self._users[fds].tolist(), read)
+        if framing is None:
             return False
-        self._open(fds, len(read[0]) * len(read))
+        self._open(fds, framing, len(read[0]) * len(read))
         return True
 
-    def _open(self, fds: list[int], size: int) -> None:
+    def _open(self, fds: list[int], framing: Framing, size: int) -> None:
         for fd in fds:
             del self.in_flight[fd]
+        self._incoming.begin(fds, framing)
         self._accounts.opened(self._users[fds])
         self._accounts.received(len(fds), size)
 
@@ -164,14 +167,15 @@ class Streams:
         """Parse an answer that is not like the ones before it."""
         whole = self._begun_answers.pop(fd, b"") + data
         try:
-            rest = self._answers.parse(whole, self._user_of[fd])
+            parsed = self._answers.parse(whole, self._user_of[fd])
         except NotOpened as error:
             self._end(fd, error.code)
             return
-        if rest is None:
+        if parsed is None:
             self._begun_answers[fd] = whole
             return
-        self._open([fd], len(whole) - len(rest))
+        rest, framing = parsed
+        self._open([fd], framing, len(whole) - len(rest))
         if rest:
             now = time.monotonic_ns()
             self._reads.add([fd], [rest], now, now)

@@ -64,7 +64,7 @@ class HttpxClient:
         self._tasks = tasks
         self._clients = clients
         self._timeout = spec.connect_timeout
-        self._coding = OPENED[spec.protocol].framing.CODING
+        self._codings = {framing.CODING for framing in OPENED[spec.protocol].framings}
         self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
         before, (after, *headers) = spec.request[0], spec.request[1].removesuffix("\r\n\r\n").split("\r\n")
         self._url = f"http://{authority(*spec.target)}{before.removeprefix('GET ')}", after.removesuffix(" HTTP/1.1")
@@ -153,7 +153,7 @@ class HttpxClient:
         if not response.http_version.startswith("HTTP/1."):
             raise NotOpened(errno.EPROTO)
         coding = response.headers.get("transfer-encoding", "").lower() or None
-        require_stream(response.status_code, coding, self._coding)
+        require_stream(response.status_code, coding, self._codings)
 
     def _read(self, stream: Stream, text: bytes) -> None:
         """Take the next text of an answer, which is a message, or a part of one."""

@@ -23,7 +23,7 @@ from floodtest.flyweight.engine.sweep import drain, sweep
 from floodtest.server_under_test.fronts.streams import Streams
 from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE, Limits
 from floodtest.wire import answers
-from floodtest.wire.requests import COMMON, Refuse, Requests, too_late
+from floodtest.wire.requests import Refuse, Requests, too_late
 
 ACCEPTS = 64
 """Connections accepted in one go; `flyweight.machine.files.FILES_RESERVE` has room for them."""
@@ -110,10 +110,10 @@ class Reception:
 
     def _welcome(self, fds: list[int], read: list[bytes]) -> bool:
         """Log in clients that sent what has been seen before; False when one of them did not."""
-        users = self._requests.common(read)
-        if users is None:
+        common = self._requests.common(read)
+        if common is None:
             return False
-        self._streams.login(fds, users, COMMON)
+        self._streams.login(fds, *common)
         return True
 
     def take(self, fds: list[int], data: list[bytes]) -> tuple[list[int], list[bytes]]:

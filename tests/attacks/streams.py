@@ -126,10 +126,10 @@ def stays(user: int) -> bool:
 def ending(user: int, data: bytes) -> str:
     """Return what has to become of a connection: the cause of its failure, or "open"."""
     try:
-        rest = CHUNKED.answers(0).parse(data, user)
+        answer = CHUNKED.answers(0).parse(data, user)
     except NotOpened as error:
         return f"{code_name(error.code)}@response"
-    if rest is None:
+    if answer is None:
         return "ETIMEDOUT@response" if stays(user) else "EOF@response"
     return "open"
 

@@ -10,6 +10,7 @@ import pytest
 from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.loadgen.client.accounts import State
 from floodtest.wire.answers import Answers
+from floodtest.wire.framing.frames import Framing
 from tests.rigs.client import DEADLINE, ClientRig, message, welcome
 from tests.rigs.support import HEAD, chunk
 
@@ -86,7 +87,7 @@ def test_an_answer_is_parsed_once_for_each_length_of_id(rig: ClientRig, monkeypa
     parsed: list[int] = []
     parse = Answers.parse
 
-    def counted(answers: Answers, data: bytes, user: int) -> bytes | None:
+    def counted(answers: Answers, data: bytes, user: int) -> tuple[bytes, Framing] | None:
         parsed.append(user)
         return parse(answers, data, user)
 

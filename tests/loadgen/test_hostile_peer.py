@@ -123,14 +123,14 @@ def in_full(pieces: dict[int, list[bytes]]) -> dict[str, Any]:
     sequence, ticks, failed, closed = OutOfSequence(), Counter[int](), Counter[str](), Counter[str]()
     for user, some in pieces.items():
         try:
-            rest = CHUNKED.answers(0).parse(b"".join(some), user)
+            answer = CHUNKED.answers(0).parse(b"".join(some), user)
         except NotOpened as error:
             failed[f"{code_name(error.code)}@response"] += 1
             continue
-        if rest is None:
+        if answer is None:
             failed["EOF@response"] += 1
             continue
-        parsed, last = parse(chunked, rest), 0
+        parsed, last = parse(chunked, answer[0]), 0
         said = parsed.said
         for number in said.numbers:
             last = sequence.follow(last, number)

@@ -13,7 +13,7 @@ from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.senders import TickSender
 from floodtest.server_under_test.fronts.streams import Streams
 from floodtest.server_under_test.routing.whereabouts import Whereabouts
-from floodtest.wire.protocols import CHUNKED, LINES, Protocol
+from floodtest.wire.protocols import CHUNKED, UNTIL_CLOSE, Protocol
 
 FILES = 4096
 MAX_USERS = 1_000_000
@@ -103,7 +103,7 @@ class ServerRig(Clients):
 
     def login_unchunked(self, user: int) -> socket.socket:
         """Log in a client of HTTP/1.0."""
-        return self.login(user, protocol=LINES)
+        return self.login(user, protocol=UNTIL_CLOSE["test"])
 
     def turn(self) -> None:
         """Handle what is ready, as a front does, until nothing is left to be read."""

@@ -9,7 +9,7 @@ import pytest
 from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.flyweight.engine.sweep import drain
 from floodtest.wire.messages import MESSAGE
-from floodtest.wire.protocols import CHUNKED, LINES
+from floodtest.wire.protocols import CHUNKED, UNTIL_CLOSE
 from tests.rigs.server import EXCESS, PENDING, SMALL, ServerRig
 from tests.rigs.tasks import TaskRig
 
@@ -29,7 +29,7 @@ def test_a_login_writes_the_first_bytes_and_is_counted(front: ServerRig) -> None
     (first,) = CHUNKED.welcomes([7])
     assert front.welcomed == first
     front.login_unchunked(8)
-    (second,) = LINES.welcomes([8])
+    (second,) = UNTIL_CLOSE["test"].welcomes([8])
     assert front.welcomed == second
     assert [front.figure(name) for name in ("open", "logins", "bytes")] == [2, 2, len(first + second)]
     assert front.streams.descriptors().tolist() == sorted(front.descriptors.values())

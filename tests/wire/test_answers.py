@@ -19,6 +19,9 @@ NOON = 1_750_000_000.75
 """Sunday, 15 June 2025, 15:06:40 UTC, and three quarters of a second."""
 
 
+TEXT = "text/plain; charset=utf-8"
+
+
 class Clock:
     """A clock that stands still."""
 
@@ -47,7 +50,7 @@ def header(answer: bytes, name: str) -> str | None:
 
 
 def test_a_stream_is_chunked_and_stays_open() -> None:
-    head = answers.stream_head("chunked")
+    head = answers.stream_head(TEXT, "chunked")
     assert http.parse_response(head) == (http.Response(200, "chunked"), b"")
     assert header(head, "connection") is None
     assert header(head, "content-type") == "text/plain; charset=utf-8"
@@ -58,7 +61,7 @@ def test_a_stream_is_chunked_and_stays_open() -> None:
 def test_every_head_of_a_stream_keeps_browsers_from_guessing_and_proxies_from_collecting(
     coding: str | None, close: bool
 ) -> None:
-    head = answers.stream_head(coding, close)
+    head = answers.stream_head(TEXT, coding, close)
     assert header(head, "x-content-type-options") == "nosniff"
     assert header(head, "cache-control") == "no-store"
     assert header(head, "x-accel-buffering") == "no"
@@ -71,16 +74,16 @@ def test_a_refusal_is_neither_guessed_at_nor_stored() -> None:
 
 
 def test_a_stream_for_http_1_0_ends_with_its_connection() -> None:
-    head = answers.stream_head(None)
+    head = answers.stream_head(TEXT, None)
     assert http.parse_response(head) == (http.Response(200, None), b"")
     assert header(head, "connection") == "close"
     assert header(head, "content-length") is None
 
 
 def test_the_answer_to_head_is_that_of_get_but_closes() -> None:
-    head = answers.stream_head("chunked", close=True)
+    head = answers.stream_head(TEXT, "chunked", close=True)
     assert header(head, "connection") == "close"
-    assert head.replace(b"Connection: close\r\n", b"") == answers.stream_head("chunked")
+    assert head.replace(b"Connection: close\r\n", b"") == answers.stream_head(TEXT, "chunked")
 
 
 @pytest.mark.parametrize("text", [answers.HINT, answers.OUT_OF_NUMBERS, "", "Füße"])
@@ -101,7 +104,7 @@ def test_a_refusal_of_head_has_the_length_but_not_the_body() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: answers.stream_head("chunked"), lambda: answers.refusal(HTTPStatus.NOT_FOUND, "x")]
+    "make", [lambda: answers.stream_head(TEXT, "chunked"), lambda: answers.refusal(HTTPStatus.NOT_FOUND, "x")]
 )
 def test_the_date_is_now_in_http_form(make: Callable[[], bytes], clock: Clock) -> None:
     assert header(make(), "date") == "Sun, 15 Jun 2025 15:06:40 GMT"
@@ -110,7 +113,7 @@ def test_the_date_is_now_in_http_form(make: Callable[[], bytes], clock: Clock) -
 
 
 def test_the_date_is_the_whole_second_that_is_past(clock: Clock) -> None:
-    date = header(answers.stream_head("chunked"), "date")
+    date = header(answers.stream_head(TEXT, "chunked"), "date")
     assert date is not None
     assert parsedate_to_datetime(date).timestamp() == int(NOON)
 
@@ -119,8 +122,8 @@ def test_the_date_is_the_whole_second_that_is_past(clock: Clock) -> None:
 
 
 def test_what_follows_the_welcome_is_left() -> None:
-    reader = Answers(chunked, 448)
-    assert reader.parse(welcome(12) + b"5\r\nhel", 12) == b"5\r\nhel"
+    reader = Answers([chunked], 448)
+    assert reader.parse(welcome(12) + b"5\r\nhel", 12) == (b"5\r\nhel", chunked)
     assert [reader.parse(welcome(12)[:length], 12) for length in range(len(welcome(12)))] == [None] * len(welcome(12))
 
 
@@ -139,7 +142,7 @@ def test_what_follows_the_welcome_is_left() -> None:
 )
 def test_a_status_is_never_taken_for_an_errno(status: int, coding: str | None, code: int) -> None:
     with pytest.raises(NotOpened) as caught:
-        require_stream(status, coding, "chunked")
+        require_stream(status, coding, ["chunked"])
     assert caught.value.code == code
 
 
@@ -154,20 +157,20 @@ def test_a_status_is_never_taken_for_an_errno(status: int, coding: str | None, c
 )
 def test_not_opened_says_why(answer: bytes, code: int) -> None:
     with pytest.raises(NotOpened) as caught:
-        Answers(chunked, 448).parse(answer, 12)
+        Answers([chunked], 448).parse(answer, 12)
     assert caught.value.code == code
 
 
 def test_answers_are_common_once_one_of_their_length_was_parsed() -> None:
-    reader = Answers(chunked, 448)
+    reader = Answers([chunked], 448)
     assert not reader.common([12, 13], [welcome(12), welcome(13)])
     reader.parse(welcome(11), 11)
-    assert reader.common([12, 13], [welcome(12), welcome(13)])
+    assert reader.common([12, 13], [welcome(12), welcome(13)]) is chunked
     assert not reader.common([12, 13], [welcome(13), welcome(12)])
     assert not reader.common([9, 13], [welcome(9), welcome(13)])
 
 
 def test_an_answer_that_one_read_does_not_hold_is_not_remembered() -> None:
-    reader = Answers(chunked, len(welcome(12)))
-    assert reader.parse(welcome(12), 12) == b""
+    reader = Answers([chunked], len(welcome(12)))
+    assert reader.parse(welcome(12), 12) == (b"", chunked)
     assert not reader.common([12], [welcome(12)])

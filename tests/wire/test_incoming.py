@@ -14,7 +14,7 @@ from floodtest.wire.framing import chunked
 from floodtest.wire.framing.frames import FEW
 from floodtest.wire.incoming import MANY, MAX_REMEMBERED, Incoming, Parsed, Received, find_stamped
 from floodtest.wire.incoming import parse as parse_framed
-from tests.rigs.client import message
+from tests.rigs.client import FILES, message
 from tests.rigs.peer_input import BODIES, CHUNKS, NUMBERS
 from tests.rigs.support import chunk
 
@@ -159,7 +159,7 @@ def columns(found: Received) -> list[tuple[int, int]]:
 
 
 def taken(*rows: tuple[int, bytes]) -> Received:
-    return Incoming(chunked).take(reads_of(*rows))
+    return Incoming([chunked], FILES).take(reads_of(*rows))
 
 
 @pytest.mark.parametrize("times", [1, MANY - 1, MANY, 200])
@@ -207,7 +207,7 @@ def test_reads_of_one_that_is_odd_are_taken_apart_in_order(
 
 
 def test_a_message_in_two_reads_is_put_together_whatever_comes_between() -> None:
-    incoming = Incoming(chunked)
+    incoming = Incoming([chunked], FILES)
     first = incoming.take(reads_of((3, stamped(1)[:9]), *((fd, stamped(1, late=fd)) for fd in range(50, 90))))
     assert (first.count, first.over) == (40, {})
     second = incoming.take(reads_of((4, stamped(1)), (3, stamped(1)[9:] + message(2)), (4, stamped(2))))
@@ -215,7 +215,7 @@ def test_a_message_in_two_reads_is_put_together_whatever_comes_between() -> None
 
 
 def test_a_descriptor_that_is_forgotten_begins_anew() -> None:
-    incoming = Incoming(chunked)
+    incoming = Incoming([chunked], FILES)
     incoming.take(reads_of((3, b"5\r\nhe")))
     incoming.forget(3)
     assert columns(incoming.take(reads_of((3, message(1))))) == [(3, 1)]
@@ -264,7 +264,7 @@ def test_what_a_read_says() -> None:
 def test_long_reads_are_not_remembered(more: int) -> None:
     data = chunk(b"x" * (MAX_REMEMBERED - len(b"fff\r\n\r\n") + more))
     assert len(data) == MAX_REMEMBERED + more
-    incoming = Incoming(chunked)
+    incoming = Incoming([chunked], FILES)
     for _ in range(2):
         assert incoming.take(reads_of((3, data))).count == 1
-    assert incoming.parse_remembered.cache_info().hits == 1 - more
+    assert incoming.parsers[0].cache_info().hits == 1 - more

@@ -9,8 +9,8 @@ from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.wire import answers
 from floodtest.wire.framing.frames import encode
 from floodtest.wire.incoming import parse
-from floodtest.wire.messages import MESSAGE, WELCOME, one_line
-from floodtest.wire.protocols import CHUNKED, LINES, OPENED, SERVED, Protocol
+from floodtest.wire.messages import MESSAGE, WELCOME, with_line_ends
+from floodtest.wire.protocols import CHUNKED, EVENTS, LINES, OPENED, SERVED, UNTIL_CLOSE, Protocol
 from floodtest.wire.requests import MAX_USERS
 
 NOON = 1_750_000_000.75
@@ -66,8 +66,10 @@ def test_the_first_read_of_our_client_holds_the_whole_answer_with_room_to_spare(
 
 def test_messages_carry_their_number() -> None:
     assert CHUNKED.frame(1, b"tick 7") == b"15\r\nRecvd msg #1: tick 7\n\r\n"
-    assert LINES.frame(4_000_000_000, b"") == b"Recvd msg #4000000000: \n"
-    assert LINES.frame(1, b"in two\r\nlines") == b"Recvd msg #1: in two  lines\n"
+    assert LINES.frame(4_000_000_000, b"") == b"18\r\nRecvd msg #4000000000: \n\r\n"
+    assert UNTIL_CLOSE["test"].frame(1, b"in two\r\nlines") == b"Recvd msg #1: in two lines\n"
+    assert EVENTS.frame(1, b"tick 7") == b"1c\r\ndata: Recvd msg #1: tick 7\n\n\r\n"
+    assert UNTIL_CLOSE["events"].frame(1, b"in two\r\nlines") == b"data: Recvd msg #1: in two\ndata: lines\n\n"
 
 
 NUMBERS = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([9, 10, 99, 100, 10**9 - 1, 10**9]))
@@ -88,12 +90,14 @@ def test_what_is_framed_is_read(protocol: Protocol, texts: list[bytes]) -> None:
     assert found.whole
     assert found.said.numbers == tuple(range(1, len(texts) + 1))
     payloads = protocol.framing.decode(framed).payloads
-    fitting = texts if protocol is CHUNKED else list(map(one_line, texts))
-    assert [payload.removesuffix(b"\n") for payload in payloads] == [
+    line_end = protocol.framing.LINE_END
+    fitting = [with_line_ends(text, line_end and line_end.removesuffix(b"data: ")) for text in texts]
+    assert [payload.removesuffix(b"\n") if protocol is CHUNKED else payload for payload in payloads] == [
         (MESSAGE % (number, text)).removesuffix(b"\n") for number, text in enumerate(fitting, 1)
     ]
 
 
-def test_each_protocol_has_a_name_of_its_own() -> None:
-    assert len({protocol.name for protocol in SERVED}) == len(SERVED)
+def test_each_protocol_that_is_opened_has_a_name_and_a_path_of_its_own() -> None:
+    assert len({protocol.path for protocol in OPENED.values()}) == len(OPENED)
     assert all(protocol.name == name for name, protocol in OPENED.items())
+    assert {*OPENED.values(), *UNTIL_CLOSE.values()} == set(SERVED)

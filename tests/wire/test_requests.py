@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from floodtest.wire.answers import HINT, OUT_OF_NUMBERS
-from floodtest.wire.protocols import CHUNKED, LINES
-from floodtest.wire.requests import MAX_TAILS, Asked, Refuse, Requests
+from floodtest.wire.protocols import CHUNKED, EVENTS, LINES, UNTIL_CLOSE, Protocol
+from floodtest.wire.requests import MAX_KNOWN, Asked, Refuse, Requests
 from tests.rigs.peer_input import DIGITS
 
 MAX_USERS = 1_100_000
@@ -22,8 +22,8 @@ def requests(max_users: int = MAX_USERS, max_head: int = MAX_HEAD) -> Requests:
 
 def common(reader: Requests, data: bytes) -> int:
     """The user that the short cut finds in a single request; 0 for none."""
-    users = reader.common([data])
-    return users[0] if users else 0
+    found = reader.common([data])
+    return found[0][0] if found else 0
 
 
 def head(target: str, method: str = "GET", version: str = "1.1", host: str = "a") -> bytes:
@@ -51,7 +51,19 @@ def test_head_asks_for_the_head_only() -> None:
 
 
 def test_http_1_0_is_noticed() -> None:
-    assert requests().parse(b"GET /test/1 HTTP/1.0\r\n\r\n") == Asked(1, LINES, head_only=False, extra=0)
+    assert requests().parse(b"GET /test/1 HTTP/1.0\r\n\r\n") == Asked(1, UNTIL_CLOSE["test"], head_only=False, extra=0)
+
+
+@pytest.mark.parametrize("protocol", [CHUNKED, EVENTS, LINES])
+def test_each_protocol_has_a_path_and_is_common_after_the_first(protocol: Protocol) -> None:
+    reader = requests()
+    first, more = head(f"/{protocol.path}/7"), [head(f"/{protocol.path}/{user}") for user in (8, 900)]
+    assert reader.common(more) is None
+    assert reader.parse(first) == Asked(7, protocol, head_only=False, extra=0)
+    assert reader.common(more) == ([8, 900], protocol)
+    assert reader.common([more[0], head("/test/5"), head("/events/6"), head("/lines/7")]) is None
+    old = f"GET /{protocol.path}/1 HTTP/1.0\r\n\r\n".encode()
+    assert reader.parse(old) == Asked(1, UNTIL_CLOSE[protocol.path], head_only=False, extra=0)
 
 
 @pytest.mark.parametrize("extra", [b"x", b"GET /test/2 HTTP/1.1\r\n", b"\r\n"])
@@ -209,7 +221,7 @@ def test_common_requests_are_read_together_or_not_at_all() -> None:
     reader = requests()
     reader.parse(head("/test/7"))
     alike = [head(f"/test/{user}") for user in (1, 22, 333)]
-    assert reader.common(alike) == [1, 22, 333]
+    assert reader.common(alike) == ([1, 22, 333], CHUNKED)
     assert reader.common([*alike, head("/test/4", host="b")]) is None
     assert reader.common([head("/test/4", host="b"), *alike]) is None
     assert reader.common([*alike, head("/test/1100001")]) is None
@@ -236,10 +248,10 @@ def test_refused_requests_teach_nothing() -> None:
 
 def test_only_so_many_kinds_of_clients_are_remembered() -> None:
     reader = requests()
-    for number in range(MAX_TAILS + 1):
+    for number in range(MAX_KNOWN + 1):
         reader.parse(head("/test/7", host=f"h{number}"))
-    found = [common(reader, head("/test/7", host=f"h{number}")) for number in range(MAX_TAILS + 1)]
-    assert found == [7] * MAX_TAILS + [0]
+    found = [common(reader, head("/test/7", host=f"h{number}")) for number in range(MAX_KNOWN + 1)]
+    assert found == [7] * MAX_KNOWN + [0]
 
 
 def test_the_short_cut_keeps_to_the_head_limit() -> None:
@@ -298,13 +310,14 @@ def test_common_requests_are_answered_as_each_is_by_itself(seen: list[bytes], re
     for data in [*seen, *read]:
         with suppress(Refuse):
             reader.parse(data)
-    users = reader.common(read)
-    if users is not None:
-        assert [answer(data) for data in read] == [Asked(user, CHUNKED, False, 0) for user in users]
+    common = reader.common(read)
+    if common is not None:
+        users, protocol = common
+        assert [answer(data) for data in read] == [Asked(user, protocol, False, 0) for user in users]
 
 
 @given(users=st.lists(st.integers(1, MAX_USERS), min_size=1), tail=st.sampled_from(TAILS))
 def test_requests_that_differ_in_their_id_alone_are_common(users: list[int], tail: bytes) -> None:
     reader = requests()
     reader.parse(b"GET /test/7" + tail)
-    assert reader.common([b"GET /test/%d" % user + tail for user in users]) == users
+    assert reader.common([b"GET /test/%d" % user + tail for user in users]) == (users, CHUNKED)

@@ -12,7 +12,7 @@ from floodtest.wire.matrix import FAR, Ints, weights, windows
 
 CODING: str | None = "chunked"
 TAIL = b"\r\n"
-ONE_LINE = False
+LINE_END: bytes | None = None
 
 REMEMBERED = 1024
 """Size lines that are kept."""
@@ -53,27 +53,60 @@ def decode(data: bytes, most: int | None = None) -> Decoded:
     payloads: list[bytes] = []
     position = 0
     while position < len(data) and len(payloads) != most:
-        line = _SIZE_LINE.match(data, position)
+        line = _size_line(data, position, payloads)
         if line is None:
-            if not _may_become_size_line(data, position):
-                raise FramingError(f"no chunk size at {data[position : position + 20]!r}", payloads)
             break
-        if line.end() - position > _MAX_SIZE_LINE:
-            raise FramingError(f"a chunk's first line of more than {_MAX_SIZE_LINE} bytes", payloads)
         size = int(line[1], 16)
         if size > MAX_PAYLOAD:
             raise FramingError(f"a chunk of {size} bytes, more than the {MAX_PAYLOAD} that are accepted", payloads)
-        start, end = line.end(), line.end() + size
         if size == 0:
-            return Decoded(payloads, data[start:], ended=True)
-        terminator = data[end : end + 2]
-        if not TAIL.startswith(terminator):
-            raise FramingError(f"a chunk of {size} bytes does not end where it says", payloads)
-        if len(terminator) < 2:
+            return Decoded(payloads, data[line.end() :], ended=True)
+        start, end = line.end(), line.end() + size
+        if not _is_ended(data, end, payloads):
             break
         payloads.append(data[start:end])
         position = end + 2
     return Decoded(payloads, data[position:], ended=False)
+
+
+def decode_parts(data: bytes) -> Decoded:
+    """Take what chunks hold out of them, whole or not, of any size; the rest begins with what is to come as a chunk."""
+    parts: list[bytes] = []
+    position = 0
+    while position < len(data):
+        line = _size_line(data, position, parts)
+        if line is None:
+            break
+        size = int(line[1], 16)
+        if size == 0:
+            return Decoded(parts, data[line.end() :], ended=True)
+        start, end = line.end(), line.end() + size
+        if not _is_ended(data, end, parts):
+            part = data[start : end - 1]  # one byte is left: a chunk of none would be the last
+            if part:
+                parts.append(part)
+            return Decoded(parts, b"%x\r\n" % (size - len(part)) + data[start + len(part) :], ended=False)
+        parts.append(data[start:end])
+        position = end + 2
+    return Decoded(parts, data[position:], ended=False)
+
+
+def _size_line(data: bytes, position: int, payloads: list[bytes]) -> "re.Match[bytes] | None":
+    """Return the size line that begins there, None if it is not whole; FramingError if none does."""
+    line = _SIZE_LINE.match(data, position)
+    if line is None and not _may_become_size_line(data, position):
+        raise FramingError(f"no chunk size at {data[position : position + 20]!r}", payloads)
+    if line is not None and line.end() - position > _MAX_SIZE_LINE:
+        raise FramingError(f"a chunk's first line of more than {_MAX_SIZE_LINE} bytes", payloads)
+    return line
+
+
+def _is_ended(data: bytes, end: int, payloads: list[bytes]) -> bool:
+    """Whether the line end stands behind a chunk; FramingError if something else does."""
+    terminator = data[end : end + 2]
+    if not TAIL.startswith(terminator):
+        raise FramingError("a chunk does not end where it says", payloads)
+    return len(terminator) == 2
 
 
 def _may_become_size_line(data: bytes, position: int) -> bool:
@@ -85,14 +118,14 @@ class BegunChunk:
     """The beginning of a chunk, collected until as many bytes have come as its size line says."""
 
     def __init__(self, rest: bytes) -> None:
-        self._data = bytearray(rest)
+        self.data = bytearray(rest)
         line = _SIZE_LINE.match(rest)
         self._wanted = len(rest) + 1 if line is None else max(len(rest), line.end() + int(line[1], 16)) + 1
 
     def add(self, data: bytes) -> bytes | None:
         """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
-        self._data += data
-        return bytes(self._data) if len(self._data) >= self._wanted else None
+        self.data += data
+        return bytes(self.data) if len(self.data) >= self._wanted else None
 
 
 def beginning(rest: bytes) -> BegunChunk:

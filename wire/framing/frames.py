@@ -55,6 +55,10 @@ class Beginning(Protocol):
     A large frame that comes in tiny pieces is so copied and looked at twice, not once a piece.
     """
 
+    @property
+    def data(self) -> bytearray:
+        """What was collected."""
+
     def add(self, data: bytes) -> bytes | None:
         """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
 
@@ -71,8 +75,8 @@ class Framing(Protocol):
         """What stands behind each payload."""
 
     @property
-    def ONE_LINE(self) -> bool:  # noqa: N802
-        """Whether a payload has to be one line; otherwise it may be any bytes."""
+    def LINE_END(self) -> bytes | None:  # noqa: N802
+        """What stands for a line end in the text of a message; None where any bytes can stand in a payload."""
 
     def heads(self, sizes: Iterable[int]) -> Iterable[bytes]:
         """Return what stands before payloads of these sizes."""

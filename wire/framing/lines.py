@@ -13,7 +13,7 @@ from floodtest.wire.matrix import FAR, Ints
 
 CODING: str | None = None
 TAIL = b""
-ONE_LINE = True
+LINE_END: bytes | None = b" "
 
 _FEED = ord("\n")
 
@@ -41,12 +41,12 @@ class BegunLine:
     """The beginning of a line, collected until its end has come, or more than a line may have."""
 
     def __init__(self, rest: bytes) -> None:
-        self._data = bytearray(rest)
+        self.data = bytearray(rest)
 
     def add(self, data: bytes) -> bytes | None:
         """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
-        self._data += data
-        return bytes(self._data) if b"\n" in data or len(self._data) > MAX_PAYLOAD else None
+        self.data += data
+        return bytes(self.data) if b"\n" in data or len(self.data) > MAX_PAYLOAD else None
 
 
 def beginning(rest: bytes) -> BegunLine:
