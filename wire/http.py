@@ -53,7 +53,8 @@ class Response:
     """A response head: what a client needs to read on."""
 
     status: int
-    chunked: bool
+    coding: str | None
+    """Its transfer coding, in lower case; None: it has none."""
 
 
 def authority(host: str, port: int) -> str:
@@ -154,8 +155,8 @@ def parse_response(data: bytes, method: str = "GET", limit: int = MAX_HEAD) -> t
             break
     else:
         raise HeadError(HTTPStatus.BAD_GATEWAY, f"more than {MAX_INFORMATIONAL} informational answers")
-    chunked = any(name == b"transfer-encoding" and value.lower() == b"chunked" for name, value in event.headers)
-    return Response(event.status_code, chunked), rest
+    codings = [value.decode("latin-1").lower() for name, value in event.headers if name == b"transfer-encoding"]
+    return Response(event.status_code, ", ".join(codings) or None), rest
 
 
 def _next_event(connection: h11.Connection, head: bytes) -> object:

@@ -1,7 +1,7 @@
-"""What a request asks for: a stream for a user, or a refusal. Pure.
+"""Requests: how the server reads what a client asks for, a stream for a user, or refuses it. Pure.
 
 In: the bytes read so far. Out: an `Asked`, None for "need more", or `Refuse` raised. The common request differs from
-the one before it in nothing but the id, so what followed the id of a plain request is remembered.
+the one before it in nothing but the id, so what stood around the id of a plain request is remembered.
 """
 
 import re
@@ -10,15 +10,17 @@ from http import HTTPStatus
 
 from floodtest.wire import http
 from floodtest.wire.answers import HINT, OUT_OF_NUMBERS
+from floodtest.wire.protocols import OPENED, UNTIL_CLOSE, Protocol
 
-MAX_TAILS = 64
+MAX_KNOWN = 64
 """Kinds of clients that are remembered; the others are parsed in full each time."""
 
-PREFIX = b"GET /test/"
+_PROTOCOLS = {protocol.path: protocol for protocol in OPENED.values()}
+
 MAX_DIGITS = 9
 MAX_USERS = 10**MAX_DIGITS - 1
 
-_PATH = re.compile(r"/test(?:/(?P<id>[^/?#]*)/?)?(?:\?.*)?")
+_PATH = re.compile(rf"/(?P<path>{'|'.join(_PROTOCOLS)})(?:/(?P<id>[^/?#]*)/?)?(?:\?.*)?")
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Asked:
     """A valid request for the stream of `user`."""
 
     user: int
+    protocol: Protocol
     head_only: bool
-    http_1_0: bool
     extra: int
     """Bytes that came after the head."""
 
@@ -53,21 +55,25 @@ class Requests:
     def __init__(self, max_users: int, max_head: int) -> None:
         self._max_users = min(max_users, MAX_USERS)
         self._max_head = max_head
-        self._tails: set[bytes] = set()
+        self._known: dict[tuple[bytes, bytes], Protocol] = {}  # by what stands before and after the id
 
-    def common(self, read: list[bytes]) -> list[int] | None:
-        """Return the users of plain, whole and valid GETs that are all like one seen before; None if one is not."""
-        tail = read[0][read[0].find(b" ", len(PREFIX)) :]
-        if tail not in self._tails:
+    def common(self, read: list[bytes]) -> tuple[list[int], Protocol] | None:
+        """Return the users of plain, whole and valid GETs that are all like one seen before, and the protocol that they
+        ask for; None if one of them is not.
+        """
+        before, after = _around_id(read[0])
+        protocol = self._known.get((before, after))
+        if protocol is None:
             return None
         try:
-            users = [int(data[len(PREFIX) : -len(tail)]) for data in read]
+            users = [int(data[len(before) : -len(after)]) for data in read]
         except ValueError:
             return None
         # int() is generous: that nothing but the number differs is seen by putting it back in its place.
-        alike = read == list(map(http.numbered(PREFIX, tail).__mod__, users))
+        alike = read == list(map(http.numbered(before, after).__mod__, users))
         small = max(map(len, read)) <= self._max_head
-        return users if alike and small and min(users) > 0 and max(users) <= self._max_users else None
+        is_common = alike and small and min(users) > 0 and max(users) <= self._max_users
+        return (users, protocol) if is_common else None
 
     def parse(self, data: bytes) -> Asked | None:
         """Read a request in full."""
@@ -87,10 +93,19 @@ class Requests:
             raise Refuse(HTTPStatus.NOT_FOUND, HINT, head_only)
         if len(digits) > MAX_DIGITS or int(digits) > self._max_users:
             raise Refuse(HTTPStatus.SERVICE_UNAVAILABLE, OUT_OF_NUMBERS, head_only)
+        assert path is not None  # or it would have no digits
+        protocol = (UNTIL_CLOSE if request.http_1_0 else _PROTOCOLS)[path["path"]]
         if not rest and not head_only and not request.http_1_0:
-            self._remember(data)
-        return Asked(int(digits), head_only, request.http_1_0, len(rest))
+            self._remember(data, protocol)
+        return Asked(int(digits), protocol, head_only, len(rest))
 
-    def _remember(self, data: bytes) -> None:
-        if len(self._tails) < MAX_TAILS and data.startswith(PREFIX):
-            self._tails.add(data[data.index(b" ", len(PREFIX)) :])
+    def _remember(self, data: bytes, protocol: Protocol) -> None:
+        before, after = _around_id(data)
+        if len(self._known) < MAX_KNOWN and before == b"GET /%b/" % protocol.path.encode() and after:
+            self._known[before, after] = protocol
+
+
+def _around_id(data: bytes) -> tuple[bytes, bytes]:
+    """Return what stands before and after the id of a request in its plain form."""
+    start = data.find(b"/", len(b"GET /")) + 1
+    return data[:start], data[data.find(b" ", start) :]

@@ -1,10 +1,15 @@
 """What the numbers of a connection's messages (`#n`, from 1) show: what is missing, repeated, or can't be right. Pure.
 
-In: the number that a connection has come to (0: none yet), and the next one that was read. Out: the number that the one
-after that is held against, and counts in an `OutOfSequence`. Each message adds to one count at the most.
+In: columns of messages, each with the descriptor of its connection and its number. Out: counts in an `OutOfSequence`.
+Each message adds to one count at the most. What a connection has come to is kept in a column by descriptor, 4 bytes
+each.
 """
 
 from dataclasses import dataclass
+
+import numpy as np
+
+from floodtest.wire.matrix import Ints
 
 MAX_STEP = 1 << 16
 """The largest step from one number of a connection to the next that is taken for missing messages.
@@ -40,3 +45,30 @@ class OutOfSequence:
             return before
         self.missing += step - 1
         return number
+
+
+class Sequences:
+    """The numbers that the connections of one worker have come to, by descriptor."""
+
+    def __init__(self, files_limit: int) -> None:
+        self._numbers = np.zeros(files_limit, np.uint32)
+        self._number_of = self._numbers.data
+
+    def begin(self, fds: list[int]) -> None:
+        """Count the messages of these descriptors anew: they have new connections."""
+        self._numbers[fds] = 0
+
+    def follow(self, fds: Ints, numbers: Ints, order: Ints) -> OutOfSequence:
+        """Hold each message's number against the one before it of its connection; `order` ascends with each one's."""
+        found = OutOfSequence()
+        by_connection = np.lexsort((order, fds))
+        fds, numbers = fds[by_connection], numbers[by_connection]
+        before = np.append(0, numbers)[: len(numbers)]
+        first = np.append(len(fds) > 0, fds[1:] != fds[:-1])[: len(fds)]
+        before[first] = self._numbers[fds[first]]
+        if (numbers - before == 1).all():
+            self._numbers[fds] = numbers  # of several of a connection the last one stays
+        else:
+            for fd, number in zip(fds.tolist(), numbers.tolist(), strict=True):
+                self._number_of[fd] = found.follow(self._number_of[fd], number)
+        return found

@@ -1,8 +1,9 @@
-"""Writing to many descriptors, none of which may hold up the others.
+"""Outbox: the one way to write a column of sockets, at both ends; none of them may hold up the others.
 
-Writes are swept and never wait. What a full socket does not take is kept in `pending` (empty when all clients read),
-up to `limit` bytes a connection; past it the connection is given up. In: descriptors and as many byte strings. Out: the
-descriptors that are gone (they went away, or they were too slow); the caller logs them out.
+Writes are swept and never wait. What a full socket does not take, or one that is not connected yet, is kept (nothing is
+when all peers read), up to `limit` bytes a connection; past it the connection is given up. In: descriptors, registered
+for `READ`, and as many byte strings. Out: the descriptors that are gone, each with the errno that says why: what the
+write raised, or `TOO_SLOW`. The caller closes them, and has the outbox forget them.
 """
 
 import errno
@@ -13,6 +14,12 @@ from itertools import repeat
 from floodtest.flyweight.engine.readiness import READ, WRITE
 from floodtest.flyweight.engine.sweep import sweep, without
 
+TOO_SLOW = errno.ENOBUFS
+"""Why a connection is given up for which more than the limit would have to be kept."""
+
+Gone = dict[int, int]
+"""Descriptors that are gone, and the errno of each."""
+
 
 class Outbox:
     """What is still to be written, by descriptor."""
@@ -22,13 +29,21 @@ class Outbox:
         self._modify = modify
         self._pending: dict[int, bytes] = {}
         self.slow = 0
-        """Connections given up because they did not read."""
+        """Connections given up because their peers did not read."""
         self.written = 0
         """Bytes the kernel has taken."""
 
-    def write(self, fds: list[int], data: list[bytes]) -> list[int]:
+    def __bool__(self) -> bool:
+        """Whether anything is pending."""
+        return bool(self._pending)
+
+    def __contains__(self, fd: int) -> bool:
+        """Whether something is pending for a descriptor."""
+        return fd in self._pending
+
+    def write(self, fds: list[int], data: list[bytes]) -> Gone:
         """Write each string to its descriptor, after what is pending there; return who is gone."""
-        gone: list[int] = []
+        gone: Gone = {}
         if self._pending:
             behind = {index for index, fd in enumerate(fds) if fd in self._pending}
             for index in behind:
@@ -41,11 +56,11 @@ class Outbox:
         self.written += sum(taken)
         return gone
 
-    def write_to_all(self, fds: list[int], data: bytes) -> list[int]:
-        """Write the same bytes to each descriptor; return who is gone."""
+    def write_to_all(self, fds: list[int], data: bytes) -> Gone:
+        """Write these bytes to each of the descriptors; return who is gone."""
         if self._pending:
             return self.write(fds, [data] * len(fds))
-        gone: list[int] = []
+        gone: Gone = {}
         taken, failed = sweep(os.write, fds, repeat(data))
         if failed or taken.count(len(data)) != len(taken):
             self._settle(fds, [data] * len(fds), taken, failed, gone)
@@ -53,26 +68,24 @@ class Outbox:
         self.written += sum(taken)
         return gone
 
-    def _settle(
-        self, fds: list[int], data: list[bytes], taken: list[int], failed: dict[int, int], gone: list[int]
-    ) -> None:
+    def _settle(self, fds: list[int], data: list[bytes], taken: list[int], failed: dict[int, int], gone: Gone) -> None:
         for index, (fd, text) in enumerate(zip(fds, data, strict=True)):
             if index in failed and failed[index] != errno.EAGAIN:
-                gone.append(fd)
+                gone[fd] = failed[index]
             elif taken[index] != len(text):
                 self._modify(fd, WRITE)
                 self._keep(fd, text[taken[index] or 0 :], gone)
 
-    def _keep(self, fd: int, data: bytes, gone: list[int]) -> None:
+    def _keep(self, fd: int, data: bytes, gone: Gone) -> None:
         if len(data) > self._limit:
             self.slow += 1
-            gone.append(fd)
+            gone[fd] = TOO_SLOW
         else:
             self._pending[fd] = data
 
-    def flush(self, fds: Iterable[int]) -> list[int]:
-        """Write what is pending for descriptors that may have room again; return who is gone."""
-        gone: list[int] = []
+    def flush(self, fds: Iterable[int]) -> Gone:
+        """Write what is pending for descriptors that may have room now; return who is gone."""
+        gone: Gone = {}
         for fd in fds:
             data = self._pending.get(fd)
             if data is None:
@@ -81,7 +94,7 @@ class Outbox:
                 taken = os.write(fd, data)
             except OSError as error:
                 if error.errno != errno.EAGAIN:
-                    gone.append(fd)
+                    gone[fd] = error.errno or errno.EIO
                 continue
             self.written += taken
             if taken == len(data):

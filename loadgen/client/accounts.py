@@ -2,8 +2,8 @@
 
 Two columns with one entry a user live in files of the run record, mapped by every worker: `states.u8` (a `State`) and
 `ports.u16` (the source port really bound, 0 for none). They are the only account of connections, so nothing can drift
-from it, and after SIGKILL of anything they say how far each connection got. Sums that are no connection's own (chunks,
-bytes, failures by name, ticks) are the worker's row of the ledger.
+from it, and after SIGKILL of anything they say how far each connection got. Sums that are no connection's own
+(messages, bytes, failures by name, ticks) are the worker's row of the ledger.
 """
 
 import enum
@@ -16,15 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from floodtest.flyweight.engine.intake import END, Reads
 from floodtest.flyweight.engine.ledger import CODES, TICK, TICKS, Counter, TickTable
 from floodtest.flyweight.engine.shared import map_shared
 from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.reasons import reason
 from floodtest.loadgen.client import latency
-from floodtest.wire.parsing import END_OF_STREAM
+from floodtest.wire.incoming import Received
 from floodtest.wire.sequence import OutOfSequence
-
-Ints = npt.NDArray[np.int64]
 
 
 class State(enum.IntEnum):
@@ -74,7 +73,7 @@ the time they were published, which forgives what came before."""
 
 def code_name(code: int) -> str:
     """Name a failure code: `ECONNRESET`, `HTTP_404`, or `EOF` for an orderly end where none was due."""
-    if code == END_OF_STREAM:
+    if code == END:
         return "EOF"
     return errno.errorcode.get(code, f"E{code}") if code < 200 else f"HTTP_{code}"
 
@@ -156,10 +155,21 @@ class Accounts:
         """Count connections that we closed; their states stay what they were."""
         self._closed.add(count)
 
-    def received(self, chunks: int, size: int) -> None:
-        """Count chunks, and bytes of the stream (their framing included)."""
-        self._chunks.add(chunks)
+    def received(self, count: int, size: int) -> None:
+        """Count messages of any kind, and bytes of the stream (their framing included)."""
+        self._chunks.add(count)
         self._bytes.add(size)
+
+    def post(self, received: Received, sequence: OutOfSequence, reads: Reads) -> None:
+        """Count all that a batch of reads brought: what was taken out of it, and what its numbers show."""
+        self.received(received.count, received.size)
+        self.out_of_sequence(sequence)
+        for number, deliveries in received.ticks.items():
+            self.ticks.count(number, deliveries, reads.first, reads.last)
+        if received.messages:
+            self.messages(received.messages, reads.first, reads.last)
+            index, planned, late = received.stamped()
+            self.latencies(reads.times()[index], planned, late)
 
     def out_of_sequence(self, found: OutOfSequence) -> None:
         """Count what the numbers of messages show."""
@@ -174,7 +184,9 @@ class Accounts:
             self._first_ns.set(first_ns)
         self._last_ns.set(last_ns)
 
-    def latencies(self, read_ns: Ints, planned_ns: Ints, late_us: Ints) -> None:
+    def latencies(
+        self, read_ns: npt.NDArray[np.int64], planned_ns: npt.NDArray[np.int64], late_us: npt.NDArray[np.int64]
+    ) -> None:
         """Count stamped messages: when each was read, was planned, and how late it was published."""
         since_planned = (read_ns - planned_ns) // 1000
         self._latency += latency.count(since_planned)

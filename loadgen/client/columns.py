@@ -18,7 +18,7 @@ from floodtest.loadgen.client.orders import Closed, Go, Halt, ToWorker
 from floodtest.loadgen.client.streams import Streams
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
-from floodtest.wire import http
+from floodtest.wire.protocols import OPENED
 
 BATCH = 64
 """Connections opened in one go: enough to make a sweep worth it, few enough to stay in the core's cache."""
@@ -33,10 +33,11 @@ class Client:
         self._pacer = Pacer(spec.stages)
         self._timeout = spec.connect_timeout
         self._readiness = readiness
-        self._streams = Streams(accounts, readiness, shared.files_limit)
-        request = http.numbered(*(text.encode() for text in spec.request)).__mod__
+        protocol = OPENED[spec.protocol]
+        self._streams = Streams(accounts, readiness, shared.files_limit, protocol)
+        request = protocol.requests(*spec.request)
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
-        self._opener = Opener(accounts, readiness, spec.target, spec.ports, reserved, request, self._streams.unsent)
+        self._opener = Opener(accounts, readiness, spec.target, spec.ports, reserved, request, self._streams.outbox)
         self._reset_at_end = spec.reset_at_end
         self._begun = 0
         self._piece = 0

@@ -1,8 +1,8 @@
 """Opening: from planned users to descriptors whose request is on its way, by the batch.
 
-Each step is one sweep over the batch: socket, setsockopt, bind, connect, detach, write, register. On loopback the
+Each step is one sweep over the batch: socket, setsockopt, bind, connect, detach, register, write. On loopback the
 handshake is over when connect returns, so the request goes out at once; elsewhere its write answers EAGAIN, and the
-request waits in `unsent` (for connections in flight only) until the descriptor is writable.
+request waits in the outbox until the descriptor is writable.
 
 In: consecutive users of one piece. Out: (descriptors, users) in flight; what fails is told to the accounts, by phase.
 A port that can't be had is replaced by a spare of the same address, one connection at a time.
@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from floodtest.flyweight.engine.readiness import READ, WRITE, Readiness
+from floodtest.flyweight.engine.outbox import Outbox
+from floodtest.flyweight.engine.readiness import READ, Readiness
 from floodtest.flyweight.engine.sweep import sweep, without
 from floodtest.loadgen.client.accounts import Accounts, Phase
 from floodtest.loadgen.plan.choices import Ports
@@ -66,7 +67,7 @@ class Opener:
         ports: Ports,
         reserved: frozenset[int],
         request: Callable[[int], bytes],
-        unsent: dict[int, bytes],
+        outbox: Outbox,
     ) -> None:
         self._accounts = accounts
         self._readiness = readiness
@@ -76,7 +77,7 @@ class Opener:
         self._option = (socket.SOL_SOCKET, socket.SO_REUSEADDR) if self._explicit else (0, _BIND_ADDRESS_NO_PORT)
         self._reserved = reserved if self._explicit else frozenset()
         self._request = request
-        self._unsent = unsent
+        self._outbox = outbox
         self._next_spare: dict[str, int] = {}
         self._exhausted: set[str] = set()
 
@@ -148,23 +149,19 @@ class Opener:
         self._accounts.failed(user, Phase.BIND, errno.EADDRINUSE)
 
     def _send_requests(self, fds: list[int], users: list[int]) -> tuple[list[int], list[int]]:
-        requests = list(map(self._request, users))
-        sent, failed = sweep(os.write, fds, requests)
-        refused = {index: error for index, error in failed.items() if error != errno.EAGAIN}
-        if failed or sent != list(map(len, requests)):
-            for index, (fd, request) in enumerate(zip(fds, requests, strict=True)):
-                if index not in refused and sent[index] != len(request):
-                    self._unsent[fd] = request[sent[index] or 0 :]
-        if refused:
-            fds, users = self._close(refused, fds, users)
-        wanted = [WRITE if fd in self._unsent else READ for fd in fds] if self._unsent else repeat(READ)
-        _, failed = sweep(self._readiness.register, fds, wanted)
-        return self._close(failed, fds, users) if failed else (fds, users)
+        _, failed = sweep(self._readiness.register, fds, repeat(READ))
+        if failed:
+            fds, users = self._close(failed, fds, users)
+        gone = self._outbox.write(fds, list(map(self._request, users)))
+        if gone:
+            fds, users = self._close({index: gone[fd] for index, fd in enumerate(fds) if fd in gone}, fds, users)
+        return fds, users
 
     def _close(self, failed: dict[int, int], fds: list[int], users: list[int]) -> tuple[list[int], list[int]]:
+        """Close the rows that failed, by index, and account for them; return the others."""
         for index, error in failed.items():
             os.close(fds[index])
-            self._unsent.pop(fds[index], None)
+            self._outbox.forget(fds[index])
             self._accounts.failed(users[index], Phase.CONNECT, error)
         kept = without(failed, fds, users)
         return kept[0], kept[1]

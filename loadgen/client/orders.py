@@ -27,6 +27,8 @@ class Specification(msgspec.Struct, frozen=True):
     target: tuple[str, int]
     request: tuple[str, str]
     """The request, before and after the user's id."""
+    protocol: str
+    """A name of `wire.protocols.OPENED`."""
     ports: Ports
     reserved: list[tuple[int, int]]
     """Ports that are not ours to bind: ranges, both ends included."""

@@ -2,8 +2,8 @@
 
 It has the limit that HTTP clients had in 2008: it names the address a connection comes from, but not the port, which
 the kernel chooses among net.ipv4.ip_local_port_range. Orders, news and accounts are those of every client worker.
-httpx hands on the text of an answer, not its chunks: what ends with a newline is counted as one, as all are that our
-server sends, and bytes are those of the text.
+httpx hands on the text of an answer, not how it was framed: what ends with a newline is counted as one message, as all
+do that our server sends, and bytes are those of the text.
 
 Cost: 24 KiB a connection, and many times the CPU. Fails: connections one by one, on the accounts, by the errno below
 what httpx raises; it does not tell a bind from a connect.
@@ -20,14 +20,16 @@ import httpx
 import numpy as np
 import trio
 
+from floodtest.flyweight.engine.intake import END
 from floodtest.loadgen.client.accounts import Phase
 from floodtest.loadgen.client.orders import Closed, Go, Halt
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
-from floodtest.wire import http
-from floodtest.wire.framing.chunked import MAX_CHUNK
+from floodtest.wire.answers import NotOpened, require_stream, whole_number
+from floodtest.wire.framing.frames import MAX_PAYLOAD
 from floodtest.wire.http import authority
-from floodtest.wire.parsing import END_OF_STREAM, NotOpened, parse_payloads, require_stream, whole_number
+from floodtest.wire.messages import read_payloads
+from floodtest.wire.protocols import OPENED
 from floodtest.wire.sequence import OutOfSequence
 
 POOL = 250
@@ -61,6 +63,7 @@ class HttpxClient:
         self._tasks = tasks
         self._clients = clients
         self._timeout = spec.connect_timeout
+        self._codings = {framing.CODING for framing in OPENED[spec.protocol].framings}
         self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
         before, (after, *headers) = spec.request[0], spec.request[1].removesuffix("\r\n\r\n").split("\r\n")
         self._url = f"http://{authority(*spec.target)}{before.removeprefix('GET ')}", after.removesuffix(" HTTP/1.1")
@@ -127,7 +130,7 @@ class HttpxClient:
     async def _follow(self, client: httpx.AsyncClient, user: int) -> None:
         """Be one connection, from its request to its end."""
         stream = Stream(user)
-        phase, code = Phase.RESPONSE, END_OF_STREAM
+        phase, code = Phase.RESPONSE, END
         try:
             with trio.move_on_after(self._timeout + LATER) as patience:
                 async with client.stream("GET", str(user).join(self._url), extensions={"user": user}) as response:
@@ -159,14 +162,14 @@ class HttpxClient:
         self._accounts.bound(np.array([response.request.extensions["user"]]), [port])
         if not response.http_version.startswith("HTTP/1."):
             raise NotOpened(errno.EPROTO)
-        chunked = response.headers.get("transfer-encoding", "").lower() == "chunked"
-        require_stream(http.Response(response.status_code, chunked))
+        coding = response.headers.get("transfer-encoding", "").lower() or None
+        require_stream(response.status_code, coding, self._codings)
 
     def _read(self, stream: Stream, text: bytes) -> None:
-        """Take the next text of an answer, which is a chunk, or a part of one."""
+        """Take the next text of an answer, which is a message, or a part of one."""
         stream.begun += text
         if not stream.begun.endswith(b"\n"):
-            if len(stream.begun) > MAX_CHUNK:
+            if len(stream.begun) > MAX_PAYLOAD:
                 raise NotOpened(errno.EPROTO)
             return
         payload, stream.begun = stream.begun, b""
@@ -183,7 +186,7 @@ class HttpxClient:
     def _count(self, stream: Stream, payload: bytes) -> None:
         """Account for what a message says of itself."""
         now = time.monotonic_ns()
-        found = parse_payloads([payload])
+        found = read_payloads([payload])
         sequence = OutOfSequence()
         for number in found.numbers:
             stream.number = sequence.follow(stream.number, number)
@@ -204,7 +207,7 @@ class HttpxClient:
 
 
 def cause(error: httpx.TransportError) -> tuple[Phase, int]:
-    """Return how far a connection had got, and what ended it: END_OF_STREAM, or an errno."""
+    """Return how far a connection had got, and what ended it: END, or an errno."""
     phase = Phase.RESPONSE
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         phase = Phase.CONNECT
@@ -214,7 +217,7 @@ def cause(error: httpx.TransportError) -> tuple[Phase, int]:
         return phase, errno.ETIMEDOUT
     if isinstance(error, httpx.RemoteProtocolError):
         ended = "disconnected without" in str(error) or "peer closed" in str(error)
-        return phase, END_OF_STREAM if ended else errno.EPROTO
+        return phase, END if ended else errno.EPROTO
     below: BaseException | None = error
     while below is not None:
         if isinstance(below, OSError) and below.errno:

@@ -55,6 +55,7 @@ from floodtest.loadgen.run.sampling import Sampler
 from floodtest.loadgen.run.watch import Console
 from floodtest.wire.control import Generated, Stats
 from floodtest.wire.http import authority
+from floodtest.wire.protocols import CHUNKED
 
 DRAIN_SECONDS = 60.0
 """The longest wait for what the server has sent, and that has not arrived."""
@@ -210,6 +211,7 @@ class Run:
                 folder=os.fsencode(self._journal.folder.absolute()),
                 target=target.address,
                 request=target.request,
+                protocol=CHUNKED.name,
                 ports=self._options.ports,
                 reserved=self._avoided,
                 stages=self._options.pacer.stages,

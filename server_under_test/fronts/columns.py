@@ -10,8 +10,9 @@ import time
 
 import trio
 
+from floodtest.flyweight.engine.intake import Intake
 from floodtest.flyweight.engine.outbox import Outbox
-from floodtest.flyweight.engine.readiness import LEVEL, Readiness
+from floodtest.flyweight.engine.readiness import LEVEL, PLAIN, Readiness
 from floodtest.flyweight.processes.channel import Channel, Message
 from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked, ToWorker
 from floodtest.server_under_test.fronts.reception import Reception
@@ -36,9 +37,10 @@ class Front:
         self._readiness = readiness
         self._listener = shared.listener.fileno()
         self._capacity = shared.capacity
+        self._intake = intake = Intake()
         outbox = Outbox(limits.pending, readiness.modify)
-        self._streams = Streams(outbox, row, files_limit, limits.excess, shared.places)
-        self._reception = Reception(shared.listener, readiness, self._streams, shared.requests, limits, row)
+        self._streams = Streams(intake, outbox, row, files_limit, limits.excess, shared.places)
+        self._reception = Reception(shared.listener, readiness, intake, self._streams, shared.requests, limits, row)
         self._ticks = TickSender(self._streams, row)
         self._messages = MessageSender(self._streams, shared.bus, shared.spec.worker, row)
         self.stopping = False
@@ -70,14 +72,10 @@ class Front:
         if self._reception.watching and worked:
             events = [event for event in events if event[0] != self._listener]
             self._reception.accept()
+        if events or self._intake.has_unread:
+            self._read(events)
         if self._reception:
-            theirs = [fd for fd, _ in events if fd in self._reception]
-            events = [event for event in events if event[0] not in self._reception]
-            for fd in theirs:
-                self._reception.handle(fd)
             self._reception.expire(time.monotonic())
-        if events:
-            self._streams.handle(events)
         if self._ticks.under_way:
             worked = True
             if not self._ticks.send_some(WRITES):
@@ -87,7 +85,16 @@ class Front:
             self._messages.send_some(WRITES)
         self._streams.publish_counts()
         self._check_room()
-        return worked
+        return worked or self._intake.has_unread
+
+    def _read(self, events: list[tuple[int, int]]) -> None:
+        """Read what the events announce, and let the reception and the streams have each its own."""
+        sweeps, over = self._intake.read(events)
+        for each in sweeps:
+            self._streams.take(*self._reception.take(each.fds, each.data))
+        self._reception.end(over)
+        self._streams.end(over)
+        self._streams.write_on(fd for fd, event in events if event != PLAIN)
 
     def deadline(self) -> float:
         return self._reception.next_deadline()

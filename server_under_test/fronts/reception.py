@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy.typing as npt
 
+from floodtest.flyweight.engine.intake import Intake
 from floodtest.flyweight.engine.ledger import Counter
 from floodtest.flyweight.engine.readiness import LEVEL, READ, Readiness
 from floodtest.flyweight.engine.sweep import drain, sweep
-from floodtest.server_under_test.fronts.streams import READ_SIZE, Streams
+from floodtest.server_under_test.fronts.streams import Streams
 from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE, Limits
 from floodtest.wire import answers
-from floodtest.wire.framing import chunked as chunks
-from floodtest.wire.requests import Asked, Refuse, Requests, too_late
+from floodtest.wire.requests import Refuse, Requests, too_late
 
 ACCEPTS = 64
 """Connections accepted in one go; `flyweight.machine.files.FILES_RESERVE` has room for them."""
@@ -38,6 +38,7 @@ class Reception:
         self,
         listener: socket.socket,
         readiness: Readiness,
+        intake: Intake,
         streams: Streams,
         requests: Requests,
         limits: Limits,
@@ -45,6 +46,7 @@ class Reception:
     ) -> None:
         self._listener = listener
         self._readiness = readiness
+        self._intake = intake
         self._streams = streams
         self._requests = requests
         self._limits = limits
@@ -89,44 +91,53 @@ class Reception:
         return bool(accepted)
 
     def _receive(self, fds: list[int]) -> None:
+        """Read what new connections have sent already, and welcome or refuse those whose request is whole."""
         sweep(os.set_blocking, fds, repeat(False))
-        read, failed = sweep(os.read, fds, repeat(READ_SIZE))
+        sweeps, over = self._intake.read_ready(fds)
         _, unwatched = sweep(self._readiness.register, fds, repeat(READ))
-        if not failed and not unwatched and self._welcome(fds, read):
-            return
-        for index, (fd, data) in enumerate(zip(fds, read, strict=True)):
-            if index in unwatched or data == b"" or failed.get(index, errno.EAGAIN) != errno.EAGAIN:
-                os.close(fd)
-            elif not (data and self._welcome([fd], [data])):
+        if len(sweeps) == 1 and len(sweeps[0].fds) == len(fds) and not (over or unwatched):
+            if self._welcome(fds, sweeps[0].data):
+                return
+        gone = {fd for fd, _ in over} | {fds[index] for index in unwatched}
+        read = {fd: data for each in sweeps for fd, data in zip(each.fds, each.data, strict=True)}
+        for fd in fds:
+            if fd in gone:
+                self._close(fd)
+            elif not (fd in read and self._welcome([fd], [read[fd]])):
                 self._heads[fd] = b""
                 self._head_deadlines[fd] = time.monotonic() + self._limits.head_seconds
-                self._read_head(fd, data or b"")
+                self._read_head(fd, read.get(fd, b""))
 
     def _welcome(self, fds: list[int], read: list[bytes]) -> bool:
         """Log in clients that sent what has been seen before; False when one of them did not."""
-        users = self._requests.common(read)
-        if users is None:
+        common = self._requests.common(read)
+        if common is None:
             return False
-        self._streams.login(fds, users, answers.welcomes(users))
+        self._streams.login(fds, *common)
         return True
 
-    def handle(self, fd: int) -> None:
-        """Read what came for a descriptor that is waiting."""
-        while fd in self:
-            try:
-                data = os.read(fd, READ_SIZE)
-            except OSError as error:
-                if error.errno != errno.EAGAIN:
-                    self._close(fd)
-                return
-            if not data:
-                self._close(fd)
-            elif fd in self._heads:
-                self._read_head(fd, data)
-            else:
-                self._refused[fd] += len(data)
+    def take(self, fds: list[int], data: list[bytes]) -> tuple[list[int], list[bytes]]:
+        """Take what came for descriptors that are waiting here; return the rows of the others."""
+        if not self:
+            return fds, data
+        others: tuple[list[int], list[bytes]] = ([], [])
+        for fd, read in zip(fds, data, strict=True):
+            if fd in self._heads:
+                self._read_head(fd, read)
+            elif fd in self._refused:
+                self._refused[fd] += len(read)
                 if self._refused[fd] > self._limits.excess:
                     self._close(fd)
+            else:
+                others[0].append(fd)
+                others[1].append(read)
+        return others
+
+    def end(self, over: list[tuple[int, int]]) -> None:
+        """Close descriptors that were waiting here and have come to an end; those of streams are no matter of this."""
+        for fd, _ in over:
+            if fd in self:
+                self._close(fd)
 
     def _read_head(self, fd: int, data: bytes) -> None:
         """Take the next bytes of a head; log in, refuse, or wait for more."""
@@ -141,20 +152,11 @@ class Reception:
         if asked is None:
             return
         if asked.head_only:
-            self._finish(fd, answers.stream_head(chunked=not asked.http_1_0, close=True))
+            self._finish(fd, asked.protocol.head(close=True))
             return
         self._forget_head(fd)
-        self._login(fd, asked)
-
-    def _login(self, fd: int, asked: Asked) -> None:
-        welcome = answers.WELCOME % (b"%d" % asked.user)
-        first_bytes = answers.stream_head(chunked=not asked.http_1_0)
-        if asked.http_1_0:
-            self._streams.login_unchunked(fd, asked.user, first_bytes + welcome)
-        else:
-            self._streams.login([fd], [asked.user], [first_bytes + chunks.encode(welcome)])
-        # More may be unread behind the same edge; the streams look for it.
-        self._streams.go_on(fd, asked.extra)
+        self._streams.login([fd], [asked.user], asked.protocol)
+        self._streams.drop_extra(fd, asked.extra)
 
     def _refuse(self, fd: int, refusal: Refuse) -> None:
         self._rejected[refusal.status] += 1
@@ -196,6 +198,7 @@ class Reception:
         self._forget_head(fd)
         self._refused.pop(fd, None)
         self._refused_deadlines.pop(fd, None)
+        self._intake.forget(fd)
         os.close(fd)
 
     def close(self) -> None:

@@ -1,38 +1,41 @@
-"""Open streams of one front: two columns by descriptor, and what is written to them.
+"""Open streams of one front: columns by descriptor, and what is written to them.
 
-Per stream: its user and its last `#n`, 8 bytes; what is rare (bytes not written yet, HTTP/1.0, clients that keep
-sending) lives in dicts that are empty when all is well. In: descriptors, registered and non-blocking. A stream ends
-when its client goes, does not read, or keeps sending; each end is counted in the ledger.
+Per stream: its user, its last `#n` and its protocol, 9 bytes; what is rare (bytes not written yet, clients that keep
+sending) lives in dicts that are empty when all is well. In: descriptors, registered and non-blocking, and what was read
+of them. A stream ends when its client goes, does not read, or keeps sending; each end is counted in the ledger.
 """
 
 import errno
 import os
 from collections.abc import Callable, Iterable
-from itertools import pairwise, repeat
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from floodtest.flyweight.engine.intake import Intake
 from floodtest.flyweight.engine.ledger import Counter
-from floodtest.flyweight.engine.outbox import Outbox
-from floodtest.flyweight.engine.readiness import PLAIN
-from floodtest.flyweight.engine.sweep import sweep, without
+from floodtest.flyweight.engine.outbox import Gone, Outbox
+from floodtest.flyweight.engine.sweep import sweep
 from floodtest.server_under_test.routing.bus import Column, Rows
 from floodtest.server_under_test.routing.whereabouts import Places
-from floodtest.wire import answers
-from floodtest.wire.framing import chunked as chunks
-
-READ_SIZE = 448
-MORE = 1 << 16
+from floodtest.wire.protocols import SERVED, Protocol
 
 
 class Streams:
     """The streams of one front, by descriptor."""
 
     def __init__(
-        self, outbox: Outbox, row: npt.NDArray[Any], files_limit: int, max_excess: int, places: Places
+        self,
+        intake: Intake,
+        outbox: Outbox,
+        row: npt.NDArray[Any],
+        files_limit: int,
+        max_excess: int,
+        places: Places,
     ) -> None:
+        self._intake = intake
         self._outbox = outbox
         self._places = places
         self._logins, self._dropped, self._cut_off = (Counter(row, name) for name in ("logins", "dropped", "excess"))
@@ -43,68 +46,42 @@ class Streams:
         self._users = np.zeros(files_limit, np.uint32)  # 0 where no stream is open
         self._user_of = self._users.data
         self._numbers = np.zeros(files_limit, np.uint32)
-        self._unchunked: set[int] = set()
+        self._protocols = np.zeros(files_limit, np.uint8)  # places in SERVED
         self._excess: dict[int, int] = {}
         self.open = 0
 
-    def login(self, fds: list[int], users: list[int], first_bytes: list[bytes]) -> None:
-        """Take over descriptors and write the first bytes of their answers."""
+    def login(self, fds: list[int], users: list[int], protocol: Protocol) -> None:
+        """Take over descriptors whose clients ask for streams in a protocol, and welcome them."""
         self._places.login(fds, users)
         self._users[fds] = users
         self._numbers[fds] = 0
+        self._protocols[fds] = SERVED.index(protocol)
         self.open += len(fds)
         self._logins.add(len(fds))
-        self._leave(self._outbox.write(fds, first_bytes))
-
-    def login_unchunked(self, fd: int, user: int, first_bytes: bytes) -> None:
-        """The same for a client of HTTP/1.0, whose stream has no framing."""
-        self._unchunked.add(fd)
-        self.login([fd], [user], [first_bytes])
+        self._leave(self._outbox.write(fds, protocol.welcomes(users)))
 
     def descriptors(self) -> npt.NDArray[np.intp]:
         """Return the descriptors of all streams that are open now."""
         return np.flatnonzero(self._users)
 
-    def handle(self, events: list[tuple[int, int]]) -> None:
-        """Read and drop what clients send, notice who has gone, and write on where there is room again."""
-        fds = [fd for fd, event in events if event == PLAIN]
-        read, failed = sweep(os.read, fds, repeat(READ_SIZE))
-        gone = [fds[index] for index, error in failed.items() if error != errno.EAGAIN]
-        if failed:
-            self._count_silent(failed.values())
-            fds, read = without(failed, fds, read)
-        for fd, data in zip(fds, read, strict=True):
-            if not data or self.drop(fd, len(data)) or (len(data) == READ_SIZE and not self._drain(fd)):
-                gone.append(fd)
-        odd = [fd for fd, event in events if event != PLAIN]
-        gone += [fd for fd in odd if not self._drain(fd)]
-        self._leave(gone)
-        self._leave(self._outbox.flush(odd))
+    def take(self, fds: list[int], data: list[bytes]) -> None:
+        """Drop what clients have sent, and cut off those who have sent too much."""
+        self._leave([fd for fd, read in zip(fds, data, strict=True) if self._user_of[fd] and self.drop(fd, len(read))])
 
-    def _drain(self, fd: int) -> bool:
-        """Read and drop until nothing is left; False when the stream is over."""
-        while self._user_of[fd]:
-            try:
-                data = os.read(fd, MORE)
-            except OSError as error:
-                self._count_silent([error.errno])
-                return error.errno == errno.EAGAIN
-            if not data or self.drop(fd, len(data)):
-                return False
-        return True
+    def end(self, over: Iterable[tuple[int, int]]) -> None:
+        """Log out the streams of descriptors that have come to an end, each by its errno or `intake.END`."""
+        over = [(fd, code) for fd, code in over if self._user_of[fd]]
+        self._silent.add(sum(code == errno.ETIMEDOUT for _, code in over))  # its machine did not answer any more
+        self._leave(fd for fd, _ in over)
 
-    def _count_silent(self, errors: Iterable[int | None]) -> None:
-        """Count the connections that the kernel ended since the client's machine did not answer any more."""
-        self._silent.add(sum(error == errno.ETIMEDOUT for error in errors))
+    def write_on(self, fds: Iterable[int]) -> None:
+        """Write what is pending for descriptors that may have room now."""
+        self._leave(self._outbox.flush(fds))
 
-    def go_on(self, fd: int, extra: int) -> None:
-        """Take up a stream whose client had sent `extra` bytes after its request, and may have sent more."""
-        if not self._user_of[fd]:
-            return  # its client went before it was answered
-        if extra and self.drop(fd, extra):
+    def drop_extra(self, fd: int, size: int) -> None:
+        """Drop what a client has sent in one piece with its request."""
+        if size and self._user_of[fd] and self.drop(fd, size):
             self._leave([fd])
-        else:
-            self.handle([(fd, 0)])
 
     def drop(self, fd: int, size: int) -> bool:
         """Count what a client sent after its request; True when that was too much."""
@@ -130,12 +107,13 @@ class Streams:
         return len(fds)
 
     def _send_numbered(self, fds: list[int], number: int, text: bytes) -> None:
-        payload = answers.message(number, text)
-        chunk = chunks.encode(payload)
-        if self._unchunked:
-            self._leave(self._outbox.write(fds, [payload if fd in self._unchunked else chunk for fd in fds]))
-        else:
-            self._leave(self._outbox.write_to_all(fds, chunk))
+        """Send a message to descriptors that have come to one number, those of a protocol at a time."""
+        spoken = self._protocols[fds]
+        if (spoken == spoken[0]).all():
+            self._leave(self._outbox.write_to_all(fds, SERVED[spoken[0]].frame(number, text)))
+            return
+        framed = [protocol.frame(number, text) for protocol in SERVED]
+        self._leave(self._outbox.write(fds, [framed[place] for place in spoken.tolist()]))
 
     def deliver(self, rows: Rows, is_whole: Callable[[], bool]) -> bool:
         """Write messages, each to the stream of its row if that is still the stream of the row's user.
@@ -149,8 +127,8 @@ class Streams:
         numbers, framed = self._frame(fds, which, rows)
         if not is_whole():
             return False
-        gone = self._write_framed(fds, numbers, framed) if len(fds) else []
-        delivered = len(fds) - int(np.isin(fds, gone).sum()) if gone else len(fds)
+        gone = self._write_framed(fds, numbers, framed) if len(fds) else {}
+        delivered = len(fds) - int(np.isin(fds, list(gone)).sum()) if gone else len(fds)
         self._deliveries.add(delivered)
         self._undeliverable.add(len(here) - delivered)
         self._leave(gone)
@@ -161,13 +139,18 @@ class Streams:
         row = np.arange(len(fds))
         numbers = self._numbers[fds] + (row - np.maximum.accumulate(row * _first_of_each(fds)) + 1).astype(np.uint32)
         texts = rows.texts_of(which)
-        framed = answers.chunked_messages(numbers, texts)
-        if self._unchunked:
-            for at in [at for at, fd in enumerate(fds.tolist()) if fd in self._unchunked]:
-                framed[at] = answers.message_line(int(numbers[at]), bytes(texts[at]))
+        spoken = self._protocols[fds]
+        if not len(fds) or (spoken == spoken[0]).all():
+            return numbers, SERVED[spoken[0] if len(fds) else 0].frames(numbers, texts)
+        framed: list[bytes] = [b""] * len(fds)
+        for place in np.unique(spoken).tolist():
+            rows_of_it = np.flatnonzero(spoken == place)
+            some = SERVED[place].frames(numbers[rows_of_it], [texts[at] for at in rows_of_it.tolist()])
+            for at, message in zip(rows_of_it.tolist(), some, strict=True):
+                framed[at] = message
         return numbers, framed
 
-    def _write_framed(self, fds: Column, numbers: Column, framed: list[bytes]) -> list[int]:
+    def _write_framed(self, fds: Column, numbers: Column, framed: list[bytes]) -> Gone:
         """Write messages, those of a stream at once; return whose streams are over."""
         self._numbers[fds] = numbers  # of several of a stream the last one stays
         first = _first_of_each(fds)
@@ -176,16 +159,16 @@ class Streams:
             framed = [b"".join(framed[start:end]) for start, end in pairwise(ends)]
         return self._outbox.write(fds[first].tolist(), framed)
 
-    def _leave(self, fds: list[int]) -> None:
+    def _leave(self, over: Iterable[int]) -> None:
         """Close streams that are over; one may be named twice, for two reasons."""
-        fds = [fd for fd in dict.fromkeys(fds) if self._user_of[fd]]
+        fds = [fd for fd in dict.fromkeys(over) if self._user_of[fd]]
         if fds:
             self._places.logout(fds)
             self._users[fds] = 0
             self.open -= len(fds)
             for fd in fds:
+                self._intake.forget(fd)
                 self._outbox.forget(fd)
-                self._unchunked.discard(fd)
                 self._excess.pop(fd, None)
             sweep(os.close, fds)
 

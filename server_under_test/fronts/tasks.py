@@ -27,7 +27,7 @@ from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE
 from floodtest.server_under_test.routing.bus import Deliver
 from floodtest.server_under_test.routing.reader import Reader
 from floodtest.wire import answers
-from floodtest.wire.framing import chunked as chunks
+from floodtest.wire.protocols import Protocol
 from floodtest.wire.requests import Asked, Refuse, too_late
 
 WRITES = 512
@@ -44,7 +44,7 @@ class Connection:
     stream: trio.SocketStream
     fd: int
     user: int
-    chunked: bool
+    protocol: Protocol
     number: int = 0
     """Of the last message."""
     unsent: bytearray = field(default_factory=bytearray)
@@ -62,9 +62,7 @@ class Connection:
     def next_message(self, text: bytes) -> bytes:
         """Return a message with the next number, as it travels."""
         self.number += 1
-        if self.chunked:
-            return chunks.encode(answers.message(self.number, text))
-        return answers.message_line(self.number, text)
+        return self.protocol.frame(self.number, text)
 
 
 class TaskFront:
@@ -144,7 +142,7 @@ class TaskFront:
             await self._say_last(stream, answers.refusal(refusal.status, refusal.text, refusal.head_only))
             return
         if asked is not None and asked.head_only:
-            await self._say_last(stream, answers.stream_head(chunked=not asked.http_1_0, close=True))
+            await self._say_last(stream, asked.protocol.head(close=True))
         elif asked is not None:
             await self._hold(stream, asked)
 
@@ -171,12 +169,10 @@ class TaskFront:
 
     async def _hold(self, stream: trio.SocketStream, asked: Asked) -> None:
         """Welcome a user; drop what then comes, until the client goes or that was too much."""
-        connection = Connection(stream, stream.socket.fileno(), asked.user, chunked=not asked.http_1_0)
+        connection = Connection(stream, stream.socket.fileno(), asked.user, asked.protocol)
         self._login(connection)
         try:
-            welcome = answers.WELCOME % (b"%d" % asked.user)
-            first_chunk = chunks.encode(welcome) if connection.chunked else welcome
-            self._write(connection, answers.stream_head(connection.chunked) + first_chunk)
+            self._write(connection, asked.protocol.welcomes([asked.user])[0])
             excess = asked.extra
             self._dropped.add(excess)
             while excess <= self._limits.excess:

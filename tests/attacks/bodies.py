@@ -18,7 +18,7 @@ from typing import Any
 import h11
 
 from floodtest.server_under_test.routing.subscriptions import Store
-from floodtest.wire.framing import chunked as chunks
+from floodtest.wire.framing.chunked import decode
 from tests.attacks.body_reference import MAX_BYTES, MAX_TICK_BYTES, Subject, Verdict, World, read
 from tests.attacks.mutations import ANYWHERE, NUMBERS, mutate, pieces_of
 from tests.attacks.order import Order, Tally
@@ -62,7 +62,7 @@ class Listener:
         """Return the next messages that are no ticks, as many as are told, and what else has come meanwhile."""
         texts: list[bytes] = []
         while True:
-            decoded = chunks.decode(self._unread)
+            decoded = decode(self._unread)
             self._unread = decoded.rest
             for payload in decoded.payloads:
                 match = re.fullmatch(rb"Recvd msg #(\d+): (.*)\n", payload, re.DOTALL)

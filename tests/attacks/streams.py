@@ -18,7 +18,8 @@ from typing import Any
 from floodtest.flyweight.machine.files import raise_files_limit
 from floodtest.loadgen.client.accounts import code_name
 from floodtest.wire import stamp
-from floodtest.wire.parsing import NotOpened, after_welcome
+from floodtest.wire.answers import NotOpened
+from floodtest.wire.protocols import CHUNKED
 from tests.attacks.mutations import ANYWHERE, NUMBERS, Mutation, mutate, pieces_of
 from tests.attacks.order import Order, Tally
 from tests.attacks.serving import fault
@@ -125,10 +126,10 @@ def stays(user: int) -> bool:
 def ending(user: int, data: bytes) -> str:
     """Return what has to become of a connection: the cause of its failure, or "open"."""
     try:
-        rest = after_welcome(data, b"%d" % user)
+        answer = CHUNKED.answers(0).parse(data, user)
     except NotOpened as error:
         return f"{code_name(error.code)}@response"
-    if rest is None:
+    if answer is None:
         return "ETIMEDOUT@response" if stays(user) else "EOF@response"
     return "open"
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from floodtest.flyweight.engine.intake import END
 from floodtest.flyweight.engine.ledger import TICKS, Ledger, TickTable
 from floodtest.flyweight.errors import Refused
 from floodtest.loadgen.client import latency
@@ -28,7 +29,6 @@ from floodtest.loadgen.client.accounts import (
     named_failures,
 )
 from floodtest.wire import stamp
-from floodtest.wire.parsing import END_OF_STREAM
 from floodtest.wire.sequence import OutOfSequence
 
 USERS = 10
@@ -139,7 +139,7 @@ def test_planned_is_the_sum_over_all_states(tmp_path_factory: pytest.TempPathFac
             accounts.failed(user, Phase.CONNECT, errno.ETIMEDOUT)
             expected[user - 1] = State.FAILED
         elif event == "close" and before == State.OPEN:
-            accounts.closed_early(user, END_OF_STREAM)
+            accounts.closed_early(user, END)
             expected[user - 1] = State.CLOSED_EARLY
     counts = count_states(map_columns(folder, 1, USERS)[0])
     assert counts == {state: expected.count(state) for state in State}
@@ -169,8 +169,8 @@ def test_failures_are_named_by_what_and_where(folder: Path, ledger: Ledger) -> N
     other.failed(6, Phase.CONNECT, errno.ECONNREFUSED)
     other.failed(7, Phase.REQUEST, errno.EPIPE)
     other.failed(8, Phase.RESPONSE, 503)
-    one.closed_early(3, END_OF_STREAM)
-    other.closed_early(9, END_OF_STREAM)
+    one.closed_early(3, END)
+    other.closed_early(9, END)
     other.closed_early(10, errno.ECONNRESET)
     failed, closed = named_failures(ledger.total("failures"))
     assert failed == {"EADDRINUSE@bind": 1, "ECONNREFUSED@connect": 2, "EPIPE@request": 1, "HTTP_503@response": 1}

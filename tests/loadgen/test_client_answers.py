@@ -2,16 +2,15 @@
 named.
 """
 
-import errno
 import socket
 from collections.abc import Callable
 
 import pytest
 
-from floodtest.loadgen.client import streams
+from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.loadgen.client.accounts import State
-from floodtest.wire.http import Response
-from floodtest.wire.parsing import END_OF_STREAM, NotOpened, after_welcome, require_stream
+from floodtest.wire.answers import Answers
+from floodtest.wire.framing.frames import Framing
 from tests.rigs.client import DEADLINE, ClientRig, message, welcome
 from tests.rigs.support import HEAD, chunk
 
@@ -85,15 +84,16 @@ def test_an_answer_like_the_one_before_opens_by_comparison_alike(rigs: Rigs) -> 
 
 
 def test_an_answer_is_parsed_once_for_each_length_of_id(rig: ClientRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    parsed: list[bytes] = []
+    parsed: list[int] = []
+    parse = Answers.parse
 
-    def parse(data: bytes, user: bytes) -> bytes | None:
+    def counted(answers: Answers, data: bytes, user: int) -> tuple[bytes, Framing] | None:
         parsed.append(user)
-        return after_welcome(data, user)
+        return parse(answers, data, user)
 
-    monkeypatch.setattr(streams, "after_welcome", parse)
+    monkeypatch.setattr(Answers, "parse", counted)
     rig.open(1, 2, 10, 3, 11, 200, 20, 201)
-    assert parsed == [b"1", b"10", b"200"]
+    assert parsed == [1, 10, 200]
 
 
 def test_many_welcomes_of_all_lengths_in_one_batch(rig: ClientRig) -> None:
@@ -137,7 +137,7 @@ def test_messages_in_the_same_read_as_the_welcome_count(rig: ClientRig) -> None:
     assert (rig.received[0], rig.out_of_sequence) == (4, (0, 0))
 
 
-@pytest.mark.parametrize("size", [streams.READ_SIZE - 1, streams.READ_SIZE, streams.READ_SIZE + 1, 5000])
+@pytest.mark.parametrize("size", [READ_SIZE - 1, READ_SIZE, READ_SIZE + 1, 5000])
 def test_an_answer_of_any_size_opens(size: int, rig: ClientRig) -> None:
     answer = HEAD[:-2] + b"X: " + b"x" * (size - len(welcome(12)) - 5) + b"\r\n\r\n" + chunk(b"Welcome, user 12\n")
     assert len(answer) == size
@@ -287,50 +287,7 @@ def test_half_a_welcome_is_overdue_as_well(rig: ClientRig) -> None:
 
 
 def test_a_connection_that_never_came_about_timed_out_at_connect(rig: ClientRig) -> None:
-    rig.connect(12, unsent=b"GET /test/12 HTTP/1.1\r\n\r\n")
+    rig.connect(12, request=b"x" * 5_000_000)
     rig.streams.expire(DEADLINE)
     assert rig.failed == {"ETIMEDOUT@connect": 1}
-    assert not rig.streams.unsent
-
-
-# -- the pure part ---------------------------------------------------------------------------------------------------
-
-
-def test_after_welcome_leaves_what_follows() -> None:
-    assert after_welcome(welcome(12) + b"5\r\nhel", b"12") == b"5\r\nhel"
-    assert [after_welcome(welcome(12)[:length], b"12") for length in range(len(welcome(12)))] == [None] * len(
-        welcome(12)
-    )
-
-
-@pytest.mark.parametrize(
-    ("status", "chunked", "code"),
-    [
-        (100, True, errno.EPROTO),
-        (101, False, errno.EPROTO),
-        (111, True, errno.EPROTO),
-        (199, True, errno.EPROTO),
-        (200, False, errno.EPROTO),
-        (201, True, 201),
-        (999, False, 999),
-    ],
-)
-def test_a_status_is_never_taken_for_an_errno(status: int, chunked: bool, code: int) -> None:
-    with pytest.raises(NotOpened) as caught:
-        require_stream(Response(status, chunked))
-    assert caught.value.code == code
-
-
-@pytest.mark.parametrize(
-    ("answer", "code"),
-    [
-        (status(b"404 No"), 404),
-        (b"x" * 9000, errno.EPROTO),
-        (HEAD + b"0\r\n", END_OF_STREAM),
-        (welcome(13), errno.EBADMSG),
-    ],
-)
-def test_not_opened_says_why(answer: bytes, code: int) -> None:
-    with pytest.raises(NotOpened) as caught:
-        after_welcome(answer, b"12")
-    assert caught.value.code == code
+    assert not rig.streams.outbox

@@ -1,14 +1,13 @@
 """loadgen.client.streams: a lot to read, a lot to write, and closing, without holding up the others."""
 
-from collections.abc import Collection
-
 import pytest
 
+from floodtest.flyweight.engine import intake
+from floodtest.flyweight.engine.intake import READ_SIZE, Reads
 from floodtest.flyweight.engine.readiness import PLAIN
 from floodtest.loadgen.client import streams
 from floodtest.loadgen.client.accounts import State
-from floodtest.loadgen.client.digest import Digest, Reads, digest
-from floodtest.loadgen.client.streams import READ_SIZE
+from floodtest.wire.incoming import Incoming, Received
 from tests.rigs.client import ClientRig, message, welcome
 from tests.rigs.support import chunk
 
@@ -32,8 +31,8 @@ def test_more_than_one_read_holds(size: int, ends: bool, rig: ClientRig) -> None
 def test_one_that_has_a_lot_to_say_lets_the_others_have_their_turn(
     ends: bool, rig: ClientRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "READS", 2)
-    monkeypatch.setattr(streams, "MORE", 1000)
+    monkeypatch.setattr(intake, "READS", 2)
+    monkeypatch.setattr(intake, "MORE", 1000)
     first, second = rig.open(1, 2)
     data = b"".join(map(message, range(1, 401)))
     first.sendall(data)
@@ -60,14 +59,17 @@ def test_however_much_comes_at_once_little_of_it_is_put_aside(
 ) -> None:
     sizes: list[int] = []
 
-    def measured(reads: Reads, begun: Collection[int]) -> Digest:
-        sizes.append(reads.size)
-        return digest(reads, begun)
+    take = Incoming.take
 
-    monkeypatch.setattr(streams, "digest", measured)
-    monkeypatch.setattr(streams, "READS", 2)
-    monkeypatch.setattr(streams, "MORE", 1000)
+    def measured(incoming: Incoming, reads: Reads) -> Received:
+        sizes.append(reads.size)
+        return take(incoming, reads)
+
+    monkeypatch.setattr(Incoming, "take", measured)
+    monkeypatch.setattr(intake, "READS", 2)
+    monkeypatch.setattr(intake, "MORE", 1000)
     monkeypatch.setattr(streams, "DIGEST_BYTES", 5000)
+    monkeypatch.setattr(intake, "TURN_BYTES", 5000)
     data = b"".join(map(message, range(1, 801)))
     servers = rig.open(*range(1, 41))
     for server in servers:
@@ -82,9 +84,10 @@ def test_however_much_comes_at_once_little_of_it_is_put_aside(
 
 
 def test_those_that_have_more_to_say_take_turns(rig: ClientRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "READS", 1)
-    monkeypatch.setattr(streams, "MORE", 1000)
+    monkeypatch.setattr(intake, "READS", 1)
+    monkeypatch.setattr(intake, "MORE", 1000)
     monkeypatch.setattr(streams, "DIGEST_BYTES", 1000)
+    monkeypatch.setattr(intake, "TURN_BYTES", 1000)
     servers = rig.open(*range(1, 11))
     for server in servers:
         server.sendall(message(1, b"tick 1") + chunk(b"x" * 5000) + message(2, b"tick 2"))
@@ -108,14 +111,14 @@ def test_what_was_to_be_read_on_of_a_connection_that_ended_is_forgotten(rig: Cli
 
 def test_a_request_waits_until_there_is_room_and_is_sent_in_order(rig: ClientRig) -> None:
     request = bytes(range(256)) * 4000
-    server = rig.connect(1, unsent=request)
+    server = rig.connect(1, request=request)
     server.setblocking(False)
     read = b""
     while len(read) < len(request):
         rig.turn()
         read += server.recv(1 << 20)
     assert read == request
-    assert not rig.streams.unsent
+    assert not rig.streams.outbox
     rig.feed(1, welcome(1))
     assert rig.state(1) == State.OPEN
     server.sendall(message(1))
@@ -123,13 +126,13 @@ def test_a_request_waits_until_there_is_room_and_is_sent_in_order(rig: ClientRig
 
 
 def test_a_server_that_goes_before_the_whole_request_is_written_fails_it_at_request(rig: ClientRig) -> None:
-    server = rig.connect(1, unsent=b"x" * 5_000_000)
+    server = rig.connect(1, request=b"x" * 5_000_000)
     rig.turn()
-    assert 0 < len(rig.streams.unsent[rig.descriptors[1]]) < 5_000_000
+    assert rig.descriptors[1] in rig.streams.outbox
     server.close()
     rig.settle()
     assert [name.partition("@")[2] for name in rig.failed] == ["request"]
-    assert not rig.streams.unsent
+    assert not rig.streams.outbox
 
 
 @pytest.mark.parametrize("reset", [False, True])

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from floodtest.loadgen.client.accounts import State
-from floodtest.wire.parsing import MAX_REMEMBERED, read_messages, remembered_messages
 from floodtest.wire.sequence import MAX_STEP
 from tests.rigs.client import FILES, ClientRig, message, welcome
 from tests.rigs.support import chunk
@@ -278,31 +277,6 @@ def test_the_accounts_are_the_same_however_the_bytes_are_split(
         outcomes.append(rig.everything())
         rig.end()
     assert outcomes[0] == outcomes[1]
-
-
-# -- the pure part ---------------------------------------------------------------------------------------------------
-
-
-def test_read_messages() -> None:
-    found = read_messages(message(4) + chunk(b"hello") + message(5, b"tick 17") + b"5\r\nhe")
-    assert (found.count, found.numbers, found.ticks) == (3, (4, 5), (17,))
-    assert (found.rest, found.ended) == (b"5\r\nhe", False)
-    assert read_messages(message(1, b"ticket 5") + message(2, b"a tick 5")).ticks == ()
-    assert read_messages(message(1, b"tick 0") + message(2, b"tick 07") + message(3, b"tick 7x")).ticks == ()
-    assert read_messages(message(1, b"tick " + b"9" * 18) + message(2, b"tick " + b"9" * 19)).ticks == (10**18 - 1,)
-    assert read_messages(LAST).ended
-    broken = read_messages(message(4) + b"nonsense\r\n")
-    assert (broken.count, broken.broken) == (1, True)
-
-
-@pytest.mark.parametrize("more", [0, 1])
-def test_long_reads_are_not_remembered(more: int) -> None:
-    data = chunk(b"x" * (MAX_REMEMBERED - len(b"fff\r\n\r\n") + more))
-    assert len(data) == MAX_REMEMBERED + more
-    remembered_messages.cache_clear()
-    for _ in range(2):
-        assert read_messages(data).count == 1
-    assert remembered_messages.cache_info().hits == 1 - more
 
 
 def test_there_is_room_for_every_descriptor(rig: ClientRig) -> None:

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from floodtest.flyweight.engine.ledger import TICKS
 from floodtest.loadgen.client.accounts import State, code_name
 from floodtest.wire import stamp
-from floodtest.wire.parsing import NotOpened, after_welcome, parse_messages
+from floodtest.wire.answers import NotOpened
+from floodtest.wire.framing import chunked
+from floodtest.wire.incoming import parse
+from floodtest.wire.protocols import CHUNKED
 from floodtest.wire.sequence import MAX_STEP, OutOfSequence
 from tests.rigs import peer_input
 from tests.rigs.client import AccountsReader, ClientRig, message, welcome
@@ -120,21 +123,22 @@ def in_full(pieces: dict[int, list[bytes]]) -> dict[str, Any]:
     sequence, ticks, failed, closed = OutOfSequence(), Counter[int](), Counter[str](), Counter[str]()
     for user, some in pieces.items():
         try:
-            rest = after_welcome(b"".join(some), b"%d" % user)
+            answer = CHUNKED.answers(0).parse(b"".join(some), user)
         except NotOpened as error:
             failed[f"{code_name(error.code)}@response"] += 1
             continue
-        if rest is None:
+        if answer is None:
             failed["EOF@response"] += 1
             continue
-        messages, last = parse_messages(rest), 0
-        for number in messages.numbers:
+        parsed, last = parse(chunked, answer[0]), 0
+        said = parsed.said
+        for number in said.numbers:
             last = sequence.follow(last, number)
-        found["chunks"] += 1 + messages.count
-        found["messages"] += len(messages.numbers) - len(messages.ticks)
-        found["stamped"] += len(messages.stamps)
-        ticks.update(messages.ticks)
-        closed["EPROTO" if messages.broken else "EOF"] += 1
+        found["chunks"] += 1 + said.count
+        found["messages"] += len(said.numbers) - len(said.ticks)
+        found["stamped"] += len(said.stamps)
+        ticks.update(said.ticks)
+        closed["EPROTO" if parsed.broken else "EOF"] += 1
     return {**found, "sequence": sequence, "ticks": remembered(ticks), "failed": failed, "closed": closed}
 
 

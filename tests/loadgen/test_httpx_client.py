@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from floodtest.analysis import load
+from floodtest.flyweight.engine.intake import END
 from floodtest.loadgen.client.accounts import Phase, State
 from floodtest.loadgen.client.tasks import cause
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.preflight.ports import note_on_kernel_ports
-from floodtest.wire.parsing import END_OF_STREAM
 from tests.rigs.client import message, welcome
 from tests.rigs.httpx_client import HttpxRig
 from tests.rigs.support import HEAD, chunk, flood, run_here, scripted_server, user_of
@@ -47,7 +47,7 @@ def test_an_error_is_named_by_what_is_below_it(error: type[httpx.TransportError]
         (httpx.RemoteProtocolError("illegal status line"), (Phase.RESPONSE, errno.EPROTO)),
         (
             httpx.RemoteProtocolError("Server disconnected without sending a response."),
-            (Phase.RESPONSE, END_OF_STREAM),
+            (Phase.RESPONSE, END),
         ),
         (httpx.ReadError("for a reason it does not give"), (Phase.RESPONSE, errno.EIO)),
     ],

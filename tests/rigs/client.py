@@ -8,9 +8,10 @@ from typing import Any
 import trio
 
 from floodtest.flyweight.engine.ledger import Ledger
-from floodtest.flyweight.engine.readiness import READ, WRITE, Readiness
+from floodtest.flyweight.engine.readiness import READ, Readiness
 from floodtest.loadgen.client.accounts import LEDGER, Accounts, State, create_columns, map_columns, named_failures
 from floodtest.loadgen.client.streams import Streams
+from floodtest.wire.protocols import CHUNKED
 from tests.rigs.support import HEAD, chunk
 
 USERS = 2000
@@ -99,19 +100,19 @@ class ClientRig(AccountsReader):
     def __init__(self, folder: Path, users: int = USERS) -> None:
         super().__init__(folder, users)
         self.readiness = Readiness()
-        self.streams = Streams(self.accounts, self.readiness, FILES)
+        self.streams = Streams(self.accounts, self.readiness, FILES, CHUNKED)
         self.servers: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}
 
-    def connect(self, user: int, deadline: float = DEADLINE, unsent: bytes = b"") -> socket.socket:
-        """Begin a user's connection, whose request is on its way or `unsent`; return the server's end of it."""
+    def connect(self, user: int, deadline: float = DEADLINE, request: bytes = b"") -> socket.socket:
+        """Begin a user's connection, with a request if it is given; return the server's end of it."""
         ours, server = socket.socketpair()
         ours.setblocking(False)
         fd = ours.detach()
-        if unsent:
-            self.streams.unsent[fd] = unsent
         self.accounts.started(user, 1)
-        self.readiness.register(fd, WRITE if unsent else READ)
+        self.readiness.register(fd, READ)
+        if request:
+            assert self.streams.outbox.write([fd], [request]) == {}
         self.streams.add([fd], [user], deadline)
         self.servers[user], self.descriptors[user] = server, fd
         return server

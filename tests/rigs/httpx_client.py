@@ -85,6 +85,7 @@ class HttpxRig(AccountsReader):
             folder=os.fsencode(folder),
             target=("127.0.0.1", 80),
             request=("GET /test/", " HTTP/1.1\r\nHost: target\r\n\r\n"),
+            protocol="chunked",
             ports="kernel",
             reserved=[],
             stages=(Stage(None),),

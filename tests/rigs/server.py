@@ -5,13 +5,15 @@ import socket
 
 import trio
 
+from floodtest.flyweight.engine.intake import Intake
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.engine.outbox import Outbox
-from floodtest.flyweight.engine.readiness import READ, WRITE, Readiness
+from floodtest.flyweight.engine.readiness import PLAIN, READ, WRITE, Readiness
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.senders import TickSender
 from floodtest.server_under_test.fronts.streams import Streams
 from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
+from floodtest.wire.protocols import CHUNKED, UNTIL_CLOSE, Protocol
 
 FILES = 4096
 MAX_USERS = 1_000_000
@@ -67,12 +69,16 @@ class ServerRig(Clients):
         super().__init__()
         self.readiness = Readiness()
         self._behind: set[int] = set()
+        self.intake = Intake()
         self.outbox = Outbox(PENDING, self._modify)
         self.ledger = Ledger(FRONT_LEDGER, 1)
         self.whereabouts = SharedWhereabouts(MAX_USERS, 1, FILES)
-        self.streams = Streams(self.outbox, self.ledger.row(0), FILES, EXCESS, self.whereabouts.of_front(0))
+        places = self.whereabouts.of_front(0)
+        self.streams = Streams(self.intake, self.outbox, self.ledger.row(0), FILES, EXCESS, places)
         self.ticks = TickSender(self.streams, self.ledger.row(0))
         self.descriptors: dict[int, int] = {}
+        self.welcomed = b""
+        """The beginning of the last stream that was read."""
 
     def _modify(self, fd: int, events: int) -> None:
         (self._behind.add if events == WRITE else self._behind.discard)(fd)
@@ -89,21 +95,29 @@ class ServerRig(Clients):
         self.readiness.register(self.descriptors[user], READ)
         return self.descriptors[user]
 
-    def login(self, user: int, buffer: int | None = None, first: bytes = b"") -> socket.socket:
-        """Log a user in whose first bytes are these; return the client's end."""
-        self.streams.login([self.accept(user, buffer)], [user], [first])
+    def login(self, user: int, buffer: int | None = None, protocol: Protocol = CHUNKED) -> socket.socket:
+        """Log a user in, whose welcome is read; return the client's end."""
+        self.streams.login([self.accept(user, buffer)], [user], protocol)
+        self.welcomed = self.read(user) or b""
         return self.clients[user]
 
-    def login_unchunked(self, user: int, first: bytes = b"") -> socket.socket:
+    def login_unchunked(self, user: int) -> socket.socket:
         """Log in a client of HTTP/1.0."""
-        self.streams.login_unchunked(self.accept(user), user, first)
-        return self.clients[user]
+        return self.login(user, protocol=UNTIL_CLOSE["test"])
 
     def turn(self) -> None:
-        """Handle what is ready, as a front does."""
-        events = self.readiness.poll()
-        if events:
-            self.streams.handle(events)
+        """Handle what is ready, as a front does, until nothing is left to be read."""
+        self.handle(self.readiness.poll())
+        while self.intake.has_unread:
+            self.handle([])
+
+    def handle(self, events: list[tuple[int, int]]) -> None:
+        """Read and write what events announce, as a front does."""
+        sweeps, over = self.intake.read(events)
+        for fds, data, _, _ in sweeps:
+            self.streams.take(fds, data)
+        self.streams.end(over)
+        self.streams.write_on(fd for fd, event in events if event != PLAIN)
         self.streams.publish_counts()
 
     def send(self, text: bytes) -> int:

@@ -191,6 +191,37 @@ def test_http_1_0_gets_a_stream_without_chunks(server: Comet) -> None:
             assert numbers(client.line())[0] == number
 
 
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize(
+    ("path", "kind", "around"),
+    [
+        ("events", "text/event-stream", "data: {}\n\n"),
+        ("lines", "text/plain; charset=utf-8", "{}\n"),
+        ("test", "text/plain; charset=utf-8", "{}\n"),
+    ],
+)
+def test_each_path_has_its_own_framing_beside_the_others(
+    path: str, kind: str, around: str, version: str, server: Comet
+) -> None:
+    with ExitStack() as stack:
+        (other,) = streams(stack, server, 1)
+        client = stack.enter_context(Client(server, asking(f"/{path}/2", version=version)))
+        status, headers = client.head()
+        assert (status, headers["content-type"]) == (200, kind)
+        framed = ("chunked", None) if version == "1.1" else (None, "close")
+        assert (headers.get("transfer-encoding"), headers.get("connection")) == framed
+
+        def says(text: str) -> bool:
+            whole = around.format(text)
+            return whole == (client.chunk() if version == "1.1" else client.file.read(len(whole)).decode())
+
+        assert says("Welcome, user 2")
+        tick_once(server)
+        number, tick = other.message()
+        assert number == 1
+        assert says(f"Recvd msg #1: tick {tick}")
+
+
 def test_messages_are_numbered_for_each_connection_from_its_own_first(server: Comet) -> None:
     with ExitStack() as stack:
         (early,) = streams(stack, server, 1)

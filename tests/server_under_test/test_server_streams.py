@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from floodtest.server_under_test.fronts.streams import READ_SIZE
-from floodtest.wire.answers import message
-from floodtest.wire.framing import chunked as chunks
+from floodtest.flyweight.engine.intake import READ_SIZE
+from floodtest.flyweight.engine.sweep import drain
+from floodtest.wire.messages import MESSAGE
+from floodtest.wire.protocols import CHUNKED, UNTIL_CLOSE
 from tests.rigs.server import EXCESS, PENDING, SMALL, ServerRig
 from tests.rigs.tasks import TaskRig
 
@@ -17,17 +18,20 @@ Holder = ServerRig | TaskRig
 
 def sent(*numbers: int, text: bytes = b"hello") -> bytes:
     """Messages of these numbers, as they travel."""
-    return b"".join(chunks.encode(message(number, text)) for number in numbers)
+    return b"".join(CHUNKED.frame(number, text) for number in numbers)
 
 
 # -- messages --------------------------------------------------------------------------------------------------------
 
 
 def test_a_login_writes_the_first_bytes_and_is_counted(front: ServerRig) -> None:
-    front.login(7, first=b"welcome")
-    front.login(8)
-    assert (front.read(7), front.read(8)) == (b"welcome", b"")
-    assert [front.figure(name) for name in ("open", "logins", "bytes")] == [2, 2, 7]
+    front.login(7)
+    (first,) = CHUNKED.welcomes([7])
+    assert front.welcomed == first
+    front.login_unchunked(8)
+    (second,) = UNTIL_CLOSE["test"].welcomes([8])
+    assert front.welcomed == second
+    assert [front.figure(name) for name in ("open", "logins", "bytes")] == [2, 2, len(first + second)]
     assert front.streams.descriptors().tolist() == sorted(front.descriptors.values())
 
 
@@ -61,7 +65,7 @@ def test_http_1_0_gets_messages_without_framing_next_to_others(holder: Holder) -
     holder.login_unchunked(2)
     holder.login(3)
     assert holder.send(b"hello") == 3
-    assert [holder.read(user) for user in (1, 2, 3)] == [sent(1), message(1, b"hello"), sent(1)]
+    assert [holder.read(user) for user in (1, 2, 3)] == [sent(1), MESSAGE % (1, b"hello"), sent(1)]
 
 
 def test_a_reused_descriptor_is_a_connection_of_its_own(front: ServerRig) -> None:
@@ -144,7 +148,10 @@ def test_once_a_client_has_read_nothing_is_kept_for_it(front: ServerRig) -> None
 
 
 def test_first_bytes_are_bounded_as_well(front: ServerRig) -> None:
-    front.login(1, SMALL, first=b"x" * (PENDING * 10))
+    fd = front.accept(1, SMALL)
+    drain(lambda data: os.write(fd, data), b"x" * 100, 10_000)
+    assert front.outbox.write([fd], [b"x" * PENDING]) == {}
+    front.streams.login([fd], [1], CHUNKED)
     assert [front.figure(name) for name in ("slow", "open", "logins")] == [1, 0, 1]
 
 
@@ -180,7 +187,8 @@ def test_a_client_that_keeps_sending_is_cut_off_and_counted_once(pieces: list[in
 def test_what_came_behind_the_request_is_dropped_and_counted(extra: int, unread: int, front: ServerRig) -> None:
     client = front.login(1)
     client.sendall(b"x" * unread)
-    front.streams.go_on(front.descriptors[1], extra)
+    front.streams.drop_extra(front.descriptors[1], extra)
+    front.turn()
     assert [front.figure(name) for name in ("dropped", "excess", "open")] == [EXCESS if extra or unread else 0, 0, 1]
     front.send(b"hello")
     assert front.read(1) == sent(1)
@@ -190,7 +198,7 @@ def test_what_came_behind_the_request_is_dropped_and_counted(extra: int, unread:
 def test_too_much_behind_the_request_is_cut_off_and_counted_once(extra: int, unread: int, front: ServerRig) -> None:
     client = front.login(1)
     client.sendall(b"x" * unread)
-    front.streams.go_on(front.descriptors[1], extra)
+    front.streams.drop_extra(front.descriptors[1], extra)
     front.turn()
     assert [front.figure(name) for name in ("excess", "open")] == [1, 0]
     assert front.read(1) is None
@@ -199,8 +207,8 @@ def test_too_much_behind_the_request_is_cut_off_and_counted_once(extra: int, unr
 def test_who_went_before_the_answer_is_not_taken_up(front: ServerRig) -> None:
     fd = front.accept(1)
     front.clients[1].close()
-    front.streams.login([fd], [1], [b"welcome"])
-    front.streams.go_on(fd, EXCESS + 1)
+    front.streams.login([fd], [1], CHUNKED)
+    front.streams.drop_extra(fd, EXCESS + 1)
     assert [front.figure(name) for name in ("excess", "dropped", "open")] == [0, 0, 0]
 
 
@@ -239,7 +247,7 @@ def test_a_client_that_has_gone_is_noticed_by_writing_to_it(holder: Holder) -> N
 def test_a_client_that_goes_before_its_login(front: ServerRig) -> None:
     fd = front.accept(1)
     front.clients[1].close()
-    front.streams.login([fd], [1], [b"welcome"])
+    front.streams.login([fd], [1], CHUNKED)
     assert [front.figure(name) for name in ("logins", "open", "bytes")] == [1, 0, 0]
 
 
@@ -256,7 +264,7 @@ def test_a_descriptor_that_is_named_twice_is_closed_once(front: ServerRig) -> No
     front.login(2)
     front.clients[1].close()
     ((fd, event),) = front.readiness.poll()
-    front.streams.handle([(fd, event), (fd, event)])
+    front.handle([(fd, event), (fd, event)])
     assert front.figure("open") == 1
 
 
@@ -264,8 +272,7 @@ def test_a_descriptor_without_a_stream_is_left_alone(front: ServerRig) -> None:
     fd = front.accept(1)
     front.clients[1].sendall(b"a request")
     front.clients[1].close()
-    front.streams.handle(front.readiness.poll())
-    assert os.read(fd, 100) == b"a request"
+    front.turn()
     assert [front.figure(name) for name in ("open", "dropped")] == [0, 0]
     os.close(fd)
 
@@ -327,7 +334,7 @@ def test_tasks_send_each_message_to_the_connection_it_is_for(tasks: TaskRig) -> 
         (1, 1, b"a"), (1, 1, b"b"), (2, 2, b"in two\r\nlines"), (2, 9, b"for who had its descriptor"), (7, 7, b"-")
     )
     assert tasks.read(1) == sent(1, text=b"tick 1") + sent(2, text=b"a") + sent(3, text=b"b")
-    assert tasks.read(2) == message(1, b"tick 1") + message(2, b"in two  lines")
+    assert tasks.read(2) == MESSAGE % (1, b"tick 1") + MESSAGE % (2, b"in two  lines")
     assert [tasks.figure(name) for name in ("deliveries", "undeliverable", "turn")] == [3, 2, 1]
 
 

@@ -57,7 +57,7 @@ def test_an_end_by_the_kernel_is_counted(plain: bool, front: ServerRig, monkeypa
         raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
     monkeypatch.setattr(os, "read", gone)
-    front.streams.handle([(front.descriptors[7], 1 if plain else 8)])
+    front.handle([(front.descriptors[7], 1 if plain else 8)])
     monkeypatch.undo()
     assert (front.figure("silent"), front.figure("open")) == (1, 0)
 

@@ -50,6 +50,18 @@ def test_chromium_shows_the_welcome_and_each_message_as_it_comes(model: str, tmp
                 publish()
 
 
+@needs_chromium
+def test_an_event_source_hears_the_welcome_and_each_message_as_it_was_sent(model: str, tmp_path: Path) -> None:
+    with comet("--model", model, "--max-users", "10") as server, browser(tmp_path) as page:
+        page.begin(f"http://127.0.0.1:{server.port}/")  # any page of this server's
+        assert came_true(lambda: "Not found" in page.text(), seconds=30)
+        page.value("heard = []; new EventSource('/events/7').onmessage = event => heard.push(event.data); 0")
+        assert came_true(lambda: page.value("heard.length") == 1, seconds=30)
+        control(server, "POST", "/publish", b'{"subject": 7, "message": "Hello"}\n{"subject": 7, "message": "a\\nb"}')
+        assert came_true(lambda: page.value("heard.length") == 3, seconds=30)
+        assert page.value("heard") == ["Welcome, user 7", "Recvd msg #1: Hello", "Recvd msg #2: a\nb"]
+
+
 def came_true(condition: Callable[[], bool], seconds: float) -> bool:
     """Return whether a condition becomes true within so many seconds."""
     until = time.monotonic() + seconds

@@ -1,5 +1,6 @@
-"""wire.answers: bytes that must be right to the last one."""
+"""wire.answers: bytes that must be right to the last one, and what of them opens a connection."""
 
+import errno
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -7,13 +8,18 @@ from http import HTTPStatus
 import h11
 import pytest
 
-from floodtest.loadgen.client.streams import READ_SIZE
+from floodtest.flyweight.engine.intake import END
 from floodtest.wire import answers, http
-from floodtest.wire.framing import chunked as chunks
-from floodtest.wire.requests import MAX_USERS
+from floodtest.wire.answers import Answers, NotOpened, require_stream
+from floodtest.wire.framing import chunked
+from tests.rigs.client import welcome
+from tests.rigs.support import HEAD
 
 NOON = 1_750_000_000.75
 """Sunday, 15 June 2025, 15:06:40 UTC, and three quarters of a second."""
+
+
+TEXT = "text/plain; charset=utf-8"
 
 
 class Clock:
@@ -43,41 +49,19 @@ def header(answer: bytes, name: str) -> str | None:
     return {key.decode(): value.decode() for key, value in event.headers}.get(name)
 
 
-def whole(user: int) -> bytes:
-    return answers.stream_head(chunked=True) + chunks.encode(answers.WELCOME % (b"%d" % user))
-
-
-@pytest.mark.parametrize("digits", range(1, 11))
-@pytest.mark.parametrize("first", ["1", "9"])
-def test_welcomes_are_what_encoding_the_whole_answer_gives(digits: int, first: str) -> None:
-    users = [int((first + last * 9)[:digits]) for last in ("0", "1", "9")]
-    assert answers.welcomes(users) == list(map(whole, users))
-
-
-def test_users_of_different_lengths_are_welcomed_together() -> None:
-    assert answers.welcomes([9, 10, 999, 1]) == list(map(whole, [9, 10, 999, 1]))
-
-
-def test_welcomes_follow_the_clock(clock: Clock) -> None:
-    earlier = answers.welcomes([123])
-    clock.now += 1
-    assert answers.welcomes([123]) != earlier
-    assert answers.welcomes([123]) == [whole(123)]
-
-
 def test_a_stream_is_chunked_and_stays_open() -> None:
-    head = answers.stream_head(chunked=True)
-    assert http.parse_response(head) == (http.Response(200, chunked=True), b"")
+    head = answers.stream_head(TEXT, "chunked")
+    assert http.parse_response(head) == (http.Response(200, "chunked"), b"")
     assert header(head, "connection") is None
     assert header(head, "content-type") == "text/plain; charset=utf-8"
 
 
-@pytest.mark.parametrize("chunked", [True, False])
+@pytest.mark.parametrize("coding", ["chunked", None])
 @pytest.mark.parametrize("close", [True, False])
 def test_every_head_of_a_stream_keeps_browsers_from_guessing_and_proxies_from_collecting(
-    chunked: bool, close: bool
+    coding: str | None, close: bool
 ) -> None:
-    head = answers.stream_head(chunked, close)
+    head = answers.stream_head(TEXT, coding, close)
     assert header(head, "x-content-type-options") == "nosniff"
     assert header(head, "cache-control") == "no-store"
     assert header(head, "x-accel-buffering") == "no"
@@ -89,23 +73,17 @@ def test_a_refusal_is_neither_guessed_at_nor_stored() -> None:
     assert header(answer, "cache-control") == "no-store"
 
 
-def test_the_first_read_of_our_client_holds_the_whole_answer_with_room_to_spare() -> None:
-    usual, longest = answers.welcomes([1_000_000, MAX_USERS])
-    assert len(usual) == 234
-    assert len(longest) <= READ_SIZE * 3 // 4  # an answer in one read is recognised by the column, in two it is parsed
-
-
 def test_a_stream_for_http_1_0_ends_with_its_connection() -> None:
-    head = answers.stream_head(chunked=False)
-    assert http.parse_response(head) == (http.Response(200, chunked=False), b"")
+    head = answers.stream_head(TEXT, None)
+    assert http.parse_response(head) == (http.Response(200, None), b"")
     assert header(head, "connection") == "close"
     assert header(head, "content-length") is None
 
 
 def test_the_answer_to_head_is_that_of_get_but_closes() -> None:
-    head = answers.stream_head(chunked=True, close=True)
+    head = answers.stream_head(TEXT, "chunked", close=True)
     assert header(head, "connection") == "close"
-    assert head.replace(b"Connection: close\r\n", b"") == answers.stream_head(chunked=True)
+    assert head.replace(b"Connection: close\r\n", b"") == answers.stream_head(TEXT, "chunked")
 
 
 @pytest.mark.parametrize("text", [answers.HINT, answers.OUT_OF_NUMBERS, "", "Füße"])
@@ -113,7 +91,7 @@ def test_the_answer_to_head_is_that_of_get_but_closes() -> None:
 def test_a_refusal_is_as_long_as_it_says(status: HTTPStatus, text: str) -> None:
     answer = answers.refusal(status, text)
     parsed = http.parse_response(answer)
-    assert parsed == (http.Response(status, chunked=False), text.encode() + b"\n")
+    assert parsed == (http.Response(status, None), text.encode() + b"\n")
     assert header(answer, "content-length") == str(len(parsed[1]))
     assert header(answer, "connection") == "close"
 
@@ -126,7 +104,7 @@ def test_a_refusal_of_head_has_the_length_but_not_the_body() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: answers.stream_head(True), lambda: answers.refusal(HTTPStatus.NOT_FOUND, "x")]
+    "make", [lambda: answers.stream_head(TEXT, "chunked"), lambda: answers.refusal(HTTPStatus.NOT_FOUND, "x")]
 )
 def test_the_date_is_now_in_http_form(make: Callable[[], bytes], clock: Clock) -> None:
     assert header(make(), "date") == "Sun, 15 Jun 2025 15:06:40 GMT"
@@ -135,11 +113,64 @@ def test_the_date_is_now_in_http_form(make: Callable[[], bytes], clock: Clock) -
 
 
 def test_the_date_is_the_whole_second_that_is_past(clock: Clock) -> None:
-    date = header(answers.stream_head(True), "date")
+    date = header(answers.stream_head(TEXT, "chunked"), "date")
     assert date is not None
     assert parsedate_to_datetime(date).timestamp() == int(NOON)
 
 
-def test_messages_carry_their_number() -> None:
-    assert answers.message(1, b"tick 7") == b"Recvd msg #1: tick 7\n"
-    assert answers.message(4_000_000_000, b"") == b"Recvd msg #4000000000: \n"
+# -- the client half -------------------------------------------------------------------------------------------------
+
+
+def test_what_follows_the_welcome_is_left() -> None:
+    reader = Answers([chunked], 448)
+    assert reader.parse(welcome(12) + b"5\r\nhel", 12) == (b"5\r\nhel", chunked)
+    assert [reader.parse(welcome(12)[:length], 12) for length in range(len(welcome(12)))] == [None] * len(welcome(12))
+
+
+@pytest.mark.parametrize(
+    ("status", "coding", "code"),
+    [
+        (100, "chunked", errno.EPROTO),
+        (101, None, errno.EPROTO),
+        (111, "chunked", errno.EPROTO),
+        (199, "chunked", errno.EPROTO),
+        (200, None, errno.EPROTO),
+        (200, "gzip, chunked", errno.EPROTO),
+        (201, "chunked", 201),
+        (999, None, 999),
+    ],
+)
+def test_a_status_is_never_taken_for_an_errno(status: int, coding: str | None, code: int) -> None:
+    with pytest.raises(NotOpened) as caught:
+        require_stream(status, coding, ["chunked"])
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", 404),
+        (b"x" * 9000, errno.EPROTO),
+        (HEAD + b"0\r\n", END),
+        (welcome(13), errno.EBADMSG),
+    ],
+)
+def test_not_opened_says_why(answer: bytes, code: int) -> None:
+    with pytest.raises(NotOpened) as caught:
+        Answers([chunked], 448).parse(answer, 12)
+    assert caught.value.code == code
+
+
+def test_answers_are_common_once_one_of_their_length_was_parsed() -> None:
+    reader = Answers([chunked], 448)
+    assert not reader.common([12, 13], [welcome(12), welcome(13)])
+    reader.parse(welcome(11), 11)
+    assert reader.common([12, 13], [welcome(12), welcome(13)]) is chunked
+    assert not reader.common([12, 13], [welcome(13), welcome(12)])
+    assert not reader.common([9, 13], [welcome(9), welcome(13)])
+
+
+def test_an_answer_that_one_read_does_not_hold_is_not_remembered() -> None:
+    reader = Answers([chunked], len(welcome(12)))
+    assert reader.parse(welcome(12), 12) == (b"", chunked)
+    assert not reader.common([12], [welcome(12)])

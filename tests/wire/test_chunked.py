@@ -2,6 +2,7 @@
 body.
 """
 
+from functools import partial
 from itertools import pairwise
 
 import h11
@@ -9,7 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from floodtest.wire.framing.chunked import MAX_CHUNK, Beginning, ChunkError, Decoded, decode, encode
+from floodtest.wire.framing import chunked
+from floodtest.wire.framing.chunked import BegunChunk, decode
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, FramingError, encode
 
 ANSWER_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -47,7 +50,7 @@ MALFORMED = [
 ]
 
 
-CHUNK_TEXT = st.binary(min_size=1, max_size=50).map(encode)
+CHUNK_TEXT = st.binary(min_size=1, max_size=50).map(partial(encode, chunked))
 
 
 def feed(pieces: list[bytes]) -> Decoded:
@@ -71,7 +74,7 @@ def outcome(pieces: list[bytes]) -> Decoded | None:
     """Decode pieces; None for malformed ones."""
     try:
         return feed(pieces)
-    except ChunkError:
+    except FramingError:
         return None
 
 
@@ -109,52 +112,52 @@ def test_nothing_is_no_error() -> None:
 @pytest.mark.parametrize("last", [b"0\r\n", b"00000\r\n", b"0;bye\r\n"])
 @pytest.mark.parametrize("after", [b"", b"\r\n", b"Trailer: x\r\n\r\n", b"\r\nnot a chunk"])
 def test_the_last_chunk_ends_the_body_and_leaves_what_follows(last: bytes, after: bytes) -> None:
-    data = encode(b"hello") + last + after
+    data = encode(chunked, b"hello") + last + after
     assert decode(data) == Decoded([b"hello"], after, ended=True)
     assert feed(bytewise(data)) == Decoded([b"hello"], after, ended=True)
 
 
 @pytest.mark.parametrize("data", MALFORMED)
 def test_malformed_whole(data: bytes) -> None:
-    with pytest.raises(ChunkError):
+    with pytest.raises(FramingError):
         decode(data)
 
 
 @pytest.mark.parametrize("data", MALFORMED)
 def test_malformed_byte_by_byte(data: bytes) -> None:
-    with pytest.raises(ChunkError):
+    with pytest.raises(FramingError):
         feed(bytewise(data))
 
 
 @pytest.mark.parametrize("data", MALFORMED)
 def test_malformed_after_a_good_chunk(data: bytes) -> None:
-    with pytest.raises(ChunkError) as caught:
-        decode(encode(b"good") + data)
+    with pytest.raises(FramingError) as caught:
+        decode(encode(chunked, b"good") + data)
     assert caught.value.payloads == [b"good"]
 
 
 def test_most_stops_before_looking_further() -> None:
-    data = encode(b"one") + encode(b"two") + b"garbage"
-    assert decode(data, most=1) == Decoded([b"one"], encode(b"two") + b"garbage", ended=False)
+    data = encode(chunked, b"one") + encode(chunked, b"two") + b"garbage"
+    assert decode(data, most=1) == Decoded([b"one"], encode(chunked, b"two") + b"garbage", ended=False)
     assert decode(data, most=2) == Decoded([b"one", b"two"], b"garbage", ended=False)
-    with pytest.raises(ChunkError):
+    with pytest.raises(FramingError):
         decode(data, most=3)
 
 
 def test_the_largest_chunk_is_accepted() -> None:
-    payload = b"x" * MAX_CHUNK
-    assert decode(encode(payload)) == Decoded([payload], b"", ended=False)
+    payload = b"x" * MAX_PAYLOAD
+    assert decode(encode(chunked, payload)) == Decoded([payload], b"", ended=False)
 
 
-@pytest.mark.parametrize("size", [MAX_CHUNK + 1, 0xFFFFFFFF])
+@pytest.mark.parametrize("size", [MAX_PAYLOAD + 1, 0xFFFFFFFF])
 def test_a_larger_chunk_is_refused_before_its_bytes_arrive(size: int) -> None:
-    with pytest.raises(ChunkError, match=str(size)) as caught:
-        decode(encode(b"good") + b"%x\r\n" % size)
+    with pytest.raises(FramingError, match=str(size)) as caught:
+        decode(encode(chunked, b"good") + b"%x\r\n" % size)
     assert caught.value.payloads == [b"good"]
 
 
 def test_an_endless_size_line_is_refused_within_a_bound() -> None:
-    with pytest.raises(ChunkError):
+    with pytest.raises(FramingError):
         feed(bytewise(b"5;" + b"x" * 300))
 
 
@@ -170,7 +173,7 @@ def test_a_beginning_is_handed_back_as_soon_as_there_is_more_to_find(chunk: byte
     first = min(first, len(chunk))
     if decode(chunk[:first]).payloads or first == len(chunk):
         return
-    beginning, known = Beginning(chunk[:first]), chunk[:first]
+    beginning, known = BegunChunk(chunk[:first]), chunk[:first]
     for start, end in pairwise([first, *sorted(first + cut for cut in cuts), len(chunk) + 60]):
         piece = (chunk + b"x" * 60)[start:end]
         known += piece
@@ -183,21 +186,21 @@ def test_a_beginning_is_handed_back_as_soon_as_there_is_more_to_find(chunk: byte
 
 
 def test_a_large_chunk_in_tiny_pieces_is_handed_back_once() -> None:
-    data = encode(b"x" * 50_000)
-    beginning = Beginning(data[:10])
+    data = encode(chunked, b"x" * 50_000)
+    beginning = BegunChunk(data[:10])
     handed = [beginning.add(data[at : at + 1]) for at in range(10, len(data))]
     assert [whole for whole in handed if whole is not None] == [data[:-1], data]
 
 
 def test_an_empty_chunk_is_not_written() -> None:
-    with pytest.raises(ChunkError):
-        encode(b"")
+    with pytest.raises(FramingError):
+        encode(chunked, b"")
 
 
 @given(payloads=st.lists(st.binary(min_size=1, max_size=300), max_size=8), cuts=st.lists(st.integers(0, 3000)))
 @example(payloads=[b"\r\n", b"0\r\n\r\n"], cuts=[1, 2, 3, 4, 5, 6, 7])
 def test_any_payloads_come_back_however_they_are_split(payloads: list[bytes], cuts: list[int]) -> None:
-    data = b"".join(map(encode, payloads))
+    data = b"".join(encode(chunked, payload) for payload in payloads)
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     pieces = [data[first:end] for first, end in pairwise(edges)]
     assert feed(pieces) == Decoded(payloads, b"", ended=False)
@@ -244,7 +247,7 @@ SOUP = st.lists(st.sampled_from([b"1", b"a", b"0", b"\r\n", b"\r", b"\n", b";", 
 def test_whatever_is_accepted_h11_accepts_and_reads_the_same(body: bytes) -> None:
     try:
         decoded = decode(body)
-    except ChunkError:
+    except FramingError:
         return
     consumed = body[: len(body) - len(decoded.rest)]
     payload, _ = read_by_h11(consumed)

@@ -71,14 +71,14 @@ OTHER_VERSIONS = [
     b"PRI * HTTP/2.0\r\n\r\n",
 ]
 RESPONSES: list[tuple[bytes, Response]] = [
-    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Response(200, True)),
-    (b"HTTP/1.1 200 OK\r\ntransfer-encoding: CHUNKED\r\nX: y\r\n\r\n", Response(200, True)),
-    (b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n", Response(200, True)),
-    (b"HTTP/1.1 200\r\n\r\n", Response(200, False)),
-    (b"HTTP/1.0 200 OK\r\n\r\n", Response(200, False)),
-    (b"HTTP/1.2 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Response(200, True)),
-    (b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\n", Response(404, False)),
-    (b"HTTP/1.1 503 We ran out\r\nConnection: close\r\n\r\n", Response(503, False)),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Response(200, "chunked")),
+    (b"HTTP/1.1 200 OK\r\ntransfer-encoding: CHUNKED\r\nX: y\r\n\r\n", Response(200, "chunked")),
+    (b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n", Response(200, "chunked")),
+    (b"HTTP/1.1 200\r\n\r\n", Response(200, None)),
+    (b"HTTP/1.0 200 OK\r\n\r\n", Response(200, None)),
+    (b"HTTP/1.2 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Response(200, "chunked")),
+    (b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\n", Response(404, None)),
+    (b"HTTP/1.1 503 We ran out\r\nConnection: close\r\n\r\n", Response(503, None)),
 ]
 BAD_RESPONSES = [
     b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
@@ -194,7 +194,7 @@ def padded(length: int, first: bytes) -> bytes:
 def test_a_head_of_the_limit_is_accepted_whole_and_in_pieces(limit: int) -> None:
     request, response = padded(limit, b"GET / HTTP/1.1"), padded(limit, b"HTTP/1.1 200 OK")
     assert parse_request(request + b"rest", limit) == (Request("GET", "/", False), b"rest")
-    assert parse_response(response + b"rest", limit=limit) == (Response(200, False), b"rest")
+    assert parse_response(response + b"rest", limit=limit) == (Response(200, None), b"rest")
     assert parse_request(request[:-1], limit) is None
     assert parse_response(response[:-1], limit=limit) is None
 
@@ -216,18 +216,18 @@ def test_an_endless_answer_head_is_refused() -> None:
 
 def test_each_informational_answer_has_a_limit_of_its_own() -> None:
     head = padded(MAX_HEAD, b"HTTP/1.1 100 Continue")
-    assert parse_response(head * 2 + RESPONSES[0][0]) == (Response(200, True), b"")
+    assert parse_response(head * 2 + RESPONSES[0][0]) == (Response(200, "chunked"), b"")
 
 
 @pytest.mark.parametrize("count", [2, 50])
 def test_some_informational_answers_are_passed_over(count: int) -> None:
-    assert parse_response(CONTINUE * count + RESPONSES[0][0] + b"rest") == (Response(200, True), b"rest")
+    assert parse_response(CONTINUE * count + RESPONSES[0][0] + b"rest") == (Response(200, "chunked"), b"rest")
     assert parse_response(CONTINUE * count) is None
 
 
 def test_no_more_informational_answers_than_a_bound() -> None:
     answer = RESPONSES[0][0]
-    assert parse_response(CONTINUE * MAX_INFORMATIONAL + answer + b"rest") == (Response(200, True), b"rest")
+    assert parse_response(CONTINUE * MAX_INFORMATIONAL + answer + b"rest") == (Response(200, "chunked"), b"rest")
     for many in (MAX_INFORMATIONAL + 1, 5000):
         for end in (b"", answer):
             with pytest.raises(HeadError, match="informational"):
@@ -293,7 +293,7 @@ def test_every_status_is_an_answer_or_an_error(status: int, phrase: bytes) -> No
     except HeadError:
         assert status < 100 or status == 101
     else:
-        assert parsed == ((Response(status, False), b"") if status >= 200 else None)
+        assert parsed == ((Response(status, None), b"") if status >= 200 else None)
 
 
 @pytest.mark.parametrize(

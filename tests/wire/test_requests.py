@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from floodtest.wire.answers import HINT, OUT_OF_NUMBERS
-from floodtest.wire.requests import MAX_TAILS, Asked, Refuse, Requests
+from floodtest.wire.protocols import CHUNKED, EVENTS, LINES, UNTIL_CLOSE, Protocol
+from floodtest.wire.requests import MAX_KNOWN, Asked, Refuse, Requests
 from tests.rigs.peer_input import DIGITS
 
 MAX_USERS = 1_100_000
@@ -21,8 +22,8 @@ def requests(max_users: int = MAX_USERS, max_head: int = MAX_HEAD) -> Requests:
 
 def common(reader: Requests, data: bytes) -> int:
     """The user that the short cut finds in a single request; 0 for none."""
-    users = reader.common([data])
-    return users[0] if users else 0
+    found = reader.common([data])
+    return found[0][0] if found else 0
 
 
 def head(target: str, method: str = "GET", version: str = "1.1", host: str = "a") -> bytes:
@@ -37,25 +38,37 @@ def refused(data: bytes, reader: Requests | None = None) -> Refuse:
 
 @pytest.mark.parametrize("target", ["/test/123", "/test/123/", "/test/123?", "/test/123?a=b", "/test/123/?a=b/c?d"])
 def test_an_id_is_asked_for(target: str) -> None:
-    assert requests().parse(head(target)) == Asked(123, head_only=False, http_1_0=False, extra=0)
+    assert requests().parse(head(target)) == Asked(123, CHUNKED, head_only=False, extra=0)
 
 
 @pytest.mark.parametrize("target", ["http://a/test/123", "HTTP://a:8000/test/123?x", "http://b.example/test/123/"])
 def test_an_absolute_form_asks_for_the_same(target: str) -> None:
-    assert requests().parse(head(target)) == Asked(123, head_only=False, http_1_0=False, extra=0)
+    assert requests().parse(head(target)) == Asked(123, CHUNKED, head_only=False, extra=0)
 
 
 def test_head_asks_for_the_head_only() -> None:
-    assert requests().parse(head("/test/1", "HEAD")) == Asked(1, head_only=True, http_1_0=False, extra=0)
+    assert requests().parse(head("/test/1", "HEAD")) == Asked(1, CHUNKED, head_only=True, extra=0)
 
 
 def test_http_1_0_is_noticed() -> None:
-    assert requests().parse(b"GET /test/1 HTTP/1.0\r\n\r\n") == Asked(1, head_only=False, http_1_0=True, extra=0)
+    assert requests().parse(b"GET /test/1 HTTP/1.0\r\n\r\n") == Asked(1, UNTIL_CLOSE["test"], head_only=False, extra=0)
+
+
+@pytest.mark.parametrize("protocol", [CHUNKED, EVENTS, LINES])
+def test_each_protocol_has_a_path_and_is_common_after_the_first(protocol: Protocol) -> None:
+    reader = requests()
+    first, more = head(f"/{protocol.path}/7"), [head(f"/{protocol.path}/{user}") for user in (8, 900)]
+    assert reader.common(more) is None
+    assert reader.parse(first) == Asked(7, protocol, head_only=False, extra=0)
+    assert reader.common(more) == ([8, 900], protocol)
+    assert reader.common([more[0], head("/test/5"), head("/events/6"), head("/lines/7")]) is None
+    old = f"GET /{protocol.path}/1 HTTP/1.0\r\n\r\n".encode()
+    assert reader.parse(old) == Asked(1, UNTIL_CLOSE[protocol.path], head_only=False, extra=0)
 
 
 @pytest.mark.parametrize("extra", [b"x", b"GET /test/2 HTTP/1.1\r\n", b"\r\n"])
 def test_bytes_after_the_request_are_counted(extra: bytes) -> None:
-    assert requests().parse(head("/test/1") + extra) == Asked(1, False, False, extra=len(extra))
+    assert requests().parse(head("/test/1") + extra) == Asked(1, CHUNKED, False, extra=len(extra))
 
 
 def test_every_prefix_needs_more() -> None:
@@ -65,7 +78,7 @@ def test_every_prefix_needs_more() -> None:
 
 @pytest.mark.parametrize("zeros", [1, 10, 19, 20, 5000])
 def test_leading_zeros_say_nothing(zeros: int) -> None:
-    assert requests().parse(head("/test/" + "0" * zeros + "123")) == Asked(123, False, False, 0)
+    assert requests().parse(head("/test/" + "0" * zeros + "123")) == Asked(123, CHUNKED, False, 0)
 
 
 NO_ID = [
@@ -94,7 +107,7 @@ def test_no_positive_id_is_404_with_a_hint(target: str, method: str) -> None:
 
 
 def test_the_last_id_is_served_and_the_next_is_not() -> None:
-    assert requests(1000).parse(head("/test/1000")) == Asked(1000, False, False, 0)
+    assert requests(1000).parse(head("/test/1000")) == Asked(1000, CHUNKED, False, 0)
     assert refused(head("/test/1001"), requests(1000)).status == HTTPStatus.SERVICE_UNAVAILABLE
 
 
@@ -144,14 +157,14 @@ def test_another_major_version_is_505_whatever_is_asked_for(version: str, method
 @pytest.mark.parametrize("version", ["1.2", "1.9"])
 def test_a_later_minor_version_is_served_as_1_1(version: str) -> None:
     reader = requests()
-    assert reader.parse(head("/test/1", version=version)) == Asked(1, False, False, 0)
+    assert reader.parse(head("/test/1", version=version)) == Asked(1, CHUNKED, False, 0)
     assert common(reader, head("/test/2", version=version)) == 2
     assert refused(f"GET /test/1 HTTP/{version}\r\n\r\n".encode()).status == HTTPStatus.BAD_REQUEST
 
 
 def test_an_oversized_head_is_431_whole_or_not() -> None:
     data = head("/test/1", host="a" * 300)
-    assert requests(max_head=len(data)).parse(data) == Asked(1, False, False, 0)
+    assert requests(max_head=len(data)).parse(data) == Asked(1, CHUNKED, False, 0)
     assert refused(data, requests(max_head=len(data) - 1)).status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     assert refused(data[:200], requests(max_head=200)).status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
@@ -208,7 +221,7 @@ def test_common_requests_are_read_together_or_not_at_all() -> None:
     reader = requests()
     reader.parse(head("/test/7"))
     alike = [head(f"/test/{user}") for user in (1, 22, 333)]
-    assert reader.common(alike) == [1, 22, 333]
+    assert reader.common(alike) == ([1, 22, 333], CHUNKED)
     assert reader.common([*alike, head("/test/4", host="b")]) is None
     assert reader.common([head("/test/4", host="b"), *alike]) is None
     assert reader.common([*alike, head("/test/1100001")]) is None
@@ -235,10 +248,10 @@ def test_refused_requests_teach_nothing() -> None:
 
 def test_only_so_many_kinds_of_clients_are_remembered() -> None:
     reader = requests()
-    for number in range(MAX_TAILS + 1):
+    for number in range(MAX_KNOWN + 1):
         reader.parse(head("/test/7", host=f"h{number}"))
-    found = [common(reader, head("/test/7", host=f"h{number}")) for number in range(MAX_TAILS + 1)]
-    assert found == [7] * MAX_TAILS + [0]
+    found = [common(reader, head("/test/7", host=f"h{number}")) for number in range(MAX_KNOWN + 1)]
+    assert found == [7] * MAX_KNOWN + [0]
 
 
 def test_the_short_cut_keeps_to_the_head_limit() -> None:
@@ -297,13 +310,14 @@ def test_common_requests_are_answered_as_each_is_by_itself(seen: list[bytes], re
     for data in [*seen, *read]:
         with suppress(Refuse):
             reader.parse(data)
-    users = reader.common(read)
-    if users is not None:
-        assert [answer(data) for data in read] == [Asked(user, False, False, 0) for user in users]
+    common = reader.common(read)
+    if common is not None:
+        users, protocol = common
+        assert [answer(data) for data in read] == [Asked(user, protocol, False, 0) for user in users]
 
 
 @given(users=st.lists(st.integers(1, MAX_USERS), min_size=1), tail=st.sampled_from(TAILS))
 def test_requests_that_differ_in_their_id_alone_are_common(users: list[int], tail: bytes) -> None:
     reader = requests()
     reader.parse(b"GET /test/7" + tail)
-    assert reader.common([b"GET /test/%d" % user + tail for user in users]) == users
+    assert reader.common([b"GET /test/%d" % user + tail for user in users]) == (users, CHUNKED)

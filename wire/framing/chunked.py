@@ -1,94 +1,150 @@
-"""HTTP/1.1 chunked framing (RFC 9112, section 7.1), without I/O.
-
-In: the bytes of a body so far. Out: the payloads of the chunks that are whole, and the bytes that are not whole yet;
-the caller keeps those and puts them before what it reads next. Nothing is kept here: a stream between two chunks costs
-nothing. Incomplete input is bounded by `MAX_CHUNK`; past it, and for malformed input, `ChunkError` is raised.
+"""HTTP/1.1 chunked framing (RFC 9112, section 7.1): a chunk is a message. See `wire.framing.frames` for the
+contract.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-MAX_CHUNK = 1 << 20
-"""The largest chunk that is accepted, in bytes: sixteen of the largest messages we send ourselves."""
+import numpy as np
+
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, FramingError
+from floodtest.wire.matrix import FAR, Ints, weights, windows
+
+CODING: str | None = "chunked"
+TAIL = b"\r\n"
+LINE_END: bytes | None = None
+
+REMEMBERED = 1024
+"""Size lines that are kept."""
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
+_PARTIAL_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,8}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\r\n]*)?\r?)?")
 _MAX_SIZE_LINE = 256
 
-
-class ChunkError(ValueError):
-    """The peer's framing is wrong, or a chunk is larger than `MAX_CHUNK`; `payloads` came whole before that."""
-
-    def __init__(self, reason: str, payloads: list[bytes] | None = None) -> None:
-        super().__init__(reason)
-        self.payloads = payloads or []
+_SIZE_DIGITS = 5
+_SIZE_WEIGHTS = weights(16, _SIZE_DIGITS)
+_HEX: Ints = np.full(256, -1)
+_HEX[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
+_LINE_END = np.frombuffer(b"\r\n", np.uint8)
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """What a body's bytes held."""
+class _Heads(dict[int, bytes]):
+    """Size lines by size: to look one up takes half of what it takes to make it."""
 
-    payloads: list[bytes]
-    rest: bytes
-    ended: bool
-    """The last chunk (size 0) was seen: the body is over, and `rest` is trailers and whatever follows."""
+    def __missing__(self, size: int) -> bytes:
+        if not size:
+            raise FramingError("an empty chunk would end the stream")
+        head = b"%x\r\n" % size
+        if len(self) < REMEMBERED:
+            self[size] = head
+        return head
 
 
-def encode(payload: bytes) -> bytes:
-    """Return the payload as one chunk. An empty one is refused: it would end the body."""
-    if not payload:
-        raise ChunkError("an empty chunk would end the stream")
-    return b"%x\r\n%b\r\n" % (len(payload), payload)
+_HEADS = _Heads()
+
+
+def heads(sizes: Iterable[int]) -> Iterable[bytes]:
+    """Return the size lines of chunks. An empty chunk is refused, as it would end the body."""
+    return map(_HEADS.__getitem__, sizes)
 
 
 def decode(data: bytes, most: int | None = None) -> Decoded:
-    """Split `data` into whole chunks, `most` of them if given, and the rest."""
+    """Split `data` into whole chunks and the rest; the last chunk (size 0) ends the body, and trailers are rest."""
     payloads: list[bytes] = []
     position = 0
     while position < len(data) and len(payloads) != most:
-        line = _SIZE_LINE.match(data, position)
+        line = _size_line(data, position, payloads)
         if line is None:
-            if not _may_become_size_line(data, position):
-                raise ChunkError(f"no chunk size at {data[position : position + 20]!r}", payloads)
             break
-        if line.end() - position > _MAX_SIZE_LINE:
-            raise ChunkError(f"a chunk's first line of more than {_MAX_SIZE_LINE} bytes", payloads)
         size = int(line[1], 16)
-        if size > MAX_CHUNK:
-            raise ChunkError(f"a chunk of {size} bytes, more than the {MAX_CHUNK} that are accepted", payloads)
-        start, end = line.end(), line.end() + size
+        if size > MAX_PAYLOAD:
+            raise FramingError(f"a chunk of {size} bytes, more than the {MAX_PAYLOAD} that are accepted", payloads)
         if size == 0:
-            return Decoded(payloads, data[start:], ended=True)
-        terminator = data[end : end + 2]
-        if not b"\r\n".startswith(terminator):
-            raise ChunkError(f"a chunk of {size} bytes does not end where it says", payloads)
-        if len(terminator) < 2:
+            return Decoded(payloads, data[line.end() :], ended=True)
+        start, end = line.end(), line.end() + size
+        if not _is_ended(data, end, payloads):
             break
         payloads.append(data[start:end])
         position = end + 2
     return Decoded(payloads, data[position:], ended=False)
 
 
-class Beginning:
-    """The beginning of a chunk, collected until there is enough to decode again.
+def decode_parts(data: bytes) -> Decoded:
+    """Take what chunks hold out of them, whole or not, of any size; the rest begins with what is to come as a chunk."""
+    parts: list[bytes] = []
+    position = 0
+    while position < len(data):
+        line = _size_line(data, position, parts)
+        if line is None:
+            break
+        size = int(line[1], 16)
+        if size == 0:
+            return Decoded(parts, data[line.end() :], ended=True)
+        start, end = line.end(), line.end() + size
+        if not _is_ended(data, end, parts):
+            part = data[start : end - 1]  # one byte is left: a chunk of none would be the last
+            if part:
+                parts.append(part)
+            return Decoded(parts, b"%x\r\n" % (size - len(part)) + data[start + len(part) :], ended=False)
+        parts.append(data[start:end])
+        position = end + 2
+    return Decoded(parts, data[position:], ended=False)
 
-    A large chunk that comes in tiny pieces is so copied and looked at twice, not once a piece.
-    """
 
-    def __init__(self, rest: bytes) -> None:
-        """Begin with what `decode` left."""
-        self._data = bytearray(rest)
-        line = _SIZE_LINE.match(rest)
-        self._wanted = len(rest) + 1 if line is None else max(len(rest), line.end() + int(line[1], 16)) + 1
-
-    def add(self, data: bytes) -> bytes | None:
-        """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
-        self._data += data
-        return bytes(self._data) if len(self._data) >= self._wanted else None
+def _size_line(data: bytes, position: int, payloads: list[bytes]) -> "re.Match[bytes] | None":
+    """Return the size line that begins there, None if it is not whole; FramingError if none does."""
+    line = _SIZE_LINE.match(data, position)
+    if line is None and not _may_become_size_line(data, position):
+        raise FramingError(f"no chunk size at {data[position : position + 20]!r}", payloads)
+    if line is not None and line.end() - position > _MAX_SIZE_LINE:
+        raise FramingError(f"a chunk's first line of more than {_MAX_SIZE_LINE} bytes", payloads)
+    return line
 
 
-_PARTIAL_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,8}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\r\n]*)?\r?)?")
+def _is_ended(data: bytes, end: int, payloads: list[bytes]) -> bool:
+    """Whether the line end stands behind a chunk; FramingError if something else does."""
+    terminator = data[end : end + 2]
+    if not TAIL.startswith(terminator):
+        raise FramingError("a chunk does not end where it says", payloads)
+    return len(terminator) == 2
 
 
 def _may_become_size_line(data: bytes, position: int) -> bool:
     """Whether `data[position:]` is the beginning of a size line of an accepted length."""
     return len(data) - position < _MAX_SIZE_LINE and _PARTIAL_SIZE_LINE.fullmatch(data, position) is not None
+
+
+class BegunChunk:
+    """The beginning of a chunk, collected until as many bytes have come as its size line says."""
+
+    def __init__(self, rest: bytes) -> None:
+        self.data = bytearray(rest)
+        line = _SIZE_LINE.match(rest)
+        self._wanted = len(rest) + 1 if line is None else max(len(rest), line.end() + int(line[1], 16)) + 1
+
+    def add(self, data: bytes) -> bytes | None:
+        """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
+        self.data += data
+        return bytes(self.data) if len(self.data) >= self._wanted else None
+
+
+def beginning(rest: bytes) -> BegunChunk:
+    """Begin with what `decode` left."""
+    return BegunChunk(rest)
+
+
+def locate(joined: bytes, at: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return where the payloads of chunks start and end, and where the next begin: sizes of up to five digits, as `%x`
+    writes them, and nothing else in the line.
+    """
+    digit = _HEX[windows(joined, _SIZE_DIGITS + 1)[at]]
+    digits = (digit < 0).argmax(axis=1)
+    size = (digit * _SIZE_WEIGHTS[digits]).sum(axis=1)
+    pairs = windows(joined, 2)
+    start = at + digits + 2
+    fits = (pairs[at + digits] == _LINE_END).all(axis=1) & (digits > 0) & (size > 0)
+    end = np.where(fits, start + size, 0)
+    fits &= end < len(pairs)
+    end[~fits] = 0
+    fits &= (pairs[end] == _LINE_END).all(axis=1)
+    return start, end, np.where(fits, end + 2, FAR)

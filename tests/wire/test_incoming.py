@@ -1,5 +1,6 @@
-"""loadgen.client.digest and stamped: by the column, the same is found as message by message."""
+"""wire.incoming, messages and frames: by the column, what is found is what is there, message by message."""
 
+import errno
 from collections import Counter
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floodtest.loadgen.client.digest import MANY, Digest, Reads, digest
+from floodtest.flyweight.engine.intake import END, Reads
 from floodtest.wire import stamp
-from floodtest.wire.parsing import parse_messages
-from floodtest.wire.stamped import FEW, read_stamped
-from tests.rigs.client import message
+from floodtest.wire.framing import chunked
+from floodtest.wire.framing.frames import FEW
+from floodtest.wire.incoming import MANY, MAX_REMEMBERED, Incoming, Parsed, Received, find_stamped
+from floodtest.wire.incoming import parse as parse_framed
+from tests.rigs.client import FILES, message
 from tests.rigs.peer_input import BODIES, CHUNKS, NUMBERS
 from tests.rigs.support import chunk
 
@@ -24,9 +27,14 @@ def stamped(number: int, planned: int = PLANNED, late: int = 5, text: bytes = b"
     return message(number, stamp.FORMAT % (planned, late) + text)
 
 
+def parse(data: bytes) -> Parsed:
+    """Parse one stream by itself."""
+    return parse_framed(chunked, data)
+
+
 def found_in(read: list[bytes]) -> Found:
     """What the columns hold: read, place, number, planned, late."""
-    columns = read_stamped(read)
+    columns = find_stamped(chunked, read)
     rows = (columns.index, columns.place, columns.number, columns.planned, columns.late)
     return sorted(zip(*(column.tolist() for column in rows), strict=True))
 
@@ -35,9 +43,10 @@ def expected_in(read: list[bytes]) -> Found:
     """The same, one read after another; only reads that are stamped messages from end to end."""
     rows: Found = []
     for index, data in enumerate(read):
-        messages = parse_messages(data)
-        if messages.whole and len(messages.stamps) == len(messages.numbers) == messages.count:
-            pairs = zip(messages.numbers, messages.stamps, strict=True)
+        parsed = parse(data)
+        said = parsed.said
+        if parsed.whole and len(said.stamps) == len(said.numbers) == said.count:
+            pairs = zip(said.numbers, said.stamps, strict=True)
             rows += [(index, place, number, *times) for place, (number, times) in enumerate(pairs)]
     return rows
 
@@ -112,7 +121,7 @@ def test_few_are_left_to_others() -> None:
 def test_a_planned_time_that_no_column_may_hold_is_no_stamp(planned: int) -> None:
     read = enough_of([stamped(1, planned), stamped(2)])
     holds = planned < 9 * 10**18
-    assert parse_messages(stamped(1, planned)).stamps == (((planned, 5),) if holds else ())
+    assert parse(stamped(1, planned)).said.stamps == (((planned, 5),) if holds else ())
     assert found_in(read) == expected_in(read)
     assert {planned for *_, planned, _ in found_in(read)} == ({planned, PLANNED} if holds else {PLANNED})
 
@@ -133,7 +142,7 @@ def test_nothing_is_found_that_is_not_there(read: list[bytes]) -> None:
     assert set(found_in(enough_of(read))) <= set(expected_in(enough_of(read)))
 
 
-# -- digests ---------------------------------------------------------------------------------------------------------
+# -- batches ---------------------------------------------------------------------------------------------------------
 
 
 def reads_of(*rows: tuple[int, bytes]) -> Reads:
@@ -142,24 +151,27 @@ def reads_of(*rows: tuple[int, bytes]) -> Reads:
     return reads
 
 
-def columns(found: Digest) -> list[tuple[int, int]]:
+def columns(found: Received) -> list[tuple[int, int]]:
     """Descriptor and `#n` of each numbered message, in the order of each descriptor."""
     fds, numbers, order = found.numbered()
     by = np.lexsort((order, fds))
     return list(zip(fds[by].tolist(), numbers[by].tolist(), strict=True))
 
 
+def taken(*rows: tuple[int, bytes]) -> Received:
+    return Incoming([chunked], FILES).take(reads_of(*rows))
+
+
 @pytest.mark.parametrize("times", [1, MANY - 1, MANY, 200])
-def test_the_same_to_many_is_counted_for_each(times: int) -> None:
-    found = digest(reads_of(*((fd, message(3, b"tick 9")) for fd in range(times))), {})
-    assert (found.chunks, found.messages, found.ticks, found.left) == (times, 0, {9: times}, [])
+def test_what_many_get_alike_is_counted_for_each(times: int) -> None:
+    found = taken(*((fd, message(3, b"tick 9")) for fd in range(times)))
+    assert (found.count, found.messages, found.ticks, found.over) == (times, 0, {9: times}, {})
     assert columns(found) == [(fd, 3) for fd in range(times)]
 
 
 def test_messages_to_single_users_have_a_row_each() -> None:
-    rows = [(fd, stamped(fd + 1, PLANNED + fd, fd)) for fd in range(100)]
-    found = digest(reads_of(*rows), {})
-    assert (found.chunks, found.messages, found.left) == (100, 100, [])
+    found = taken(*((fd, stamped(fd + 1, PLANNED + fd, fd)) for fd in range(100)))
+    assert (found.count, found.messages, found.over) == (100, 100, {})
     assert columns(found) == [(fd, fd + 1) for fd in range(100)]
     index, planned, late = (column.tolist() for column in found.stamped())
     assert sorted(zip(index, planned, late, strict=True)) == [(fd, PLANNED + fd, fd) for fd in range(100)]
@@ -167,54 +179,92 @@ def test_messages_to_single_users_have_a_row_each() -> None:
 
 def test_several_reads_of_one_stay_in_order() -> None:
     rows = [(fd, stamped(number)) for number in (1, 2, 3) for fd in range(40)] + [(7, message(4)), (7, message(5))]
-    assert columns(digest(reads_of(*rows), {})) == sorted(
+    assert columns(taken(*rows)) == sorted(
         [(fd, number) for fd in range(40) for number in (1, 2, 3)] + [(7, 4), (7, 5)]
     )
 
 
 @pytest.mark.parametrize("kind", ["ticks", "messages"])
-@pytest.mark.parametrize("odd", [stamped(1)[:-3], b"", b"0\r\n\r\n", b"nonsense\r\n"])
-def test_all_reads_of_one_that_is_odd_are_left_in_order(kind: str, odd: bytes) -> None:
+@pytest.mark.parametrize(
+    ("odd", "over", "after"),
+    [
+        (stamped(1)[:-3], {7: errno.EPROTO}, 0),
+        (b"0\r\n\r\n", {7: END}, 1),
+        (b"nonsense\r\n", {7: errno.EPROTO}, 1),
+        (chunk(b"odd") + b"5\r\nh", {7: errno.EPROTO}, 0),
+    ],
+)
+def test_reads_of_one_that_is_odd_are_taken_apart_in_order(
+    kind: str, odd: bytes, over: dict[int, int], after: int
+) -> None:
     rows = [(fd, message(1, b"tick 1") if kind == "ticks" else stamped(1, late=fd)) for fd in range(60)]
     rows += [(7, odd), (7, message(2, b"tick 2"))]
-    found = digest(reads_of(*rows), {})
-    assert found.left == [7, 60, 61]
-    assert columns(found) == [(fd, 1) for fd in range(60) if fd != 7]
+    found = taken(*rows)
+    assert found.over == over
+    assert columns(found) == [(fd, 1) for fd in range(60)]
+    ignored = len(message(2, b"tick 2")) if after else 0  # what stands behind the end of its stream
+    assert found.size == sum(len(data) for _, data in rows) - ignored
 
 
-def test_all_reads_of_one_that_had_begun_a_chunk_are_left() -> None:
-    rows = [(fd, stamped(1, late=fd)) for fd in range(60)]
-    found = digest(reads_of(*rows), {3, 99})
-    assert (found.left, found.chunks) == ([3], 59)
+def test_a_message_in_two_reads_is_put_together_whatever_comes_between() -> None:
+    incoming = Incoming([chunked], FILES)
+    first = incoming.take(reads_of((3, stamped(1)[:9]), *((fd, stamped(1, late=fd)) for fd in range(50, 90))))
+    assert (first.count, first.over) == (40, {})
+    second = incoming.take(reads_of((4, stamped(1)), (3, stamped(1)[9:] + message(2)), (4, stamped(2))))
+    assert sorted(columns(second)) == [(3, 1), (3, 2), (4, 1), (4, 2)]
 
 
-READS = st.one_of(BODIES, st.lists(STAMPED, min_size=1, max_size=3).map(b"".join))
+def test_a_descriptor_that_is_forgotten_begins_anew() -> None:
+    incoming = Incoming([chunked], FILES)
+    incoming.take(reads_of((3, b"5\r\nhe")))
+    incoming.forget(3)
+    assert columns(incoming.take(reads_of((3, message(1))))) == [(3, 1)]
+
+
+READS = st.one_of(BODIES, st.lists(STAMPED, min_size=1, max_size=3).map(b"".join)).filter(bool)
 ROWS = st.lists(st.tuples(st.integers(0, 99), READS), min_size=1, max_size=80)
-FEW_KINDS = st.lists(BODIES, min_size=1, max_size=3).flatmap(
+FEW_KINDS = st.lists(BODIES.filter(bool), min_size=1, max_size=3).flatmap(
     lambda bodies: st.lists(st.tuples(st.integers(0, 99), st.sampled_from(bodies)), min_size=1, max_size=80)
 )
 
 
 @given(st.one_of(ROWS, FEW_KINDS))
-def test_sums_are_those_of_parsing_each_by_itself(rows: list[tuple[int, bytes]]) -> None:
-    found = digest(reads_of(*rows), {})
-    regular = [(index, fd, parse_messages(data)) for index, (fd, data) in enumerate(rows) if index not in found.left]
-    odd = {fd for fd, data in rows if not parse_messages(data).whole}
-    assert {fd for _, fd, _ in regular}.isdisjoint(odd)
-    assert set(found.left) == {index for index, (fd, _) in enumerate(rows) if fd in odd}
-    assert found.chunks == sum(messages.count for *_, messages in regular)
-    assert found.messages == sum(len(messages.numbers) - len(messages.ticks) for *_, messages in regular)
-    assert found.ticks == Counter(tick for *_, messages in regular for tick in messages.ticks)
-    expected = [(fd, number) for _, fd, messages in regular for number in messages.numbers]
+def test_sums_are_those_of_parsing_each_stream_by_itself(rows: list[tuple[int, bytes]]) -> None:
+    found = taken(*rows)
+    streams = {fd: b"".join(data for other, data in rows if other == fd) for fd, _ in rows}
+    parsed = {fd: parse(data) for fd, data in streams.items()}
+    said = [one.said for one in parsed.values()]
+    assert found.count == sum(one.count for one in said)
+    assert found.messages == sum(len(one.numbers) - len(one.ticks) for one in said)
+    assert found.ticks == Counter(tick for one in said for tick in one.ticks)
+    expected = [(fd, number) for fd, one in parsed.items() for number in one.said.numbers]
     assert columns(found) == sorted(expected, key=lambda row: row[0])
-    stamps = [(index, *times) for index, _, messages in regular for times in messages.stamps]
-    assert sorted(zip(*(column.tolist() for column in found.stamped()), strict=True)) == sorted(stamps)
+    _, planned, late = (column.tolist() for column in found.stamped())
+    assert sorted(zip(planned, late, strict=True)) == sorted(stamp for one in said for stamp in one.stamps)
+    ends = {fd: errno.EPROTO if one.broken else END for fd, one in parsed.items() if one.broken or one.ended}
+    assert found.over == ends
 
 
-def test_reads_of_a_sweep_are_spread_over_its_time() -> None:
-    reads = Reads()
-    reads.add([1, 2, 3, 4], [b"x"] * 4, 1000, 2000)
-    reads.add([], [], 2000, 3000)
-    reads.add([5], [b"yy"], 5000, 6000)
-    assert reads.times().tolist() == [1250, 1500, 1750, 2000, 6000]
-    assert (reads.first, reads.last, reads.size, len(reads)) == (1000, 6000, 6, 5)
+# -- reads that are parsed -------------------------------------------------------------------------------------------
+
+
+def test_what_a_read_says() -> None:
+    found = parse(message(4) + chunk(b"hello") + message(5, b"tick 17") + b"5\r\nhe")
+    assert (found.said.count, found.said.numbers, found.said.ticks) == (3, (4, 5), (17,))
+    assert (found.rest, found.ended) == (b"5\r\nhe", False)
+    assert parse(message(1, b"ticket 5") + message(2, b"a tick 5")).said.ticks == ()
+    assert parse(message(1, b"tick 0") + message(2, b"tick 07") + message(3, b"tick 7x")).said.ticks == ()
+    assert parse(message(1, b"tick " + b"9" * 18) + message(2, b"tick " + b"9" * 19)).said.ticks == (10**18 - 1,)
+    assert parse(b"0\r\n\r\n").ended
+    broken = parse(message(4) + b"nonsense\r\n")
+    assert (broken.said.count, broken.broken) == (1, True)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_long_reads_are_not_remembered(more: int) -> None:
+    data = chunk(b"x" * (MAX_REMEMBERED - len(b"fff\r\n\r\n") + more))
+    assert len(data) == MAX_REMEMBERED + more
+    incoming = Incoming([chunked], FILES)
+    for _ in range(2):
+        assert incoming.take(reads_of((3, data))).count == 1
+    assert incoming.parsers[0].cache_info().hits == 1 - more

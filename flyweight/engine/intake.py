@@ -1,0 +1,199 @@
+"""Intake: the one way to read a column of sockets, at both ends.
+
+In: the events of a poll, or descriptors that may have something to read. Out: `Sweep`s, columns of descriptors and of
+what each had, with the time; and which of the descriptors have come to an end, and by what. A descriptor stands in
+one row at the most, and what was read of it before its end is in that row.
+
+A first read of `READ_SIZE` bytes, swept over all descriptors, empties most of them. Two kinds are read on: those whose
+first read was full, and those whose events say that an end or an error may hide behind their data. Of one descriptor
+`READS` further reads are made in a turn, and of all of them no more than `TURN_BYTES` are read on, so that nobody's
+data holds up the others; what is left stands in a queue for the next turn, as the kernel does not announce it again.
+
+Cost: one system call a descriptor; nothing is kept for one that was emptied.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Sequence
+from itertools import repeat
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from floodtest.flyweight.engine.readiness import PLAIN
+from floodtest.flyweight.engine.sweep import sweep, without
+
+READ_SIZE = 448
+"""Bytes of a first read: a small bytes object comes from Python's own allocator (512 at most) and is the cheapest."""
+
+MORE = 1 << 16
+"""Bytes of each further read of a descriptor that had more."""
+
+READS = 16
+"""Further reads of one descriptor before the others have their turn."""
+
+TURN_BYTES = 1 << 18
+"""Bytes that are read on in one turn, of all descriptors together. It bounds what one turn has in hand, however much
+peers send at once."""
+
+END = 0
+"""How a descriptor has come to an end whose peer closed in order; otherwise that is an errno."""
+
+
+Ints = npt.NDArray[np.int64]
+
+
+class Sweep(NamedTuple):
+    """What was read in one go: descriptors, what each of them had, and from when to when (CLOCK_MONOTONIC, ns)."""
+
+    fds: list[int]
+    data: list[bytes]
+    began: int
+    ended: int
+
+
+class Reads:
+    """Sweeps that were put aside, in order: descriptors, and what each had; a descriptor may stand in several rows."""
+
+    def __init__(self) -> None:
+        self.fds: list[int] = []
+        self.data: list[bytes] = []
+        self.size = 0
+        """Bytes."""
+        self._sweeps: list[tuple[int, int, int]] = []
+
+    def __len__(self) -> int:
+        return len(self.fds)
+
+    def add(self, fds: list[int], data: list[bytes], began: int, ended: int) -> None:
+        """Add what one sweep read, one descriptor after another, between two times."""
+        if fds:
+            self.fds += fds
+            self.data += data
+            self.size += sum(map(len, data))
+            self._sweeps.append((len(fds), began, ended))
+
+    @property
+    def first(self) -> int:
+        """When the first sweep began (CLOCK_MONOTONIC, ns); there has to be one."""
+        return self._sweeps[0][1]
+
+    @property
+    def last(self) -> int:
+        """When the last sweep ended."""
+        return self._sweeps[-1][2]
+
+    def times(self) -> Ints:
+        """Return when each row was read: rows of a sweep take equally long."""
+        return np.concatenate(
+            [began + (ended - began) * np.arange(1, count + 1) // count for count, began, ended in self._sweeps]
+        )
+
+
+class Intake:
+    """Reads the descriptors of one worker."""
+
+    def __init__(self) -> None:
+        self._unread: dict[int, None] = {}  # descriptors that have more to read, in the order of their turns
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether descriptors were left that have more to read and will not be announced again."""
+        return bool(self._unread)
+
+    def read(self, events: Sequence[tuple[int, int]]) -> tuple[list[Sweep], list[tuple[int, int]]]:
+        """Read what the events announce, and what was left before; return that, and who has ended, by `END` or
+        errno.
+        """
+        plain = [fd for fd, event in events if event == PLAIN]
+        queue, self._unread = self._unread, {}
+        if len(plain) < len(events):
+            queue.update((fd, None) for fd, event in events if event != PLAIN)
+        if queue:
+            plain = [fd for fd in plain if fd not in queue]
+        sweeps, over = self.read_ready(plain)
+        if queue:
+            self._read_queue(list(queue), sweeps, over)
+        return sweeps, over
+
+    def read_ready(self, fds: list[int]) -> tuple[list[Sweep], list[tuple[int, int]]]:
+        """Read descriptors that may have data; of these, an end that hides behind data is announced by later events."""
+        began = time.monotonic_ns()
+        data, failed = sweep(os.read, fds, repeat(READ_SIZE))
+        ended = time.monotonic_ns()
+        over = [(fds[index], error) for index, error in failed.items() if error != errno.EAGAIN]
+        if failed:
+            fds, data = without(failed, fds, data)
+        sizes = set(map(len, data))
+        if 0 in sizes:
+            ends = {index for index, read in enumerate(data) if not read}
+            over += [(fds[index], END) for index in ends]
+            fds, data = without(ends, fds, data)
+        sweeps: list[Sweep] = []
+        if READ_SIZE in sizes:
+            full = {index for index, read in enumerate(data) if len(read) == READ_SIZE}
+            begun = [(fds[index], data[index]) for index in sorted(full)]
+            fds, data = without(full, fds, data)
+            if fds:
+                sweeps.append(Sweep(fds, data, began, ended))
+            self._read_rest(begun, sweeps, over)
+        elif fds:
+            sweeps.append(Sweep(fds, data, began, ended))
+        return sweeps, over
+
+    def forget(self, fd: int) -> None:
+        """Leave nothing to be read of a descriptor that is closed."""
+        self._unread.pop(fd, None)
+
+    def _read_rest(self, begun: list[tuple[int, bytes]], sweeps: list[Sweep], over: list[tuple[int, int]]) -> None:
+        """Read on where a first read was full; both parts have the later time."""
+        whole: list[bytes] = []
+        size = 0
+        began = time.monotonic_ns()
+        for fd, data in begun:
+            if size < TURN_BYTES:
+                rest, code = self._read_on(fd, ends_hidden=False)
+                size += len(rest)
+                data += rest
+                if code is not None:
+                    over.append((fd, code))
+            else:
+                self._unread[fd] = None
+            whole.append(data)
+        sweeps.append(Sweep([fd for fd, _ in begun], whole, began, time.monotonic_ns()))
+
+    def _read_queue(self, fds: list[int], sweeps: list[Sweep], over: list[tuple[int, int]]) -> None:
+        """Read on where more is left, and where an end may hide; each has a time of its own, as much may be read."""
+        size = 0
+        for at, fd in enumerate(fds):
+            if size >= TURN_BYTES:
+                self._unread = dict.fromkeys(fds[at:]) | self._unread  # ahead of those that were added in this turn
+                return
+            began = time.monotonic_ns()
+            data, code = self._read_on(fd, ends_hidden=True)
+            size += len(data)
+            if data:
+                sweeps.append(Sweep([fd], [data], began, time.monotonic_ns()))
+            if code is not None:
+                over.append((fd, code))
+
+    def _read_on(self, fd: int, ends_hidden: bool) -> tuple[bytes, int | None]:
+        """Read a descriptor until nothing is left, or `READS` times; return that, and by what it has ended, or None.
+
+        A short read leaves nothing unless an end may hide behind it, which only another read finds out.
+        """
+        pieces: list[bytes] = []
+        for _ in range(READS):
+            try:
+                data = os.read(fd, MORE)
+            except OSError as error:
+                return b"".join(pieces), None if error.errno == errno.EAGAIN else error.errno or errno.EIO
+            if not data:
+                return b"".join(pieces), END
+            pieces.append(data)
+            if len(data) < MORE and not ends_hidden:
+                return b"".join(pieces), None
+        self._unread[fd] = None
+        return b"".join(pieces), None

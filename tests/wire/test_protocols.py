@@ -1,0 +1,103 @@
+"""wire.protocols: what the server half writes, to the last byte, and that the client half reads it."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from floodtest.flyweight.engine.intake import READ_SIZE
+from floodtest.wire import answers
+from floodtest.wire.framing.frames import encode
+from floodtest.wire.incoming import parse
+from floodtest.wire.messages import MESSAGE, WELCOME, with_line_ends
+from floodtest.wire.protocols import CHUNKED, EVENTS, LINES, OPENED, SERVED, UNTIL_CLOSE, Protocol
+from floodtest.wire.requests import MAX_USERS
+
+NOON = 1_750_000_000.75
+
+
+class Clock:
+    """A clock that stands still."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock(NOON)
+    monkeypatch.setattr(answers, "time", clock)
+    return clock
+
+
+def whole(protocol: Protocol, user: int) -> bytes:
+    return protocol.head() + encode(protocol.framing, WELCOME % user)
+
+
+@pytest.mark.parametrize("protocol", SERVED)
+@pytest.mark.parametrize("digits", range(1, 11))
+@pytest.mark.parametrize("first", ["1", "9"])
+@pytest.mark.usefixtures("clock")
+def test_welcomes_are_what_encoding_the_whole_answer_gives(protocol: Protocol, digits: int, first: str) -> None:
+    users = [int((first + last * 9)[:digits]) for last in ("0", "1", "9")]
+    assert protocol.welcomes(users) == [whole(protocol, user) for user in users]
+
+
+@pytest.mark.usefixtures("clock")
+def test_users_of_different_lengths_are_welcomed_together() -> None:
+    assert CHUNKED.welcomes([9, 10, 999, 1]) == [whole(CHUNKED, user) for user in (9, 10, 999, 1)]
+
+
+def test_welcomes_follow_the_clock(clock: Clock) -> None:
+    earlier = CHUNKED.welcomes([123])
+    clock.now += 1
+    assert CHUNKED.welcomes([123]) != earlier
+    assert CHUNKED.welcomes([123]) == [whole(CHUNKED, 123)]
+
+
+def test_the_first_read_of_our_client_holds_the_whole_answer_with_room_to_spare() -> None:
+    usual, longest = CHUNKED.welcomes([1_000_000, MAX_USERS])
+    assert len(usual) == 234
+    assert len(longest) <= READ_SIZE * 3 // 4  # an answer in one read is recognised by the column, in two it is parsed
+
+
+def test_messages_carry_their_number() -> None:
+    assert CHUNKED.frame(1, b"tick 7") == b"15\r\nRecvd msg #1: tick 7\n\r\n"
+    assert LINES.frame(4_000_000_000, b"") == b"18\r\nRecvd msg #4000000000: \n\r\n"
+    assert UNTIL_CLOSE["test"].frame(1, b"in two\r\nlines") == b"Recvd msg #1: in two lines\n"
+    assert EVENTS.frame(1, b"tick 7") == b"1c\r\ndata: Recvd msg #1: tick 7\n\n\r\n"
+    assert UNTIL_CLOSE["events"].frame(1, b"in two\r\nlines") == b"data: Recvd msg #1: in two\ndata: lines\n\n"
+
+
+NUMBERS = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([9, 10, 99, 100, 10**9 - 1, 10**9]))
+
+
+@pytest.mark.parametrize("protocol", SERVED)
+@given(rows=st.lists(st.tuples(NUMBERS, st.binary(max_size=300)), min_size=1, max_size=20))
+def test_a_column_of_messages_is_framed_as_each_by_itself(protocol: Protocol, rows: list[tuple[int, bytes]]) -> None:
+    numbers, texts = np.array([number for number, _ in rows], np.uint32), [text for _, text in rows]
+    assert protocol.frames(numbers, texts) == [protocol.frame(*row) for row in rows]
+
+
+@pytest.mark.parametrize("protocol", SERVED)
+@given(texts=st.lists(st.binary(max_size=60), max_size=8))
+def test_what_is_framed_is_read(protocol: Protocol, texts: list[bytes]) -> None:
+    framed = b"".join(protocol.frame(number, text) for number, text in enumerate(texts, 1))
+    found = parse(protocol.framing, framed)
+    assert found.whole
+    assert found.said.numbers == tuple(range(1, len(texts) + 1))
+    payloads = protocol.framing.decode(framed).payloads
+    line_end = protocol.framing.LINE_END
+    fitting = [with_line_ends(text, line_end and line_end.removesuffix(b"data: ")) for text in texts]
+    assert [payload.removesuffix(b"\n") if protocol is CHUNKED else payload for payload in payloads] == [
+        (MESSAGE % (number, text)).removesuffix(b"\n") for number, text in enumerate(fitting, 1)
+    ]
+
+
+def test_each_protocol_that_is_opened_has_a_name_and_a_path_of_its_own() -> None:
+    assert len({protocol.path for protocol in OPENED.values()}) == len(OPENED)
+    assert all(protocol.name == name for name, protocol in OPENED.items())
+    assert {*OPENED.values(), *UNTIL_CLOSE.values()} == set(SERVED)

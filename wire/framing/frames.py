@@ -1,0 +1,123 @@
+"""What a framing is: how messages lie in a stream of bytes. It knows nothing of what the messages say.
+
+A framing is a module that has what `Framing` lists. In: the bytes of a stream from the beginning of a frame on. Out:
+the payloads of the frames that are whole, and the bytes that are not whole yet, which the caller keeps. Nothing is
+kept here: a stream between two frames costs nothing. What is not whole is bounded by `MAX_PAYLOAD`; past it, and for
+bytes that are no frame, `FramingError` is raised.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from floodtest.wire.matrix import Ints
+
+MAX_PAYLOAD = 1 << 20
+"""Bytes of the largest payload that is accepted: sixteen of the largest messages we send ourselves."""
+
+FEW = 4
+"""Reads that are not worth a step of their own."""
+
+
+class FramingError(ValueError):
+    """The peer's framing is wrong, or a payload is larger than `MAX_PAYLOAD`; `payloads` came whole before that."""
+
+    def __init__(self, reason: str, payloads: list[bytes] | None = None) -> None:
+        super().__init__(reason)
+        self.payloads = payloads or []
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the bytes of a stream held."""
+
+    payloads: list[bytes]
+    rest: bytes
+    ended: bool
+    """The framing says that the stream is over; `rest` is whatever follows."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Columns: index of the read, which frame of it, where its payload begins in the joined bytes, and ends."""
+
+    index: Ints
+    place: Ints
+    start: Ints
+    end: Ints
+
+
+class Beginning(Protocol):
+    """The beginning of a frame, collected until there is enough to decode again.
+
+    A large frame that comes in tiny pieces is so copied and looked at twice, not once a piece.
+    """
+
+    @property
+    def data(self) -> bytearray:
+        """What was collected."""
+
+    def add(self, data: bytes) -> bytes | None:
+        """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
+
+
+class Framing(Protocol):
+    """How messages are framed."""
+
+    @property
+    def CODING(self) -> str | None:  # noqa: N802 - a constant of the module
+        """The transfer coding of HTTP that it is; None for a body that ends with its connection."""
+
+    @property
+    def TAIL(self) -> bytes:  # noqa: N802
+        """What stands behind each payload."""
+
+    @property
+    def LINE_END(self) -> bytes | None:  # noqa: N802
+        """What stands for a line end in the text of a message; None where any bytes can stand in a payload."""
+
+    def heads(self, sizes: Iterable[int]) -> Iterable[bytes]:
+        """Return what stands before payloads of these sizes."""
+
+    def decode(self, data: bytes, most: int | None = None) -> Decoded:
+        """Split `data` into whole frames, `most` of them if given, and the rest."""
+
+    def beginning(self, rest: bytes) -> Beginning:
+        """Begin with what `decode` left."""
+
+    def locate(self, joined: bytes, at: Ints) -> tuple[Ints, Ints, Ints]:
+        """Return where the payloads of the frames that begin at these places start and end, and where the next begin.
+
+        The last is `FAR` where no frame begins that is written as this project writes them; others are left to
+        `decode`. `joined` has `PADDING` behind it; what is found may reach beyond the read it began in.
+        """
+
+
+def encode(framing: Framing, payload: bytes) -> bytes:
+    """Return one payload in its frame."""
+    (head,) = framing.heads([len(payload)])
+    return head + payload + framing.TAIL
+
+
+def find_frames(framing: Framing, joined: bytes, lengths: Ints) -> Frames:
+    """Find the frames of those reads that consist of whole ones; `lengths` are those of the reads in `joined`.
+
+    It goes through all reads in step: their first frames, then their second ones, and so on.
+    """
+    ends = np.cumsum(lengths)
+    index, at = np.arange(len(lengths)), ends - lengths
+    whole = np.zeros(len(lengths), bool)
+    steps: list[tuple[Ints, Ints, Ints, Ints]] = []
+    while len(index) > FEW:
+        start, end, after = framing.locate(joined, at)
+        fits = after <= ends[index]
+        index, start, end, at = index[fits], start[fits], end[fits], after[fits]
+        steps.append((index, np.full(len(index), len(steps)), start, end))
+        goes_on = at < ends[index]
+        whole[index[~goes_on]] = True
+        index, at = index[goes_on], at[goes_on]
+    columns = [np.concatenate([step[column] for step in steps] or [np.zeros(0, np.int64)]) for column in range(4)]
+    kept = whole[columns[0]]
+    return Frames(*(column[kept] for column in columns))

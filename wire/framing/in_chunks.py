@@ -1,0 +1,102 @@
+"""A framing whose bytes come in HTTP chunks, which have nothing to do with its messages.
+
+A chunk may hold half a message, or three. The data of a chunk is passed on as it comes, before the chunk is whole, so
+that no chunk is too large. What a stream keeps is bytes that can be decoded again: the beginning of a message, as a
+chunk made for it, and then what is still to come of the chunk that had begun. See `wire.framing.frames` for the
+contract.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from floodtest.wire.framing import chunked
+from floodtest.wire.framing.frames import Beginning, Decoded, Framing, FramingError, encode
+from floodtest.wire.matrix import FAR, Ints
+
+
+class InChunks:
+    """A framing in chunks. Our own server writes a chunk for each message."""
+
+    CODING = chunked.CODING
+
+    def __init__(self, inner: Framing) -> None:
+        self.inner = inner
+        self.TAIL = inner.TAIL + chunked.TAIL
+        self.LINE_END = inner.LINE_END
+        self._heads = _Heads(inner)
+
+    def heads(self, sizes: Iterable[int]) -> Iterable[bytes]:
+        """Return what stands before payloads of these sizes."""
+        return map(self._heads.__getitem__, sizes)
+
+    def decode(self, data: bytes, most: int | None = None) -> Decoded:
+        """Split `data` into whole messages and the rest; the last chunk ends the stream."""
+        error = None
+        try:
+            outer = chunked.decode_parts(data)
+        except FramingError as broken:
+            outer, error = Decoded(broken.payloads, b"", ended=False), broken
+        inner = self.inner.decode(b"".join(outer.payloads), most)
+        if error is not None:
+            raise FramingError(str(error), inner.payloads)
+        begun = encode(chunked, inner.rest) if inner.rest else b""
+        if len(inner.payloads) == most and outer.ended:
+            return Decoded(inner.payloads, begun + LAST + outer.rest, ended=False)
+        return Decoded(inner.payloads, outer.rest if outer.ended else begun + outer.rest, outer.ended)
+
+    def beginning(self, rest: bytes) -> Beginning:
+        """Begin with what `decode` left."""
+        return _Begun(self.inner, rest)
+
+    def locate(self, joined: bytes, at: Ints) -> tuple[Ints, Ints, Ints]:
+        """Return where the messages start and end that have a chunk for themselves, and where the next chunks begin."""
+        inside, inside_end, after = chunked.locate(joined, at)
+        start, end, inner_after = self.inner.locate(joined, inside)
+        return start, end, np.where(inner_after == inside_end, after, FAR)
+
+
+LAST = b"0\r\n"
+"""The last chunk, without trailers."""
+
+
+class _Heads(dict[int, bytes]):
+    """What stands before a payload, by its size."""
+
+    def __init__(self, inner: Framing) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def __missing__(self, size: int) -> bytes:
+        (inner,) = self._inner.heads([size])
+        (outer,) = chunked.heads([len(inner) + size + len(self._inner.TAIL)])
+        if len(self) < chunked.REMEMBERED:
+            self[size] = outer + inner
+        return outer + inner
+
+
+class _Begun:
+    """The beginning of a message, and what is to come of the chunk it lies in."""
+
+    def __init__(self, inner: Framing, rest: bytes) -> None:
+        outer = chunked.decode_parts(rest)
+        self._inner = inner.beginning(b"".join(outer.payloads))
+        self._rest = outer.rest
+
+    @property
+    def data(self) -> bytearray:
+        """What was collected, as bytes that `decode` takes."""
+        begun = bytes(self._inner.data)
+        return bytearray((encode(chunked, begun) if begun else b"") + self._rest)
+
+    def add(self, data: bytes) -> bytes | None:
+        """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
+        try:
+            outer = chunked.decode_parts(self._rest + data)
+        except FramingError:
+            return bytes(self.data) + data
+        if outer.ended:
+            return bytes(self.data) + data
+        whole = self._inner.add(b"".join(outer.payloads))
+        self._rest = outer.rest
+        return None if whole is None else encode(chunked, whole) + outer.rest

@@ -1,0 +1,61 @@
+"""Messages as lines, each ended by a line feed: what a client of HTTP/1.0 gets, which knows no chunks.
+
+See `wire.framing.frames` for the contract. A carriage return before the line feed belongs to the line's end. An empty
+line is no message: servers send it so that the connection is not taken for dead.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, FramingError
+from floodtest.wire.matrix import FAR, Ints
+
+CODING: str | None = None
+TAIL = b""
+LINE_END: bytes | None = b" "
+
+_FEED = ord("\n")
+
+
+def heads(sizes: Iterable[int]) -> Iterable[bytes]:
+    """Return nothing for each: a payload is a line, with its line feed."""
+    return (b"" for _ in sizes)
+
+
+def decode(data: bytes, most: int | None = None) -> Decoded:
+    """Split `data` into whole lines and the rest; payloads are without the line's end."""
+    payloads: list[bytes] = []
+    position = 0
+    while len(payloads) != most and (end := data.find(b"\n", position)) >= 0:
+        if line := data[position:end].removesuffix(b"\r"):
+            payloads.append(line)
+        position = end + 1
+    rest = data[position:]
+    if len(rest) > MAX_PAYLOAD and len(payloads) != most:
+        raise FramingError(f"a line of more than the {MAX_PAYLOAD} bytes that are accepted", payloads)
+    return Decoded(payloads, rest, ended=False)
+
+
+class BegunLine:
+    """The beginning of a line, collected until its end has come, or more than a line may have."""
+
+    def __init__(self, rest: bytes) -> None:
+        self.data = bytearray(rest)
+
+    def add(self, data: bytes) -> bytes | None:
+        """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
+        self.data += data
+        return bytes(self.data) if b"\n" in data or len(self.data) > MAX_PAYLOAD else None
+
+
+def beginning(rest: bytes) -> BegunLine:
+    """Begin with what `decode` left."""
+    return BegunLine(rest)
+
+
+def locate(joined: bytes, at: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return where the lines that begin there start and end, and where the next begin."""
+    feeds = np.append(np.flatnonzero(np.frombuffer(joined, np.uint8) == _FEED), FAR)
+    end = feeds[np.searchsorted(feeds, at)]
+    return at, end, np.where((end > at) & (end < FAR), end + 1, FAR)

@@ -1,0 +1,106 @@
+"""Server-sent events (WHATWG HTML, section 9.2): an event's data is a message. See `wire.framing.frames` for the
+contract.
+
+Lines end with CR LF, LF or CR, and an empty one ends the event. Its data are the values of its `data` lines, joined by
+line feeds; an event without such a line, as comments are that keep a connection alive, is no message. Names, ids and
+times to retry are passed over. A byte order mark is allowed before any event, and not only before the first: that an
+event is the first of its stream is not known here.
+"""
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, FramingError
+from floodtest.wire.matrix import FAR, Ints, windows
+
+CODING: str | None = None
+TAIL = b"\n"
+"""Behind a payload whose last byte is a line feed already."""
+
+LINE_END: bytes | None = b"\ndata: "
+
+_HEAD = b"data: "
+_MARK = b"\xef\xbb\xbf"
+
+_LINE_END = rb"(?:\r\n|\n|\r(?!\n))"
+_EVENT_END = re.compile(rb"(?:\A|%b)%b" % (_LINE_END, _LINE_END))
+"""An empty line. A CR at the end of what has been read may be half a CR LF: its LF then is an empty line more, which
+says nothing."""
+
+_LINES = re.compile(rb"\r\n|\n|\r")
+
+_DATA = np.frombuffer(_HEAD, np.uint8)
+_ID = np.frombuffer(b"id: ", np.uint8)
+_FEED = ord("\n")
+_RETURN = ord("\r")
+
+
+def heads(sizes: Iterable[int]) -> Iterable[bytes]:
+    """Return the beginning of an event for each."""
+    return (_HEAD for _ in sizes)
+
+
+def decode(data: bytes, most: int | None = None) -> Decoded:
+    """Split `data` into whole events and the rest; payloads are the data of those that have any."""
+    payloads: list[bytes] = []
+    position = 0
+    while len(payloads) != most and (end := _EVENT_END.search(data[position:])) is not None:
+        payload = _data_of(data[position : position + end.start()])
+        if payload is not None:
+            payloads.append(payload)
+        position += end.end()
+    rest = data[position:]
+    if len(rest) > MAX_PAYLOAD and len(payloads) != most:
+        raise FramingError(f"an event of more than the {MAX_PAYLOAD} bytes that are accepted", payloads)
+    return Decoded(payloads, rest, ended=False)
+
+
+def _data_of(event: bytes) -> bytes | None:
+    """Return the data of an event, None if it has no such line."""
+    values = []
+    for line in _LINES.split(event.removeprefix(_MARK)):
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            values.append(value.removeprefix(b" "))
+    return b"\n".join(values) if values else None
+
+
+class BegunEvent:
+    """The beginning of an event, collected until an empty line has come, or more than an event may have."""
+
+    def __init__(self, rest: bytes) -> None:
+        self.data = bytearray(rest)
+
+    def add(self, data: bytes) -> bytes | None:
+        """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
+        seam = bytes(self.data[-3:]) + data  # an empty line may lie across both
+        self.data += data
+        is_over = _EVENT_END.search(seam) is not None or len(self.data) > MAX_PAYLOAD
+        return bytes(self.data) if is_over else None
+
+
+def beginning(rest: bytes) -> BegunEvent:
+    """Begin with what `decode` left."""
+    return BegunEvent(rest)
+
+
+def locate(joined: bytes, at: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return where the data of events start and end, and where the next begin: events of one line `data: ` and maybe
+    one line `id: ` before it, with line feeds.
+    """
+    bytes_of = np.frombuffer(joined, np.uint8)
+    feeds = np.append(np.flatnonzero(bytes_of == _FEED), len(joined) - 1)  # the last byte is padding
+    has_id = (windows(joined, len(_ID))[at] == _ID).all(axis=1)
+    line = np.where(has_id, feeds[np.searchsorted(feeds, at)] + 1, at)
+    line = np.minimum(line, len(joined) - len(_DATA))
+    fits = (windows(joined, len(_DATA))[line] == _DATA).all(axis=1)
+    start = line + len(_DATA)
+    end = feeds[np.searchsorted(feeds, np.minimum(start, len(joined) - 1))]
+    after = np.minimum(end + 1, len(joined) - 1)
+    fits &= (end >= start) & (bytes_of[after] == _FEED)
+    if _RETURN in joined:
+        returns = np.append(np.flatnonzero(bytes_of == _RETURN), FAR)
+        fits &= returns[np.searchsorted(returns, at)] > end
+    return start, end, np.where(fits, end + 2, FAR)

@@ -1,0 +1,245 @@
+"""What comes in on open streams, taken apart by the batch: sums over all of it, and a row for each numbered message.
+
+In: `Reads` of streams that are open, in the order in which they were made. Out: `Received`. Reads that are alike are
+parsed once, whoever they came for (a tick sends the same bytes to thousands); those that are stamped messages and
+nothing else are taken apart as a matrix; the others one by one. A stream may be cut anywhere: the beginning of a
+frame is kept by descriptor until its end has come, for the few that stopped in one; between two frames a stream costs
+nothing.
+
+Fails: a stream that breaks its framing, or says that it is over, stands in `Received.over`; nothing else is lost by it.
+"""
+
+import errno
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+
+from floodtest.flyweight.engine.intake import END, Reads
+from floodtest.wire.framing.frames import Beginning, Decoded, Framing, FramingError, find_frames
+from floodtest.wire.matrix import PADDING, Ints
+from floodtest.wire.messages import Said, Stamped, read_payloads, read_stamped
+
+SAMPLE = 64
+KINDS = 8
+"""If more than so many of the first reads are different, these are messages to single users, and no ticks."""
+
+MANY = 32
+"""Reads that are alike from which on numpy is worth its price."""
+
+MAX_REMEMBERED = 4096
+"""Bytes of the longest read that is remembered: a hundred ticks. A server decides how long reads are, and those that
+are remembered count as the client's memory."""
+
+REMEMBERED = 64
+"""Reads that are remembered."""
+
+Columns = tuple[Ints, Ints, Ints]
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What the bytes of a stream held, from the beginning of a frame on."""
+
+    said: Said
+    rest: bytes
+    """The beginning of a frame that is not whole."""
+    ended: bool
+    broken: bool
+    """What follows is no frame."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the stream goes on with the beginning of a frame."""
+        return not (self.rest or self.ended or self.broken)
+
+
+def parse(framing: Framing, data: bytes) -> Parsed:
+    """Take the bytes of one stream apart."""
+    broken = False
+    try:
+        decoded = framing.decode(data)
+    except FramingError as error:
+        decoded, broken = Decoded(error.payloads, b"", ended=False), True
+    return Parsed(read_payloads(decoded.payloads), decoded.rest, decoded.ended, broken)
+
+
+def find_stamped(framing: Framing, data: list[bytes]) -> Stamped:
+    """Find the reads that are whole stamped messages, one or several each; return their messages."""
+    joined = b"".join([*data, PADDING])
+    frames = find_frames(framing, joined, np.fromiter(map(len, data), np.int64, len(data)))
+    return read_stamped(joined, frames, len(data))
+
+
+class Received:
+    """Sums, and columns of numbered and of stamped messages."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        """Bytes, framing included."""
+        self.count = 0
+        """Messages of any kind."""
+        self.messages = 0
+        """Numbered ones that are no ticks."""
+        self.ticks: Counter[int] = Counter()
+        self.over: dict[int, int] = {}
+        """Descriptors whose stream is over, in order: `END`, or EPROTO where it broke its framing."""
+        self._numbered: list[Columns] = []
+        self._stamped: list[Columns] = []
+        self._numbered_rows: tuple[list[int], list[int], list[int]] = ([], [], [])
+        self._stamped_rows: tuple[list[int], list[int], list[int]] = ([], [], [])
+
+    def add(self, said: Said, fds: Sequence[int], indexes: Sequence[int]) -> None:
+        """Add what each of the descriptors got, by the read of that index."""
+        times, width = len(fds), len(said.numbers)
+        self.count += said.count * times
+        self.messages += (width - len(said.ticks)) * times
+        for number in said.ticks:
+            self.ticks[number] += times
+        if width == 1 and times >= MANY:
+            first = np.array(indexes, np.int64) << 32
+            self._numbered.append((np.array(fds, np.int64), np.full(times, said.numbers[0]), first))
+        elif width:
+            for fd, index in zip(fds, indexes, strict=True):
+                self._numbered_rows[0].extend([fd] * width)
+                self._numbered_rows[1].extend(said.numbers)
+                self._numbered_rows[2].extend(range(index << 32, (index << 32) + width))
+        for planned, late in said.stamps:
+            self._stamped_rows[0].extend(indexes)
+            self._stamped_rows[1].extend([planned] * times)
+            self._stamped_rows[2].extend([late] * times)
+
+    def add_stamped(self, stamped: Stamped, fds: Ints, rows: Ints) -> None:
+        """Add stamped messages; `fds` are the descriptors of the reads they were found in, `rows` their indexes."""
+        self.count += len(stamped.index)
+        self.messages += len(stamped.index)
+        index = rows[stamped.index]
+        self._numbered.append((fds[stamped.index], stamped.number, (index << 32) + stamped.place))
+        self._stamped.append((index, stamped.planned, stamped.late))
+
+    def numbered(self) -> Columns:
+        """Return columns: descriptor, `#n`, and what ascends with the order in which a descriptor's were read."""
+        return _joined(self._numbered, self._numbered_rows)
+
+    def stamped(self) -> Columns:
+        """Return columns: index of the read, planned time in ns, and lateness in µs."""
+        return _joined(self._stamped, self._stamped_rows)
+
+
+def _joined(pieces: list[Columns], rows: tuple[list[int], list[int], list[int]]) -> Columns:
+    """Put the pieces and the rows below each other."""
+    last = [np.array(column, np.int64) for column in rows]
+    first, second, third = (np.concatenate([*(piece[at] for piece in pieces), last[at]]) for at in range(3))
+    return first, second, third
+
+
+class Incoming:
+    """Takes apart what comes in on the streams of one worker. Which framing a stream has is a byte by descriptor."""
+
+    def __init__(self, framings: Sequence[Framing], files_limit: int) -> None:
+        self._framings = framings
+        self._framing_of = np.zeros(files_limit, np.uint8)  # places in `framings`
+        self._used: set[int] = set()
+        self._begun: dict[int, Beginning] = {}
+        self.parsers = [lru_cache(maxsize=REMEMBERED)(partial(parse, framing)) for framing in framings]
+        """What parses reads of each framing that many streams may have alike."""
+
+    def begin(self, fds: Sequence[int], framing: Framing) -> None:
+        """Take over descriptors whose streams have opened in a framing."""
+        place = self._framings.index(framing)
+        self._framing_of[fds] = place
+        self._used.add(place)
+
+    def forget(self, fd: int) -> None:
+        """Keep no beginning of a frame for a descriptor that is closed."""
+        self._begun.pop(fd, None)
+
+    def take(self, reads: Reads) -> Received:
+        """Take a batch of reads apart."""
+        received = Received(reads.size)
+        if len(self._used) == 1:
+            (place,) = self._used
+            self._take_framing(place, reads.fds, reads.data, range(len(reads)), received)
+            return received
+        framing_of = self._framing_of[reads.fds]
+        for place in np.unique(framing_of).tolist():
+            rows = np.flatnonzero(framing_of == place).tolist()
+            fds, data = [reads.fds[row] for row in rows], [reads.data[row] for row in rows]
+            self._take_framing(place, fds, data, rows, received)
+        return received
+
+    def _take_framing(
+        self, place: int, fds: list[int], data: list[bytes], rows: Sequence[int], received: Received
+    ) -> None:
+        """Take apart reads of streams of one framing; `rows` are their indexes in the batch."""
+        stamped, parsed = self._parse_all(place, data)
+        irregular = self._irregular(fds, parsed)
+        for found, indexes in parsed:
+            kept = [index for index in indexes if fds[index] not in irregular] if irregular else indexes
+            if kept:
+                some = len(kept) < len(fds)
+                received.add(found.said, [fds[at] for at in kept] if some else fds, [rows[at] for at in kept])
+        if stamped is not None:
+            column = np.array(fds, np.int64)
+            if irregular:
+                stamped = stamped.only(~np.isin(column[stamped.index], list(irregular)))
+            received.add_stamped(stamped, column, np.array(rows, np.int64))
+        if irregular:
+            for index, fd in enumerate(fds):
+                if fd in irregular:
+                    self._go_on(self._framings[place], fd, rows[index], data[index], received)
+
+    def _parse_all(self, place: int, data: list[bytes]) -> tuple[Stamped | None, list[tuple[Parsed, list[int]]]]:
+        """Parse reads; return those that are stamped messages, and the others with the indexes of each kind."""
+        framing = self._framings[place]
+        if len(set(data[:SAMPLE])) <= KINDS:
+            return None, [(self._parse_alike(place, one), indexes) for one, indexes in _kinds(data).items()]
+        stamped = find_stamped(framing, data)
+        others = np.ones(len(data), bool)
+        others[stamped.index] = False
+        return stamped, [(parse(framing, data[index]), [index]) for index in np.flatnonzero(others).tolist()]
+
+    def _parse_alike(self, place: int, data: bytes) -> Parsed:
+        """Parse a read that many streams may have had: a short one only once."""
+        return self.parsers[place](data) if len(data) <= MAX_REMEMBERED else parse(self._framings[place], data)
+
+    def _irregular(self, fds: list[int], parsed: list[tuple[Parsed, list[int]]]) -> set[int]:
+        """Return the descriptors whose reads can't be judged one without the other: those of a stream that is, or gets,
+        in the middle of a frame, or that ends.
+        """
+        irregular = {fd for fd in fds if fd in self._begun} if self._begun else set()
+        for found, indexes in parsed:
+            if not found.whole:
+                irregular.update(fds[index] for index in indexes)
+        return irregular
+
+    def _go_on(self, framing: Framing, fd: int, row: int, data: bytes, received: Received) -> None:
+        """Take apart one read of an irregular stream."""
+        if fd in received.over:
+            received.size -= len(data)  # what was read before has ended the stream
+            return
+        begun = self._begun.get(fd)
+        if begun is not None:
+            whole = begun.add(data)
+            if whole is None:
+                return
+            data = whole
+            del self._begun[fd]
+        found = parse(framing, data)
+        received.add(found.said, [fd], [row])
+        if found.broken or found.ended:
+            received.over[fd] = errno.EPROTO if found.broken else END
+        elif found.rest:
+            self._begun[fd] = framing.beginning(found.rest)
+
+
+def _kinds(data: list[bytes]) -> dict[bytes, list[int]]:
+    """Group the indexes of reads by their bytes."""
+    if data.count(data[0]) == len(data):
+        return {data[0]: list(range(len(data)))}
+    kinds: dict[bytes, list[int]] = {}
+    for index, read in enumerate(data):
+        kinds.setdefault(read, []).append(index)
+    return kinds

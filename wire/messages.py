@@ -1,0 +1,115 @@
+"""The grammar of messages: what a payload says, whatever its framing. Pure.
+
+A connection's first message is its welcome, which names the user. Each one behind it has its number, `#n` from 1 on,
+and is a tick, or text that may begin with a stamp (see `wire.stamp`). Each of these is spelled here only. Payloads
+are read one by one, or, where a batch of them is stamped messages, taken apart as a matrix: numbers and fixed text
+stand at places that follow from the length of the first number, and the same places of all of them are compared and
+turned into numbers at once.
+
+Cost: 5 µs a message one by one; 0.3 ms and 0.4 µs a message as a matrix.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from floodtest.wire import stamp
+from floodtest.wire.framing.frames import Frames
+from floodtest.wire.matrix import Ints, weights, windows
+
+WELCOME = b"Welcome, user %d\n"
+TICK = b"tick %d"
+
+MESSAGE = b"Recvd msg #%d: %b\n"
+"""The message of a number and a text."""
+
+_AROUND = len(MESSAGE % (0, b"")) - 1
+_POWERS = 10 ** np.arange(1, 10)
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+_NUMBERED = re.compile(rb"Recvd msg #(\d{1,9}): (?:tick ([1-9]\d{0,17})\b|%b)?" % stamp.PATTERN.pattern)
+"""A numbered message, which may be a tick or begin with a stamp. As many digits as are accepted fit into the columns:
+uint32 for `#n`, int64 for ticks, which are counted from 1. What has more digits is no number."""
+
+_NUMBER_DIGITS = 9
+_NUMBER_WEIGHTS = weights(10, _NUMBER_DIGITS)
+_BEFORE = np.frombuffer(MESSAGE.partition(b"%d")[0], np.uint8)
+_STAMP = np.frombuffer(b": " + stamp.FORMAT % (0, 0), np.uint8)
+_ZERO = np.uint8(ord("0"))
+_DIGIT_PLACES, _FIXED_PLACES = np.flatnonzero(_STAMP == _ZERO), np.flatnonzero(_STAMP != _ZERO)
+_PLANNED_WEIGHTS = 10 ** np.arange(stamp.PLANNED_DIGITS)[::-1]
+_LATE_WEIGHTS = 10 ** np.arange(stamp.LATE_DIGITS)[::-1]
+
+
+def with_line_ends(text: bytes, line_end: bytes | None) -> bytes:
+    """Return a text with this in place of its line ends (CR LF, LF or CR); as it is if that is None."""
+    return text if line_end is None else _LINE_END.sub(line_end, text)
+
+
+def sizes(numbers: npt.NDArray[np.uint32], texts: Sequence[bytes | memoryview]) -> list[int]:
+    """Return how many bytes the messages of these numbers and texts have."""
+    digits = 1 + np.searchsorted(_POWERS, numbers, "right")
+    found: list[int] = (np.fromiter(map(len, texts), np.intp, len(texts)) + digits + _AROUND).tolist()
+    return found
+
+
+@dataclass(frozen=True)
+class Said:
+    """What some payloads say."""
+
+    count: int
+    """Of all payloads."""
+    numbers: tuple[int, ...]
+    """`#n` of the numbered messages."""
+    ticks: tuple[int, ...]
+    stamps: tuple[tuple[int, int], ...]
+    """When each stamped message was planned, in ns, and how late it was published, in µs."""
+
+
+def read_payloads(payloads: Sequence[bytes]) -> Said:
+    """Read payloads one by one."""
+    found = [match for match in map(_NUMBERED.match, payloads) if match]
+    numbers = tuple(int(match[1]) for match in found)
+    ticks = tuple(int(match[2]) for match in found if match[2])
+    stamps = tuple((int(match[3]), int(match[4])) for match in found if match[3])
+    return Said(len(payloads), numbers, ticks, stamps)
+
+
+@dataclass(frozen=True)
+class Stamped:
+    """Columns of stamped messages: index of the read, which message of it, `#n`, planned ns, late µs."""
+
+    index: Ints
+    place: Ints
+    number: Ints
+    planned: Ints
+    late: Ints
+
+    def only(self, rows: npt.NDArray[np.bool_]) -> "Stamped":
+        """Return some of the rows."""
+        return Stamped(self.index[rows], self.place[rows], self.number[rows], self.planned[rows], self.late[rows])
+
+
+def read_stamped(joined: bytes, frames: Frames, reads: int) -> Stamped:
+    """Take apart, all at once, the payloads of those reads that hold stamped messages and nothing else."""
+    begin = windows(joined, len(_BEFORE) + _NUMBER_DIGITS + 1)[frames.start]
+    fits = (begin[:, : len(_BEFORE)] == _BEFORE).all(axis=1)
+    digit = begin[:, len(_BEFORE) :] - _ZERO
+    digits = (digit > 9).argmax(axis=1)
+    number = (digit * _NUMBER_WEIGHTS[digits]).sum(axis=1)
+    at = frames.start + len(_BEFORE) + digits
+    fits &= (digits > 0) & (at + len(_STAMP) <= frames.end)
+    stamps = windows(joined, len(_STAMP))[at]
+    fits &= (stamps[:, _FIXED_PLACES] == _STAMP[_FIXED_PLACES]).all(axis=1)
+    digit = stamps[:, _DIGIT_PLACES] - _ZERO
+    fits &= (digit < 10).all(axis=1) & (digit[:, 0] <= stamp.FIRST_DIGIT)
+    planned, late = np.hsplit(digit, [stamp.PLANNED_DIGITS])
+    columns = Stamped(frames.index, frames.place, number, planned @ _PLANNED_WEIGHTS, late @ _LATE_WEIGHTS)
+    if fits.all():
+        return columns
+    fits &= np.bincount(frames.index[~fits], minlength=reads)[frames.index] == 0  # whole reads only
+    return columns.only(fits)
