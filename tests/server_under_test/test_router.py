@@ -581,7 +581,7 @@ def test_a_text_cannot_pass_for_two_messages_where_there_is_no_framing(front: Se
     front.login_unchunked(1)
     writer.begin([b"a\r\nRecvd msg #9: b\n"], (1, 1, 0))
     writer.sender.send_some(100)
-    assert front.read(1) == b"Recvd msg #1: a  Recvd msg #9: b \n"
+    assert front.read(1) == b"Recvd msg #1: a Recvd msg #9: b \n"
 
 
 @pytest.mark.parametrize(("size", "slices"), [(100, 1), (50_000, 3), (70_000, 6), (200_000, 6)])

@@ -334,7 +334,7 @@ def test_tasks_send_each_message_to_the_connection_it_is_for(tasks: TaskRig) -> 
         (1, 1, b"a"), (1, 1, b"b"), (2, 2, b"in two\r\nlines"), (2, 9, b"for who had its descriptor"), (7, 7, b"-")
     )
     assert tasks.read(1) == sent(1, text=b"tick 1") + sent(2, text=b"a") + sent(3, text=b"b")
-    assert tasks.read(2) == MESSAGE % (1, b"tick 1") + MESSAGE % (2, b"in two  lines")
+    assert tasks.read(2) == MESSAGE % (1, b"tick 1") + MESSAGE % (2, b"in two lines")
     assert [tasks.figure(name) for name in ("deliveries", "undeliverable", "turn")] == [3, 2, 1]
 
 
