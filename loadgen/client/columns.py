@@ -3,12 +3,15 @@
 In: a `Specification`, then `Go` (when its turn to ramp has come) and `Close`. Out: `Ready`, `Started` once every
 connection of the share was begun, `Settled` once each is open or failed, `Closed`. All else is in the accounts, where
 the parent reads it. One process, one trio run, one nested epoll; a worker that has nothing to do does not wake up.
+Users whose connection has ended are handed, once a turn, to who wants to open them again; no command asks for that yet.
 Fails: connections fail one by one, on the accounts; whatever else goes wrong ends the process, which the parent sees.
 """
 
 import os
 import socket
 import time
+from collections import deque
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -20,12 +23,12 @@ from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.machine.files import raise_files_limit
 from floodtest.flyweight.processes.channel import Channel, Message, decoder
-from floodtest.loadgen.client.accounts import LEDGER, Accounts
+from floodtest.loadgen.client.accounts import LEDGER, Accounts, End
 from floodtest.loadgen.client.opening import Opener
 from floodtest.loadgen.client.streams import Streams
 from floodtest.loadgen.plan.choices import Ports
 from floodtest.loadgen.plan.pacer import Pacer, Stage
-from floodtest.loadgen.plan.plan import Share
+from floodtest.loadgen.plan.plan import Rows, Share
 from floodtest.wire import http
 
 BATCH = 64
@@ -58,7 +61,7 @@ class Specification(msgspec.Struct, frozen=True):
 
 
 class Go(Message, frozen=True):
-    """Ramp now: connection 1 of the plan was due at `start` (time.monotonic), at most `in_flight` at a time."""
+    """Ramp: connection 1 of the plan is due at `start` (time.monotonic, past or to come), `in_flight` at a time."""
 
     start: float
     in_flight: int
@@ -95,21 +98,38 @@ FromWorker = Ready | Started | Settled | Closed
 
 
 class Client:
-    """The ramp and the pump of one worker; `turn` is all there is to do at one time."""
+    """The ramp and the pump of one worker; `turn` is all there is to do at one time.
 
-    def __init__(self, spec: Specification, readiness: Readiness, accounts: Accounts, files_limit: int) -> None:
+    `take_ended` is called in a turn with the users whose connections have ended since the last one, failed ones
+    included. It, or anybody at any time, may ask to `open_again`.
+    """
+
+    def __init__(
+        self,
+        spec: Specification,
+        readiness: Readiness,
+        accounts: Accounts,
+        files_limit: int,
+        take_ended: Callable[[list[End]], None] | None = None,
+    ) -> None:
         self._share = spec.share
         self._pacer = Pacer(spec.stages)
         self._timeout = spec.connect_timeout
         self._readiness = readiness
-        self._streams = Streams(accounts, readiness, files_limit)
+        self._take_ended = take_ended
+        self._ended = ended = None if take_ended is None else list[End]()
+        self._again: deque[int] = deque()
+        """Users that are to be opened again, as soon as there is room for them in flight."""
+        self._streams = Streams(accounts, readiness, files_limit, ended)
         request = http.numbered(*(text.encode() for text in spec.request)).__mod__
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
-        self._opener = Opener(accounts, readiness, spec.target, spec.ports, reserved, request, self._streams.unsent)
+        pieces, unsent = spec.share.pieces, self._streams.unsent
+        self._opener = Opener(accounts, readiness, spec.target, spec.ports, reserved, request, unsent, pieces, ended)
         self._reset_at_end = spec.reset_at_end
         self._begun = 0
         self._piece = 0
         self._go: Go | None = None
+        self._halted = False
         self.closing = False
         self.started = trio.Event()
         self.settled = trio.Event()
@@ -119,11 +139,17 @@ class Client:
         self._readiness.wake()
 
     def halt(self) -> None:
+        self._halted = True
         self.started.set()
         self._readiness.wake()
 
     def close(self) -> None:
         self.closing = True
+        self._readiness.wake()
+
+    def open_again(self, users: Iterable[int]) -> None:
+        """Open further connections of users that have none, as room allows; what the plan says is due comes first."""
+        self._again.extend(users)
         self._readiness.wake()
 
     def turn(self) -> bool:
@@ -135,6 +161,7 @@ class Client:
         self._streams.expire(now)
         if now >= self._streams.digest_due:
             self._streams.digest()
+        self._hand_over()
         began = self._open_due()
         if self.started.is_set() and not self._streams.in_flight:
             self.settled.set()
@@ -144,7 +171,7 @@ class Client:
         """When the next turn is due even if nothing comes in."""
         deadline = min(self._streams.digest_due, next(iter(self._streams.in_flight.values()), float("inf")))
         if self._go is not None and not self.started.is_set() and self._room():
-            deadline = min(deadline, self._go.start + self._pacer.time_of(self._share.first_user + self._begun))
+            deadline = min(deadline, self._go.start + self._pacer.time_of(self._share.before + self._begun + 1))
         return deadline
 
     @property
@@ -160,29 +187,56 @@ class Client:
         room = self._go.in_flight - self.in_flight
         return room if room >= min(BATCH, self._go.in_flight) else 0
 
+    def _hand_over(self) -> None:
+        """Give away who has ended.
+
+        This comes after all events of the turn, since who takes them may open users again: a new connection may get the
+        number of a descriptor that was closed in this turn, and would be taken for it where events are left.
+        """
+        if self._ended and self._take_ended is not None:
+            ended = self._ended.copy()
+            self._ended.clear()
+            self._take_ended(ended)
+
     def _open_due(self) -> bool:
-        if self._go is None or self.started.is_set():
+        if self._go is None or self._halted:
             return False
-        piece = self._share.pieces[self._piece]
-        offset = self._share.first_user + self._begun - piece.first_user
-        due = self._pacer.due(time.monotonic() - self._go.start, self._share.first_user - 1 + self._share.count)
-        due -= self._share.first_user - 1 + self._begun
+        rows = self._next_planned(self._go) or self._next_again()
+        if rows is None:
+            return False
+        fds, users = self._opener.open(rows)
+        self._streams.add(fds, users, time.monotonic() + self._timeout)
+        return True
+
+    def _next_planned(self, order: Go) -> Rows | None:
+        """Take users whose first connection is due, a batch at the most."""
+        if self.started.is_set():
+            return None
+        share = self._share
+        piece = share.pieces[self._piece]
+        offset = share.first_user + self._begun - piece.first_user
+        due = self._pacer.due(time.monotonic() - order.start, share.before + share.count)
+        due -= share.before + self._begun
         count = min(due, self._room(), BATCH, piece.count - offset)
         if count <= 0:
-            return False
-        fds, users = self._opener.open(piece, offset, count)
-        self._streams.add(fds, users, time.monotonic() + self._timeout)
+            return None
         self._begun += count
         if offset + count == piece.count:
             self._piece += 1
-        if self._begun == self._share.count:
+        if self._begun == share.count:
             self.started.set()
-        return True
+        return piece.rows(offset, count)
+
+    def _next_again(self) -> Rows | None:
+        """Take users that are to be opened again, a batch at the most."""
+        count = min(len(self._again), self._room(), BATCH) if self._again else 0
+        return self._share.rows(self._again.popleft() for _ in range(count)) if count else None
 
 
 async def run(spec: Specification, channel: Channel[ToWorker], ledger: Ledger, files_limit: int) -> None:
     """Be a client worker until told to close, or until the parent is gone."""
-    accounts = Accounts(spec.path, spec.share.first_user, spec.share.count, ledger.row(spec.worker))
+    share = spec.share
+    accounts = Accounts(spec.path, share.first_user, share.count, ledger.row(spec.worker), share.before)
     with Readiness() as readiness:
         client = Client(spec, readiness, accounts, files_limit)
         async with trio.open_nursery() as tasks:

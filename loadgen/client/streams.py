@@ -18,7 +18,7 @@ import numpy as np
 
 from floodtest.flyweight.engine.readiness import PLAIN, READ, Readiness
 from floodtest.flyweight.engine.sweep import sweep, without
-from floodtest.loadgen.client.accounts import Accounts, Phase
+from floodtest.loadgen.client.accounts import Accounts, End, Phase
 from floodtest.loadgen.client.digest import Digest, Ints, Reads, digest
 from floodtest.wire import http
 from floodtest.wire.framing import chunked as chunks
@@ -51,7 +51,9 @@ DIGEST_SECONDS = 0.25
 class Streams:
     """All descriptors of a worker, from the request on."""
 
-    def __init__(self, accounts: Accounts, readiness: Readiness, files_limit: int) -> None:
+    def __init__(
+        self, accounts: Accounts, readiness: Readiness, files_limit: int, ended: list[End] | None = None
+    ) -> None:
         self._accounts = accounts
         self._readiness = readiness
         self._users = np.zeros(files_limit, np.uint32)  # by descriptor; 0 where there is no connection of ours
@@ -67,6 +69,8 @@ class Streams:
         """What is still to be written of a request."""
         self.in_flight: dict[int, float] = {}
         """Deadline (`time.monotonic`) of each connection that is not open yet, oldest first."""
+        self._ended = ended
+        """Users whose connection has ended by itself, for who opens them again; None: nobody does."""
 
     def add(self, fds: list[int], users: list[int], deadline: float) -> None:
         """Take over descriptors whose request is on its way, or in `unsent`."""
@@ -167,7 +171,7 @@ class Streams:
             sweep(socket.SocketType.close, sockets)
         else:
             sweep(os.close, fds)
-        self._accounts.closed(len(fds))
+        self._accounts.closed(len(fds) - len(self.in_flight.keys() & fds))
         return len(fds)
 
     def _take_answers(self, fds: list[int], read: list[bytes]) -> tuple[list[int], list[bytes]]:
@@ -345,10 +349,13 @@ class Streams:
     def _end(self, fd: int, code: int) -> None:
         """Close a connection that ended by itself, and account for it."""
         user = self._user_of[fd]
-        if self.in_flight.pop(fd, None) is None:
+        phase = Phase.OPEN if self.in_flight.pop(fd, None) is None else self._phase(fd, code)
+        if phase == Phase.OPEN:
             self._accounts.closed_early(user, code)
         else:
-            self._accounts.failed(user, self._phase(fd, code), code)
+            self._accounts.failed(user, phase, code)
+        if self._ended is not None:
+            self._ended.append(End(user, phase, code))
         self._begun_answers.pop(fd, None)
         self._begun_chunks.pop(fd, None)
         self.unsent.pop(fd, None)

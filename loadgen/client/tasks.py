@@ -80,11 +80,12 @@ class HttpxClient:
             for first in range(0, piece.count, POOL):
                 client = await self._new_client(piece.address)
                 for user in users[first : first + POOL]:
-                    await trio.sleep(max(0.0, order.start + self._pacer.time_of(user) - time.monotonic()))
+                    connection = self._share.before + 1 + user - self._share.first_user
+                    await trio.sleep(max(0.0, order.start + self._pacer.time_of(connection) - time.monotonic()))
                     await self._room.acquire()
                     if self._halted:
                         return
-                    self._accounts.started(user, 1)
+                    self._accounts.started(np.array([user]))
                     self.in_flight += 1
                     self._tasks.start_soon(self._follow, client, user)
         self._all_begun()
@@ -132,7 +133,7 @@ class HttpxClient:
         except httpx.TransportError as error:
             phase, code = cause(error)
         except trio.Cancelled:
-            self._accounts.closed(1)
+            self._accounts.closed(int(stream.is_open))
             raise
         if stream.is_open:
             self._accounts.closed_early(user, code)
@@ -215,7 +216,8 @@ def cause(error: httpx.TransportError) -> tuple[Phase, int]:
 
 async def run(spec: Specification, channel: Channel[ToWorker], ledger: Ledger) -> None:
     """Be a client worker until told to close, or until the parent is gone."""
-    accounts = Accounts(spec.path, spec.share.first_user, spec.share.count, ledger.row(spec.worker))
+    share = spec.share
+    accounts = Accounts(spec.path, share.first_user, share.count, ledger.row(spec.worker), share.before)
     async with AsyncExitStack() as clients, trio.open_nursery() as tasks:
         client = HttpxClient(spec, accounts, tasks, clients)
         tasks.start_soon(report, channel, client)

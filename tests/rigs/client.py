@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import trio
 
 from floodtest.flyweight.engine.ledger import Ledger
@@ -49,6 +50,11 @@ class AccountsReader:
         return named_failures(self.ledger.total("failures"))[1]
 
     @property
+    def settled(self) -> int:
+        """Connections that opened or failed."""
+        return int(self.ledger.total("opens")) + sum(self.failed.values())
+
+    @property
     def received(self) -> tuple[int, int]:
         """Chunks and bytes."""
         return int(self.ledger.total("chunks")), int(self.ledger.total("bytes"))
@@ -85,7 +91,7 @@ class AccountsReader:
             "ticks": self.ticks,
             "failed": self.failed,
             "closed": self.closed,
-            "settled": int(self.ledger.total("settled")),
+            "settled": self.settled,
         }
 
     def end(self) -> None:
@@ -110,7 +116,7 @@ class ClientRig(AccountsReader):
         fd = ours.detach()
         if unsent:
             self.streams.unsent[fd] = unsent
-        self.accounts.started(user, 1)
+        self.accounts.started(np.array([user]))
         self.readiness.register(fd, WRITE if unsent else READ)
         self.streams.add([fd], [user], deadline)
         self.servers[user], self.descriptors[user] = server, fd
