@@ -8,7 +8,10 @@ Outcome = Literal["ok", "shortfall", "refused", "interrupted"]
 
 
 class Connections(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the planned connections: planned = opened + failed + not_reached; opened counts closed_early."""
+    """What became of the planned users, by the latest connection of each, and of all connections that they had.
+
+    planned = opened + failed + not_reached, where each user had one connection at the most; opened counts closed_early.
+    """
 
     planned: int
     opened: int
@@ -18,6 +21,10 @@ class Connections(msgspec.Struct, frozen=True, kw_only=True):
     failed: dict[str, int]
     closed_by: dict[str, int]
     replaced_ports: int
+    attempts: int | None = None
+    """Connections that were begun, all of each user: opens, failed ones, and those in flight at the end."""
+    opens: int | None = None
+    """How many of them became open; `closed_by` says which of these closed early. Both None: a record from before."""
 
 
 class Ramp(msgspec.Struct, frozen=True):

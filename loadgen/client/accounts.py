@@ -1,9 +1,10 @@
-"""The accounts: what became of each connection, kept where the parent and the run record can read it.
+"""The accounts: what became of each user and each connection, kept where the parent and the run record can read it.
 
-Two columns with one entry a user live in files of the run record, mapped by every worker: `states.u8` (a `State`) and
-`ports.u16` (the source port really bound, 0 for none). They are the only account of connections, so nothing can drift
-from it, and after SIGKILL of anything they say how far each connection got. Sums that are no connection's own
-(messages, bytes, failures by name, ticks) are the worker's row of the ledger.
+A user has connections one after another: its life. Two columns with one entry a user live in files of the run record,
+mapped by every worker: `states.u8` (a `State`: what the user's latest connection is) and `ports.u16` (the source port
+that it last had, 0 for none). After SIGKILL of anything they say how far each user got. Sums over all users and all
+their connections (attempts, opens, failures and ends by name, messages, bytes, ticks) are the worker's row of the
+ledger.
 """
 
 import enum
@@ -11,7 +12,7 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +26,11 @@ from floodtest.loadgen.client import latency
 from floodtest.wire.incoming import Received
 from floodtest.wire.sequence import OutOfSequence
 
+Users = npt.NDArray[np.integer[Any]]
+
 
 class State(enum.IntEnum):
-    """What became of a connection; planned = the sum over all of them, always."""
+    """What became of a user's latest connection; planned = the sum over all of them, always."""
 
     NOT_REACHED = 0
     IN_FLIGHT = 1
@@ -46,10 +49,18 @@ class Phase(enum.IntEnum):
     OPEN = 4
 
 
+class End(NamedTuple):
+    """A user's connection ended by itself: how far it had got, and by which code (see `code_name`)."""
+
+    user: int
+    phase: Phase
+    code: int
+
+
 LEDGER = np.dtype(
     [
-        ("started", "i8"),
-        ("settled", "i8"),
+        ("attempts", "i8"),
+        ("opens", "i8"),
         ("closed", "i8"),
         ("chunks", "i8"),
         ("bytes", "i8"),
@@ -65,10 +76,14 @@ LEDGER = np.dtype(
         ("ticks", TICK, (TICKS,)),
     ]
 )
-"""closed: connections that we closed at the end · missing, repeated, jumps: see `wire.sequence` · messages: numbered
-ones that are no ticks, repeated ones and those that jump included · first_ns, last_ns: when the first and the last of
-them was read (CLOCK_MONOTONIC) · latency: of stamped ones, from the planned time, by bucket · latency_published: from
-the time they were published, which forgives what came before."""
+"""attempts: connections that were begun · opens: those that became open · closed: open ones that we closed · missing,
+repeated, jumps: see `wire.sequence` · messages: numbered ones that are no ticks, repeated ones and those that jump
+included · first_ns, last_ns: when the first and the last of them was read (CLOCK_MONOTONIC) · latency: of stamped ones,
+from the planned time, by bucket · latency_published: from the time they were published, which forgives what came before
+· failures: connections that ended by themselves, by phase and code, where those of phase OPEN closed early.
+
+Over all connections of all users, attempts = opens + failures + those in flight, and opens = open now + closed early +
+closed. Who reads while a worker counts reads the right-hand sides first: the left-hand sides are counted first."""
 
 
 def code_name(code: int) -> str:
@@ -103,23 +118,27 @@ def create_columns(folder: Path, connections: int) -> None:
         raise Refused(f"Can't write the run record {folder}: {reason(error)}. Name another --out.") from error
 
 
-def map_columns(folder: Path, first_user: int, count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
-    """Map the entries of `count` users from `first_user` on of both files, for reading and writing."""
+def map_columns(folder: Path, first: int, count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
+    """Map `count` entries of both files from number `first` (from 1) on, for reading and writing."""
     with open(folder / "states.u8", "r+b") as states, open(folder / "ports.u16", "r+b") as ports:
         return (
-            np.frombuffer(map_shared(states.fileno(), count, first_user - 1), np.uint8),
-            np.frombuffer(map_shared(ports.fileno(), 2 * count, 2 * (first_user - 1)), np.dtype("<u2")),
+            np.frombuffer(map_shared(states.fileno(), count, first - 1), np.uint8),
+            np.frombuffer(map_shared(ports.fileno(), 2 * count, 2 * (first - 1)), np.dtype("<u2")),
         )
 
 
 class Accounts:
-    """One worker's part of the accounts: the users from `first_user` on, and its row of the ledger."""
+    """One worker's part of the accounts: `count` users from `first_user` on, and its row of the ledger.
 
-    def __init__(self, folder: Path, first_user: int, count: int, row: npt.NDArray[Any]) -> None:
-        self.first_user = first_user
-        self._states, self._ports = map_columns(folder, first_user, count)
-        self._started, self._settled = Counter(row, "started"), Counter(row, "settled")
-        self._closed = Counter(row, "closed")
+    `before` users have their entries before these in the columns: by default all with lower numbers.
+    """
+
+    def __init__(
+        self, folder: Path, first_user: int, count: int, row: npt.NDArray[Any], before: int | None = None
+    ) -> None:
+        self._first_user = first_user
+        self._states, self._ports = map_columns(folder, 1 + (first_user - 1 if before is None else before), count)
+        self._attempts, self._opens, self._closed = (Counter(row, name) for name in ("attempts", "opens", "closed"))
         self._chunks, self._bytes = Counter(row, "chunks"), Counter(row, "bytes")
         self._missing, self._repeated, self._jumps = (Counter(row, name) for name in ("missing", "repeated", "jumps"))
         self._messages, self._first_ns, self._last_ns = (
@@ -129,30 +148,34 @@ class Accounts:
         self._failures = row["failures"][0]
         self.ticks = TickTable(row)
 
-    def started(self, first_user: int, count: int) -> None:
-        first = first_user - self.first_user
-        self._states[first : first + count] = State.IN_FLIGHT
-        self._started.add(count)
+    @property
+    def ends(self) -> int:
+        """How many connections that were open have ended, by themselves or by us."""
+        return int(self._failures[Phase.OPEN].sum()) + self._closed.value
 
-    def bound(self, users: npt.NDArray[np.int64], ports: Sequence[int]) -> None:
+    def started(self, users: Users) -> None:
+        """Count a connection of each of the users as begun, its first or a further one."""
+        self._attempts.add(len(users))
+        self._states[users - self._first_user] = State.IN_FLIGHT
+
+    def bound(self, users: Users, ports: Sequence[int]) -> None:
         """Record the source ports that were really had."""
-        self._ports[users - self.first_user] = ports
+        self._ports[users - self._first_user] = ports
 
-    def opened(self, users: npt.NDArray[np.integer[Any]]) -> None:
-        self._states[users - self.first_user] = State.OPEN
-        self._settled.add(len(users))
+    def opened(self, users: Users) -> None:
+        self._opens.add(len(users))
+        self._states[users - self._first_user] = State.OPEN
 
     def failed(self, user: int, phase: Phase, code: int) -> None:
-        self._states[user - self.first_user] = State.FAILED
+        self._states[user - self._first_user] = State.FAILED
         self._failures[phase, code] += 1
-        self._settled.add(1)
 
     def closed_early(self, user: int, code: int) -> None:
-        self._states[user - self.first_user] = State.CLOSED_EARLY
+        self._states[user - self._first_user] = State.CLOSED_EARLY
         self._failures[Phase.OPEN, code] += 1
 
     def closed(self, count: int) -> None:
-        """Count connections that we closed; their states stay what they were."""
+        """Count open connections that we closed; the states stay what they were."""
         self._closed.add(count)
 
     def received(self, count: int, size: int) -> None:
@@ -194,7 +217,7 @@ class Accounts:
 
 
 def count_states(states: npt.NDArray[np.uint8]) -> dict[State, int]:
-    """Count the connections in each state, at one moment: a few hundred microseconds for a million."""
-    states = states.copy()  # workers go on writing, and each connection is to be counted once
+    """Count the users in each state, at one moment: a few hundred microseconds for a million."""
+    states = states.copy()  # workers go on writing, and each user is to be counted once
     # `.value`: numpy takes five times as long to compare with an enum
     return {state: int(np.count_nonzero(states == state.value)) for state in State}

@@ -2,22 +2,27 @@
 
 In: what each worker is given (`loadgen.client.worker`), then the orders `Go`, `Halt` and `Close`. Out: how far the ramp
 has come, and `Closed`; all else is in the accounts, where the parent reads it. One trio run, one nested epoll; a worker
-that has nothing to do does not wake up. Fails: connections fail one by one, on the accounts; whatever else goes wrong
+that has nothing to do does not wake up. Users whose connection has ended are handed, once a turn, to who wants to open
+them again; no command asks for that yet. Fails: connections fail one by one, on the accounts; whatever else goes wrong
 ends the worker, which the parent sees.
 """
 
 import socket
 import time
+from collections import deque
+from collections.abc import Callable, Iterable
 
 import trio
 
 from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.processes.channel import Channel
+from floodtest.loadgen.client.accounts import End
 from floodtest.loadgen.client.opening import Opener
 from floodtest.loadgen.client.orders import Closed, Go, Halt, ToWorker
 from floodtest.loadgen.client.streams import Streams
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
+from floodtest.loadgen.plan.plan import Rows
 from floodtest.wire.protocols import OPENED
 
 BATCH = 64
@@ -25,23 +30,35 @@ BATCH = 64
 
 
 class Client:
-    """The ramp and the pump of one worker; `turn` is all there is to do at one time."""
+    """The ramp and the pump of one worker; `turn` is all there is to do at one time.
 
-    def __init__(self, shared: Shared, readiness: Readiness) -> None:
+    `take_ended` is called in a turn with the users whose connections have ended since the last one, failed ones
+    included. It, or anybody at any time, may ask to `open_again`.
+    """
+
+    def __init__(
+        self, shared: Shared, readiness: Readiness, take_ended: Callable[[list[End]], None] | None = None
+    ) -> None:
         spec, accounts = shared.spec, shared.accounts
         self._share = spec.share
         self._pacer = Pacer(spec.stages)
         self._timeout = spec.connect_timeout
         self._readiness = readiness
+        self._take_ended = take_ended
+        self._ended = ended = None if take_ended is None else list[End]()
+        self._again: deque[int] = deque()
+        """Users that are to be opened again, as soon as there is room for them in flight."""
         protocol = OPENED[spec.protocol]
-        self._streams = Streams(accounts, readiness, shared.files_limit, protocol)
+        self._streams = Streams(accounts, readiness, shared.files_limit, protocol, ended)
         request = protocol.requests(*spec.request)
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
-        self._opener = Opener(accounts, readiness, spec.target, spec.ports, reserved, request, self._streams.outbox)
+        pieces, outbox = spec.share.pieces, self._streams.outbox
+        self._opener = Opener(accounts, readiness, spec.target, spec.ports, reserved, request, outbox, pieces, ended)
         self._reset_at_end = spec.reset_at_end
         self._begun = 0
         self._piece = 0
         self._go: Go | None = None
+        self._halted = False
         self.closing = False
         self.started = trio.Event()
         self.settled = trio.Event()
@@ -52,9 +69,15 @@ class Client:
             case Go():
                 self._go = order
             case Halt():
+                self._halted = True
                 self.started.set()
             case _:
                 self.closing = True
+        self._readiness.wake()
+
+    def open_again(self, users: Iterable[int]) -> None:
+        """Open further connections of users that have none, as room allows; what the plan says is due comes first."""
+        self._again.extend(users)
         self._readiness.wake()
 
     def turn(self) -> bool:
@@ -66,6 +89,7 @@ class Client:
         self._streams.expire(now)
         if now >= self._streams.digest_due:
             self._streams.digest()
+        self._hand_over()
         began = self._open_due()
         if self.started.is_set() and not self._streams.in_flight:
             self.settled.set()
@@ -75,7 +99,7 @@ class Client:
         """When the next turn is due even if nothing comes in."""
         deadline = min(self._streams.digest_due, next(iter(self._streams.in_flight.values()), float("inf")))
         if self._go is not None and not self.started.is_set() and self._room():
-            deadline = min(deadline, self._go.start + self._pacer.time_of(self._share.first_user + self._begun))
+            deadline = min(deadline, self._go.start + self._pacer.time_of(self._share.before + self._begun + 1))
         return deadline
 
     @property
@@ -91,24 +115,50 @@ class Client:
         room = self._go.in_flight - self.in_flight
         return room if room >= min(BATCH, self._go.in_flight) else 0
 
+    def _hand_over(self) -> None:
+        """Give away who has ended.
+
+        This comes after all events of the turn, since who takes them may open users again: a new connection may get the
+        number of a descriptor that was closed in this turn, and would be taken for it where events are left.
+        """
+        if self._ended and self._take_ended is not None:
+            ended = self._ended.copy()
+            self._ended.clear()
+            self._take_ended(ended)
+
     def _open_due(self) -> bool:
-        if self._go is None or self.started.is_set():
+        if self._go is None or self._halted:
             return False
-        piece = self._share.pieces[self._piece]
-        offset = self._share.first_user + self._begun - piece.first_user
-        due = self._pacer.due(time.monotonic() - self._go.start, self._share.first_user - 1 + self._share.count)
-        due -= self._share.first_user - 1 + self._begun
+        rows = self._next_planned(self._go) or self._next_again()
+        if rows is None:
+            return False
+        fds, users = self._opener.open(rows)
+        self._streams.add(fds, users, time.monotonic() + self._timeout)
+        return True
+
+    def _next_planned(self, order: Go) -> Rows | None:
+        """Take users whose first connection is due, a batch at the most."""
+        if self.started.is_set():
+            return None
+        share = self._share
+        piece = share.pieces[self._piece]
+        offset = share.first_user + self._begun - piece.first_user
+        due = self._pacer.due(time.monotonic() - order.start, share.before + share.count)
+        due -= share.before + self._begun
         count = min(due, self._room(), BATCH, piece.count - offset)
         if count <= 0:
-            return False
-        fds, users = self._opener.open(piece, offset, count)
-        self._streams.add(fds, users, time.monotonic() + self._timeout)
+            return None
         self._begun += count
         if offset + count == piece.count:
             self._piece += 1
-        if self._begun == self._share.count:
+        if self._begun == share.count:
             self.started.set()
-        return True
+        return piece.rows(offset, count)
+
+    def _next_again(self) -> Rows | None:
+        """Take users that are to be opened again, a batch at the most."""
+        count = min(len(self._again), self._room(), BATCH) if self._again else 0
+        return self._share.rows(self._again.popleft() for _ in range(count)) if count else None
 
 
 async def run(shared: Shared) -> None:

@@ -1,17 +1,19 @@
-"""Opening: from planned users to descriptors whose request is on its way, by the batch.
+"""Opening: from users to descriptors whose request is on its way, by the batch.
 
 Each step is one sweep over the batch: socket, setsockopt, bind, connect, detach, register, write. On loopback the
 handshake is over when connect returns, so the request goes out at once; elsewhere its write answers EAGAIN, and the
 request waits in the outbox until the descriptor is writable.
 
-In: consecutive users of one piece. Out: (descriptors, users) in flight; what fails is told to the accounts, by phase.
-A port that can't be had is replaced by a spare of the same address, one connection at a time.
+In: rows of any users of the share, who may have had connections before. Out: (descriptors, users) in flight; what fails
+is told to the accounts, by phase, and appended to `ended`. A port that can't be had is replaced by a spare of the same
+address, one connection at a time. That may happen to a user who comes back: where we were the first to close its last
+connection, the kernel may keep the pair in TIME_WAIT.
 """
 
 import errno
 import os
 import socket
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
@@ -21,9 +23,9 @@ import numpy as np
 from floodtest.flyweight.engine.outbox import Outbox
 from floodtest.flyweight.engine.readiness import READ, Readiness
 from floodtest.flyweight.engine.sweep import sweep, without
-from floodtest.loadgen.client.accounts import Accounts, Phase
+from floodtest.loadgen.client.accounts import Accounts, End, Phase
 from floodtest.loadgen.plan.choices import Ports
-from floodtest.loadgen.plan.plan import Piece
+from floodtest.loadgen.plan.plan import Piece, Rows
 
 Address = tuple[Any, ...]
 Socket = socket.SocketType
@@ -38,26 +40,29 @@ _TAKEN_AT_CONNECT = frozenset({errno.EADDRNOTAVAIL, errno.EADDRINUSE})
 
 _UNDER_WAY = frozenset({0, errno.EINPROGRESS})
 
+TRIES = 16
+"""Spares that are tried again for each connection that has ended, once all of an address were tried in vain."""
+
 
 @dataclass
 class _Batch:
     """Connections on their way through the steps, a row each; what can't be had moves to `taken`."""
 
-    piece: Piece
     users: list[int]
+    addresses: list[str]
     ports: list[int]
     sockets: list[Any] = field(default_factory=list)
-    taken: list[int] = field(default_factory=list)
-    """Users whose port belongs to somebody else."""
+    taken: list[tuple[int, str]] = field(default_factory=list)
+    """Users whose port belongs to somebody else, each with its address."""
 
     def drop(self, indexes: Container[int]) -> None:
-        self.users, self.ports = without(indexes, self.users, self.ports)
+        self.users, self.addresses, self.ports = without(indexes, self.users, self.addresses, self.ports)
         if self.sockets:
             (self.sockets,) = without(indexes, self.sockets)
 
 
 class Opener:
-    """Opens connections of one worker to one target."""
+    """Opens connections of one worker, whose users have the addresses of `pieces`, to one target."""
 
     def __init__(
         self,
@@ -68,6 +73,8 @@ class Opener:
         reserved: frozenset[int],
         request: Callable[[int], bytes],
         outbox: Outbox,
+        pieces: Sequence[Piece],
+        ended: list[End] | None = None,
     ) -> None:
         self._accounts = accounts
         self._readiness = readiness
@@ -78,26 +85,31 @@ class Opener:
         self._reserved = reserved if self._explicit else frozenset()
         self._request = request
         self._outbox = outbox
-        self._next_spare: dict[str, int] = {}
-        self._exhausted: set[str] = set()
+        self._spares = {piece.address: piece.spares for piece in pieces}
+        # Workers that have an address in common begin their walks at different spares, so that one does not try what
+        # another one has just taken. The prime sets the beginnings far apart where the first ports are close.
+        self._next_spare = {piece.address: piece.first_port * 7919 for piece in pieces}
+        self._exhausted: dict[str, int] = {}
+        """Addresses that had no spare any more, each with the number of connections that had ended by then."""
+        self._ended = ended
+        """Users whose connection failed, for who opens them again; None: nobody does."""
 
-    def open(self, piece: Piece, offset: int, count: int) -> tuple[list[int], list[int]]:
-        """Open `count` users of a piece from `offset` on; return (descriptors, users) of those in flight."""
-        first_user, first_port = piece.first_user + offset, piece.first_port + offset
-        self._accounts.started(first_user, count)
-        ports = list(range(first_port, first_port + count)) if self._explicit else [0] * count
-        batch = _Batch(piece, list(range(first_user, first_user + count)), ports)
-        if self._reserved and not self._reserved.isdisjoint(ports):
-            reserved = {index for index, port in enumerate(ports) if port in self._reserved}
-            batch.taken = [batch.users[index] for index in reserved]
+    def open(self, rows: Rows) -> tuple[list[int], list[int]]:
+        """Open a connection for each of the users; return (descriptors, users) of those in flight."""
+        users = np.array(rows.users, np.int64)
+        self._accounts.started(users)
+        batch = _Batch(rows.users, rows.addresses, rows.ports if self._explicit else [0] * len(rows.users))
+        if self._reserved and not self._reserved.isdisjoint(batch.ports):
+            reserved = {index for index, port in enumerate(batch.ports) if port in self._reserved}
+            batch.taken = [(batch.users[index], batch.addresses[index]) for index in reserved]
             batch.drop(reserved)
         self._bind(batch)
         self._connect(batch)
-        for user in batch.taken:
-            self._open_on_spare(batch, user)
+        for user, address in batch.taken:
+            self._open_on_spare(batch, user, address)
         if not self._explicit:
             batch.ports = [sock.getsockname()[1] for sock in batch.sockets]
-        self._accounts.bound(np.array(batch.users, np.int64), batch.ports)
+        self._accounts.bound(users if batch.users is rows.users else np.array(batch.users, np.int64), batch.ports)
         return self._send_requests(list(map(Socket.detach, batch.sockets)), batch.users)
 
     def _bind(self, batch: _Batch) -> None:
@@ -106,7 +118,7 @@ class Opener:
             self._settle(batch, failed, frozenset(), Phase.BIND)
         level, option = self._option
         sweep(Socket.setsockopt, batch.sockets, repeat(level), repeat(option), repeat(1))
-        _, failed = sweep(Socket.bind, batch.sockets, zip(repeat(batch.piece.address), batch.ports, strict=False))
+        _, failed = sweep(Socket.bind, batch.sockets, zip(batch.addresses, batch.ports, strict=True))
         if failed:
             self._settle(batch, failed, _TAKEN_AT_BIND, Phase.BIND)
 
@@ -122,31 +134,49 @@ class Opener:
             if batch.sockets[index] is not None:
                 batch.sockets[index].close()
             if self._explicit and error in taken:
-                batch.taken.append(batch.users[index])
+                batch.taken.append((batch.users[index], batch.addresses[index]))
             else:
-                self._accounts.failed(batch.users[index], phase, error)
+                self._fail(batch.users[index], phase, error)
         batch.drop(failed)
 
-    def _open_on_spare(self, batch: _Batch, user: int) -> None:
+    def _fail(self, user: int, phase: Phase, code: int) -> None:
+        self._accounts.failed(user, phase, code)
+        if self._ended is not None:
+            self._ended.append(End(user, phase, code))
+
+    def _open_on_spare(self, batch: _Batch, user: int, address: str) -> None:
         """Bind and connect one user from the next spare port that can be had; EADDRINUSE when the address has none."""
-        piece = batch.piece
-        # Pieces of one address begin their walk at different spares, so that workers do not fight over each.
-        start = self._next_spare.setdefault(piece.address, piece.first_port * 7919)
-        for step in range(0 if piece.address in self._exhausted else len(piece.spares)):
-            port = piece.spares[(start + step) % len(piece.spares)]
+        if self._is_exhausted(address):
+            self._fail(user, Phase.BIND, errno.EADDRINUSE)
+            return
+        spares, start = self._spares[address], self._next_spare[address]
+        for step in range(len(spares)):
+            port = spares[(start + step) % len(spares)]
             if port in self._reserved:
                 continue
-            self._next_spare[piece.address] = start + step + 1
-            one = _Batch(piece, [user], [port])
+            self._next_spare[address] = start + step + 1
+            one = _Batch([user], [address], [port])
             self._bind(one)
             self._connect(one)
             if not one.taken:
-                batch.users += one.users
-                batch.ports += one.ports
+                # New lists, since the old ones may still be the caller's.
+                batch.users = batch.users + one.users
+                batch.addresses = batch.addresses + one.addresses
+                batch.ports = batch.ports + one.ports
                 batch.sockets += one.sockets
                 return
-        self._exhausted.add(piece.address)
-        self._accounts.failed(user, Phase.BIND, errno.EADDRINUSE)
+        self._exhausted[address] = self._accounts.ends
+        self._fail(user, Phase.BIND, errno.EADDRINUSE)
+
+    def _is_exhausted(self, address: str) -> bool:
+        """Whether all spares of an address were tried in vain, and too few connections have ended to try them again.
+
+        A walk over thousands of spares takes tens of milliseconds. Each end of a connection pays for `TRIES` of them.
+        """
+        if address not in self._exhausted:
+            return False
+        ended_since = self._accounts.ends - self._exhausted[address]
+        return ended_since == 0 or ended_since * TRIES < len(self._spares[address])
 
     def _send_requests(self, fds: list[int], users: list[int]) -> tuple[list[int], list[int]]:
         _, failed = sweep(self._readiness.register, fds, repeat(READ))
@@ -162,6 +192,6 @@ class Opener:
         for index, error in failed.items():
             os.close(fds[index])
             self._outbox.forget(fds[index])
-            self._accounts.failed(users[index], Phase.CONNECT, error)
+            self._fail(users[index], Phase.CONNECT, error)
         kept = without(failed, fds, users)
         return kept[0], kept[1]

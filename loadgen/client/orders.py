@@ -44,7 +44,7 @@ class Specification(msgspec.Struct, frozen=True):
 
 
 class Go(Message, frozen=True):
-    """Ramp now: connection 1 of the plan was due at `start` (time.monotonic), at most `in_flight` at a time."""
+    """Ramp: connection 1 of the plan is due at `start` (time.monotonic, past or to come), `in_flight` at a time."""
 
     start: float
     in_flight: int

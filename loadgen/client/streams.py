@@ -21,7 +21,7 @@ from floodtest.flyweight.engine.intake import END, READ_SIZE, Intake, Reads
 from floodtest.flyweight.engine.outbox import Outbox
 from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.engine.sweep import sweep
-from floodtest.loadgen.client.accounts import Accounts, Phase
+from floodtest.loadgen.client.accounts import Accounts, End, Phase
 from floodtest.wire.answers import NotOpened
 from floodtest.wire.framing.frames import Framing
 from floodtest.wire.protocols import Protocol
@@ -46,7 +46,14 @@ DIGEST_SECONDS = 0.25
 class Streams:
     """All descriptors of a worker, from the request on."""
 
-    def __init__(self, accounts: Accounts, readiness: Readiness, files_limit: int, protocol: Protocol) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        readiness: Readiness,
+        files_limit: int,
+        protocol: Protocol,
+        ended: list[End] | None = None,
+    ) -> None:
         self._accounts = accounts
         self._users = np.zeros(files_limit, np.uint32)  # by descriptor; 0 where there is no connection of ours
         self._user_of = self._users.data
@@ -60,6 +67,8 @@ class Streams:
         """What is still to be written of requests."""
         self.in_flight: dict[int, float] = {}
         """Deadline (`time.monotonic`) of each connection that is not open yet, oldest first."""
+        self._ended = ended
+        """Users whose connection has ended by itself, for who opens them again; None: nobody does."""
 
     def add(self, fds: list[int], users: list[int], deadline: float) -> None:
         """Take over descriptors whose request is on its way, or in the outbox."""
@@ -130,7 +139,7 @@ class Streams:
             sweep(socket.SocketType.close, sockets)
         else:
             sweep(os.close, fds)
-        self._accounts.closed(len(fds))
+        self._accounts.closed(len(fds) - len(self.in_flight.keys() & fds))
         return len(fds)
 
     def _take_answers(self, fds: list[int], read: list[bytes]) -> tuple[list[int], list[bytes]]:
@@ -183,10 +192,13 @@ class Streams:
     def _end(self, fd: int, code: int) -> None:
         """Close a connection that ended by itself, and account for it."""
         user = self._user_of[fd]
-        if self.in_flight.pop(fd, None) is None:
+        phase = Phase.OPEN if self.in_flight.pop(fd, None) is None else self._phase(fd, code)
+        if phase == Phase.OPEN:
             self._accounts.closed_early(user, code)
         else:
-            self._accounts.failed(user, self._phase(fd, code), code)
+            self._accounts.failed(user, phase, code)
+        if self._ended is not None:
+            self._ended.append(End(user, phase, code))
         self._begun_answers.pop(fd, None)
         self._incoming.forget(fd)
         self.outbox.forget(fd)

@@ -93,11 +93,12 @@ class HttpxClient:
             for first in range(0, piece.count, POOL):
                 client = await self._new_client(piece.address)
                 for user in users[first : first + POOL]:
-                    await trio.sleep(max(0.0, order.start + self._pacer.time_of(user) - time.monotonic()))
+                    connection = self._share.before + 1 + user - self._share.first_user
+                    await trio.sleep(max(0.0, order.start + self._pacer.time_of(connection) - time.monotonic()))
                     await self._room.acquire()
                     if self._halted:
                         return
-                    self._accounts.started(user, 1)
+                    self._accounts.started(np.array([user]))
                     self.in_flight += 1
                     self._tasks.start_soon(self._follow, client, user)
         self._all_begun()
@@ -145,7 +146,7 @@ class HttpxClient:
         except httpx.TransportError as error:
             phase, code = cause(error)
         except trio.Cancelled:
-            self._accounts.closed(1)
+            self._accounts.closed(int(stream.is_open))
             raise
         if stream.is_open:
             self._accounts.closed_early(user, code)

@@ -37,7 +37,8 @@ def be_worker(
     spec = decoder(Specification).decode(specification)
     files_limit = raise_files_limit()
     ledger = Ledger(LEDGER, spec.workers, descriptors[0])
-    accounts = Accounts(spec.path, spec.share.first_user, spec.share.count, ledger.row(spec.worker))
+    share, row = spec.share, ledger.row(spec.worker)
+    accounts = Accounts(spec.path, share.first_user, share.count, row, share.before)
     trio.run(run, Shared(spec, Channel[ToWorker](sock, ToWorker), files_limit, accounts))
 
 

@@ -66,8 +66,8 @@ def sources(plan: Plan) -> list[Source]:
     """Return who is where: 2008's table of addresses, users and ports."""
     rows = []
     for number, address in enumerate(plan.addresses):
-        first = number * plan.each + 1
-        last = min(first + plan.each - 1, plan.connections)
+        first = plan.first_user + number * plan.each
+        last = plan.first_user - 1 + min((number + 1) * plan.each, plan.connections)
         last_port = plan.first_port + last - first
         rows.append(Source(address, first, last, plan.first_port, last_port, LAST_PORT - last_port))
     return rows

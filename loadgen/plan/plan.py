@@ -1,13 +1,17 @@
 """The plan: which user connects from which source pair, and which worker opens it. Pure; no socket, no clock.
 
-Users are numbered from 1 and placed address by address, as in 2008: address k holds users (k-1)*each+1 to k*each, the
-user's offset added to the first port. The ports of an address that no user has are its spares.
+Users are numbered from the plan's first user on, and placed address by address, as in 2008: where that user is 1,
+address k holds users (k-1)*each+1 to k*each, the user's offset added to the first port. The ports of an address that no
+user has are its spares.
 """
 
 import ipaddress
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import NamedTuple
 
 from floodtest.flyweight.errors import UsageError
 
@@ -15,6 +19,18 @@ LAST_PORT = 65535
 
 MAX_ADDRESSES = 65_536
 """Source addresses of a run: each is looked at, and added to a device where it is not there."""
+
+
+MAX_USER = (1 << 32) - 1
+"""The last user number: a client's columns keep a user in 32 bits."""
+
+
+class Rows(NamedTuple):
+    """Users to be opened, by the column: of each its number, and the source address and port planned for it."""
+
+    users: list[int]
+    addresses: list[str]
+    ports: list[int]
 
 
 @dataclass(frozen=True)
@@ -32,25 +48,40 @@ class Piece:
         """All spare ports of the address. Other pieces of it share them: whoever binds one first has it."""
         return range(self.first_spare, LAST_PORT + 1)
 
+    def rows(self, offset: int, count: int) -> Rows:
+        """Return `count` of its users, from its user number `offset` (from 0) on."""
+        user, port = self.first_user + offset, self.first_port + offset
+        return Rows(list(range(user, user + count)), [self.address] * count, list(range(port, port + count)))
+
 
 @dataclass(frozen=True)
 class Share:
-    """The consecutive users that one worker opens."""
+    """The consecutive users that one worker opens. `before` users of the plan come before them, and are due before."""
 
     first_user: int
     count: int
+    before: int
     pieces: tuple[Piece, ...]
+
+    def rows(self, users: Iterable[int]) -> Rows:
+        """Return the rows of any users of the share, in any order."""
+        chosen = list(users)
+        firsts = [piece.first_user for piece in self.pieces]
+        pieces = [self.pieces[bisect_right(firsts, user) - 1] for user in chosen]
+        ports = [piece.first_port + user - piece.first_user for piece, user in zip(pieces, chosen, strict=True)]
+        return Rows(chosen, [piece.address for piece in pieces], ports)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`connections` users on at most `ips` addresses of `each` users."""
+    """`connections` users from `first_user` on, on at most `ips` addresses of `each` users."""
 
     ips: int
     each: int
     base_ip: str
     first_port: int
     connections: int
+    first_user: int = 1
 
     def __post_init__(self) -> None:
         problems = self._problems()
@@ -63,6 +94,8 @@ class Plan:
             for option, value in [("--ips", self.ips), ("--each", self.each), ("--connections", self.connections)]
             if value < 1
         ]
+        if not 1 <= self.first_user <= MAX_USER + 1 - max(1, self.connections):
+            problems.append(f"Users must have numbers from 1 to {MAX_USER}, not from {self.first_user} on.")
         if not 1 <= self.first_port <= LAST_PORT:
             problems.append(f"--first-port must be from 1 to {LAST_PORT}, not {self.first_port}.")
         elif self.each > LAST_PORT + 1 - self.first_port:
@@ -94,27 +127,28 @@ class Plan:
         return tuple(str(base + k) for k in range(-(-self.connections // self.each)))
 
     def pair(self, user: int) -> tuple[str, int]:
-        """Return the source pair planned for a user (from 1)."""
-        address, offset = divmod(user - 1, self.each)
+        """Return the source pair planned for a user."""
+        address, offset = divmod(user - self.first_user, self.each)
         return self.addresses[address], self.first_port + offset
 
     def shares(self, workers: int) -> list[Share]:
         """Cut the users into `workers` consecutive shares whose sizes differ by at most one."""
         cuts = [self.connections * k // workers for k in range(workers + 1)]
-        return [self._share(first + 1, end - first) for first, end in pairwise(cuts)]
+        return [self._share(before, end) for before, end in pairwise(cuts)]
 
-    def _share(self, first_user: int, count: int) -> Share:
+    def _share(self, before: int, end: int) -> Share:
+        """Return the share of the users that have `before` to `end` - 1 users of the plan before them."""
         pieces = []
-        user, end = first_user, first_user + count
-        while user < end:
-            address = (user - 1) // self.each
-            next_address = (address + 1) * self.each + 1
-            size = min(end, next_address) - user
+        place = before
+        while place < end:
+            address = place // self.each
+            next_address = (address + 1) * self.each
             users_here = min(self.each, self.connections - address * self.each)
+            user, size = self.first_user + place, min(end, next_address) - place
             first_spare = self.first_port + users_here
             pieces.append(Piece(self.addresses[address], user, size, self.pair(user)[1], first_spare))
-            user += size
-        return Share(first_user, count, tuple(pieces))
+            place += size
+        return Share(self.first_user + before, end - before, before, tuple(pieces))
 
 
 _BROADCAST = (ipaddress.ip_address("127.255.255.255"), ipaddress.ip_address("255.255.255.255"))

@@ -130,6 +130,8 @@ def _connections(facts: Facts) -> Connections:
         failed=failed,
         closed_by=closed_by,
         replaced_ports=_replaced_ports(facts) if facts.explicit_ports else 0,
+        attempts=int(facts.ledger.total("attempts")),
+        opens=int(facts.ledger.total("opens")),
     )
 
 

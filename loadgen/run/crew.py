@@ -109,8 +109,8 @@ class Crew:
     async def _lose(self, member: Member) -> None:
         """Account for the connections of a worker that ended too early, at once, and then say how it did."""
         member.is_lost = True
-        first = member.share.first_user - 1
-        states = self._states[first : first + member.share.count]
+        before = member.share.before
+        states = self._states[before : before + member.share.count]
         lost = Counter({state: int(np.count_nonzero(states == state)) for state in (State.OPEN, State.IN_FLIGHT)})
         states[states == State.OPEN] = State.CLOSED_EARLY
         states[states == State.IN_FLIGHT] = State.FAILED
@@ -141,7 +141,7 @@ class Crew:
             slot = await self._free_slot(slots)
             before = slots[slot]
             slots[slot] = member
-            due = start + pacer.time_of(member.share.first_user)
+            due = start + pacer.time_of(member.share.before + 1)
             with trio.move_on_after(max(0.0, due - time.monotonic())):
                 await self._halted.wait()
             if self._halted.is_set():

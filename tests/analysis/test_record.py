@@ -171,11 +171,14 @@ def test_a_summary_from_before_later_fields_is_understood(folder: Path) -> None:
         del older[name]
     for name in ("server_fixed_bytes", "client_fixed_bytes", "measured_bytes", "predicted_bytes"):
         del older["memory"][name]
+    for name in ("attempts", "opens"):
+        del older["connections"][name]
     (folder / "run.json").write_text(json.dumps({"format": FORMAT, "summary": older}))
     record = load(folder)
     assert record.summary is not None
     assert record.summary_fault is None
     assert (record.summary.network.kind, record.summary.memory.measured_bytes) == ("host", None)
+    assert (record.summary.connections.attempts, record.summary.connections.opens) == (None, None)
 
 
 def test_a_summary_that_can_not_be_understood_is_none_with_a_word_why(folder: Path) -> None:

@@ -88,7 +88,7 @@ def test_columns_are_never_written_over(folder: Path) -> None:
 
 def test_what_a_worker_does_stands_in_the_files_at_its_users(folder: Path, ledger: Ledger) -> None:
     accounts = Accounts(folder, 4, 5, ledger.row(0))
-    accounts.started(4, 5)
+    accounts.started(np.arange(4, 9))
     assert states_in(folder) == [0, 0, 0, 1, 1, 1, 1, 1, 0, 0]
     accounts.bound(np.array([4, 5, 6]), [1027, 1028, 65_535])
     accounts.opened(np.array([4, 6]))
@@ -100,9 +100,9 @@ def test_what_a_worker_does_stands_in_the_files_at_its_users(folder: Path, ledge
 
 
 def test_the_first_and_the_last_user_have_their_place(folder: Path, ledger: Ledger) -> None:
-    Accounts(folder, 1, 1, ledger.row(0)).started(1, 1)
+    Accounts(folder, 1, 1, ledger.row(0)).started(np.array([1]))
     last = Accounts(folder, USERS, 1, ledger.row(1))
-    last.started(USERS, 1)
+    last.started(np.array([USERS]))
     last.opened(np.array([USERS], np.uint32))
     assert states_in(folder) == [State.IN_FLIGHT, *[State.NOT_REACHED] * 8, State.OPEN]
 
@@ -111,13 +111,46 @@ def test_the_columns_of_all_users_see_what_each_worker_writes(folder: Path, ledg
     states, ports = map_columns(folder, 1, USERS)
     for worker, first in enumerate((1, 6)):
         accounts = Accounts(folder, first, 5, ledger.row(worker))
-        accounts.started(first, 5)
+        accounts.started(np.arange(first, first + 5))
         accounts.bound(np.arange(first, first + 5), range(1000 + first, 1005 + first))
     assert states.tolist() == [State.IN_FLIGHT] * USERS
     assert ports.tolist() == list(range(1001, 1011))
 
 
+def test_users_with_any_numbers_have_their_places_in_the_columns(folder: Path, ledger: Ledger) -> None:
+    accounts = Accounts(folder, 1_000_004, 5, ledger.row(0), before=3)
+    accounts.started(np.array([1_000_008, 1_000_004]))
+    accounts.bound(np.array([1_000_008, 1_000_004]), [5008, 5004])
+    accounts.opened(np.array([1_000_008], np.uint32))
+    assert states_in(folder) == [0, 0, 0, State.IN_FLIGHT, 0, 0, 0, State.OPEN, 0, 0]
+    assert ports_in(folder) == [0, 0, 0, 5004, 0, 0, 0, 5008, 0, 0]
+
+
 EVENTS = st.lists(st.tuples(st.integers(1, USERS), st.sampled_from(["start", "open", "fail", "close"])), max_size=60)
+
+
+ONCE = (State.NOT_REACHED,)
+AGAIN = (State.NOT_REACHED, State.FAILED, State.CLOSED_EARLY)
+
+
+def step(accounts: Accounts, user: int, event: str, before: State, begins: tuple[State, ...]) -> State:
+    """Tell an event of a user in a state, if it is possible there, and return the state it is in then.
+
+    `begins` are the states in which a connection may begin.
+    """
+    if event == "start" and before in begins:
+        accounts.started(np.array([user]))
+        return State.IN_FLIGHT
+    if event == "open" and before == State.IN_FLIGHT:
+        accounts.opened(np.array([user]))
+        return State.OPEN
+    if event == "fail" and before == State.IN_FLIGHT:
+        accounts.failed(user, Phase.CONNECT, errno.ETIMEDOUT)
+        return State.FAILED
+    if event == "close" and before == State.OPEN:
+        accounts.closed_early(user, END)
+        return State.CLOSED_EARLY
+    return before
 
 
 @given(EVENTS)
@@ -128,26 +161,34 @@ def test_planned_is_the_sum_over_all_states(tmp_path_factory: pytest.TempPathFac
     accounts = Accounts(folder, 1, USERS, ledger.row(0))
     expected = [State.NOT_REACHED] * USERS
     for user, event in events:
-        before = expected[user - 1]
-        if event == "start" and before == State.NOT_REACHED:
-            accounts.started(user, 1)
-            expected[user - 1] = State.IN_FLIGHT
-        elif event == "open" and before == State.IN_FLIGHT:
-            accounts.opened(np.array([user]))
-            expected[user - 1] = State.OPEN
-        elif event == "fail" and before == State.IN_FLIGHT:
-            accounts.failed(user, Phase.CONNECT, errno.ETIMEDOUT)
-            expected[user - 1] = State.FAILED
-        elif event == "close" and before == State.OPEN:
-            accounts.closed_early(user, END)
-            expected[user - 1] = State.CLOSED_EARLY
+        expected[user - 1] = step(accounts, user, event, expected[user - 1], ONCE)
     counts = count_states(map_columns(folder, 1, USERS)[0])
     assert counts == {state: expected.count(state) for state in State}
     assert sum(counts.values()) == USERS
     failed, closed = named_failures(ledger.total("failures"))
     assert sum(failed.values()) == counts[State.FAILED]
     assert sum(closed.values()) == counts[State.CLOSED_EARLY]
-    assert ledger.total("started") == USERS - counts[State.NOT_REACHED]
+    assert ledger.total("attempts") == USERS - counts[State.NOT_REACHED]
+    assert ledger.total("opens") == counts[State.OPEN] + counts[State.CLOSED_EARLY]
+    os.close(ledger.descriptor)
+
+
+@given(EVENTS)
+def test_all_connections_of_all_lives_add_up(tmp_path_factory: pytest.TempPathFactory, events: list[Any]) -> None:
+    folder = tmp_path_factory.mktemp("columns")
+    create_columns(folder, USERS)
+    ledger = Ledger(LEDGER, 1)
+    accounts = Accounts(folder, 1, USERS, ledger.row(0))
+    latest = [State.NOT_REACHED] * USERS
+    for user, event in events:
+        latest[user - 1] = step(accounts, user, event, latest[user - 1], AGAIN)
+        failed, closed = (sum(table.values()) for table in named_failures(ledger.total("failures")))
+        assert ledger.total("attempts") == ledger.total("opens") + failed + latest.count(State.IN_FLIGHT)
+        assert ledger.total("opens") == latest.count(State.OPEN) + closed
+        assert accounts.ends == closed
+    assert states_in(folder) == latest
+    accounts.closed(latest.count(State.OPEN))
+    assert accounts.ends == ledger.total("opens")
     os.close(ledger.descriptor)
 
 

@@ -133,6 +133,14 @@ def test_planned_is_opened_and_failed_and_not_reached(changes: dict[str, int]) -
     assert c.closed_early <= c.opened
 
 
+def test_connections_of_all_lives_are_counted_beside_users() -> None:
+    def fill(made: Ledger) -> None:
+        made.rows["attempts"], made.rows["opens"] = [700, 550], [650, 540]
+
+    c = conclude(facts(ledger=ledger(fill))).connections
+    assert (c.planned, c.opened, c.attempts, c.opens) == (1000, 1000, 1250, 1190)
+
+
 def test_the_peak_is_the_most_that_any_sample_saw() -> None:
     samples = [start(), sample(open=998), sample(open=990)]
     summary = conclude(facts(counts=counts(closed_early=50), samples=samples))

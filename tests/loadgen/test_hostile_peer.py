@@ -155,7 +155,7 @@ def on_the_accounts(rig: AccountsReader) -> dict[str, Any]:
         "chunks": rig.received[0],
         "messages": int(total("messages")),
         "stamped": rig.stamped,
-        "settled": int(total("settled")),
+        "settled": rig.settled,
         "sequence": OutOfSequence(*rig.out_of_sequence, rig.jumps),
         "ticks": rig.ticks,
         "failed": rig.failed,

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from floodtest.flyweight.errors import ExitCode, UsageError
-from floodtest.loadgen.plan.plan import LAST_PORT, Piece, Plan, Share
+from floodtest.loadgen.plan.plan import LAST_PORT, MAX_USER, Piece, Plan, Rows, Share
 
 
 def plan(
@@ -17,8 +18,9 @@ def plan(
     base_ip: str = "127.0.1.1",
     first_port: int = 1024,
     connections: int | None = None,
+    first_user: int = 1,
 ) -> Plan:
-    return Plan(ips, each, base_ip, first_port, ips * each if connections is None else connections)
+    return Plan(ips, each, base_ip, first_port, ips * each if connections is None else connections, first_user)
 
 
 def problems(**options: object) -> tuple[str, ...]:
@@ -69,9 +71,31 @@ def test_fewer_connections_fill_address_by_address() -> None:
 
 def test_a_share_is_cut_into_pieces_at_the_end_of_an_address() -> None:
     assert plan(ips=3, each=10, first_port=65_500, connections=25).shares(2) == [
-        Share(1, 12, (Piece("127.0.1.1", 1, 10, 65_500, 65_510), Piece("127.0.1.2", 11, 2, 65_500, 65_510))),
-        Share(13, 13, (Piece("127.0.1.2", 13, 8, 65_502, 65_510), Piece("127.0.1.3", 21, 5, 65_500, 65_505))),
+        Share(1, 12, 0, (Piece("127.0.1.1", 1, 10, 65_500, 65_510), Piece("127.0.1.2", 11, 2, 65_500, 65_510))),
+        Share(13, 13, 12, (Piece("127.0.1.2", 13, 8, 65_502, 65_510), Piece("127.0.1.3", 21, 5, 65_500, 65_505))),
     ]
+
+
+def test_users_may_be_numbered_from_any_on() -> None:
+    """The numbers move; addresses, ports, spares and places in the plan do not."""
+    later = plan(ips=3, each=10, first_port=65_500, connections=25, first_user=1_000_001)
+    assert later.pair(1_000_001) == ("127.0.1.1", 65_500)
+    assert later.pair(1_000_025) == ("127.0.1.3", 65_504)
+    first, second = later.shares(2)
+    assert (first.first_user, first.before, second.first_user, second.before) == (1_000_001, 0, 1_000_013, 12)
+    assert second.pieces == (
+        Piece("127.0.1.2", 1_000_013, 8, 65_502, 65_510),
+        Piece("127.0.1.3", 1_000_021, 5, 65_500, 65_505),
+    )
+
+
+def test_rows_of_a_piece_and_of_any_users_of_a_share() -> None:
+    share = plan(ips=3, each=10, first_port=5000, connections=25, first_user=101).shares(1)[0]
+    assert share.pieces[1].rows(3, 2) == Rows([114, 115], ["127.0.1.2"] * 2, [5003, 5004])
+    assert share.rows([125, 101, 111, 110]) == Rows(
+        [125, 101, 111, 110], ["127.0.1.3", "127.0.1.1", "127.0.1.2", "127.0.1.1"], [5004, 5000, 5000, 5009]
+    )
+    assert share.rows([]) == Rows([], [], [])
 
 
 def test_spares_are_the_ports_of_an_address_that_no_user_has() -> None:
@@ -87,9 +111,13 @@ def test_spares_are_the_ports_of_an_address_that_no_user_has() -> None:
 def plans(draw: st.DrawFn) -> Plan:
     ips, each = draw(st.integers(1, 20)), draw(st.integers(1, 50))
     first_port = draw(st.integers(1, LAST_PORT + 1 - each))
-    return plan(
-        ips, each, draw(st.sampled_from(["127.0.1.1", "fd00::1"])), first_port, draw(st.integers(1, ips * each))
-    )
+    connections = draw(st.integers(1, ips * each))
+    first_user = draw(st.sampled_from([1, 2, 1_000_001, MAX_USER + 1 - connections]))
+    return plan(ips, each, draw(st.sampled_from(["127.0.1.1", "fd00::1"])), first_port, connections, first_user)
+
+
+def users_of(plan: Plan) -> range:
+    return range(plan.first_user, plan.first_user + plan.connections)
 
 
 @given(plans(), st.integers(1, 30))
@@ -97,7 +125,8 @@ def test_shares_cover_every_user_once_and_are_of_one_size(plan: Plan, workers: i
     shares = plan.shares(workers)
     assert len(shares) == workers
     users = [user for share in shares for user in range(share.first_user, share.first_user + share.count)]
-    assert users == list(range(1, plan.connections + 1))
+    assert users == list(users_of(plan))
+    assert all(share.before == share.first_user - plan.first_user for share in shares)
     sizes = {share.count for share in shares}
     assert max(sizes) - min(sizes) <= 1
 
@@ -114,9 +143,18 @@ def test_pieces_cover_their_share_and_agree_with_the_pairs(plan: Plan, workers: 
                 assert plan.pair(piece.first_user + offset) == (piece.address, piece.first_port + offset)
 
 
+@given(plans(), st.integers(1, 5), st.randoms())
+def test_rows_are_the_pairs_of_their_users_in_any_order(plan: Plan, workers: int, random: Random) -> None:
+    for share in plan.shares(workers):
+        in_order = [row for piece in share.pieces for row in zip(*piece.rows(0, piece.count), strict=True)]
+        assert in_order == [(user, *plan.pair(user)) for user, *_ in in_order]
+        random.shuffle(in_order)
+        assert list(zip(*share.rows(user for user, *_ in in_order), strict=True)) == in_order
+
+
 @given(plans(), st.integers(1, 30))
 def test_no_pair_is_given_twice_nor_as_a_spare(plan: Plan, workers: int) -> None:
-    pairs = [plan.pair(user) for user in range(1, plan.connections + 1)]
+    pairs = [plan.pair(user) for user in users_of(plan)]
     assert len(set(pairs)) == len(pairs)
     assert {address for address, _ in pairs} == set(plan.addresses)
     assert all(plan.first_port <= port <= LAST_PORT for _, port in pairs)
@@ -130,7 +168,7 @@ def test_no_pair_is_given_twice_nor_as_a_spare(plan: Plan, workers: int) -> None
 
 @given(plans())
 def test_no_address_has_more_users_than_it_may(plan: Plan) -> None:
-    users = Counter(plan.pair(user)[0] for user in range(1, plan.connections + 1))
+    users = Counter(plan.pair(user)[0] for user in users_of(plan))
     assert all(users[address] == plan.each for address in plan.addresses[:-1])
     assert 1 <= users[plan.addresses[-1]] <= plan.each
 
@@ -146,6 +184,15 @@ def test_the_first_port_must_be_one(port: int) -> None:
     (found,) = problems(first_port=port)
     assert "--first-port" in found
     assert str(port) in found
+
+
+@pytest.mark.parametrize(
+    ("first_user", "connections"), [(0, 1), (-5, 1), (MAX_USER, 2), (MAX_USER + 1, 1), (0, 0), (0, -3)]
+)
+def test_users_must_have_numbers(first_user: int, connections: int) -> None:
+    found = problems(first_user=first_user, connections=connections)
+    assert found[-1] == f"Users must have numbers from 1 to 4294967295, not from {first_user} on."
+    assert plan(ips=1, each=1, first_user=MAX_USER).pair(MAX_USER) == ("127.0.1.1", 1024)
 
 
 def test_the_ports_must_be_there() -> None:

@@ -23,6 +23,11 @@ def test_the_last_address_has_what_is_left() -> None:
     assert sources(Plan(2, 100, "127.0.1.1", 2000, 101))[1] == Source("127.0.1.2", 101, 101, 2000, 2000, 63_535)
 
 
+def test_users_are_shown_by_their_numbers() -> None:
+    rows = sources(Plan(2, 100, "127.0.1.1", 2000, 150, first_user=1001))
+    assert [(row.first_user, row.last_user, row.last_port) for row in rows] == [(1001, 1100, 2099), (1101, 1150, 2049)]
+
+
 def plan(*arguments: str, cwd: Path | str = ".") -> tuple[int, str]:
     done = run_here("floodtest", "plan", "--network", "host", *arguments, cwd=cwd)
     (line,) = done.stderr.splitlines()

@@ -50,6 +50,7 @@ def test_a_small_run_opens_holds_ticks_and_accounts_for_everything(client: str, 
     assert (code, summary["outcome"], summary["reasons"]) == (0, "ok", []), errors
     connections = summary["connections"]
     assert connections["planned"] == connections["opened"] == connections["peak_open"] == planned
+    assert connections["attempts"] == connections["opens"] == planned
     assert connections["failed"] == {}
     assert connections["closed_early"] == connections["not_reached"] == 0
     ticks = summary["ticks"]

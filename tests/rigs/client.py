@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import trio
 
 from floodtest.flyweight.engine.ledger import Ledger
@@ -50,6 +51,11 @@ class AccountsReader:
         return named_failures(self.ledger.total("failures"))[1]
 
     @property
+    def settled(self) -> int:
+        """Connections that opened or failed."""
+        return int(self.ledger.total("opens")) + sum(self.failed.values())
+
+    @property
     def received(self) -> tuple[int, int]:
         """Chunks and bytes."""
         return int(self.ledger.total("chunks")), int(self.ledger.total("bytes"))
@@ -86,7 +92,7 @@ class AccountsReader:
             "ticks": self.ticks,
             "failed": self.failed,
             "closed": self.closed,
-            "settled": int(self.ledger.total("settled")),
+            "settled": self.settled,
         }
 
     def end(self) -> None:
@@ -109,7 +115,7 @@ class ClientRig(AccountsReader):
         ours, server = socket.socketpair()
         ours.setblocking(False)
         fd = ours.detach()
-        self.accounts.started(user, 1)
+        self.accounts.started(np.array([user]))
         self.readiness.register(fd, READ)
         if request:
             assert self.streams.outbox.write([fd], [request]) == {}
