@@ -103,6 +103,7 @@ class _Candidate:
     steps: tuple[int, ...]
     log_evidence: float
     weights: Floats
+    """All 0 where the steps leave the slope open."""
     slopes: Floats
     slope_scales: Floats
     fixed: Floats
@@ -146,7 +147,7 @@ def _models(x: Floats, y: Floats) -> list[_Candidate]:
             steps = steps[: model.weakest] + steps[model.weakest + 1 :]
     if () not in models:
         models[()] = _judge(x, y, ())
-    return list(models.values())
+    return [model for model in models.values() if model.weights.any()]
 
 
 def _judge(x: Floats, y: Floats, steps: tuple[int, ...]) -> _Candidate:
@@ -166,9 +167,11 @@ def _judge(x: Floats, y: Floats, steps: tuple[int, ...]) -> _Candidate:
     scales = np.sqrt(np.maximum(np.diagonal(inverse, axis1=1, axis2=2), 0) * rest[:, None] / freedom)
     log_volume = -np.log1p(-(correlations**2))
     log_profile = -0.5 * (n * np.log(rest / n) + log_volume)
-    log_restricted = -0.5 * (freedom * np.log(rest) + log_volume + np.linalg.slogdet(gram)[1])
-    weights = np.exp(log_restricted - log_restricted.max())
-    weights /= weights.sum()
+    log_determinants = np.linalg.slogdet(gram)[1]
+    has_slope = np.isfinite(log_determinants)  # -inf: steps at all counts of connections add up to the line itself
+    log_restricted = -0.5 * (freedom * np.log(rest) + log_volume + np.where(has_slope, log_determinants, 0))
+    weights = np.exp(log_restricted - log_restricted.max()) * has_slope
+    weights /= weights.sum() or 1.0
     top = int(weights.argmax())
     certain = np.abs(betas[top, 2:]) / np.maximum(scales[top, 2:], 1e-300)
     return _Candidate(

@@ -43,14 +43,16 @@ class Ledger:
 
     def ticks(self) -> dict[int, tuple[int, float, float]]:
         """Return for each remembered tick: deliveries by all workers, time of the first and of the last, in seconds."""
-        seen: dict[int, tuple[int, float, float]] = {}
         table = self.rows["ticks"]
         table = table[table["number"] > 0]
-        for number in np.unique(table["number"]).tolist():
-            rows = table[table["number"] == number]
-            first, last = int(rows["first_ns"].min()), int(rows["last_ns"].max())
-            seen[number] = int(rows["count"].sum()), first / 1e9, last / 1e9
-        return seen
+        numbers, place = np.unique(table["number"], return_inverse=True)
+        counts, first, last = np.zeros((3, len(numbers)), np.int64)
+        first += np.iinfo(np.int64).max
+        np.add.at(counts, place, table["count"])
+        np.minimum.at(first, place, table["first_ns"])
+        np.maximum.at(last, place, table["last_ns"])
+        columns = (numbers.tolist(), counts.tolist(), (first / 1e9).tolist(), (last / 1e9).tolist())
+        return {number: (count, start, end) for number, count, start, end in zip(*columns, strict=True)}
 
 
 class Counter:

@@ -4,6 +4,7 @@ Values are whole microseconds up to `MAX`. The first 256 have a bucket each; fro
 128. Counting is a few numpy calls a batch, adding up workers is a sum, and nothing is sampled or thrown away.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,19 @@ def highest(bucket: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
     shift = np.maximum((bucket >> _BITS) - 1, 0).astype(np.int64)
     top: npt.NDArray[np.int64] = ((bucket - (shift << _BITS) + 1) << shift) - 1
     return top
+
+
+def sparse(counts: Counts) -> dict[int, int]:
+    """Return the buckets that are not empty, and their counts."""
+    used = np.flatnonzero(counts)
+    return dict(zip(used.tolist(), counts[used].tolist(), strict=True))
+
+
+def dense(counts: Mapping[int, int]) -> Counts:
+    """Return all buckets, of those that are not empty."""
+    found = np.zeros(BUCKETS, np.int64)
+    found[list(counts)] = list(counts.values())
+    return found
 
 
 def percentiles(counts: Counts, shares: list[float]) -> list[float] | None:

@@ -4,7 +4,6 @@ On a terminal a live bar with rate and time left, and the figures below it; on a
 """
 
 import sys
-from types import TracebackType
 
 import msgspec
 
@@ -14,6 +13,8 @@ from floodtest.analysis.record.summary import Messages, Models, Network
 from floodtest.flyweight.command.counted import counted, was
 from floodtest.flyweight.command.units import size
 from floodtest.loadgen.plan.models import DEFAULT_CLIENT_MODEL, DEFAULT_SERVER_MODEL
+from floodtest.loadgen.run.reading import Reading
+from floodtest.loadgen.run.watch import Watcher
 
 HISTORY = (
     ("2008, mochiweb", 38_000.0),
@@ -60,7 +61,7 @@ def closing(sample: Sample) -> str:
     return f"{sample.tcp_inuse:,} TCP sockets are left in this network"
 
 
-class PlainConsole:
+class PlainConsole(Watcher):
     """One line a sample."""
 
     def __init__(self) -> None:
@@ -69,22 +70,15 @@ class PlainConsole:
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    def sample(self, sample: Sample, planned: int) -> None:
+    def sample(self, sample: Sample, reading: Reading) -> None:
         if sample.stage == Stage.CLOSE:
             self.say(f"{sample.time:6.1f} s close {closing(sample)}")
             return
         self._rate.update(sample)
+        planned = reading.states.planned
         left = self._rate.left(sample, planned)
         rate = f" ({self._rate.per_second:,.0f}/s{', ' if left else ''}{left})" if sample.stage == Stage.RAMP else ""
         self.say(f"{sample.time:6.1f} s {sample.stage:5} open {sample.open:,} of {planned:,}{rate}, {figures(sample)}")
-
-    def __enter__(self) -> "PlainConsole":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
 
 
 def _memory_lines(summary: Summary) -> list[str]:

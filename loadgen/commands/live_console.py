@@ -1,7 +1,5 @@
 """What a person sees on a terminal while a run goes: a bar and the latest figures, redrawn in place."""
 
-from types import TracebackType
-
 from rich.console import Console as Terminal
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -11,9 +9,11 @@ from rich.text import Text
 from floodtest.analysis import Sample
 from floodtest.analysis.record.stages import Stage
 from floodtest.loadgen.commands.console import Rate, closing, figures
+from floodtest.loadgen.run.reading import Reading
+from floodtest.loadgen.run.watch import Watcher
 
 
-class LiveConsole:
+class LiveConsole(Watcher):
     """A bar and the latest figures, redrawn in place."""
 
     def __init__(self) -> None:
@@ -24,11 +24,16 @@ class LiveConsole:
     def say(self, text: str) -> None:
         self._live.console.print(Text(text))
 
-    def sample(self, sample: Sample, planned: int) -> None:
+    def stage(self, stage: Stage) -> None:
+        """Begin to redraw with the first stage: what is said before stands above."""
+        self._live.start()
+
+    def sample(self, sample: Sample, reading: Reading) -> None:
         if sample.stage == Stage.CLOSE:
             self._live.update(Text(f"closing: {closing(sample)}"), refresh=True)
             return
         self._rate.update(sample)
+        planned = reading.states.planned
         table = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=planned, completed=sample.open, width=32)
         rate = f"{self._rate.per_second:,.0f}/s" if sample.stage == Stage.RAMP else ""
@@ -38,11 +43,5 @@ class LiveConsole:
         outer.add_row(Text(figures(sample), style="dim"))
         self._live.update(outer, refresh=True)
 
-    def __enter__(self) -> "LiveConsole":
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._live.stop()

@@ -12,10 +12,10 @@ from floodtest.loadgen.network.wish import Network
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.preflight.outlook import cut_to_fit
 from floodtest.loadgen.run.conductor import Run
-from floodtest.loadgen.run.watch import Console
+from floodtest.loadgen.run.watch import Watcher
 
 
-def open_console() -> Console:
+def open_console() -> Watcher:
     """Return a live console on a terminal, a plain one elsewhere."""
     if not sys.stderr.isatty():
         return PlainConsole()
@@ -30,8 +30,7 @@ def execute(options: RunOptions, network: Network, fit: bool) -> Summary:
     console.say(f"Network: {network.in_words}.")
     if fit:
         options = cut_to_fit(options, network, console.say)
-    with console:
-        return trio.run(Run(options, console, network).execute)
+    return trio.run(Run(options, [console], network).execute)
 
 
 def show(summary: Summary, as_json: bool) -> FloodtestError | None:

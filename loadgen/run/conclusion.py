@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from floodtest.analysis import FORMAT, Sample, Summary
 from floodtest.analysis.figures.summary_figures import idle_share, summarize_memory
@@ -15,16 +13,12 @@ from floodtest.analysis.record import summary as sums
 from floodtest.analysis.record.summary import Connections, Latency, Messages, Outcome, Tick
 from floodtest.analysis.record.thresholds import Condition
 from floodtest.flyweight.command.counted import counted
-from floodtest.flyweight.engine.ledger import TICKS, Ledger
+from floodtest.flyweight.engine.ledger import TICKS
 from floodtest.flyweight.processes.launch import how_it_ended
 from floodtest.loadgen.client import latency
-from floodtest.loadgen.client.accounts import State, named_failures
-from floodtest.loadgen.plan.plan import Plan
+from floodtest.loadgen.run.reading import Reading, ReceivedTick
 from floodtest.wire.control import Generated, Stats
 from floodtest.wire.sequence import MAX_STEP
-
-LOST = "LOST"
-"""How connections are said to have ended that ended with their worker."""
 
 KERNEL_SOURCE = "growth of Slab + KernelStack + PageTables + Percpu (/proc/meminfo) from before the ramp to the hold"
 
@@ -42,25 +36,22 @@ class MessageFacts:
 class Facts:
     """What a conclusion is drawn from, at the end of the hold and of the messages after it."""
 
-    plan: Plan
-    explicit_ports: bool
     folder: str
-    counts: Mapping[State, int]
-    ledger: Ledger
-    lost: Mapping[State, int]
+    reading: Reading
+    """What all sites say together."""
     samples: list[Sample]
     server: Stats | None
     server_ended: bool
     server_silent: bool
     """Whether the bundled server did not answer when it was last asked, though it had not ended."""
     ramp_seconds: float
-    workers: int
-    files_limit: int
     interrupted: bool
-    reasons: list[str]
-    ports: npt.NDArray[np.uint16]
+    reasons: Sequence[str]
+    """What has gone wrong elsewhere than at a site; the run falls short for it, as for what a site says."""
     network: sums.Network
     predicted_bytes: int | None
+    remarks: Sequence[str] = ()
+    """What has gone wrong and leaves the outcome as it is; told behind all reasons."""
     messages: MessageFacts | None = None
     conditions: Sequence[Condition] = ()
     models: sums.Models = field(default_factory=sums.Models)
@@ -71,7 +62,9 @@ def conclude(facts: Facts) -> Summary:
     summary = _summarize(facts)
     thresholds = [condition.judge(summary) for condition in facts.conditions]
     reasons = [*summary.reasons, *(_threshold_reason(threshold) for threshold in thresholds if threshold.failed)]
-    return msgspec.structs.replace(summary, thresholds=thresholds, reasons=reasons, outcome=_outcome(facts, reasons))
+    outcome = _outcome(facts, reasons)
+    reasons += facts.remarks
+    return msgspec.structs.replace(summary, thresholds=thresholds, reasons=reasons, outcome=outcome)
 
 
 def _threshold_reason(threshold: sums.Threshold) -> str:
@@ -85,7 +78,7 @@ def _summarize(facts: Facts) -> Summary:
     ticks, messages = _ticks(facts), _messages(facts)
     reasons = [*_reasons(facts, connections, ticks), *_reasons_of(messages, facts)]
     fronts = None if facts.server is None else len(facts.server.fronts)
-    seconds = facts.ramp_seconds
+    seconds, counters = facts.ramp_seconds, facts.reading.counters
     return Summary(
         format=FORMAT,
         run=facts.folder,
@@ -94,17 +87,17 @@ def _summarize(facts: Facts) -> Summary:
         reasons=reasons,
         connections=connections,
         ramp=sums.Ramp(round(seconds, 3), round(connections.opened / seconds, 1) if seconds > 0 else 0.0),
-        workers=sums.Workers(facts.workers, fronts, facts.files_limit),
+        workers=sums.Workers(facts.reading.workers, fronts, facts.reading.files_limit),
         network=facts.network,
         memory=summarize_memory(facts.samples, KERNEL_SOURCE, facts.predicted_bytes),
         cpu=sums.Cpu(idle_share(facts.samples, "server_cpu"), idle_share(facts.samples, "client_cpu")),
         ticks=ticks,
         messages=messages,
-        chunks=int(facts.ledger.total("chunks")),
-        bytes=int(facts.ledger.total("bytes")),
-        missing=int(facts.ledger.total("missing")),
-        repeated=int(facts.ledger.total("repeated")),
-        jumps=int(facts.ledger.total("jumps")),
+        chunks=counters.chunks,
+        bytes=counters.bytes,
+        missing=counters.missing,
+        repeated=counters.repeated,
+        jumps=counters.jumps,
     )
 
 
@@ -115,39 +108,29 @@ def _outcome(facts: Facts, reasons: list[str]) -> Outcome:
 
 
 def _connections(facts: Facts) -> Connections:
-    failed, closed_by = named_failures(facts.ledger.total("failures"))
-    if facts.lost.get(State.IN_FLIGHT):
-        failed[f"{LOST}@worker"] = facts.lost[State.IN_FLIGHT]
-    if facts.lost.get(State.OPEN):
-        closed_by[LOST] = facts.lost[State.OPEN]
-    opened = facts.counts[State.OPEN] + facts.counts[State.CLOSED_EARLY]
+    states = facts.reading.states
     return Connections(
-        planned=facts.plan.connections,
-        opened=opened,
-        peak_open=max([facts.counts[State.OPEN], *(sample.open for sample in facts.samples)]),
-        closed_early=facts.counts[State.CLOSED_EARLY],
-        not_reached=facts.counts[State.NOT_REACHED] + facts.counts[State.IN_FLIGHT],
-        failed=failed,
-        closed_by=closed_by,
-        replaced_ports=_replaced_ports(facts) if facts.explicit_ports else 0,
-        attempts=int(facts.ledger.total("attempts")),
-        opens=int(facts.ledger.total("opens")),
+        planned=states.planned,
+        opened=states.open + states.closed_early,
+        peak_open=max([states.open, *(sample.open for sample in facts.samples)]),
+        closed_early=states.closed_early,
+        not_reached=states.not_reached + states.in_flight,
+        failed=facts.reading.failed,
+        closed_by=facts.reading.closed_by,
+        replaced_ports=facts.reading.replaced_ports,
+        attempts=facts.reading.attempts,
+        opens=facts.reading.opens,
     )
-
-
-def _replaced_ports(facts: Facts) -> int:
-    offsets = np.arange(facts.plan.connections, dtype=np.uint32) % facts.plan.each
-    return int(np.count_nonzero((facts.ports != 0) & (facts.ports != offsets + facts.plan.first_port)))
 
 
 def _ticks(facts: Facts) -> list[Tick]:
     told = {} if facts.server is None else {tick.number: tick for tick in facts.server.ticks}
-    received = facts.ledger.ticks()
+    received = facts.reading.ticks
     ticks = []
     numbers = sorted(told.keys() | received.keys())
     for number in numbers[bisect_right(numbers, max(numbers, default=0) - TICKS) :]:  # nobody knows all of those before
-        count, first, last = received.get(number, (0, 0.0, 0.0))
-        ours = told.get(number)
+        ours, theirs = told.get(number), received.get(number, ReceivedTick(0, 0.0, 0.0))
+        count, first, last = theirs.count, theirs.first, theirs.last
         # From the first write of the server to the last read of a client: one clock, CLOCK_MONOTONIC of this machine.
         seconds = max(0.0, last - (first if ours is None or ours.first is None else ours.first)) if count else 0.0
         rate = round(count / seconds, 1) if seconds else None
@@ -166,11 +149,11 @@ def _is_old(facts: Facts) -> bool:
 def _messages(facts: Facts) -> Messages | None:
     if facts.messages is None or facts.server is None:
         return None
-    ledger, said = facts.ledger, facts.messages.generated
-    first = min((int(ns) for ns in ledger.rows["first_ns"] if ns), default=0)
-    seconds = (int(ledger.rows["last_ns"].max()) - first) / 1e9 if first else 0.0
-    received = int(ledger.total("messages"))
-    duplicated = int(ledger.total("repeated")) - facts.messages.repeated_before
+    reading, said = facts.reading, facts.messages.generated
+    first = reading.first_message_ns
+    seconds = (reading.last_message_ns - first) / 1e9 if first else 0.0
+    received = reading.counters.messages
+    duplicated = reading.counters.repeated - facts.messages.repeated_before
     published, expected = facts.server.messages, facts.server.routed
     if _is_old(facts):
         told = (0, 0) if said is None else (said.published, said.deliveries)
@@ -187,13 +170,14 @@ def _messages(facts: Facts) -> Messages | None:
         most_behind_seconds=None if said is None else said.most_behind,
         seconds=round(seconds, 3),
         per_second=round(received / seconds, 1) if seconds > 0 else None,
-        latency_ms=_latency(ledger.total("latency")),
-        uncorrected_latency_ms=_latency(ledger.total("latency_published")),
+        latency_ms=_latency(reading.latency),
+        uncorrected_latency_ms=_latency(reading.latency_published),
     )
 
 
-def _latency(counts: latency.Counts) -> Latency | None:
-    found = latency.percentiles(counts, [0.5, 0.9, 0.99, 0.999, 1.0])
+def _latency(counts: Mapping[int, int]) -> Latency | None:
+    """Return percentiles of counts by bucket; None where nothing was counted."""
+    found = latency.percentiles(latency.dense(counts), [0.5, 0.9, 0.99, 0.999, 1.0])
     return None if found is None else Latency(*(round(microseconds / 1000, 3) for microseconds in found))
 
 
@@ -216,7 +200,8 @@ def _reasons_of(messages: Messages | None, facts: Facts) -> list[str]:
 
 
 def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[str]:
-    reasons = list(facts.reasons)
+    counters = facts.reading.counters
+    reasons = [*facts.reading.reasons, *facts.reasons]
     reasons += _reasons_of_server(facts)
     if connections.failed:
         reasons.append(
@@ -231,11 +216,11 @@ def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[
     for tick in ticks:
         if tick.sent is not None and tick.sent != tick.received:
             reasons.append(f"tick {tick.number}: {tick.sent:,} messages were sent and {tick.received:,} received")
-    reasons += _reasons_of_ticks(facts.counts[State.OPEN], ticks)
-    if facts.ledger.total("missing") or facts.ledger.total("repeated"):
-        missing, repeated = facts.ledger.total("missing"), facts.ledger.total("repeated")
+    reasons += _reasons_of_ticks(facts.reading.states.open, ticks)
+    if counters.missing or counters.repeated:
+        missing, repeated = counters.missing, counters.repeated
         reasons.append(f"message numbers show {missing:,} missing and {repeated:,} repeated messages")
-    if jumps := facts.ledger.total("jumps"):
+    if jumps := counters.jumps:
         reasons.append(f"message numbers: {jumps:,} messages jump ahead by over {MAX_STEP:,}, more than can be missing")
     return reasons
 

@@ -9,7 +9,7 @@ be loaded, or of whom nobody is a user of the run; a generator that fails is a r
 
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ from floodtest.flyweight.errors import Refused, WorkerFault
 from floodtest.flyweight.processes import lifeline
 from floodtest.flyweight.processes.launch import how_it_ended, launch, run_to_end
 from floodtest.loadgen.plan.messages import MessageOptions
+from floodtest.loadgen.plan.options import RunOptions
+from floodtest.loadgen.run.interruption import Interruption
 from floodtest.wire.control import TOKEN_VARIABLE, Generated
 
 LOG = "messages.log"
@@ -127,6 +129,31 @@ def _strangers(reach: Reach, source: Path, users: int) -> list[str]:
         f"None of the {reach.users:,} users of {source} is among the {users:,} users of this run, whose ids go from 1 "
         f"to {users:,}. Number them anew with --renumber when they are loaded, or ask for more --connections."
     )
+
+
+@asynccontextmanager
+async def store_for(
+    options: RunOptions, folder: Path, interruption: Interruption, say: Callable[[str], None]
+) -> AsyncIterator[Path | None]:
+    """The store of subscriptions of a run: the one that was named, one made of a file and gone with the block, or none.
+
+    An interruption ends the loading of a file, and leaves the run without a store. Refused like `load_friends`.
+    """
+    users = options.plan.connections
+    if options.friends is None:
+        if options.db is not None:
+            with interruption.scope():
+                for line in await look_into_store(options.db, users):
+                    say(line)
+        yield options.db
+        return
+    say(f"Loading {options.friends} into a store for the server.")
+    store, ids = folder / STORE, folder / IDS if options.renumber else None
+    async with removed_in_the_end(store) as held:
+        with interruption.scope() as scope:
+            for line in await load_friends(Friends(options.friends, options.columns, ids), store, held, users):
+                say(line)
+        yield None if scope.cancelled_caught else store
 
 
 def _open_log(path: Path) -> BinaryIO:

@@ -1,8 +1,8 @@
-"""The journal: what a run writes down as it goes. Its stages and samples, on disk at once and shown to a person.
+"""The journal: the watcher that writes a run down as it goes, in its run record (see `analysis.record`).
 
-In: the name of each stage as it begins, each sample, the summary. Out: the run record (see `analysis.record`). Nothing
-here decides anything, so that a run that is killed leaves behind all that it knew. A record that can't be written any
-more (a full disk) ends nothing: the run goes on without, and `fault` says so.
+In: the name of each stage as it begins, each sample, the summary. Out: files, written at once, so that a run that is
+killed leaves behind all that it knew. A record that can't be written any more (a full disk) ends nothing: later writes
+are tried all the same, and `fault` says why the first one failed.
 """
 
 import platform
@@ -20,70 +20,53 @@ import msgspec
 from floodtest.analysis import RecordWriter, Sample, Summary
 from floodtest.analysis.record import DiskFault
 from floodtest.analysis.record.stages import Stage
-from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.machine.files import cores, raise_files_limit, read_memory
 from floodtest.flyweight.machine.sockets import read_slabs
 from floodtest.loadgen.client import latency
 from floodtest.loadgen.preflight.machine import Machine
-from floodtest.loadgen.run.watch import Console
+from floodtest.loadgen.run.reading import Reading
+from floodtest.loadgen.run.watch import Watcher
 
 
-class Journal:
+class Journal(Watcher):
     """Writes the record of one run; Refused if there can't be one."""
 
-    def __init__(
-        self,
-        out: Path,
-        options: dict[str, Any],
-        prediction: dict[str, Any],
-        planned: int,
-        ledger: Ledger,
-        console: Console,
-    ) -> None:
+    takes_all_samples = True
+
+    def __init__(self, out: Path, options: dict[str, Any], prediction: dict[str, Any]) -> None:
         self._record = RecordWriter(out, time.strftime("%Y%m%d-%H%M%S"))
         self._options = options
         self._prediction = prediction
-        self._planned = planned
-        self._ledger = ledger
-        self._console = console
         self._began = time.monotonic()
         self._stages: list[dict[str, Any]] = []
         self.fault: str | None = None
         """Why the record could not be written any more, None while it can."""
-        self.samples: list[Sample] = []
 
     @property
     def folder(self) -> Path:
         return self._record.folder
 
-    @property
-    def stage(self) -> Stage:
-        """The stage that the run is in."""
-        return Stage(self._stages[-1]["name"])
-
-    def enter(self, stage: Stage) -> None:
-        """Begin a stage, which ends the one before."""
+    def stage(self, stage: Stage) -> None:
+        """Write down that a stage begins, and so the one before ends."""
         self._end_stage()
         self._stages.append({"name": stage, "start": self._now(), "end": None})
-        self.write(None)
+        self._write(None)
 
-    def add(self, sample: Sample, shown: bool = True) -> None:
-        """Take a sample, and show it to a person if it is one of those that were asked for."""
-        self.samples.append(sample)
+    def sample(self, sample: Sample, reading: Reading) -> None:
+        """Write a sample down, and all latencies if there are new ones."""
         with self._noting_faults():
             self._record.write_sample(sample)
             if sample.latency_p50 is not None:
-                planned, published = (self._ledger.total(name) for name in ("latency", "latency_published"))
+                planned, published = latency.dense(reading.latency), latency.dense(reading.latency_published)
                 self._record.write_latency(latency.rows(planned, published))
-        if shown:
-            self._console.sample(sample, self._planned)
 
-    def conclude(self, summary: Summary) -> None:
-        """End the last stage, and write the summary down."""
-        self._end_stage()
-        self.write(summary)
+    def summary(self, summary: Summary, is_final: bool) -> None:
+        """Write down what has come of the run; the last stage ends with the final one."""
+        if is_final:
+            self._end_stage()
+        self._write(summary)
 
-    def write(self, summary: Summary | None) -> None:
+    def _write(self, summary: Summary | None) -> None:
         """Write down what is known of the run as a whole."""
         run = {
             "command": shlex.join(sys.argv),

@@ -1,93 +1,124 @@
-"""Sampling: one row of the run record from everything that can be read about a run, within a budget of time."""
+"""Sampling: rows of the run record, made of what sites and server say at one moment, and told to the watchers.
+
+A sample is taken at each end of a stage, and between them each `interval` seconds; more often at the beginning of a
+ramp. Where the figures of a site can't be read there is none, and the site gives the reason.
+"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
+import trio
 
 from floodtest.analysis.record.samples import Sample
-from floodtest.analysis.record.stages import Stage
-from floodtest.flyweight.engine.ledger import Ledger
-from floodtest.flyweight.machine.cpu import read_cpu_time
-from floodtest.flyweight.machine.files import read_memory
-from floodtest.flyweight.machine.processes import ProcessMeter, cpu_seconds
-from floodtest.flyweight.machine.sockets import read_slabs, read_sockets
+from floodtest.analysis.record.stages import OPENING, Stage
+from floodtest.flyweight.machine.processes import cpu_seconds
 from floodtest.loadgen.client import latency
-from floodtest.loadgen.client.accounts import State, count_states
+from floodtest.loadgen.run.reading import Reading
+from floodtest.loadgen.run.server_side import ServerSide
+from floodtest.loadgen.run.site import Detail, Sites
+from floodtest.loadgen.run.stages import Progress
+from floodtest.loadgen.run.watch import Watchers
 from floodtest.wire.control import Stats
+
+RAMP_SHARE = 0.05
+LEAST_INTERVAL = 0.1
+"""In a ramp samples are so many seconds apart at the least, and such a share of its time so far at the most: a slope
+takes samples at different numbers of connections, and 50,000 are open within two seconds."""
 
 
 class Sampler:
-    """Reads samples; `server_pids` is None where the server is not known to be on this machine."""
+    """Takes the samples of a run, and keeps them."""
 
     def __init__(
-        self,
-        states: npt.NDArray[np.uint8],
-        ledger: Ledger,
-        client_pids: Callable[[], list[int]],
-        server_pids: Callable[[], list[int]] | None,
+        self, sites: Sites, server: ServerSide, progress: Progress, watchers: Watchers, interval: float
     ) -> None:
-        self._states = states
-        self._ledger = ledger
-        self._client_pids = client_pids
-        self._server_pids = server_pids
-        self._client = ProcessMeter()
-        self._server = ProcessMeter()
-        self._began = time.monotonic()
-        self._before = read_cpu_time()
-        self._latency = ledger.total("latency")
+        self._sites = sites
+        self._server = server
+        self._progress = progress
+        self._watchers = watchers
+        self._asked_for = interval
+        self._one_at_a_time = trio.Lock()
+        self._began: float | None = None
+        self._latency: Mapping[int, int] = {}
+        self.samples: list[Sample] = []
 
-    def read(self, stage: Stage, server: Stats | None, everything: bool = False) -> Sample:
-        """Read a sample; `everything` reads each process's memory and CPU, not only what fits into the budget."""
-        self._client.read(self._client_pids(), everything)
-        if self._server_pids is not None:
-            self._server.read(self._server_pids(), everything)
-        counts = count_states(self._states)
-        memory, sockets, machine = read_memory(), read_sockets(), read_cpu_time()
-        sample = Sample(
-            time=round(time.monotonic() - self._began, 3),
-            stage=stage,
-            not_reached=counts[State.NOT_REACHED],
-            in_flight=counts[State.IN_FLIGHT],
-            open=counts[State.OPEN],
-            failed=counts[State.FAILED],
-            closed_early=counts[State.CLOSED_EARLY],
-            chunks=int(self._ledger.total("chunks")),
-            bytes=int(self._ledger.total("bytes")),
-            missing=int(self._ledger.total("missing")),
-            repeated=int(self._ledger.total("repeated")),
-            jumps=int(self._ledger.total("jumps")),
-            server_private=None if self._server_pids is None else self._server.private,
-            client_private=self._client.private,
-            server_cpu=None if self._server_pids is None else round(self._server.cpu, 2),
-            client_cpu=round(self._client.cpu, 2),
-            mem_available=memory.available,
-            slab=memory.slab,
-            kernel_stack=memory.kernel_stack,
-            page_tables=memory.page_tables,
-            percpu=memory.percpu,
-            sockets=sockets.used,
-            tcp_inuse=sockets.tcp_inuse,
-            tcp_time_wait=sockets.tcp_time_wait,
-            tcp_queued=sockets.queued,
-            **(read_slabs() or {}),
-            messages=int(self._ledger.total("messages")),
-            **self._latency_since(),
-            machine_cpu=round(machine.busy - self._before.busy, 2),
-            kernel_cpu=round(machine.kernel - self._before.kernel, 2),
-            swapped=memory.swapped,
-        )
-        return sample if server is None else _with_server(sample, server)
+    async def take(self, detail: Detail = Detail.EVERYTHING, was_asked_for: bool = True) -> None:
+        """Take a sample; the first one begins the time of all.
 
-    def _latency_since(self) -> dict[str, Any]:
-        """Milliseconds of what has been read since this was last asked; nothing if that is nothing."""
-        before, self._latency = self._latency, self._ledger.total("latency")
-        found = latency.percentiles(self._latency - before, [0.5, 0.99, 1.0])
-        names = ("latency_p50", "latency_p99", "latency_max")
-        return {name: value / 1000 for name, value in zip(names, found or [], strict=False)}
+        Those of a stage's ends and those by the clock wait for each other, or they could be told in the wrong order.
+        """
+        async with self._one_at_a_time:
+            await self._take(detail, was_asked_for)
+
+    async def _take(self, detail: Detail, was_asked_for: bool) -> None:
+        if self._began is None:
+            self._began = time.monotonic()
+        stats = await self._server.ask()
+        cost = self._server.measure(detail is Detail.EVERYTHING)
+        reading = await self._sites.read(detail)
+        if reading.figures is None:
+            return
+        seconds = round(time.monotonic() - self._began, 3)
+        latencies, self._latency = latencies_between(self._latency, reading.latency), reading.latency
+        sample = sample_of(seconds, self._progress.stage, reading, cost, latencies)
+        sample = sample if stats is None else _with_server(sample, stats)
+        self.samples.append(sample)
+        self._watchers.sample(sample, reading, was_asked_for)
+
+    async def take_on(self) -> None:
+        """Take samples until cancelled, by the clock; those in between that were not asked for are told apart."""
+        last_asked_for = due = time.monotonic()
+        while True:
+            due += self._interval()
+            await trio.sleep(max(0.0, due - time.monotonic()))
+            was_asked_for = due - last_asked_for >= self._asked_for * 0.999
+            await self.take(Detail.FIGURES, was_asked_for)
+            last_asked_for = due if was_asked_for else last_asked_for
+
+    def _interval(self) -> float:
+        """Return the seconds to the next sample: as asked for, but fewer early in the ramp."""
+        stage = self._progress.stage
+        if stage not in OPENING:
+            return self._asked_for
+        lasted = time.monotonic() - self._progress.ramp_began if stage == Stage.RAMP else 0.0
+        return min(self._asked_for, max(LEAST_INTERVAL, RAMP_SHARE * lasted))
+
+
+Latencies = tuple[float, float, float] | tuple[None, None, None]
+"""Milliseconds that half of the messages, 99% of them and all of them did not exceed; None where there were none."""
+
+
+def sample_of(
+    seconds: float, stage: Stage, reading: Reading, server: tuple[int, float] | None, latencies: Latencies
+) -> Sample:
+    """Return the sample of a moment at which sites could read their figures; `server` is its memory and CPU."""
+    assert reading.figures is not None
+    parts: dict[str, Any] = {}
+    for part in (reading.states, reading.counters, reading.figures):
+        parts |= msgspec.structs.asdict(part)
+    private, cpu = (None, None) if server is None else server
+    p50, p99, most = latencies
+    return Sample(
+        time=seconds,
+        stage=stage,
+        server_private=private,
+        server_cpu=cpu,
+        latency_p50=p50,
+        latency_p99=p99,
+        latency_max=most,
+        **parts,
+    )
+
+
+def latencies_between(before: Mapping[int, int], now: Mapping[int, int]) -> Latencies:
+    """Return the latencies of the messages that were counted since `before`; both are counts by bucket."""
+    found = latency.percentiles(latency.dense(now) - latency.dense(before), [0.5, 0.99, 1.0])
+    if found is None:
+        return None, None, None
+    p50, p99, most = (microseconds / 1000 for microseconds in found)
+    return p50, p99, most
 
 
 def _with_server(sample: Sample, server: Stats) -> Sample:

@@ -87,6 +87,17 @@ def test_workers_that_start_are_steps_and_not_slope() -> None:
     assert fit.at(opened)[-1] == pytest.approx(size[-1], abs=50_000)
 
 
+@pytest.mark.parametrize("zeros", [10, 20])
+@pytest.mark.parametrize("mib", [0.5, 2.0, 8.0])
+def test_steps_that_could_stand_in_for_the_line_are_no_model_of_it(zeros: int, mib: float) -> None:
+    """A ramp that waits, and then has few samples: a step at each of them explains all, and leaves the slope open."""
+    connections = np.array([0] * zeros + [500, 1000, 1500, 2000], np.float64)
+    size = 53e6 + np.array([0] * zeros + [1, 4, 9, 16], np.float64) * mib * 2**20
+    fit = fit_memory(connections, size)
+    assert fit is not None
+    assert np.isfinite([fit.slope.value, fit.slope.low, fit.slope.high, fit.fixed.value]).all()
+
+
 def test_the_more_noise_the_wider() -> None:
     opened, size = line(40, 1000)
     noise = np.random.default_rng(2).normal(0, 1, 40)

@@ -8,18 +8,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from floodtest.analysis import load
+from floodtest.analysis.record.stages import Stage
 from floodtest.flyweight.command import stdio
 from floodtest.flyweight.command.run import print_json
 from floodtest.flyweight.command.stdio import open_display
 from floodtest.loadgen.commands.live_console import LiveConsole
 from tests.flyweight.test_command import PRINTING
-from tests.rigs.figures import sample
+from tests.rigs.figures import reading, sample
 from tests.rigs.support import OURS, command, run, run_here
 
 
@@ -140,11 +141,12 @@ def test_a_live_picture_goes_on_when_its_terminal_has_gone(monkeypatch: pytest.M
     terminal, ours = os.openpty()
     shown = open_display(ours)
     monkeypatch.setattr(sys, "stderr", shown)
-    with LiveConsole() as console:
-        console.sample(sample(stage="ramp", open=5), 10)
+    with closing(LiveConsole()) as console:
+        console.stage(Stage.RAMP)
+        console.sample(sample(stage="ramp", open=5), reading(10))
         assert drained(terminal)
         os.close(terminal)
-        console.sample(sample(stage="ramp", open=7), 10)
+        console.sample(sample(stage="ramp", open=7), reading(10))
         console.say("text")
     os.close(ours)
 

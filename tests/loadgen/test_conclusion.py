@@ -13,14 +13,12 @@ from floodtest.analysis.record.thresholds import parse
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.loadgen.client import latency
 from floodtest.loadgen.client.accounts import LEDGER, Phase, State
-from floodtest.loadgen.plan.plan import Plan
-from floodtest.loadgen.run.conclusion import LOST, Facts, MessageFacts, conclude
+from floodtest.loadgen.run.conclusion import Facts, MessageFacts, conclude
+from floodtest.loadgen.run.reading import LOST, read_accounts
 from floodtest.wire.control import SentTick, Stats
 from tests.rigs.figures import generated, sample, start, stats
 
 PLANNED = 1000
-PLAN = Plan(2, 600, "127.0.1.1", 1024, PLANNED)
-PORTS = np.array([PLAN.pair(user)[1] for user in range(1, PLANNED + 1)], np.uint16)
 
 
 def counts(**changes: int) -> dict[State, int]:
@@ -40,24 +38,23 @@ def ledger(fill: Callable[[Ledger], None] | None = None) -> Ledger:
 
 
 def facts(**changes: Any) -> Facts:
-    """Facts of a run that went well."""
+    """Facts of a run that went well; accounts and what else a site says may be changed by name."""
+    site = {
+        "counts": changes.pop("counts", counts()),
+        "ledger": changes.pop("ledger", ledger()),
+        "lost": changes.pop("lost", {}),
+        "files_limit": 20_000,
+    }
     well: dict[str, Any] = {
-        "plan": PLAN,
-        "explicit_ports": True,
         "folder": "runs/one",
-        "counts": counts(),
-        "ledger": ledger(),
-        "lost": {},
+        "reading": read_accounts(**site),
         "samples": [start(), sample()],
         "server": stats(fronts=[None] * 3),
         "server_ended": False,
         "server_silent": False,
         "ramp_seconds": 2.0,
-        "workers": 2,
-        "files_limit": 20_000,
         "interrupted": False,
         "reasons": [],
-        "ports": PORTS,
         "network": Network("host", "loopback", None),
         "predicted_bytes": 9_000_000,
     }
@@ -160,6 +157,20 @@ def test_reasons_that_came_up_on_the_way_come_first() -> None:
     assert summary.outcome == "shortfall"
 
 
+def test_what_went_wrong_at_a_site_comes_before_what_did_elsewhere() -> None:
+    site = read_accounts(counts(), ledger(), {}, files_limit=20_000, reasons=["memory: the ramp was ended"])
+    summary = conclude(facts(reading=site, reasons=["record: the disk is full"]))
+    assert summary.reasons == ["memory: the ramp was ended", "record: the disk is full"]
+
+
+def test_remarks_are_told_last_and_leave_the_outcome_as_it_is() -> None:
+    summary = conclude(facts(remarks=["watcher Page: it failed"]))
+    assert (summary.outcome, summary.reasons) == ("ok", ["watcher Page: it failed"])
+    summary = conclude(facts(remarks=["watcher Page: it failed"], conditions=[parse("opened < 1001")]))
+    assert (summary.outcome, summary.reasons[-1]) == ("shortfall", "watcher Page: it failed")
+    assert len(summary.reasons) == 2
+
+
 def test_a_server_that_ended_is_a_reason() -> None:
     summary = conclude(facts(server_ended=True))
     assert summary.outcome == "shortfall"
@@ -174,23 +185,6 @@ def test_the_facts_are_not_changed() -> None:
 
 def test_a_ramp_of_no_time_has_no_rate() -> None:
     assert conclude(facts(ramp_seconds=0.0)).ramp.per_second == 0.0
-
-
-# -- ports -----------------------------------------------------------------------------------------------------------
-
-
-def test_ports_that_are_not_the_planned_ones_were_replaced() -> None:
-    ports = PORTS.copy()
-    ports[0] = 5000
-    ports[599] = 5001
-    ports[600] = 1025
-    ports[999] = 0
-    assert conclude(facts(ports=ports)).connections.replaced_ports == 3
-
-
-def test_nothing_is_replaced_where_the_kernel_chooses() -> None:
-    ports = np.full(PLANNED, 40_000, np.uint16)
-    assert conclude(facts(ports=ports, explicit_ports=False)).connections.replaced_ports == 0
 
 
 # -- ticks and messages ----------------------------------------------------------------------------------------------

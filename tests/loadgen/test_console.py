@@ -1,15 +1,17 @@
 """loadgen.commands.console: what a person reads."""
 
 import sys
+from contextlib import closing
 
 import pytest
 
+from floodtest.analysis.record.stages import Stage
 from floodtest.analysis.record.summary import Models, Ramp, Tick, Workers
 from floodtest.flyweight.command.units import size
 from floodtest.loadgen.commands.console import PlainConsole, render
 from floodtest.loadgen.commands.live_console import LiveConsole
 from floodtest.loadgen.commands.running import open_console
-from tests.rigs.figures import MIB, NOT_MEASURED, connections, messages, sample, start, summary
+from tests.rigs.figures import MIB, NOT_MEASURED, connections, messages, reading, sample, start, summary
 
 
 @pytest.mark.parametrize(
@@ -47,11 +49,11 @@ def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_a_plain_console_writes_one_line_a_sample_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    with PlainConsole() as console:
-        console.sample(start(), 2000)
-        console.sample(sample(time=1.5, stage="ramp", open=400), 2000)
-        console.sample(sample(time=2.5, stage="ramp", open=1000, failed=3, closed_early=2), 2000)
-        console.sample(sample(time=12.5, open=1100), 2000)
+    console = PlainConsole()
+    console.sample(start(), reading(2000))
+    console.sample(sample(time=1.5, stage="ramp", open=400), reading(2000))
+    console.sample(sample(time=2.5, stage="ramp", open=1000, failed=3, closed_early=2), reading(2000))
+    console.sample(sample(time=12.5, open=1100), reading(2000))
     lines = lines_of(capsys)
     assert len(lines) == 4
     assert [line.split()[2] for line in lines] == ["start", "ramp", "ramp", "hold"]
@@ -65,18 +67,18 @@ def test_a_plain_console_writes_one_line_a_sample_to_stderr(capsys: pytest.Captu
 def test_a_ramp_that_stands_still_has_no_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     console = PlainConsole()
     for second in (1.0, 2.0, 2.0):
-        console.sample(sample(time=second, stage="ramp", open=500), 2000)
+        console.sample(sample(time=second, stage="ramp", open=500), reading(2000))
     assert "left" not in "".join(lines_of(capsys))
 
 
 def test_a_server_that_is_not_measured_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    PlainConsole().sample(sample(server_private=None), 1000)
+    PlainConsole().sample(sample(server_private=None), reading(1000))
     assert "server not measured, client 10 MiB" in lines_of(capsys)[0]
 
 
 def test_closing_tells_how_many_sockets_are_left(capsys: pytest.CaptureFixture[str]) -> None:
     console = PlainConsole()
-    console.sample(sample(stage="close", tcp_inuse=123_456), 1000)
+    console.sample(sample(stage="close", tcp_inuse=123_456), reading(1000))
     console.say("The end.")
     lines = lines_of(capsys)
     assert "123,456 TCP sockets" in lines[0]
@@ -94,10 +96,11 @@ def test_a_live_console_shows_the_same_figures(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    with LiveConsole() as console:
+    with closing(LiveConsole()) as console:
+        console.stage(Stage.START)
         console.say("[not] markup")
-        console.sample(sample(time=1.5, stage="ramp", open=400), 2000)
-        console.sample(sample(time=2.5, stage="ramp", open=1000, failed=3), 2000)
+        console.sample(sample(time=1.5, stage="ramp", open=400), reading(2000))
+        console.sample(sample(time=2.5, stage="ramp", open=1000, failed=3), reading(2000))
     shown = "\n".join(lines_of(capsys))
     assert "[not] markup" in shown
     assert "1,000 of 2,000 open" in shown

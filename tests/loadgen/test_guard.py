@@ -32,7 +32,7 @@ def test_the_ramp_stops_when_another_process_eats_the_memory(
 
     monkeypatch.setattr(room, "read_memory", lambda proc: shrinking())
     options = RunOptions(Plan(1, 3000, "127.0.1.1", 2000, 3000), rate=rate, hold=0.5, out=tmp_path)
-    summary = trio.run(Run(options, PlainConsole()).execute)
+    summary = trio.run(Run(options, [PlainConsole()]).execute)
     assert summary.outcome == "shortfall"
     assert summary.reasons[0].startswith("memory: the ramp was ended with 1 MiB of this machine available")
     connections = summary.connections

@@ -1,6 +1,4 @@
-"""loadgen.run.conductor, journal: what writes a run down or reads its figures may fail; the run goes on, or ends in
-order.
-"""
+"""loadgen.run.conductor, local_site, crew: what reads a run's figures may fail; the run goes on, or ends in order."""
 
 import time
 from pathlib import Path
@@ -12,19 +10,20 @@ import pytest
 import trio
 import trio.testing
 
-from floodtest.analysis import Sample, Summary, load
+from floodtest.analysis import Summary, load
 from floodtest.flyweight.command.run import known_error
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.errors import FloodtestError, Refused, WorkerFault
+from floodtest.flyweight.machine.files import Memory, read_memory
 from floodtest.flyweight.processes.workers import Workers
 from floodtest.loadgen.client.accounts import LEDGER, State
 from floodtest.loadgen.commands.console import PlainConsole
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
+from floodtest.loadgen.run import local_site
 from floodtest.loadgen.run.bundled import BundledServer
 from floodtest.loadgen.run.conductor import Run
 from floodtest.loadgen.run.crew import SETTLE_QUIET, Crew
-from floodtest.loadgen.run.journal import Journal
 from floodtest.loadgen.run.sampling import Sampler
 from floodtest.wire.control import Stats
 from tests.rigs.support import OUR_NETWORK
@@ -32,20 +31,32 @@ from tests.rigs.support import OUR_NETWORK
 
 def run(out: Path) -> Summary:
     options = RunOptions(Plan(1, 200, f"{OUR_NETWORK}.9", 2000, 200), hold=0.5, interval=0.1, out=out)
-    return trio.run(Run(options, PlainConsole()).execute)
+    return trio.run(Run(options, [PlainConsole()]).execute)
+
+
+def fail_in(stage: str, patch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let samples of a stage fail with an error, where the machine's figures are read."""
+    original = Sampler.take
+    stages: list[str] = []
+
+    async def take(self: Sampler, *how: Any) -> None:
+        stages.append(self._progress.stage)
+        await original(self, *how)
+
+    def read() -> Memory:
+        if stages[-1] == stage:
+            raise error
+        return read_memory()
+
+    patch.setattr(Sampler, "take", take)
+    patch.setattr(local_site, "read_memory", read)
 
 
 def test_samples_that_cannot_be_read_are_a_reason_and_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Sampler.read
-
-    def fail_in_hold(self: Sampler, stage: str, *rest: object) -> Sample:
-        if stage == "hold":
-            raise OSError(24, "Too many open files", "/proc/meminfo")
-        return original(self, stage, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Sampler, "read", fail_in_hold)
+    fail_in("hold", monkeypatch, OSError(24, "Too many open files", "/proc/meminfo"))
     summary = run(tmp_path)
     assert summary.connections.opened == 200
+    assert summary.outcome == "shortfall"
     assert summary.reasons == ["samples: some are missing, since /proc/meminfo: Too many open files"]
 
 
@@ -53,14 +64,7 @@ def test_samples_that_cannot_be_read_are_a_reason_and_no_end(tmp_path: Path, mon
 def test_a_fault_beside_the_stages_ends_the_run_in_order_and_soon(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Journal.add
-
-    def fail_in_stage(self: Journal, sample: Sample, shown: bool = True) -> None:
-        if sample.stage == stage:
-            raise ZeroDivisionError
-        original(self, sample, shown)
-
-    monkeypatch.setattr(Journal, "add", fail_in_stage)
+    fail_in(stage, monkeypatch, ZeroDivisionError())
     original_close = Crew.close
 
     async def linger(self: Crew) -> None:
@@ -80,14 +84,7 @@ def test_a_fault_beside_the_stages_ends_the_run_in_order_and_soon(
 def test_memory_that_runs_out_is_no_refusal_once_the_run_is_under_way(
     stage: str, error: type[FloodtestError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Sampler.read
-
-    def fail_in_stage(self: Sampler, now: str, *rest: object) -> Sample:
-        if now == stage:
-            raise MemoryError
-        return original(self, now, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Sampler, "read", fail_in_stage)
+    fail_in(stage, monkeypatch, MemoryError())
     with pytest.raises((FloodtestError, MemoryError, BaseExceptionGroup)) as caught:
         run(tmp_path)
     known = known_error(caught.value)

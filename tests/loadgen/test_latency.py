@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from floodtest.loadgen.client.latency import BUCKETS, MAX, count, highest, percentiles
+from floodtest.loadgen.client.latency import BUCKETS, MAX, count, dense, highest, percentiles, sparse
 
 ERROR = 0.008
 
@@ -60,3 +60,12 @@ def test_counts_of_parts_add_up() -> None:
 
 def test_nothing_has_no_percentiles() -> None:
     assert percentiles(count(np.zeros(0, np.int64)), [0.5]) is None
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=300))
+def test_counts_are_the_same_without_their_empty_buckets(values: list[int]) -> None:
+    counts = count(np.array(values, np.int64))
+    few = sparse(counts)
+    assert np.array_equal(dense(few), counts)
+    assert all(few.values())
+    assert len(few) <= len(values)

@@ -5,6 +5,7 @@ from typing import Any
 
 from floodtest.analysis import Findings, Record, Sample, Summary, read_findings
 from floodtest.analysis.record.summary import Connections, Cpu, Latency, Memory, Messages, Network, Ramp, Workers
+from floodtest.loadgen.run.reading import Counters, Reading, States
 from floodtest.wire.control import ApiFigures, Generated, ServerMemory, ServerPids, Stats, StoreSize
 
 MIB = 1 << 20
@@ -89,6 +90,27 @@ def stats(**changes: Any) -> Stats:
         "ticks": [],
     }
     return Stats(**{**figures, **changes})
+
+
+def reading(planned: int = EACH, **changes: Any) -> Reading:
+    """What a site says of itself that has opened all of its connections, and read no figures."""
+    said: dict[str, Any] = {
+        "states": States(not_reached=0, in_flight=0, open=planned, failed=0, closed_early=0),
+        "counters": Counters(chunks=planned, bytes=152 * planned, missing=0, repeated=0, jumps=0, messages=0),
+        "failed": {},
+        "closed_by": {},
+        "ticks": {},
+        "latency": {},
+        "latency_published": {},
+        "first_message_ns": 0,
+        "last_message_ns": 0,
+        "replaced_ports": 0,
+        "workers": 2,
+        "files_limit": 20_000,
+        "reasons": [],
+        "figures": None,
+    }
+    return Reading(**{**said, **changes})
 
 
 def generated(**changes: Any) -> Generated:

@@ -1,0 +1,180 @@
+"""The site that is this machine: a crew of client workers, their accounts, a sampler of what they cost, a guard.
+
+In: `RunOptions`, the folder of the run record, the ports that are not ours. Out: connections, and a `Reading` of them.
+The columns of states and ports are files of the record, the counters a ledger in shared memory: both are read where the
+workers write them. Fails: Refused where the disk has no room for the columns; WorkerFault when a worker does not come
+up; what goes wrong after that is a reason in the readings.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import trio
+
+from floodtest.flyweight.engine.ledger import Ledger
+from floodtest.flyweight.machine.cpu import read_cpu_time
+from floodtest.flyweight.machine.files import read_memory
+from floodtest.flyweight.machine.headroom import MemoryGauge
+from floodtest.flyweight.machine.processes import ProcessMeter
+from floodtest.flyweight.machine.sockets import read_slabs, read_sockets
+from floodtest.loadgen.client import orders
+from floodtest.loadgen.client.accounts import LEDGER, State, count_states, create_columns, map_columns
+from floodtest.loadgen.plan.options import RunOptions
+from floodtest.loadgen.plan.plan import Plan, Share
+from floodtest.loadgen.preflight.targets import Target
+from floodtest.loadgen.run.crew import open_crew
+from floodtest.loadgen.run.reading import Figures, Reading, read_accounts
+from floodtest.loadgen.run.site import Detail
+from floodtest.wire.protocols import CHUNKED
+
+LOOK_SECONDS = 0.25
+"""Between two looks at how much memory is left, and at whether anything is still open: no event tells of either."""
+
+
+class LocalSite:
+    """The part of a run that is on this machine: so many workers, each with `files_limit` open files."""
+
+    def __init__(
+        self, options: RunOptions, folder: Path, avoided: list[tuple[int, int]], workers: int, files_limit: int
+    ) -> None:
+        self._options = options
+        self._plan = options.plan
+        self._folder = folder
+        self._avoided = avoided
+        self._files_limit = files_limit
+        self._ledger = Ledger(LEDGER, workers)
+        create_columns(folder, self._plan.connections)
+        self._states, self._ports = map_columns(folder, 1, self._plan.connections)
+        self._reasons: list[str] = []
+        self._replaced_ports = 0
+        self._processes = ProcessMeter()
+        self._is_unread = False
+
+    @asynccontextmanager
+    async def attached(self) -> AsyncIterator[None]:
+        """Have a crew, and hear it, as long as the block lasts."""
+        complain, model = self._reasons.append, self._options.client
+        async with (
+            open_crew(self._ledger, self._states, complain, model) as self._crew,
+            trio.open_nursery() as self._listening,
+        ):
+            yield
+            self._listening.cancel_scope.cancel()
+
+    async def open(self, target: Target, reset_at_end: bool) -> None:
+        """Start the crew."""
+
+        def specification(number: int, share: Share) -> orders.Specification:
+            return orders.Specification(
+                worker=number,
+                workers=len(self._ledger.rows),
+                share=share,
+                folder=os.fsencode(self._folder.absolute()),
+                target=target.address,
+                request=target.request,
+                protocol=CHUNKED.name,
+                ports=self._options.ports,
+                reserved=self._avoided,
+                stages=self._options.pacer.stages,
+                connect_timeout=self._options.connect_timeout,
+                reset_at_end=reset_at_end,
+            )
+
+        await self._crew.start(specification, self._plan.shares(len(self._ledger.rows)))
+        self._listening.start_soon(self._crew.listen)
+        self._cpu_before = read_cpu_time()
+
+    async def ramp(self, start: float) -> None:
+        """Open all connections, unless memory runs out."""
+        try:
+            async with trio.open_nursery() as beside:
+                beside.start_soon(self._guard)
+                await self._crew.ramp(start, self._options.pacer, self._options.in_flight)
+                beside.cancel_scope.cancel()
+        finally:
+            self._count_replaced_ports()
+
+    async def _guard(self) -> None:
+        """End the ramp before memory runs out."""
+        gauge = MemoryGauge(self._options.reserve)
+        while (room := gauge.read()).free > 0:
+            await trio.sleep(LOOK_SECONDS)
+        self._reasons.append(
+            f"memory: the ramp was ended with {room.available >> 20:,} MiB of {room.source} available, to leave "
+            f"{room.reserve >> 20:,} MiB free"
+        )
+        await self._crew.halt()
+
+    async def wait_until_empty(self) -> None:
+        """Look until nothing is open."""
+        while np.any(self._states == State.OPEN.value):
+            await trio.sleep(LOOK_SECONDS)
+
+    async def halt(self) -> None:
+        """Have the crew begin no more connections, and wait for what ends by itself."""
+        await self._crew.halt()
+        await self._crew.settle()
+        self._count_replaced_ports()
+
+    async def close(self) -> None:
+        """Have the crew close all connections."""
+        await self._crew.close()
+
+    async def read(self, detail: Detail) -> Reading:
+        """Read columns and ledger, and figures where they are asked for."""
+        figures = None if detail is Detail.ACCOUNTS else self._figures(detail is Detail.EVERYTHING)
+        return read_accounts(
+            count_states(self._states),
+            self._ledger,
+            self._crew.lost,
+            files_limit=self._files_limit,
+            replaced_ports=self._replaced_ports,
+            reasons=self._reasons,
+            figures=figures,
+        )
+
+    def _figures(self, everything: bool) -> Figures | None:
+        """Read what processes and machine cost; None where a file of /proc can't be opened: the run needs none."""
+        self._processes.read([os.getpid(), *self._crew.pids], everything)
+        try:
+            return self._figures_of_machine()
+        except OSError as error:
+            if not self._is_unread:
+                self._reasons.append(f"samples: some are missing, since {error.filename}: {error.strerror}")
+            self._is_unread = True
+            return None
+
+    def _figures_of_machine(self) -> Figures:
+        memory, sockets, machine = read_memory(), read_sockets(), read_cpu_time()
+        return Figures(
+            client_private=self._processes.private,
+            client_cpu=round(self._processes.cpu, 2),
+            mem_available=memory.available,
+            slab=memory.slab,
+            kernel_stack=memory.kernel_stack,
+            page_tables=memory.page_tables,
+            percpu=memory.percpu,
+            sockets=sockets.used,
+            tcp_inuse=sockets.tcp_inuse,
+            tcp_time_wait=sockets.tcp_time_wait,
+            tcp_queued=sockets.queued,
+            machine_cpu=round(machine.busy - self._cpu_before.busy, 2),
+            kernel_cpu=round(machine.kernel - self._cpu_before.kernel, 2),
+            swapped=memory.swapped,
+            **(read_slabs() or {}),
+        )
+
+    def _count_replaced_ports(self) -> None:
+        """Count them when no more connections are begun: that takes 10 ms for a million."""
+        if self._options.ports == "explicit":
+            self._replaced_ports = replaced_ports(self._plan, self._ports)
+
+
+def replaced_ports(plan: Plan, ports: npt.NDArray[np.uint16]) -> int:
+    """Return how many users have a source port (0: none) that is not the one planned; `ports` has an entry a user."""
+    offsets = np.arange(plan.connections, dtype=np.uint32) % plan.each
+    return int(np.count_nonzero((ports != 0) & (ports != offsets + plan.first_port)))

@@ -1,0 +1,141 @@
+"""What is done in each stage of a run: a function a stage, which takes what it needs and can be cancelled at any point.
+
+In: the values of a scenario (`loadgen.plan.scenario`), the sites, the server. Out: `Progress`, which is true at any
+moment, so that a stage that is cut short has told what there was to tell. Nothing here touches a connection: sites do
+that. Fails: what the server's side and `take_sample` raise.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+import trio
+
+from floodtest.analysis.record.stages import Stage
+from floodtest.loadgen.plan.scenario import Hold, Ramp, ScenarioStage, SendMessages
+from floodtest.loadgen.run.generator import generate
+from floodtest.loadgen.run.reading import Reading
+from floodtest.loadgen.run.server_side import ServerSide
+from floodtest.loadgen.run.site import Detail, Sites
+from floodtest.wire.control import Generated, Stats
+
+DRAIN_SECONDS = 60.0
+"""The longest wait for what the server has sent, and that has not arrived."""
+
+QUIET_SECONDS = 2.0
+"""Nothing that has been sent arrives any more when nothing has for so long."""
+
+DRAIN_LOOK_SECONDS = 0.05
+
+
+@dataclass
+class Progress:
+    """How far a run has come."""
+
+    stage: Stage = Stage.START
+    is_under_way: bool = False
+    """Whether the ramp has begun: what goes wrong from then on is no refusal any more."""
+    ramp_began: float = 0.0
+    """By time.monotonic, as `ramp_ended`."""
+    ramp_ended: float = 0.0
+    repeated_before: int = 0
+    """Repeated messages from before the first one was published."""
+    generated: Generated | None = None
+    """What the generator of messages said in the end."""
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What the stages of a run have to work with."""
+
+    sites: Sites
+    server: ServerSide
+    progress: Progress
+    take_sample: Callable[[], Awaitable[None]]
+    """Takes a sample that reads everything."""
+    folder: Path
+    """Of the run record."""
+    users: int
+
+
+async def perform(stage: ScenarioStage, context: StageContext) -> None:
+    """Do what a stage of the scenario is for."""
+    match stage:
+        case Ramp():
+            await ramp(context.sites, context.progress, context.take_sample)
+        case Hold():
+            await hold(stage, context.sites, context.server, context.take_sample)
+        case SendMessages():
+            await send_messages(stage, context)
+        case _:
+            assert_never(stage)
+
+
+async def ramp(sites: Sites, progress: Progress, take_sample: Callable[[], Awaitable[None]]) -> None:
+    """Open all connections, now."""
+    progress.is_under_way = True
+    progress.ramp_began = progress.ramp_ended = time.monotonic()
+    try:
+        await sites.ramp(progress.ramp_began)
+    finally:
+        progress.ramp_ended = time.monotonic()
+    await take_sample()
+
+
+async def hold(stage: Hold, sites: Sites, server: ServerSide, take_sample: Callable[[], Awaitable[None]]) -> None:
+    """Hold what is open, until nothing is left to hold; have the bundled server send ticks meanwhile."""
+    await take_sample()
+    ticking = server.bundled if stage.tick is not None else None
+    if ticking is not None:
+        await ticking.set_tick(stage.tick)
+    with trio.move_on_after(stage.seconds):
+        await sites.wait_until_empty()
+    if ticking is not None:
+        await ticking.set_tick(None)
+        await drain(sites, server, _ticks_on_their_way)
+    await take_sample()
+
+
+async def send_messages(stage: SendMessages, context: StageContext) -> None:
+    """Have the generator publish messages, and wait until they have arrived."""
+    progress, folder, bundled = context.progress, context.folder, context.server.bundled
+    if bundled is None:
+        return
+    progress.repeated_before = (await context.sites.read(Detail.ACCOUNTS)).counters.repeated
+    await context.take_sample()
+    progress.generated = await generate(stage.messages, context.users, bundled.control_url, bundled.token, folder)
+    await drain_messages(context)
+
+
+async def drain_messages(context: StageContext) -> None:
+    """Wait until the messages that were published have arrived."""
+    await drain(context.sites, context.server, _messages_on_their_way)
+    await context.take_sample()
+
+
+def _ticks_on_their_way(figures: Stats, reading: Reading) -> int:
+    sent = sum(tick.sent for tick in figures.ticks)
+    left = sent - sum(tick.count for tick in reading.ticks.values())
+    return abs(left) + 1 if figures.ticking else left  # fronts count what they write a batch later
+
+
+def _messages_on_their_way(figures: Stats, reading: Reading) -> int:
+    return figures.routed - figures.undeliverable - reading.counters.messages
+
+
+async def drain(sites: Sites, server: ServerSide, on_their_way: Callable[[Stats, Reading], int]) -> None:
+    """Wait until everything that was sent has arrived, or nothing has come for two seconds."""
+    last, since = -1, trio.current_time()
+    with trio.move_on_after(DRAIN_SECONDS):
+        while trio.current_time() - since < QUIET_SECONDS:
+            figures = await server.ask()
+            if figures is None:
+                return
+            left = on_their_way(figures, await sites.read(Detail.ACCOUNTS))
+            if left <= 0:
+                return
+            if left != last:
+                last, since = left, trio.current_time()
+            await trio.sleep(DRAIN_LOOK_SECONDS)
