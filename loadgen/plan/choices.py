@@ -7,12 +7,21 @@ Ports = Literal["explicit", "kernel"]
 ClientModel = Literal["columns", "httpx"]
 """How workers hold connections: in columns, all by one task; or with an httpx stream and a task for each."""
 
-CLIENT_MODELS: tuple[str, ...] = get_args(ClientModel)
-
 Choice = Literal["auto", "host", "isolated"]
 
 Link = Literal["loopback", "veth"]
 
-CHOICES: tuple[Choice, ...] = ("auto", "host", "isolated")
+PORTS: tuple[Ports, ...] = get_args(Ports)
 
-LINKS: tuple[Link, ...] = ("loopback", "veth")
+CLIENT_MODELS: tuple[ClientModel, ...] = get_args(ClientModel)
+
+SERVER_MODELS = ("columns", "tasks")
+"""Those of the bundled server, as `comet serve --model` has them."""
+
+CHOICES: tuple[Choice, ...] = get_args(Choice)
+
+LINKS: tuple[Link, ...] = get_args(Link)
+
+BASE_IPS: dict[Link, str] = {"loopback": "127.0.1.1", "veth": "198.19.0.1"}
+"""Where source addresses begin if nothing is said: on loopback, and on a link (RFC 2544 has set those apart for
+benchmarks)."""
