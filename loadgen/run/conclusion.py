@@ -191,7 +191,7 @@ def _messages(facts: Facts) -> Messages | None:
 
 
 def _latency(counts: latency.Counts) -> Latency | None:
-    found = latency.percentiles(counts, [0.5, 0.9, 0.99, 0.999, 1.0])
+    found = latency.microseconds_at([0.5, 0.9, 0.99, 0.999, 1.0], counts)
     return None if found is None else Latency(*(round(microseconds / 1000, 3) for microseconds in found))
 
 

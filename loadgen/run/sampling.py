@@ -85,7 +85,7 @@ class Sampler:
     def _latency_since(self) -> dict[str, Any]:
         """Milliseconds of what has been read since this was last asked; nothing if that is nothing."""
         before, self._latency = self._latency, self._ledger.total("latency")
-        found = latency.percentiles(self._latency - before, [0.5, 0.99, 1.0])
+        found = latency.microseconds_at([0.5, 0.99, 1.0], self._latency - before)
         names = ("latency_p50", "latency_p99", "latency_max")
         return {name: value / 1000 for name, value in zip(names, found or [], strict=False)}
 
