@@ -7,11 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from floodtest.datagen.degrees import count_degrees, fit
 from floodtest.datagen.files import (
-    Columns,
     Friends,
     Pairs,
     format_of,
@@ -21,6 +19,7 @@ from floodtest.datagen.files import (
     write_pairs,
     written_ids,
 )
+from floodtest.datagen.options import ConvertOptions, FileOptions, GraphOptions, PlotOptions
 from floodtest.datagen.plot import check_name, plot_degrees
 from floodtest.flyweight.command.counted import counted
 
@@ -60,56 +59,58 @@ def _print_stats(pairs: Pairs) -> None:
         print(f"power law      exponent {law.exponent:.3f} ± {law.error:.3f}, {tail}")
 
 
-def _read_and_note(file: Path, columns: Columns, renumber: bool) -> Friends:
+def _read_and_note(options: FileOptions) -> Friends:
     """Read a file, and say what there is to say of it."""
-    with _stage(f"reading {file}"):
-        friends = read_friends(file, columns, renumber)
+    with _stage(f"reading {options.file}"):
+        friends = read_friends(options.file, options.columns, options.renumber)
     for note in friends.notes:
         print(note, file=sys.stderr)
     return friends
 
 
-def generate(users: int, friends: int, seed: int | None, out: Path, form: str | None, force: bool) -> None:
+def generate(options: GraphOptions) -> None:
     """Make a friend graph, write it to a file and say how its degrees are distributed."""
     from floodtest.datagen.graph import friend_graph  # brings igraph, which takes a second to import
 
-    chosen: Any = form or format_of(out)
-    refuse_unwritable(out, force, chosen)
-    seed = secrets.randbits(32) if seed is None else seed
+    users, friends, out = options.users, options.friends, options.out
+    form = options.form or format_of(out)
+    refuse_unwritable(out, options.force, form)
+    seed = secrets.randbits(32) if options.seed is None else options.seed
     with _stage(f"making {counted(users, 'users')} with {counted(friends, 'friends')} each"):
         pairs = friend_graph(users, friends, seed)
     with _stage(f"writing {out}"):
-        write_pairs(out, pairs, chosen, force)
+        write_pairs(out, pairs, form, options.force)
     print(f"seed           {seed}")
     _print_stats(pairs)
 
 
-def show_stats(file: Path, columns: Columns, renumber: bool) -> None:
+def show_stats(options: FileOptions) -> None:
     """Read a file and print what `_print_stats` has to say of it."""
-    _print_stats(_read_and_note(file, columns, renumber).pairs)
+    _print_stats(_read_and_note(options).pairs)
 
 
-def plot(file: Path, out: Path | None, columns: Columns, renumber: bool, force: bool) -> None:
+def plot(options: PlotOptions) -> None:
     """Draw the degrees of a file, beside it if it is not said where."""
-    out = Path(os.path.splitext(file)[0] + ".png") if out is None else out
+    out = options.out or Path(os.path.splitext(options.file)[0] + ".png")
     check_name(out)
-    refuse_unwritable(out, force)
-    degrees = count_degrees(_read_and_note(file, columns, renumber).pairs)
-    plot_degrees(out, degrees, fit(degrees), force)
+    refuse_unwritable(out, options.force)
+    degrees = count_degrees(_read_and_note(options).pairs)
+    plot_degrees(out, degrees, fit(degrees), options.force)
     print(f"{out} shows it.")
 
 
-def convert(file: Path, out: Path, columns: Columns, renumber: bool, form: str | None, force: bool) -> None:
+def convert(options: ConvertOptions) -> None:
     """Write the pairs of a file to another, and the ids of users that are numbered anew beside it."""
-    chosen: Any = form or format_of(out)
-    refuse_unwritable(out, force, chosen)
+    out, force = options.out, options.force
+    form = options.form or format_of(out)
+    refuse_unwritable(out, force, form)
     ids = ids_beside(out)
-    if renumber:
+    if options.renumber:
         refuse_unwritable(ids, force)
-    friends = _read_and_note(file, columns, renumber)
+    friends = _read_and_note(options)
     originals = friends.originals
     with _stage(f"writing {out}"), nullcontext() if originals is None else written_ids(ids, originals, force):
-        write_pairs(out, friends.pairs, chosen, force)
+        write_pairs(out, friends.pairs, form, force)
     print(f"{out} has {counted(len(friends.pairs), 'pairs')}.")
     if originals is not None:
-        print(f"{ids} has the ids that its {counted(len(originals), 'users')} have in {file}.")
+        print(f"{ids} has the ids that its {counted(len(originals), 'users')} have in {options.file}.")

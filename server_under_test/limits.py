@@ -1,9 +1,10 @@
 """Bounds on what one connection, and one publisher, may cost the server."""
 
 import errno
+from dataclasses import dataclass
 
-import msgspec
-
+from floodtest.flyweight.command import parsers
+from floodtest.flyweight.command.options import option
 from floodtest.wire.control import BODY_SECONDS
 
 API_CONNECTIONS = 1024
@@ -30,17 +31,20 @@ OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 """How accept says so."""
 
 
-class Limits(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Limits:
     """Bounds of one connection; past each of them there is an answer, a counter and an end."""
 
-    head_size: int = 8192
-    """Bytes of a request's head; past it 431."""
-    head_seconds: float = 10.0
-    """Seconds from accept to the end of the head; past it 408."""
-    pending: int = 1 << 18
-    """Bytes kept for a client that does not read; past it disconnected, counted as slow."""
-    excess: int = 1 << 16
-    """Bytes read and dropped after a request; past it disconnected, counted as excess."""
-    silence: float = 300.0
-    """Seconds in which a client's machine acknowledges neither data nor a probe; past it disconnected, counted as
-    silent."""
+    head_size: int = option(8192, parsers.count, "BYTES", "Longest request head; past it 431.", "--limit-head-size")
+    head_seconds: float = option(
+        10.0, parsers.positive_duration, "SECONDS", "Time for a request head; past it 408.", "--limit-head-time"
+    )
+    """From accept to the end of the head."""
+    pending: int = option(1 << 18, parsers.count, "BYTES", "Kept for a client that does not read.", "--limit-pending")
+    """Past it disconnected, counted as slow."""
+    excess: int = option(1 << 16, parsers.count, "BYTES", "Dropped from a client that keeps sending.", "--limit-excess")
+    """After a request; past it disconnected, counted as excess."""
+    silence: float = option(
+        300.0, parsers.silence, "SECONDS", "Without an answer of a client's machine.", "--limit-silence"
+    )
+    """In which it acknowledges neither data nor a probe; past it disconnected, counted as silent."""

@@ -1,27 +1,37 @@
-"""What `comet serve` was asked for."""
+"""What `comet serve` can be asked for: each option once, as a field with its parser and its help."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from floodtest.flyweight.command import parsers
+from floodtest.flyweight.command.options import choice, option, part
 from floodtest.server_under_test.limits import Limits
-from floodtest.server_under_test.models import DEFAULT_MODEL, Model
+from floodtest.server_under_test.models import DEFAULT_MODEL, MODELS, Model
+from floodtest.wire import options as of_wire
+from floodtest.wire.control import TOKEN_VARIABLE
+
+_MODEL_WORDS = ", or ".join(traits.words for traits in MODELS.values())
 
 
 @dataclass(frozen=True)
 class Options:
     """What `comet serve` was asked for."""
 
-    host: str = "127.0.0.1"
-    port: int = 8000
-    max_users: int = 1_100_000
-    """The highest id."""
-    max_connections: int | None = None
-    """How many there is room for; None: as many as users."""
-    workers: int | None = None
-    tick: float | None = None
-    control_host: str = "127.0.0.1"
-    control_port: int = 8001
-    token: str | None = None
-    db: Path | None = None
-    limits: Limits = field(default_factory=Limits)
-    model: Model = DEFAULT_MODEL
+    host: str = option("127.0.0.1", parsers.text, "ADDRESS", "Address to listen on.")
+    port: int = option(8000, parsers.port, "PORT", "0: any free one.")
+    max_users: int = option(1_100_000, parsers.count, "N", "Ids above this get 503.")
+    max_connections: int | None = option(
+        None, parsers.count, "N", "How many to have room for.  [default: as max-users]"
+    )
+    workers: int | None = option(None, parsers.count, "N", "Fronts.  [default: as many as that takes]")
+    model: Model = choice(DEFAULT_MODEL, MODELS, f"How connections are held: {_MODEL_WORDS}.")
+    tick: float | None = option(
+        None, parsers.positive_duration, "SECONDS", "Send every connection a message this often."
+    )
+    control_host: str = option("127.0.0.1", parsers.text, "ADDRESS", "Address of the control API.")
+    control_port: int = option(8001, parsers.port, "PORT", "0: any free one.")
+    token: str | None = option(
+        None, of_wire.token, "TEXT", "Every call of the control API has to bring it.", variable=TOKEN_VARIABLE
+    )
+    db: Path | None = option(None, parsers.path, "DIR", "Subscription store, made by comet load.")
+    limits: Limits = field(default_factory=Limits, metadata=part(Limits))

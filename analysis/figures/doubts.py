@@ -6,12 +6,13 @@ from itertools import pairwise
 import numpy as np
 
 from floodtest.analysis.figures.findings import Findings
-from floodtest.analysis.figures.formatting import each_between, plain, size
+from floodtest.analysis.figures.formatting import each_between, plain
 from floodtest.analysis.figures.memory import ENDS
 from floodtest.analysis.figures.series import rate_of
 from floodtest.analysis.record import LATENCY_FILE, Record
 from floodtest.analysis.record.reader import mapping
 from floodtest.analysis.record.stages import Stage
+from floodtest.flyweight.command.units import size
 
 WIDE_SHARE = 0.1
 """An interval wider than this share of the slope, to either side, is called noisy."""

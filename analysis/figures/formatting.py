@@ -1,25 +1,12 @@
 """Numbers for a person: bytes as MiB, bytes a connection as B or KB, thousands separated. Pure."""
 
 from floodtest.analysis.figures.fits import Estimate
-
-KIB = 1024
-NOT_MEASURED = "not measured"
+from floodtest.flyweight.command.units import KIB, NOT_MEASURED
 
 
 def plain(text: object) -> str:
     """Return text on one line that can't steer a terminal."""
     return "".join(c if c.isprintable() else "\ufffd" for c in str(text))
-
-
-def size(count: float | None) -> str:
-    """Write an amount of memory in binary units."""
-    if count is None:
-        return NOT_MEASURED
-    for unit in ("B", "KiB", "MiB"):
-        if abs(count) < KIB:
-            return f"{count:,.0f} {unit}"
-        count /= KIB
-    return f"{count:,.1f} GiB"
 
 
 def each(count: float | None) -> str:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from floodtest.analysis.figures.fits import Estimate
 from floodtest.analysis.record import LatencyCounts, Record
 from floodtest.analysis.record.samples import filling
+from floodtest.flyweight.engine.counted_values import values_at
 
 Floats = npt.NDArray[np.float64]
 
@@ -71,13 +72,7 @@ def percentiles(latency: LatencyCounts, shares: Floats, column: int = 1) -> Floa
 
     `column` 1 counts from the planned time, 2 from the publishing. Too high by 0.8% at the most (docs/run-record.md).
     """
-    counts = latency.rows[:, column]
-    total = counts.sum()
-    if not total:
-        return None
-    ranks = np.clip(np.ceil(shares * total), 1, total)
-    found: Floats = latency.rows[np.searchsorted(np.cumsum(counts), ranks), 0]
-    return found
+    return values_at(shares, latency.rows[:, 0], latency.rows[:, column])
 
 
 T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from floodtest.analysis.figures.findings import Findings
-from floodtest.analysis.figures.formatting import each, size
+from floodtest.analysis.figures.formatting import each
 from floodtest.analysis.figures.memory import ENDS, MemoryFinding
 from floodtest.analysis.figures.series import Floats, percentiles, rate_of
 from floodtest.analysis.pages import pictures as pic
 from floodtest.analysis.record import LatencyCounts, Record
 from floodtest.analysis.record.stages import Stage
 from floodtest.flyweight.command.counted import counted, was
+from floodtest.flyweight.command.units import size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

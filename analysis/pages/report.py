@@ -10,7 +10,7 @@ from typing import Any
 
 from floodtest.analysis.figures.doubts import doubts
 from floodtest.analysis.figures.findings import Findings, read_findings
-from floodtest.analysis.figures.formatting import WHAT, each_between, listed, size
+from floodtest.analysis.figures.formatting import WHAT, each_between, listed
 from floodtest.analysis.figures.memory import MILLION, MemoryFinding
 from floodtest.analysis.pages import pictures as pic
 from floodtest.analysis.pages import report_tables as tables
@@ -19,6 +19,7 @@ from floodtest.analysis.pages.html import Picture, fill_in
 from floodtest.analysis.pages.plots import PLOTS, Plot
 from floodtest.analysis.record import Record
 from floodtest.flyweight.command.counted import counted, was
+from floodtest.flyweight.command.units import size
 
 REPORT_FILE = "report.html"
 PLOTS_FOLDER = "plots"

@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 
 from floodtest.analysis.figures.findings import Findings
-from floodtest.analysis.figures.formatting import NOT_MEASURED, each, each_between, number, size, size_between
+from floodtest.analysis.figures.formatting import each, each_between, number, size_between
 from floodtest.analysis.figures.memory import ENDS, MILLION, MemoryFinding
 from floodtest.analysis.figures.servers_of_2008 import HISTORY
 from floodtest.analysis.pages.html import Table
 from floodtest.analysis.record import Record
+from floodtest.flyweight.command.units import NOT_MEASURED, size
 
 NO_FIT = "no fit"
 

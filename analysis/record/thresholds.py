@@ -20,7 +20,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from floodtest.analysis.record.summary import Summary, Threshold
-from floodtest.flyweight.command.options import ungrouped
+from floodtest.flyweight.command.parsers import ungrouped
 from floodtest.flyweight.errors import UsageError
 
 _CONDITION = re.compile(r"\s*([A-Za-z][\w.]*)\s*(<=|>=|==|!=|<|>)\s*(-?[\d.,_]+)\s*([A-Za-z%]*)\s*")

@@ -13,7 +13,6 @@ from floodtest.datagen.files.columns import Columns
 from floodtest.datagen.files.pairs import MAX_ID, BadFile, Ids, Pairs
 from floodtest.datagen.files.reading import Friends, read_friends, read_pairs
 from floodtest.datagen.files.writing import (
-    Format,
     format_of,
     ids_beside,
     refuse_unwritable,
@@ -26,7 +25,6 @@ __all__ = [
     "MAX_ID",
     "BadFile",
     "Columns",
-    "Format",
     "Friends",
     "Ids",
     "Pairs",

@@ -1,16 +1,16 @@
 """Writing files: whole or not at all.
 
-A file is written under a temporary name and then renamed, so that neither Ctrl-C nor a full disk leaves a part of one.
-A symbolic link is written through, and nothing but a regular file is ever replaced. Fails: Refused for what can't be
-written, with what to do about it.
+Neither Ctrl-C nor a full disk leaves a part of one (`flyweight.machine.whole_file`). A symbolic link is written
+through, and nothing but a regular file is ever replaced. Fails: Refused for what can't be written, with what to do
+about it.
 """
 
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 import numpy as np
 
@@ -18,10 +18,10 @@ from floodtest.datagen.files.numbers import lines_of
 from floodtest.datagen.files.pairs import Pairs
 from floodtest.datagen.files.parquet import import_pyarrow, write_parquet
 from floodtest.datagen.files.renumbering import Originals
+from floodtest.datagen.options import Format
 from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.reasons import reason
-
-Format = Literal["edgelist", "npy", "parquet"]
+from floodtest.flyweight.machine.whole_file import replaced_file
 
 
 def format_of(path: Path) -> Format:
@@ -87,18 +87,12 @@ def write_pairs(path: Path, pairs: Pairs, form: Format, replace: bool = False) -
 def renamed_when_whole(path: Path, replace: bool) -> Iterator[IO[bytes]]:
     """A file to write, which gets its name when the block has ended well, and is gone otherwise; Refused as above."""
     refuse_unwritable(path, replace)
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with open(temporary, "xb") as file:
+        with replaced_file(os.path.realpath(path)) as file:
             yield file
-        refuse_unwritable(path, replace)
-        os.replace(temporary, target)
+            refuse_unwritable(path, replace)  # there may be one by now
     except OSError as error:
         raise Refused(f"Can't write {path}: {reason(error)}. Nothing of it is left.") from error
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 def _write_edgelist(file: IO[bytes], pairs: Pairs) -> None:

@@ -1,4 +1,4 @@
-"""What a process inherits from whoever started it and can't work with, put right before anything else is imported.
+"""What a process inherits and can't work with, put right before anything else is imported.
 
 Descriptors 0, 1 and 2 are open (`flyweight.command.stdio` says why). No signal is blocked: a mask goes on across
 execve(2), so that a command started from a thread that blocks SIGTERM could not be ended, nor its server and workers,

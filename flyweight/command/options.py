@@ -1,157 +1,130 @@
-"""Options of the commands: parsed by the command line, but complained about all at once.
+"""Options as fields: a dataclass that a command takes declares each of its options once, as one of its fields.
 
-A parser here returns an `Invalid` instead of raising, so that a person who mistyped three options is told of three.
-`check` turns the collected ones into one UsageError before anything starts.
+    @dataclass(frozen=True)
+    class Ramp:
+        rate: float | None = option(None, parsers.rate, "N", "Connections a second.")
+        out: Path = field(metadata=required(parsers.path, "FOLDER", "Where it goes."))
+
+A field carries its parser, its metavar and its help; `flyweight.command.command_line` makes the command line of them.
+The class is a plain dataclass: a program makes one without a command line, and what it declares imports no typer.
+mypy holds the field's type, its default and its parser against each other. A field that is a `part` stands for the
+options of another such class.
 """
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import TypeVar
 
-from floodtest.flyweight.errors import UsageError
-from floodtest.flyweight.machine.headroom import parse_reserve
+from floodtest.flyweight.command.parsers import Parser, one_of
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
-_GROUPED = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?")
-MAX_RATE = 10_000_000
-"""A second: beyond what any machine does, and within what counting it costs."""
+T = TypeVar("T")
+Name = TypeVar("Name", bound=str)
 
-MAX_SILENCE = 18 * 3600
-"""Seconds. The first probe is sent after half of them, and the kernel takes at most 32,767 for that (tcp(7),
-TCP_KEEPIDLE)."""
-
-_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+_OPTION = "option"
+_PART = "part"
 
 
 @dataclass(frozen=True)
-class Invalid:
-    """A value that could not be read, and what was expected."""
+class Option:
+    """How a field stands on the command line."""
 
+    parser: Parser[object] | None
+    """None: the option takes no text, and is given or not."""
+    metavar: str | None
+    """What stands for the text in the help; None where there is no text."""
     text: str
-    expected: str
+    """Its help; the default is added unless the text tells of it."""
+    names: tuple[str, ...] = ()
+    """As they are written, the one that complaints name last; empty: the field's name with dashes."""
+    variable: str | None = None
+    """Of the environment, in which the option is looked for as well."""
+    is_argument: bool = False
+    is_repeatable: bool = False
 
 
-def parser(parse: Callable[[str], Any], expected: str) -> Callable[[Any], Any]:
-    """Make the parser of an option from a function that raises ValueError, and what it expects in words."""
+@dataclass(frozen=True)
+class Declared:
+    """An option of a class: its field, what it is called, and its default."""
 
-    def read(text: Any) -> Any:
-        if not isinstance(text, str):
-            return text  # a default
-        try:
-            return parse(text)
-        except ValueError:
-            return Invalid(text, expected)
+    field: str
+    option: Option
+    default: object
+    """`MISSING` if there is none."""
+    is_required: bool
 
-    read.__name__ = expected
-    return read
+    @property
+    def names(self) -> tuple[str, ...]:
+        if self.option.is_argument and self.option.metavar:
+            return (self.option.metavar,)
+        return self.option.names or (f"--{self.field.replace('_', '-')}",)
 
-
-def parse_duration(text: str) -> float:
-    """Read 10, 10s, 500ms, 2m or 1h as seconds."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(text)
-    return float(match[1]) * _UNITS[match[2]]
-
-
-def _positive_duration(text: str) -> float:
-    seconds = parse_duration(text)
-    if seconds <= 0:
-        raise ValueError(text)
-    return seconds
+    @property
+    def key(self) -> str:
+        """The name without dashes, as Python has names."""
+        return self.field if self.option.is_argument else self.names[-1].strip("-").replace("-", "_")
 
 
-def _silence(text: str) -> float:
-    seconds = parse_duration(text)
-    if not 3 <= seconds <= MAX_SILENCE:
-        raise ValueError(text)
-    return seconds
+def option(default: T, parser: Parser[T], metavar: str, text: str, *names: str, variable: str | None = None) -> T:
+    """Return a field that is an option with a default."""
+    return field(default=default, metadata={_OPTION: Option(parser, metavar, text, names, variable)})
 
 
-def _count(text: str) -> int:
-    number = int(ungrouped(text))
-    if number < 1:
-        raise ValueError(text)
-    return number
+def choice(default: Name, among: Collection[Name], text: str) -> Name:
+    """Return a field that is an option with a few answers."""
+    return option(default, one_of(tuple(among)), "|".join(among), text)
 
 
-def ungrouped(number: str) -> str:
-    """Return a number without commas between its thousands; ValueError for any other comma, such as that of 1,5."""
-    if "," in number and not _GROUPED.fullmatch(number):
-        raise ValueError(number)
-    return number.replace(",", "")
+def flag(text: str, *names: str) -> bool:
+    """Return a field that is true where its option is given."""
+    return field(default=False, metadata={_OPTION: Option(None, None, text, names)})
 
 
-def parse_rate(text: str) -> float:
-    """Read 5000, 5,000 or 5000/s, from 0 to MAX_RATE."""
-    number = float(ungrouped(text.removesuffix("/s")))
-    if not 0 <= number <= MAX_RATE:
-        raise ValueError(text)
-    return number
+def repeatable(parser: Parser[T], metavar: str, text: str) -> tuple[T, ...]:
+    """Return a field that is an option which may be given several times."""
+    return field(default=(), metadata={_OPTION: Option(parser, metavar, text, is_repeatable=True)})
 
 
-def _rate(text: str) -> float:
-    number = parse_rate(text)
-    if number == 0:
-        raise ValueError(text)
-    return number
+def required(parser: Parser[object], metavar: str, text: str, *names: str) -> Mapping[str, Option]:
+    """Return the metadata of a field that is an option without a default."""
+    return {_OPTION: Option(parser, metavar, text, names)}
 
 
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise ValueError(text)
-    return number
+def argument(parser: Parser[object], metavar: str, text: str) -> Mapping[str, Option]:
+    """Return the metadata of a field that stands on the command line without a name."""
+    return {_OPTION: Option(parser, metavar, text, is_argument=True)}
 
 
-def _columns(text: str) -> tuple[str, str]:
-    first, second = (name.strip() for name in text.split(","))
-    if not first or not second or first == second:
-        raise ValueError(text)
-    return first, second
+def part(kind: type) -> Mapping[str, type]:
+    """Return the metadata of a field that is made of the options of another class.
+
+    They stand in its place on the command line. Where the field has a default, all of them may be left out, and it has
+    that default unless those are given that have none. A field without a default is made by the command itself.
+    """
+    return {_PART: kind}
 
 
-def one_of(*names: str) -> Callable[[Any], Any]:
-    """Return a parser that takes these names."""
-
-    def parse(text: str) -> str:
-        if text not in names:
-            raise ValueError(text)
-        return text
-
-    return parser(parse, " or ".join(names))
+def options_of(kind: type, is_optional: bool = False) -> Iterator[Declared]:
+    """Yield the options of a class in the order of its fields, those of its parts among them."""
+    for one in fields(kind):
+        if _PART in one.metadata:
+            yield from options_of(one.metadata[_PART], not _is_required(one))
+        elif _OPTION in one.metadata:
+            yield _declared(one, is_optional)
 
 
-duration = parser(parse_duration, "a duration such as 10, 10s, 500ms or 2m")
-positive_duration = parser(_positive_duration, "a duration of more than 0, such as 10, 10s, 500ms or 2m")
-silence = parser(_silence, f"a duration of 3 s to {MAX_SILENCE // 3600} h, such as 30s or 5m")
-"""The kernel counts probes in whole seconds; three of them fit into 3 s."""
-count = parser(_count, "a whole number from 1 on")
-rate = parser(_rate, f"a number a second such as 5000, up to {MAX_RATE:,}")
-reserve = parser(parse_reserve, "a share such as 10% or a size such as 2GiB")
-columns = parser(_columns, "the names or numbers of two columns, such as source,target or 1,2")
-port = parser(_port, "a port from 0 to 65535")
+def own_options_of(kind: type) -> Iterator[Declared]:
+    """Yield the options of a class without those of its parts."""
+    return (_declared(one) for one in fields(kind) if _OPTION in one.metadata)
 
 
-def problems(options: dict[str, Any]) -> list[str]:
-    """Return a sentence for each option whose value is Invalid; keys are Python names of the options."""
-    return [
-        f"--{name.replace('_', '-')} takes {value.expected}, not {value.text!r}."
-        for name, value in options.items()
-        if isinstance(value, Invalid)
-    ]
+def parts_of(kind: type) -> Iterator[tuple[str, type]]:
+    """Yield the parts of a class: each field's name, and the class whose options it is made of."""
+    return ((one.name, one.metadata[_PART]) for one in fields(kind) if _PART in one.metadata)
 
 
-def token_problems(token: str | None) -> list[str]:
-    """Return a sentence if a token can't be sent in a header as it is."""
-    if token is None or (token and token == token.strip() and token.isascii() and token.isprintable()):
-        return []
-    return ["--token takes printable ASCII, without spaces around it."]
+def _declared(one: "Field[object]", is_optional: bool = False) -> Declared:
+    return Declared(one.name, one.metadata[_OPTION], one.default, not is_optional and _is_required(one))
 
 
-def check(options: dict[str, Any], *more: str) -> None:
-    """Raise a UsageError that names every Invalid option, and `more` problems if there are."""
-    found = problems(options) + list(more)
-    if found:
-        raise UsageError(*found)
+def _is_required(one: "Field[object]") -> bool:
+    return one.default is MISSING and one.default_factory is MISSING

@@ -62,7 +62,7 @@ class Output:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.lost: FloodtestError | None = None
-        """What was raised, since who writes may have passed over it."""
+        """What was raised: the code that wrote may have caught it and gone on."""
         if isinstance(stream, io.TextIOWrapper):
             self._stream = _whole(stream)
             self._stream.reconfigure(errors=_ESCAPED)

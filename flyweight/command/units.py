@@ -1,12 +1,13 @@
-"""Numbers as a person reads them."""
+"""Numbers as a person reads them. Pure."""
 
 KIB = 1024
+NOT_MEASURED = "not measured"
 
 
 def size(count: float | None) -> str:
-    """Write a number of bytes for a person."""
+    """Write an amount of memory in binary units."""
     if count is None:
-        return "not measured"
+        return NOT_MEASURED
     for unit in ("B", "KiB", "MiB"):
         if abs(count) < KIB:
             return f"{count:,.0f} {unit}"

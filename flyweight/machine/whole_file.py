@@ -1,4 +1,4 @@
-"""Replacing a file as a whole: whoever reads it sees the old one or the new one, and never a part.
+"""Replacing a file as a whole: who reads it sees the old one or the new one, and never a part.
 
 The data goes to a temporary file beside the other, which is then renamed over it. Nothing of it is left where that
 fails or is interrupted; after SIGKILL the temporary file is. The new file has the permissions that are asked for, less
@@ -7,8 +7,10 @@ the temporary name is never followed. Fails: OSError, which the caller puts into
 """
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 
 def replace_file(
@@ -20,7 +22,21 @@ def replace_file(
     durable: bool = False,
     dir_fd: int | None = None,
 ) -> None:
-    """Write a file as a whole.
+    """Write bytes as a whole; `replaced_file` says what the options are."""
+    with replaced_file(path, temporary=temporary, mode=mode, durable=durable, dir_fd=dir_fd) as file:
+        file.write(data)
+
+
+@contextmanager
+def replaced_file(
+    path: Path | str,
+    *,
+    temporary: str | None = None,
+    mode: int = 0o666,
+    durable: bool = False,
+    dir_fd: int | None = None,
+) -> Iterator[IO[bytes]]:
+    """A file to write, which takes the place of another when the block has ended well, and is gone otherwise.
 
     `temporary` is the temporary file's name; a caller that is the only writer gives it one, so that its next write
     removes what a kill has left. By default it has the process id in it, for several may write the same file. `durable`
@@ -34,7 +50,7 @@ def replace_file(
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=dir_fd)
     try:
         with open(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             if durable:
                 file.flush()
                 os.fsync(descriptor)

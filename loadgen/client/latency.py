@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from floodtest.flyweight.engine.counted_values import values_at
+
 _BITS = 7
 _EXACT = 2 << _BITS
 _DOUBLINGS = 24
@@ -48,13 +50,10 @@ def dense(counts: Mapping[int, int]) -> Counts:
     return found
 
 
-def percentiles(counts: Counts, shares: list[float]) -> list[float] | None:
+def microseconds_at(shares: list[float], counts: Counts) -> list[float] | None:
     """Return for each share (0 to 1) a value in µs that so many are not above; None when nothing was counted."""
-    total = int(counts.sum())
-    if not total:
-        return None
-    ranks = np.ceil(np.array(shares) * total).clip(1, total)
-    return [float(value) for value in highest(np.searchsorted(np.cumsum(counts), ranks))]
+    found = values_at(shares, highest(np.arange(BUCKETS)), counts)
+    return None if found is None else found.tolist()
 
 
 def rows(planned: Counts, published: Counts) -> list[tuple[float, int, int]]:

@@ -12,9 +12,7 @@ import typer
 from floodtest.flyweight.command.run import HELP_NAMES, add_version, known_error, print_json, run_command
 from floodtest.flyweight.command.stdio import STDOUT, is_thrown_away
 from floodtest.flyweight.errors import ExitCode, FloodtestError, Refused
-from floodtest.loadgen.commands import doctor as cli_doctor
-from floodtest.loadgen.commands import net as cli_net
-from floodtest.loadgen.commands import records as cli_analysis
+from floodtest.loadgen.commands import doctor, net, records
 from floodtest.loadgen.commands.options import takes_run_options
 from floodtest.loadgen.network.choice import settle
 from floodtest.loadgen.network.wish import Network
@@ -37,9 +35,9 @@ EXIT_OF = {
 Fit = Annotated[bool, typer.Option("--fit", help="As many of them as this machine can hold.")]
 
 
-app.add_typer(cli_analysis.app)
-app.add_typer(cli_doctor.app)
-app.add_typer(cli_net.app, name="net")
+app.add_typer(records.app)
+app.add_typer(doctor.app)
+app.add_typer(net.app, name="net")
 
 
 @app.callback()
@@ -68,7 +66,7 @@ def run_command_line(
         summary = running.execute(options, network, fit)
     unwritten = running.show(summary, as_json)
     if not no_report:
-        cli_analysis.report_of(Path(summary.run))
+        records.report_of(Path(summary.run))
     _end(summary.outcome, summary.run, unwritten)
 
 

@@ -1,4 +1,4 @@
-"""`python -m loadgen.commands.isolated WISH ARGV...`: `floodtest`, started anew in a network of its own.
+"""`python -m floodtest.loadgen.commands.isolated WISH ARGV...`: `floodtest`, started anew in a network of its own.
 
 By the time a command line is parsed a library may have threads, as numpy's often has, and a process that has some may
 not enter a user namespace. So `floodtest run` replaces itself (execve: the same process id, the same standard streams)

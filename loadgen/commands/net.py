@@ -1,12 +1,14 @@
 """`floodtest net`: the command line. Parses, calls one function, prints."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass, field
+from typing import Annotated
 
 import typer
 
-from floodtest.flyweight.command import options as opt
+from floodtest.flyweight.command import parsers
+from floodtest.flyweight.command.command_line import takes
+from floodtest.flyweight.command.options import option, required
 from floodtest.flyweight.command.run import print_json
 from floodtest.loadgen.network.wish import LOOPBACK_DEVICE
 
@@ -18,20 +20,25 @@ def net() -> None:
     """Source addresses for runs in the host's network, beyond those of loopback: bring up, take down, show."""
 
 
+@dataclass(frozen=True)
+class AddressOptions:
+    """Source addresses, and the device that gets them."""
+
+    base_ip: str = field(metadata=required(parsers.text, "ADDRESS", "First address, IPv4 or IPv6."))
+    ips: int = option(17, parsers.count, "N", "Addresses.")
+    dev: str = option(LOOPBACK_DEVICE, parsers.text, "DEVICE", "Where they go.")
+
+
 @app.command("up")
-def up(
-    base_ip: Annotated[str, typer.Option(metavar="ADDRESS", help="First address, IPv4 or IPv6.")],
-    ips: Annotated[Any, typer.Option(parser=opt.count, metavar="N", help="Addresses.")] = 17,
-    dev: Annotated[str, typer.Option(metavar="DEVICE", help="Where they go.")] = LOOPBACK_DEVICE,
-) -> None:
+@takes(AddressOptions)
+def up(options: AddressOptions) -> None:
     """Add addresses to a device, as root. Those that are there from before are left as they are."""
-    opt.check({"ips": ips})
     from floodtest.loadgen.network.addresses import bring_up, consecutive
 
-    change = bring_up(consecutive(base_ip, ips), dev)
+    change = bring_up(consecutive(options.base_ip, options.ips), options.dev)
     count = len(change.unchanged)
     before = f"; {count:,} {'was' if count == 1 else 'were'} before" if count else ""
-    print(f"{_count(change.changed)} brought up on {dev}{before}. Undo: floodtest net down.")
+    print(f"{_count(change.changed)} brought up on {options.dev}{before}. Undo: floodtest net down.")
 
 
 @app.command("down")

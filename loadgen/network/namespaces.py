@@ -29,7 +29,8 @@ import msgspec
 
 from floodtest.flyweight.errors import FloodtestError, Refused
 from floodtest.flyweight.machine.files import PROC
-from floodtest.loadgen.network.wish import HOST, LOOPBACK_DEVICE, VETH_BASE_IP, VETH_SERVERS, Network, Wish, entries_for
+from floodtest.loadgen.network.wish import HOST, LOOPBACK_DEVICE, VETH_SERVERS, Network, Wish, entries_for
+from floodtest.loadgen.plan.choices import BASE_IPS
 
 CLONE_NEWNET = 0x40000000
 CLONE_NEWUSER = 0x10000000
@@ -153,7 +154,7 @@ def _make_the_clients(wish: Wish, entries: int | None) -> Network:
         _write(_CHILD_ENTRIES, str(entries))
     unshare(CLONE_NEWNET)
     _set_up(wish)
-    address = VETH_SERVERS[ipaddress.ip_address(wish.first_address or VETH_BASE_IP).version]
+    address = VETH_SERVERS[ipaddress.ip_address(wish.first_address or BASE_IPS["veth"]).version]
     in_a_process_of_its_own(lambda: _join(servers, wish.addresses, address))
     return Network("isolated", "veth", own_entries(), address, servers)
 

@@ -13,11 +13,6 @@ from floodtest.loadgen.plan.plan import HOST_PORTS, LAST_PORT, Plan, planned_por
 
 LOOPBACK_DEVICE = "lo"
 
-BASE_IP = "127.0.1.1"
-VETH_BASE_IP = "198.19.0.1"
-"""Where source addresses begin if nothing is said: on loopback, and on a link (RFC 2544 has set those apart for
-benchmarks)."""
-
 VETH_SERVERS = {4: "198.18.0.1", 6: "2001:2::1"}
 """Where the server of a veth pair listens, by IP version (RFC 2544 and RFC 5180)."""
 

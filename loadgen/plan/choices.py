@@ -1,6 +1,6 @@
 """What a run can be asked for where there are only a few answers: names, as the command line has them."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 Ports = Literal["explicit", "kernel"]
 
@@ -8,6 +8,12 @@ Choice = Literal["auto", "host", "isolated"]
 
 Link = Literal["loopback", "veth"]
 
-CHOICES: tuple[Choice, ...] = ("auto", "host", "isolated")
+PORTS: tuple[Ports, ...] = get_args(Ports)
 
-LINKS: tuple[Link, ...] = ("loopback", "veth")
+CHOICES: tuple[Choice, ...] = get_args(Choice)
+
+LINKS: tuple[Link, ...] = get_args(Link)
+
+BASE_IPS: dict[Link, str] = {"loopback": "127.0.1.1", "veth": "198.19.0.1"}
+"""Where source addresses begin if nothing is said: on loopback, and on a link (RFC 2544 has set those apart for
+benchmarks)."""

@@ -1,4 +1,7 @@
-"""What `floodtest run` was asked for, checked. Pure."""
+"""What `floodtest run` can be asked for: each option once, as a field with its parser and its help. Pure.
+
+`loadgen.commands.options` reads a command line into these, and checks across them. A program makes `RunOptions` itself.
+"""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -6,49 +9,102 @@ from typing import Any
 
 import msgspec
 
+from floodtest.flyweight.command import parsers
+from floodtest.flyweight.command.options import choice, flag, option, part, repeatable
+from floodtest.flyweight.command.parsers import Parser
 from floodtest.flyweight.machine.headroom import DEFAULT_RESERVE, Reserve
-from floodtest.loadgen.plan.choices import Choice, Link, Ports
+from floodtest.loadgen.plan.choices import BASE_IPS, CHOICES, LINKS, PORTS, Choice, Link, Ports
 from floodtest.loadgen.plan.messages import MessageOptions
-from floodtest.loadgen.plan.models import DEFAULT_CLIENT_MODEL, DEFAULT_SERVER_MODEL, ClientModel, ServerModel
-from floodtest.loadgen.plan.pacer import Pacer, Stage, steady
+from floodtest.loadgen.plan.models import (
+    CLIENT_MODELS,
+    DEFAULT_CLIENT_MODEL,
+    DEFAULT_SERVER_MODEL,
+    SERVER_MODELS,
+    ClientModel,
+    ServerModel,
+)
+from floodtest.loadgen.plan.pacer import Pacer, Stage, parse_stages, steady
 from floodtest.loadgen.plan.plan import Plan
+
+_CLIENT_WORDS = ", or ".join(traits.words for traits in CLIENT_MODELS.values())
+_SERVER_WORDS = ", or ".join(traits.words for traits in SERVER_MODELS.values())
+_WITHOUT_PORTS = " or ".join(f"--client {name}" for name, traits in CLIENT_MODELS.items() if not traits.chooses_ports)
+
+STAGES = Parser(parse_stages, "stages such as 1000/s:30s,5000/s:60s,max")
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """Source addresses and connections, of which a plan is made."""
+
+    ips: int = option(17, parsers.count, "N", "Source addresses.")
+    each: int = option(62_000, parsers.count, "N", "Connections from each address.")
+    connections: int | None = option(None, parsers.count, "N", "Connections in all.  [default: ips x each]")
+    base_ip: str | None = option(
+        None,
+        parsers.text,
+        "ADDRESS",
+        f"First source address.  [default: {BASE_IPS['loopback']}; with veth {BASE_IPS['veth']}]",
+    )
+    first_port: int = option(1024, parsers.port, "PORT", "First source port of each address.")
+
+    def plan(self, link: Link = "loopback") -> Plan:
+        """Return the plan; UsageError names everything that is wrong with it."""
+        connections = self.connections or self.ips * self.each
+        return Plan(self.ips, self.each, self.base_ip or BASE_IPS[link], self.first_port, connections)
 
 
 @dataclass(frozen=True)
 class RunOptions:
     """In seconds and counts; `target` None is the bundled server."""
 
-    plan: Plan
-    target: str | None = None
-    rate: float | None = None
-    stages: tuple[Stage, ...] | None = None
-    """Instead of a rate."""
-    in_flight: int = 1024
-    connect_timeout: float = 10.0
-    hold: float = 10.0
-    tick: float | None = None
-    ports: Ports = "explicit"
-    interval: float = 1.0
-    out: Path = Path("runs")
-    server_pid: int | None = None
-    messages: MessageOptions | None = None
-    friends: Path | None = None
-    """A file of pairs, for the bundled server."""
-    columns: tuple[str, str] | None = None
-    """Those of its columns that are the pair, by name or number."""
-    renumber: bool = False
-    """Number its users anew."""
-    db: Path | None = None
-    """A store of subscriptions, instead."""
-    client: ClientModel = DEFAULT_CLIENT_MODEL
-    server_model: ServerModel = DEFAULT_SERVER_MODEL
-    """Of the bundled server."""
-    allow_public_target: str | None = None
-    network: Choice = "auto"
-    link: Link = "loopback"
-    reserve: Reserve = field(default=DEFAULT_RESERVE)
-    fail_if: tuple[str, ...] = ()
-    """Conditions under which the run falls short (see `analysis.record.thresholds`)."""
+    plan: Plan = field(metadata=part(PlanOptions))
+    target: str | None = option(
+        None, parsers.text, "URL", "http://HOST:PORT/PATH with {user} in it.  [default: a server of our own]"
+    )
+    rate: float | None = option(None, parsers.rate, "N", "Connections a second, by the clock.  [default: no limit]")
+    stages: tuple[Stage, ...] | None = option(
+        None, STAGES, "RATE:TIME,…", "Instead of --rate: 1000/s:30s,5000/s:60s,max; the last may have no time."
+    )
+    in_flight: int = option(1024, parsers.count, "N", "Connections begun and not yet open, at the most.")
+    connect_timeout: float = option(10.0, parsers.positive_duration, "SECONDS", "From connect to the welcome.")
+    hold: float = option(10.0, parsers.duration, "SECONDS", "How long to hold the connections.")
+    tick: float | None = option(
+        None,
+        parsers.positive_duration,
+        "SECONDS",
+        "In the hold, our server sends every connection a message this often.",
+    )
+    ports: Ports = choice(
+        "explicit", PORTS, f"Who chooses source ports.  [default: explicit; kernel with {_WITHOUT_PORTS}]"
+    )
+    interval: float = option(1.0, parsers.positive_duration, "SECONDS", "Between two samples.")
+    out: Path = option(Path("runs"), parsers.path, "FOLDER", "Where run records go.")
+    client: ClientModel = choice(DEFAULT_CLIENT_MODEL, CLIENT_MODELS, f"{_CLIENT_WORDS.capitalize()}.")
+    server_model: ServerModel = choice(DEFAULT_SERVER_MODEL, SERVER_MODELS, f"Our server: {_SERVER_WORDS}.")
+    server_pid: int | None = option(None, parsers.count, "PID", "Measure this process and its children.")
+    messages: MessageOptions | None = field(default=None, metadata=part(MessageOptions))
+    friends: Path | None = option(None, parsers.path, "FILE", "Who gets messages about whom: a file of pairs.")
+    columns: tuple[str, str] | None = option(
+        None, parsers.columns, "A,B", "The pair's columns in it, by name or number."
+    )
+    renumber: bool = flag("Take ids from 0 in it, or beyond a user's, and number users anew from 1.")
+    db: Path | None = option(None, parsers.path, "DIR", "The same, as a store of comet load, which must exist.")
+    allow_public_target: str | None = option(
+        None, parsers.text, "HOST", "The target again, if it is a public address: it is yours to load."
+    )
+    network: Choice = choice("auto", CHOICES, "Run in the host's network, or in one that ends with the run.")
+    link: Link = choice("loopback", LINKS, "What joins client and server in a network of their own.")
+    reserve: Reserve = option(
+        DEFAULT_RESERVE,
+        parsers.reserve,
+        "SHARE|SIZE",
+        "Memory to leave free, such as 10% (512 MiB at the least) or 2GiB.",
+    )
+    fail_if: tuple[str, ...] = repeatable(
+        parsers.text, "CONDITION", "Such as 'latency.p99 > 50ms'. The run then falls short. Repeatable."
+    )
+    """See `analysis.record.thresholds`."""
 
     @property
     def pacer(self) -> Pacer:

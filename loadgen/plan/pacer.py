@@ -11,7 +11,7 @@ from functools import cached_property
 
 import msgspec
 
-from floodtest.flyweight.command.options import parse_duration, parse_rate
+from floodtest.flyweight.command.parsers import parse_duration, parse_rate
 
 
 class Stage(msgspec.Struct, frozen=True):

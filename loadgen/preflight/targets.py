@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from floodtest.flyweight.errors import Refused, UsageError
-from floodtest.loadgen.network.wish import BASE_IP
+from floodtest.loadgen.plan.choices import BASE_IPS
 from floodtest.loadgen.plan.plan import Plan
 
 
@@ -70,7 +70,7 @@ def _refusal(host: str, port: int, version: int, error: Exception) -> Refused:
             f"The target {host!r} can't be resolved to an IPv{version} address, as the source addresses are: "
             f"{reason}. Check the name in --target."
         )
-    loopback = "--base-ip ::1 --ips 1" if other == 6 else f"--base-ip {BASE_IP}"
+    loopback = "--base-ip ::1 --ips 1" if other == 6 else f"--base-ip {BASE_IPS['loopback']}"
     here = ipaddress.ip_address(address).is_loopback
     remedy = loopback if here else f"the first IPv{other} address of your own with --base-ip"
     what = f"is an IPv{other} address" if address == host else f"has an IPv{other} address only ({address})"

@@ -177,7 +177,7 @@ def _messages(facts: Facts) -> Messages | None:
 
 def _latency(counts: Mapping[int, int]) -> Latency | None:
     """Return percentiles of counts by bucket; None where nothing was counted."""
-    found = latency.percentiles(latency.dense(counts), [0.5, 0.9, 0.99, 0.999, 1.0])
+    found = latency.microseconds_at([0.5, 0.9, 0.99, 0.999, 1.0], latency.dense(counts))
     return None if found is None else Latency(*(round(microseconds / 1000, 3) for microseconds in found))
 
 

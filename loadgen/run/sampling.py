@@ -114,7 +114,7 @@ def sample_of(
 
 def latencies_between(before: Mapping[int, int], now: Mapping[int, int]) -> Latencies:
     """Return the latencies of the messages that were counted since `before`; both are counts by bucket."""
-    found = latency.percentiles(latency.dense(now) - latency.dense(before), [0.5, 0.99, 1.0])
+    found = latency.microseconds_at([0.5, 0.99, 1.0], latency.dense(now) - latency.dense(before))
     if found is None:
         return None, None, None
     p50, p99, most = (microseconds / 1000 for microseconds in found)

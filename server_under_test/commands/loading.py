@@ -16,6 +16,7 @@ from floodtest.datagen.edges import distinct_pairs, users_of
 from floodtest.datagen.files import ids_beside, read_friends, refuse_unwritable, written_ids
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.errors import Refused
+from floodtest.server_under_test.commands.options import LoadOptions
 from floodtest.server_under_test.commands.subscribing import Reach, held, reach_of
 from floodtest.server_under_test.routing.subscriptions import Store
 
@@ -54,46 +55,29 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
             yield f"{self.ids} has the ids that the users have in {friends}."
 
 
-def load_and_show(
-    friends: Path,
-    db: Path,
-    columns: tuple[str, str] | None,
-    mutual: bool,
-    renumber: bool,
-    ids: Path | None,
-    force: bool,
-    max_users: int | None,
-    as_json: bool,
-) -> None:
+def load_and_show(options: LoadOptions) -> None:
     """Load a file, and print what came of it for a person, and for a program if one asks."""
-    place = (ids or ids_beside(friends)) if renumber else None
-    loaded = _load(friends, db, columns, mutual, place, force, max_users)
-    for line in loaded.lines(friends, db, max_users):
-        print(line, file=sys.stderr if as_json else sys.stdout)
-    if as_json:
+    loaded = _load(options)
+    for line in loaded.lines(options.friends, options.db, options.max_users):
+        print(line, file=sys.stderr if options.as_json else sys.stdout)
+    if options.as_json:
         print(msgspec.json.encode(loaded).decode())
 
 
-def _load(
-    friends: Path,
-    db: Path,
-    columns: tuple[str, str] | None,
-    mutual: bool,
-    ids: Path | None,
-    force: bool,
-    max_users: int | None,
-) -> Loaded:
-    """Load a file; `ids`, if given, is where the ids of users go that are numbered anew."""
+def _load(options: LoadOptions) -> Loaded:
+    """Load a file; the ids of users that are numbered anew go beside it unless another place is named."""
+    friends, force = options.friends, options.force
+    ids = (options.ids or ids_beside(friends)) if options.renumber else None
     if ids is not None:
         refuse_unwritable(ids, force)  # before the work
     began = time.monotonic()
-    found = read_friends(friends, columns, anew=ids is not None)
+    found = read_friends(friends, options.columns, anew=ids is not None)
     if not len(found.pairs):
         raise Refused(f"{friends} has no pairs, and nothing was loaded. Is it the right file?")
     _, apart = distinct_pairs(found.pairs)
-    pairs = np.concatenate([found.pairs, found.pairs[:, ::-1]]) if mutual else found.pairs
+    pairs = np.concatenate([found.pairs, found.pairs[:, ::-1]]) if options.mutual else found.pairs
     kept = nullcontext() if ids is None or found.originals is None else written_ids(ids, found.originals, force)
-    with kept, Store(db, create=True) as store:
+    with kept, Store(options.db, create=True) as store:
         added = store.add_file(pairs, found.originals)
         subjects, subscriptions = store.counts()
     return Loaded(
@@ -104,7 +88,7 @@ def _load(
         loops=apart.loops,
         subjects=subjects,
         subscriptions=subscriptions,
-        reach=None if max_users is None else reach_of(users_of(found.pairs), max_users),
+        reach=None if options.max_users is None else reach_of(users_of(found.pairs), options.max_users),
         ids=None if ids is None else str(ids),
         notes=found.notes,
     )

@@ -11,6 +11,7 @@ import trio
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.command.run import print_json
 from floodtest.flyweight.errors import ExitCode
+from floodtest.server_under_test.commands.options import GeneratorOptions
 from floodtest.server_under_test.generator.msggen import Generator
 from floodtest.server_under_test.generator.schedule import EvenSchedule, ProducerSchedule, Schedule
 from floodtest.server_under_test.routing.subjects import Subject
@@ -30,28 +31,10 @@ async def _publish(url: str, token: str | None, line: bytes) -> Published:
         return await control.publish(line, 1)
 
 
-def schedule_of(
-    rate: float | None, producers: int, interval: float, seed: int | None
-) -> tuple[Schedule, np.random.Generator]:
-    """Return the schedule of a rate, or of producers, and what draws subjects."""
-    # One each: the schedule is asked when there is time for it, and the subjects do not depend on that.
-    times, subjects = np.random.default_rng(secrets.randbits(64) if seed is None else seed).spawn(2)
-    return ProducerSchedule(producers, interval, times) if rate is None else EvenSchedule(rate), subjects
-
-
-def generate(
-    url: str,
-    token: str | None,
-    schedule: Schedule,
-    users: int,
-    size: int,
-    subjects: np.random.Generator,
-    seconds: float,
-    as_json: bool,
-) -> None:
-    """Publish as the schedule says, and say what came of it; exits with SHORTFALL if messages are left over."""
-    outcome = trio.run(_generate, url, token, schedule, users, size, subjects, seconds)
-    if as_json:
+def generate(options: GeneratorOptions) -> None:
+    """Publish as planned, and say what came of it; exits with SHORTFALL if messages are left over."""
+    outcome = trio.run(_generate, options)
+    if options.as_json:
         print_json({**msgspec.to_builtins(outcome), "unpublished": outcome.unpublished})
     _report(outcome)
     if outcome.error is not None:
@@ -60,17 +43,21 @@ def generate(
         raise SystemExit(ExitCode.SHORTFALL)
 
 
-async def _generate(
-    url: str,
-    token: str | None,
-    schedule: Schedule,
-    users: int,
-    size: int,
-    random: np.random.Generator,
-    seconds: float,
-) -> Generated:
-    async with ControlClient(url, token) as control:
-        return await Generator(control, schedule, users, size, random).run(seconds, _report)
+async def _generate(options: GeneratorOptions) -> Generated:
+    # One generator of random numbers each: the schedule is asked when there is time for it, and the subjects do not
+    # depend on that.
+    seed = secrets.randbits(64) if options.seed is None else options.seed
+    times, subjects = np.random.default_rng(seed).spawn(2)
+    async with ControlClient(options.control, options.token) as control:
+        generator = Generator(control, _schedule(options, times), options.users, options.size, subjects)
+        return await generator.run(options.seconds, _report)
+
+
+def _schedule(options: GeneratorOptions, times: np.random.Generator) -> Schedule:
+    """Return the schedule of a rate, or of producers."""
+    if options.rate is not None:
+        return EvenSchedule(options.rate)
+    return ProducerSchedule(options.producers, options.interval, times)
 
 
 def _report(outcome: Generated) -> None:

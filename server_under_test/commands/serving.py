@@ -14,7 +14,7 @@ from floodtest.wire.http import authority
 
 
 def serve_and_announce(options: Options, parent_fd: int | None) -> None:
-    """Serve until told to stop; say where: on stdout, or in JSON to who holds the other end of `parent_fd`."""
+    """Serve until told to stop; say where: on stdout, or in JSON on the descriptor `parent_fd`."""
 
     def announce(server: Server, control: int) -> None:
         if parent_fd is None:

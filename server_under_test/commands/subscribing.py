@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from floodtest.flyweight.command.counted import counted
+from floodtest.server_under_test.commands.options import CountOptions
 from floodtest.server_under_test.routing.subjects import Subject
 from floodtest.server_under_test.routing.subscriptions import Store
 
@@ -37,12 +38,13 @@ class Counted(msgspec.Struct, frozen=True):
     reach: Reach
 
 
-def count(db: Path, max_users: int | None, as_json: bool) -> None:
+def count(options: CountOptions) -> None:
     """Print how many subscriptions, subjects and users a store holds."""
+    db, max_users = options.db, options.max_users
     with Store(db) as store:
         subjects, subscriptions = store.counts()
         reach = reach_of(store.users(), max_users)
-    if as_json:
+    if options.as_json:
         print(msgspec.json.encode(Counted(subscriptions, subjects, reach)).decode())
         return
     print(f"{db} holds {held(subjects, subscriptions)}, of and to {counted(reach.users, 'users')}.")

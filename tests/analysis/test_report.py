@@ -21,7 +21,7 @@ from floodtest.analysis.pages.pictures import WIDE, as_svg, style
 from floodtest.analysis.pages.plots import PLOTS, memory_by_time
 from floodtest.analysis.pages.report import render, write_report
 from floodtest.flyweight.errors import Refused
-from floodtest.loadgen.commands import records as cli_analysis
+from floodtest.loadgen.commands import records
 from tests.rigs.figures import MIB, connections, findings_of, messages, record_of, sample, start, summary
 from tests.rigs.support import OURS, run, run_here
 
@@ -371,7 +371,7 @@ def test_a_report_that_fails_after_a_run_is_a_sentence(
         raise error
 
     monkeypatch.setattr("floodtest.analysis.pages.report.write_report", fail)
-    cli_analysis.report_of(example)
+    records.report_of(example)
     said = capsys.readouterr().err
     assert words in said
     assert len(said.splitlines()) == 1

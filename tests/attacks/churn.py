@@ -117,7 +117,7 @@ def attack(order: Order) -> Tally:
     tally = Tally()
     seconds = max(LEAST_SECONDS, SECONDS * order.share)
     with ExitStack() as stack:
-        servers = {}
+        servers: dict[Model, Comet] = {}
         for model in MODELS:
             folder = stack.enter_context(tempfile.TemporaryDirectory(dir=order.folder))
             with Store(Path(folder) / "db", create=True):
@@ -125,9 +125,9 @@ def attack(order: Order) -> Tally:
             words = ("--model", model, "--max-users", str(USERS), "--db", f"{folder}/db")
             servers[model] = stack.enter_context(comet(*words))
         trio.run(_all, servers, order.random, seconds, tally)
-        for model, server in servers.items():
+        for name, server in servers.items():
             if (code := server.stop()) != 0:
-                tally.faults.append(f"{model}: the server ended with exit code {code}")
+                tally.faults.append(f"{name}: the server ended with exit code {code}")
     return tally
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from floodtest.datagen.files import (
     MAX_ID,
     BadFile,
-    Format,
     Pairs,
     format_of,
     read_friends,
@@ -22,9 +21,9 @@ from floodtest.datagen.files import (
     write_pairs,
 )
 from floodtest.datagen.files.parquet import write_parquet
+from floodtest.datagen.options import FORMATS, Format
 from floodtest.flyweight.errors import Refused
 
-FORMATS: list[Format] = ["edgelist", "npy", "parquet"]
 IDS = st.integers(1, MAX_ID) | st.sampled_from([1, 9, 10, 9999, 10_000, 10_001, 99_999_999, 100_000_000, MAX_ID])
 PAIRS = st.lists(st.tuples(IDS, IDS), max_size=40)
 IN_A_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

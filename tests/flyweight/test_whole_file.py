@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from floodtest.flyweight.machine.whole_file import replace_file
+from floodtest.flyweight.machine.whole_file import replace_file, replaced_file
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -95,3 +95,28 @@ def test_two_who_write_the_same_file_have_temporary_files_of_their_own(
     monkeypatch.setattr(os, "replace", meanwhile)
     replace_file(tmp_path / "file", b"new")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
+
+
+def test_a_file_can_be_written_piece_by_piece_and_has_its_name_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    with replaced_file(tmp_path / "file") as file:
+        for piece in (b"new", b" and", b" longer"):
+            file.write(piece)
+            file.flush()
+            assert (tmp_path / "file").read_bytes() == b"old"
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new and longer"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_what_goes_wrong_while_it_is_written_leaves_the_old_file_and_nothing_else(
+    error: type[BaseException], tmp_path: Path
+) -> None:
+    def write() -> NoReturn:
+        with replaced_file(tmp_path / "file") as file:
+            file.write(b"a part")
+            raise error
+
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(error):
+        write()
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from floodtest.loadgen.client.latency import BUCKETS, MAX, count, dense, highest, percentiles, sparse
+from floodtest.loadgen.client.latency import BUCKETS, MAX, count, dense, highest, microseconds_at, sparse
 
 ERROR = 0.008
 
@@ -47,7 +47,7 @@ def test_what_is_out_of_range_counts_at_its_end(value: int, counted: int) -> Non
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=300))
 def test_percentiles_agree_with_exact_ones_within_the_error(values: list[int]) -> None:
     shares = [0.0, 0.5, 0.9, 0.99, 0.999, 1.0]
-    found = percentiles(count(np.array(values)), shares)
+    found = microseconds_at(shares, count(np.array(values)))
     assert found is not None
     exact = np.quantile(values, shares, method="inverted_cdf")
     assert all(one <= other <= one * (1 + ERROR) for one, other in zip(exact, found, strict=True))
@@ -59,7 +59,7 @@ def test_counts_of_parts_add_up() -> None:
 
 
 def test_nothing_has_no_percentiles() -> None:
-    assert percentiles(count(np.zeros(0, np.int64)), [0.5]) is None
+    assert microseconds_at([0.5], count(np.zeros(0, np.int64))) is None
 
 
 @given(st.lists(st.integers(0, 10**9), max_size=300))

@@ -17,7 +17,8 @@ import lmdb
 import numpy as np
 import pytest
 
-from floodtest.datagen.files import Format, write_pairs
+from floodtest.datagen.files import write_pairs
+from floodtest.datagen.options import Format
 from floodtest.flyweight.errors import Refused
 from floodtest.server_under_test.routing.subscriptions import Store
 from tests.rigs.support import run_here, run_in_child, wait_until

@@ -571,13 +571,13 @@ def test_a_control_that_is_no_url_is_refused(command: tuple[str, ...]) -> None:
 
 def test_options_of_msggen_that_make_no_sense_are_all_named_at_once(nowhere: str) -> None:
     wrong = {
+        "--token": " ",
         "--users": "0",
         "--producers": "many",
         "--interval": "0",
         "--rate": "-1",
         "--seconds": "soon",
         "--size": str(stamp.SIZE - 1),
-        "--token": " ",
     }
     done = run_here("comet", "msggen", "--control", nowhere, *(word for pair in wrong.items() for word in pair))
     assert (done.returncode, done.stdout) == (2, "")
@@ -609,7 +609,7 @@ def test_an_option_of_msggen_that_makes_no_sense_is_named(options: tuple[str, ..
         (("x" * 256, "x"), 2, "A subject is"),
         (("\udcff", "x"), 2, "A subject is"),
         (("1", "x", "--token", "é"), 2, "--token takes"),
-        (("1",), 2, "Missing argument 'message'"),
+        (("1",), 2, "Missing argument 'MESSAGE'"),
         (("1", "x" * (stamp.MAX_TEXT + 1)), 3, "answered 400: Line 1: The message has 65,537 bytes"),
         (("1", "\udcff"), 3, "answered 400: Line 1: "),
     ],

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from pyroute2 import IPRoute
 
-from floodtest.flyweight.command import options
+from floodtest.flyweight.command import parsers
 from floodtest.loadgen.network.link import CLIENT_DEVICE
 from floodtest.loadgen.network.namespaces import enter, enter_namespace
 from floodtest.loadgen.network.wish import VETH_SERVERS, Wish
@@ -41,12 +41,14 @@ def test_what_is_accepted_has_the_options_of_the_listener() -> None:
 @pytest.mark.parametrize("text", ["3", "3.5s", "18h"])
 def test_the_kernel_takes_whatever_the_option_takes(text: str) -> None:
     with listen("127.0.0.1", 0) as listener:
-        notice_silence(listener, options.silence(text))
+        notice_silence(listener, parsers.silence.parse(text))
 
 
 @pytest.mark.parametrize("text", ["2.9", "64801", "24h", "99999999999h"])
 def test_what_the_kernel_does_not_take_is_refused_with_the_bound(text: str) -> None:
-    assert options.silence(text) == options.Invalid(text, "a duration of 3 s to 18 h, such as 30s or 5m")
+    assert parsers.silence.expected == "a duration of 3 s to 18 h, such as 30s or 5m"
+    with pytest.raises(ValueError, match=text):
+        parsers.silence.parse(text)
 
 
 @pytest.mark.parametrize("plain", [True, False])
