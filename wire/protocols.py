@@ -30,6 +30,8 @@ class Protocol:
     """Where our server has it: `/PATH/<id>`."""
     framing: Framing
     content_type: str = "text/plain; charset=utf-8"
+    accept: str | None = None
+    """What a request says that it accepts; None: nothing."""
 
     @property
     def framings(self) -> tuple[Framing, ...]:
@@ -39,6 +41,12 @@ class Protocol:
         return (self.framing, self.framing.inner) if isinstance(self.framing, InChunks) else (self.framing,)
 
     # The client half.
+
+    def request(self, path: str, host: str) -> tuple[str, str]:
+        """Return the request for a path with `{user}` in it, cut in two where the id goes."""
+        before, after = path.split("{user}")
+        accept = "" if self.accept is None else f"Accept: {self.accept}\r\n"
+        return f"GET {before}", f"{after} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: floodtest\r\n{accept}\r\n"
 
     def requests(self, before: str, after: str) -> Callable[[int], bytes]:
         """Return what makes a user's request, from what stands in it before and after the user's id."""
@@ -90,7 +98,7 @@ def _welcome(protocol: Protocol, digits: int, head: bytes) -> bytes:
 
 
 CHUNKED = Protocol("chunked", "test", chunked)
-EVENTS = Protocol("sse", "events", InChunks(sse), "text/event-stream")
+EVENTS = Protocol("sse", "events", InChunks(sse), "text/event-stream", accept="text/event-stream")
 LINES = Protocol("lines", "lines", InChunks(lines))
 
 UNTIL_CLOSE: dict[str, Protocol] = {

@@ -2,8 +2,8 @@
 
 It has the limit that HTTP clients had in 2008: it names the address a connection comes from, but not the port, which
 the kernel chooses among net.ipv4.ip_local_port_range. Orders, news and accounts are those of every client worker.
-httpx hands on the text of an answer, not how it was framed: what ends with a newline is counted as one message, as all
-do that our server sends, and bytes are those of the text.
+httpx hands on the text of an answer, not its chunks: where a chunk is a message, text up to one that ends with a
+newline is counted as one, as all do that our server sends. Bytes are those of the text.
 
 Cost: 24 KiB a connection, and many times the CPU. Fails: connections one by one, on the accounts, by the errno below
 what httpx raises; it does not tell a bind from a connect.
@@ -26,7 +26,7 @@ from floodtest.loadgen.client.orders import Closed, Go, Halt
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.wire.answers import NotOpened, require_stream, whole_number
-from floodtest.wire.framing.frames import MAX_PAYLOAD
+from floodtest.wire.framing.frames import MAX_PAYLOAD, FramingError
 from floodtest.wire.http import authority
 from floodtest.wire.messages import read_payloads
 from floodtest.wire.protocols import OPENED
@@ -63,7 +63,9 @@ class HttpxClient:
         self._tasks = tasks
         self._clients = clients
         self._timeout = spec.connect_timeout
-        self._codings = {framing.CODING for framing in OPENED[spec.protocol].framings}
+        framings = OPENED[spec.protocol].framings
+        self._codings = {framing.CODING for framing in framings}
+        self._framing = next((framing for framing in framings if framing.CODING is None), None)
         self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
         before, (after, *headers) = spec.request[0], spec.request[1].removesuffix("\r\n\r\n").split("\r\n")
         self._url = f"http://{authority(*spec.target)}{before.removeprefix('GET ')}", after.removesuffix(" HTTP/1.1")
@@ -167,22 +169,32 @@ class HttpxClient:
         require_stream(response.status_code, coding, self._codings)
 
     def _read(self, stream: Stream, text: bytes) -> None:
-        """Take the next text of an answer, which is a message, or a part of one."""
-        stream.begun += text
-        if not stream.begun.endswith(b"\n"):
-            if len(stream.begun) > MAX_PAYLOAD:
-                raise NotOpened(errno.EPROTO)
-            return
-        payload, stream.begun = stream.begun, b""
-        if stream.is_open:
-            self._count(stream, payload)
-        elif any(whole_number(b"%d" % stream.user, payload)):
-            stream.is_open = True
-            self._accounts.opened(np.array([stream.user]))
-            self._settle()
-        else:
-            raise NotOpened(errno.EBADMSG)
-        self._accounts.received(1, len(payload))
+        """Take the next text of an answer, with any number of messages in it, or a part of one."""
+        payloads, stream.begun = self._split(stream.begun + text)
+        for payload in payloads:
+            if stream.is_open:
+                self._count(stream, payload)
+            elif any(whole_number(b"%d" % stream.user, payload)):
+                stream.is_open = True
+                self._accounts.opened(np.array([stream.user]))
+                self._settle()
+            else:
+                raise NotOpened(errno.EBADMSG)
+        self._accounts.received(len(payloads), len(text))
+
+    def _split(self, text: bytes) -> tuple[list[bytes], bytes]:
+        """Return the messages in a text, and the beginning of one that is not whole."""
+        if self._framing is not None:
+            try:
+                decoded = self._framing.decode(text)
+            except FramingError as error:
+                raise NotOpened(errno.EPROTO) from error
+            return decoded.payloads, decoded.rest
+        if text.endswith(b"\n"):
+            return [text], b""
+        if len(text) > MAX_PAYLOAD:
+            raise NotOpened(errno.EPROTO)
+        return [], text
 
     def _count(self, stream: Stream, payload: bytes) -> None:
         """Account for what a message says of itself."""

@@ -25,7 +25,9 @@ from floodtest.loadgen.plan.models import (
 )
 from floodtest.loadgen.plan.pacer import Pacer, Stage, parse_stages, steady
 from floodtest.loadgen.plan.plan import Plan
+from floodtest.wire.names import DEFAULT_PROTOCOL, PROTOCOLS
 
+_PROTOCOL_WORDS = ", ".join(PROTOCOLS.values())
 _CLIENT_WORDS = ", or ".join(traits.words for traits in CLIENT_MODELS.values())
 _SERVER_WORDS = ", or ".join(traits.words for traits in SERVER_MODELS.values())
 _WITHOUT_PORTS = " or ".join(f"--client {name}" for name, traits in CLIENT_MODELS.items() if not traits.chooses_ports)
@@ -62,6 +64,7 @@ class RunOptions:
     target: str | None = option(
         None, parsers.text, "URL", "http://HOST:PORT/PATH with {user} in it.  [default: a server of our own]"
     )
+    protocol: str = choice(DEFAULT_PROTOCOL, PROTOCOLS, f"How messages come: {_PROTOCOL_WORDS}.")
     rate: float | None = option(None, parsers.rate, "N", "Connections a second, by the clock.  [default: no limit]")
     stages: tuple[Stage, ...] | None = option(
         None, STAGES, "RATE:TIME,…", "Instead of --rate: 1000/s:30s,5000/s:60s,max; the last may have no time."

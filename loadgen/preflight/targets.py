@@ -1,4 +1,4 @@
-"""Where connections go: a target and its request, and whether the source addresses can reach it. Looks up one name."""
+"""Where connections go: a target, and whether the source addresses can reach it. Looks up one name."""
 
 import ipaddress
 import socket
@@ -12,20 +12,17 @@ from floodtest.loadgen.plan.plan import Plan
 
 @dataclass(frozen=True)
 class Target:
-    """Where connections go, and the request that each sends: the bytes before and after the user's id."""
+    """Where connections go, and what they ask for there."""
 
     address: tuple[str, int]
-    request: tuple[str, str]
+    path: str
+    """With `{user}` where the user's id goes."""
+    host: str
+    """What the header Host says."""
 
     @property
     def is_loopback(self) -> bool:
         return ipaddress.ip_address(self.address[0]).is_loopback
-
-
-def request_around(path: str, host: str) -> tuple[str, str]:
-    """Return the request for a path with `{user}` in it, cut in two where the id goes."""
-    before, after = path.split("{user}")
-    return f"GET {before}", f"{after} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: floodtest\r\n\r\n"
 
 
 def parse_target(url: str) -> tuple[str, int, str]:
@@ -51,7 +48,7 @@ def resolve_target(url: str, base_ip: str) -> Target:
         address = _look_up(host, port, version)
     except (OSError, UnicodeError) as error:
         raise _refusal(host, port, version, error) from error
-    return Target((address, port), request_around(path, urlsplit(url).netloc.rpartition("@")[2]))
+    return Target((address, port), path, urlsplit(url).netloc.rpartition("@")[2])
 
 
 def _look_up(host: str, port: int, version: int) -> str:

@@ -29,7 +29,7 @@ from floodtest.loadgen.preflight.targets import Target
 from floodtest.loadgen.run.crew import open_crew
 from floodtest.loadgen.run.reading import Figures, Reading, read_accounts
 from floodtest.loadgen.run.site import Detail
-from floodtest.wire.protocols import CHUNKED
+from floodtest.wire.protocols import OPENED
 
 LOOK_SECONDS = 0.25
 """Between two looks at how much memory is left, and at whether anything is still open: no event tells of either."""
@@ -75,8 +75,8 @@ class LocalSite:
                 share=share,
                 folder=os.fsencode(self._folder.absolute()),
                 target=target.address,
-                request=target.request,
-                protocol=CHUNKED.name,
+                request=OPENED[self._options.protocol].request(target.path, target.host),
+                protocol=self._options.protocol,
                 ports=self._options.ports,
                 reserved=self._avoided,
                 stages=self._options.pacer.stages,

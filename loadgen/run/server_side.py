@@ -17,12 +17,13 @@ from floodtest.flyweight.machine.processes import ProcessMeter
 from floodtest.loadgen.network.wish import Network
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.preflight.server_files import process_tree
-from floodtest.loadgen.preflight.targets import Target, request_around
+from floodtest.loadgen.preflight.targets import Target
 from floodtest.loadgen.run.bundled import BundledServer, bundled_server, place_of
 from floodtest.loadgen.run.generator import store_for
 from floodtest.loadgen.run.interruption import Interruption
 from floodtest.wire.control import Stats
 from floodtest.wire.http import authority
+from floodtest.wire.protocols import OPENED
 
 
 class ServerSide:
@@ -86,8 +87,8 @@ async def server_side(
         store_for(options, folder, interruption, say) as store,
         bundled_server(users, store, log, place, options.server_model) as bundled,
     ):
-        request = request_around("/test/{user}", authority(*bundled.address))
-        server = ServerSide(Target(bundled.address, request), bundled, None)
+        path = f"/{OPENED[options.protocol].path}/{{user}}"
+        server = ServerSide(Target(bundled.address, path, authority(*bundled.address)), bundled, None)
         if await server.ask() is None:
             raise WorkerFault(f"The bundled server came up and does not answer. See {log}.")
         yield server

@@ -97,6 +97,8 @@ def reading(planned: int = EACH, **changes: Any) -> Reading:
     said: dict[str, Any] = {
         "states": States(not_reached=0, in_flight=0, open=planned, failed=0, closed_early=0),
         "counters": Counters(chunks=planned, bytes=152 * planned, missing=0, repeated=0, jumps=0, messages=0),
+        "attempts": planned,
+        "opens": planned,
         "failed": {},
         "closed_by": {},
         "ticks": {},

@@ -10,6 +10,7 @@ from floodtest.wire import answers
 from floodtest.wire.framing.frames import encode
 from floodtest.wire.incoming import parse
 from floodtest.wire.messages import MESSAGE, WELCOME, with_line_ends
+from floodtest.wire.names import PROTOCOLS
 from floodtest.wire.protocols import CHUNKED, EVENTS, LINES, OPENED, SERVED, UNTIL_CLOSE, Protocol
 from floodtest.wire.requests import MAX_USERS
 
@@ -97,7 +98,16 @@ def test_what_is_framed_is_read(protocol: Protocol, texts: list[bytes]) -> None:
     ]
 
 
+@pytest.mark.parametrize("protocol", OPENED.values())
+def test_the_request_is_cut_where_the_id_goes(protocol: Protocol) -> None:
+    before, after = protocol.request("/test/{user}?x", "h:81")
+    accept = "Accept: text/event-stream\r\n" if protocol is EVENTS else ""
+    assert before + "17" + after == f"GET /test/17?x HTTP/1.1\r\nHost: h:81\r\nUser-Agent: floodtest\r\n{accept}\r\n"
+    assert protocol.requests(before, after)(17) == f"{before}17{after}".encode()
+
+
 def test_each_protocol_that_is_opened_has_a_name_and_a_path_of_its_own() -> None:
     assert len({protocol.path for protocol in OPENED.values()}) == len(OPENED)
     assert all(protocol.name == name for name, protocol in OPENED.items())
+    assert list(OPENED) == list(PROTOCOLS)
     assert {*OPENED.values(), *UNTIL_CLOSE.values()} == set(SERVED)

@@ -1,0 +1,70 @@
+"""`floodtest run --protocol`: every protocol, with either model of either end, and servers that are not ours."""
+
+import json
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from floodtest.loadgen.plan.models import CLIENT_MODELS, SERVER_MODELS
+from floodtest.wire.names import PROTOCOLS
+from tests.rigs.support import chunk, flood, scripted_server, user_of
+
+SHORT = ("--connections", "120", "--rate", "600", "--hold", "1")
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    ("client", "model"), [(client, "columns") for client in CLIENT_MODELS] + [("columns", "tasks")]
+)
+def test_every_tick_and_message_arrives(protocol: str, client: str, model: str, tmp_path: Path) -> None:
+    assert model in SERVER_MODELS
+    options = ("--protocol", protocol, "--client", client, "--server-model", model)
+    traffic = ("--tick", "300ms", "--messages", "300/s", "--message-seconds", "1")
+    code, summary, errors = flood(tmp_path, *SHORT, *options, *traffic)
+    assert (code, summary["outcome"]) == (0, "ok"), errors
+    assert summary["connections"]["opened"] == 120
+    assert summary["ticks"]
+    assert all(tick["sent"] == tick["received"] == 120 for tick in summary["ticks"])
+    messages = summary["messages"]
+    assert (messages["published"], messages["lost"], messages["duplicated"]) == (300, 0, 0)
+    assert messages["received"] == messages["expected"] > 0
+    assert messages["latency"] is not None
+    (record,) = tmp_path.glob("*/run.json")
+    assert json.loads(record.read_text())["options"]["protocol"] == protocol
+
+
+def body_of(events: list[bytes], framing: str) -> tuple[bytes, list[bytes]]:
+    """Return a head, and the pieces in which these events are written."""
+    if framing == "until close":
+        return EVENTS + b"Connection: close\r\n\r\n", events
+    whole = b"".join(events)
+    size = 7 if framing == "in chunks of seven bytes" else len(whole)
+    pieces = [chunk(whole[at : at + size]) for at in range(0, len(whole), size)]
+    return EVENTS + b"Transfer-Encoding: chunked\r\n\r\n", pieces
+
+
+@pytest.mark.parametrize("framing", ["until close", "in chunks of seven bytes", "in one chunk"])
+@pytest.mark.parametrize("client", CLIENT_MODELS)
+def test_events_of_another_server_are_read_however_they_are_framed(framing: str, client: str, tmp_path: Path) -> None:
+    def handle(connection: socket.socket) -> None:
+        with suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            request = connection.recv(4096)
+            assert b"\r\nAccept: text/event-stream\r\n" in request or client == "httpx"
+            user = user_of(request)
+            events = [b": hi\r\n\r\nretry: 10\ndata: hello %b\n\n" % user]
+            events += [b"id: %d\ndata: Recvd msg #%d: a\ndata: b\n\n" % (number, number) for number in (1, 2)]
+            head, pieces = body_of([*events, b":\n\n"], framing)
+            connection.sendall(head)
+            for piece in pieces:
+                connection.sendall(piece)
+            connection.recv(1)
+
+    with scripted_server(handle) as target:
+        options = ("--target", target, "--protocol", "sse", "--client", client)
+        code, summary, errors = flood(tmp_path, "--connections", "20", "--hold", "1", *options)
+    assert (code, summary["connections"]["opened"]) == (0, 20), errors
+    assert (summary["chunks"], summary["missing"], summary["repeated"]) == (60, 0, 0)

@@ -1,0 +1,13 @@
+"""The names of the protocols that the client opens, and what each is in words; `wire.protocols` has what they do.
+
+Apart from it, so that a command line that offers them imports no more than their names.
+"""
+
+PROTOCOLS: dict[str, str] = {
+    "chunked": "messages as the chunks of an HTTP body",
+    "sse": "server-sent events",
+    "lines": "messages as lines of text",
+}
+
+DEFAULT_PROTOCOL = "chunked"
+"""What is opened unless it is said."""
