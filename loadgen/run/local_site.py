@@ -125,10 +125,11 @@ class LocalSite:
         await self._crew.close()
 
     async def read(self, detail: Detail) -> Reading:
-        """Read columns and ledger, and figures where they are asked for."""
+        """Read columns and ledger, and figures where they are asked for; without a checkpoint between them."""
+        counts = count_states(self._states)  # at once: memory is held against them, the server's was read just before
         figures = None if detail is Detail.ACCOUNTS else self._figures(detail is Detail.EVERYTHING)
         return read_accounts(
-            count_states(self._states),
+            counts,
             self._ledger,
             self._crew.lost,
             files_limit=self._files_limit,

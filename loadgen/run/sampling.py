@@ -56,7 +56,7 @@ class Sampler:
         if self._began is None:
             self._began = time.monotonic()
         stats = await self._server.ask()
-        cost = self._server.measure(detail is Detail.EVERYTHING)
+        cost = self._server.measure(detail is Detail.EVERYTHING)  # just before connections, against which it is held
         reading = await self._sites.read(detail)
         if reading.figures is None:
             return
