@@ -31,7 +31,7 @@ def test_every_tick_and_message_arrives(protocol: str, client: str, model: str, 
     messages = summary["messages"]
     assert (messages["published"], messages["lost"], messages["duplicated"]) == (300, 0, 0)
     assert messages["received"] == messages["expected"] > 0
-    assert messages["latency"] is not None
+    assert messages["latency_ms"] is not None
     (record,) = tmp_path.glob("*/run.json")
     assert json.loads(record.read_text())["options"]["protocol"] == protocol
 
