@@ -46,7 +46,10 @@ def _about_strangers(options: Options) -> Iterator[str]:
 @app.command("serve")
 @takes(Options, _read_options)
 def serve(options: Options, parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
-    """Serve GET /test/<id>: a stream that welcomes the id, brings its messages and never ends. Stop with Ctrl-C."""
+    """Serve streams that welcome an id, bring its messages and never end. Stop with Ctrl-C.
+
+    GET /test/<id>: each message in a chunk; /events/<id>: server-sent events, for an EventSource; /lines/<id>: lines.
+    """
     from floodtest.server_under_test.commands.serving import serve_and_announce
 
     serve_and_announce(options, parent_fd)

@@ -98,15 +98,16 @@ class Reception:
         if len(sweeps) == 1 and len(sweeps[0].fds) == len(fds) and not (over or unwatched):
             if self._welcome(fds, sweeps[0].data):
                 return
-        gone = {fd for fd, _ in over} | {fds[index] for index in unwatched}
         read = {fd: data for each in sweeps for fd, data in zip(each.fds, each.data, strict=True)}
-        for fd in fds:
-            if fd in gone:
+        for index, fd in enumerate(fds):
+            if index in unwatched:
                 self._close(fd)
             elif not (fd in read and self._welcome([fd], [read[fd]])):
                 self._heads[fd] = b""
                 self._head_deadlines[fd] = time.monotonic() + self._limits.head_seconds
                 self._read_head(fd, read.get(fd, b""))
+        self.end(over)  # after what they said before that: who sends a request and shuts down is answered
+        self._streams.end(over)
 
     def _welcome(self, fds: list[int], read: list[bytes]) -> bool:
         """Log in clients that sent what has been seen before; False when one of them did not."""

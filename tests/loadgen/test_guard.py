@@ -18,7 +18,7 @@ from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.preflight import outlook
 from floodtest.loadgen.run.conductor import Run
 from tests.rigs.host import FakeMachine
-from tests.rigs.support import OURS, flood, open_now, run_in_child, scripted_server, started, wait_until
+from tests.rigs.support import OUR_NETWORK, OURS, flood, open_now, run_in_child, scripted_server, started, wait_until
 
 
 @pytest.mark.parametrize("rate", [1000, 50])
@@ -31,7 +31,7 @@ def test_the_ramp_stops_when_another_process_eats_the_memory(
         return memory if open_now(tmp_path) < rate / 10 else replace(memory, available=1 << 20)
 
     monkeypatch.setattr(room, "read_memory", lambda proc: shrinking())
-    options = RunOptions(Plan(1, 3000, "127.0.1.1", 2000, 3000), rate=rate, hold=0.5, out=tmp_path)
+    options = RunOptions(Plan(1, 3000, f"{OUR_NETWORK}.1", 2000, 3000), rate=rate, hold=0.5, out=tmp_path)
     summary = trio.run(Run(options, [PlainConsole()]).execute)
     assert summary.outcome == "shortfall"
     assert summary.reasons[0].startswith("memory: the ramp was ended with 1 MiB of this machine available")
