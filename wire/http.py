@@ -11,6 +11,7 @@ ways (see `why_misframed`), and the form of a request's target (see `origin_form
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -55,6 +56,24 @@ class Response:
     status: int
     coding: str | None
     """Its transfer coding, in lower case; None: it has none."""
+    is_sized: bool = False
+    """Whether it says how long its body is."""
+    media_type: str | None = None
+    """That of its body, in lower case and without parameters."""
+
+
+def response_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Response:
+    """Return the head of an answer with these headers, whose names are in lower case."""
+    fields: dict[bytes, list[str]] = {}
+    for name, value in headers:
+        fields.setdefault(name, []).append(value.decode("latin-1").lower())
+    types = fields.get(b"content-type", [""])
+    return Response(
+        status,
+        ", ".join(fields.get(b"transfer-encoding", [])) or None,
+        b"content-length" in fields,
+        types[0].partition(";")[0].strip() or None,
+    )
 
 
 def authority(host: str, port: int) -> str:
@@ -155,8 +174,7 @@ def parse_response(data: bytes, method: str = "GET", limit: int = MAX_HEAD) -> t
             break
     else:
         raise HeadError(HTTPStatus.BAD_GATEWAY, f"more than {MAX_INFORMATIONAL} informational answers")
-    codings = [value.decode("latin-1").lower() for name, value in event.headers if name == b"transfer-encoding"]
-    return Response(event.status_code, ", ".join(codings) or None), rest
+    return response_of(event.status_code, event.headers), rest
 
 
 def _next_event(connection: h11.Connection, head: bytes) -> object:

@@ -31,7 +31,7 @@ class Protocol:
     framing: Framing
     content_type: str = "text/plain; charset=utf-8"
     accept: str | None = None
-    """What a request says that it accepts; None: nothing."""
+    """The media type that a request says that it accepts, and an answer has to have; None: any."""
 
     @property
     def framings(self) -> tuple[Framing, ...]:
@@ -54,7 +54,7 @@ class Protocol:
 
     def answers(self, longest: int) -> answers.Answers:
         """Return what tells the answers that open a connection."""
-        return answers.Answers(self.framings, longest)
+        return answers.Answers(self.framings, self.accept, longest)
 
     def incoming(self, files_limit: int) -> Incoming:
         """Return what takes batches of reads apart."""

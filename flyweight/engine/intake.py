@@ -6,7 +6,7 @@ one row at the most, and what was read of it before its end is in that row.
 
 A first read of `READ_SIZE` bytes, swept over all descriptors, empties most of them. Two kinds are read on: those whose
 first read was full, and those whose events say that an end or an error may hide behind their data. Of one descriptor
-`READS` further reads are made in a turn, and of all of them no more than `TURN_BYTES` are read on, so that nobody's
+`READS` further reads are made in a turn, and of all of them none once `TURN_BYTES` have been read on, so that nobody's
 data holds up the others; what is left stands in a queue for the next turn, as the kernel does not announce it again.
 
 Cost: one system call a descriptor; nothing is kept for one that was emptied.
@@ -35,8 +35,8 @@ READS = 16
 """Further reads of one descriptor before the others have their turn."""
 
 TURN_BYTES = 1 << 18
-"""Bytes that are read on in one turn, of all descriptors together. It bounds what one turn has in hand, however much
-peers send at once."""
+"""Bytes after which no descriptor is read on in a turn. With the first reads, and one more read of `MORE`, it bounds
+what a turn has in hand, however much peers send at once."""
 
 END = 0
 """How a descriptor has come to an end whose peer closed in order; otherwise that is an errno."""
@@ -97,6 +97,7 @@ class Intake:
 
     def __init__(self) -> None:
         self._unread: dict[int, None] = {}  # descriptors that have more to read, in the order of their turns
+        self._budget = 0  # bytes that may still be read on in this turn
 
     @property
     def has_unread(self) -> bool:
@@ -113,13 +114,14 @@ class Intake:
             queue.update((fd, None) for fd, event in events if event != PLAIN)
         if queue:
             plain = [fd for fd in plain if fd not in queue]
-        sweeps, over = self.read_ready(plain)
+        sweeps, over = self.read_ready(plain)  # which begins the turn
         if queue:
             self._read_queue(list(queue), sweeps, over)
         return sweeps, over
 
     def read_ready(self, fds: list[int]) -> tuple[list[Sweep], list[tuple[int, int]]]:
         """Read descriptors that may have data; of these, an end that hides behind data is announced by later events."""
+        self._budget = TURN_BYTES
         began = time.monotonic_ns()
         data, failed = sweep(os.read, fds, repeat(READ_SIZE))
         ended = time.monotonic_ns()
@@ -150,48 +152,44 @@ class Intake:
     def _read_rest(self, begun: list[tuple[int, bytes]], sweeps: list[Sweep], over: list[tuple[int, int]]) -> None:
         """Read on where a first read was full; both parts have the later time."""
         whole: list[bytes] = []
-        size = 0
         began = time.monotonic_ns()
         for fd, data in begun:
-            if size < TURN_BYTES:
-                rest, code = self._read_on(fd, ends_hidden=False)
-                size += len(rest)
-                data += rest
-                if code is not None:
-                    over.append((fd, code))
-            else:
-                self._unread[fd] = None
-            whole.append(data)
+            rest, code = self._read_on(fd, ends_hidden=False)
+            whole.append(data + rest)
+            if code is not None:
+                over.append((fd, code))
         sweeps.append(Sweep([fd for fd, _ in begun], whole, began, time.monotonic_ns()))
 
     def _read_queue(self, fds: list[int], sweeps: list[Sweep], over: list[tuple[int, int]]) -> None:
         """Read on where more is left, and where an end may hide; each has a time of its own, as much may be read."""
-        size = 0
         for at, fd in enumerate(fds):
-            if size >= TURN_BYTES:
+            if self._budget <= 0:
                 self._unread = dict.fromkeys(fds[at:]) | self._unread  # ahead of those that were added in this turn
                 return
             began = time.monotonic_ns()
             data, code = self._read_on(fd, ends_hidden=True)
-            size += len(data)
             if data:
                 sweeps.append(Sweep([fd], [data], began, time.monotonic_ns()))
             if code is not None:
                 over.append((fd, code))
 
     def _read_on(self, fd: int, ends_hidden: bool) -> tuple[bytes, int | None]:
-        """Read a descriptor until nothing is left, or `READS` times; return that, and by what it has ended, or None.
+        """Read a descriptor until nothing is left, `READS` times, or while the turn's budget lasts; return that, and by
+        what it has ended, or None.
 
         A short read leaves nothing unless an end may hide behind it, which only another read finds out.
         """
         pieces: list[bytes] = []
         for _ in range(READS):
+            if self._budget <= 0:
+                break
             try:
                 data = os.read(fd, MORE)
             except OSError as error:
                 return b"".join(pieces), None if error.errno == errno.EAGAIN else error.errno or errno.EIO
             if not data:
                 return b"".join(pieces), END
+            self._budget -= len(data)
             pieces.append(data)
             if len(data) < MORE and not ends_hidden:
                 return b"".join(pieces), None

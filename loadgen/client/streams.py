@@ -22,7 +22,7 @@ from floodtest.flyweight.engine.outbox import Outbox
 from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.engine.sweep import sweep
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
-from floodtest.wire.answers import NotOpened
+from floodtest.wire.answers import Answer, NotOpened
 from floodtest.wire.framing.frames import Framing
 from floodtest.wire.protocols import Protocol
 from floodtest.wire.sequence import Sequences
@@ -59,7 +59,7 @@ class Streams:
         self._user_of = self._users.data
         self._intake = Intake()
         self._answers = protocol.answers(READ_SIZE)
-        self._begun_answers: dict[int, bytes] = {}
+        self._begun_answers: dict[int, Answer] = {}
         self._reads = Reads()  # from open connections, in order, and not taken apart yet
         self._incoming = protocol.incoming(files_limit)
         self._sequences = Sequences(files_limit)
@@ -174,17 +174,17 @@ class Streams:
 
     def _answer(self, fd: int, data: bytes) -> None:
         """Parse an answer that is not like the ones before it."""
-        whole = self._begun_answers.pop(fd, b"") + data
+        answer = self._begun_answers.pop(fd, None) or self._answers.begin(self._user_of[fd])
         try:
-            parsed = self._answers.parse(whole, self._user_of[fd])
+            parsed = answer.add(data)
         except NotOpened as error:
             self._end(fd, error.code)
             return
         if parsed is None:
-            self._begun_answers[fd] = whole
+            self._begun_answers[fd] = answer
             return
         rest, framing = parsed
-        self._open([fd], framing, len(whole) - len(rest))
+        self._open([fd], framing, answer.size - len(rest))
         if rest:
             now = time.monotonic_ns()
             self._reads.add([fd], [rest], now, now)

@@ -25,7 +25,8 @@ from floodtest.loadgen.client.accounts import Phase
 from floodtest.loadgen.client.orders import Closed, Go, Halt
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
-from floodtest.wire.answers import NotOpened, require_stream, whole_number
+from floodtest.wire import http
+from floodtest.wire.answers import NotOpened, whole_number
 from floodtest.wire.framing.frames import MAX_PAYLOAD, FramingError
 from floodtest.wire.http import authority
 from floodtest.wire.messages import read_payloads
@@ -63,9 +64,9 @@ class HttpxClient:
         self._tasks = tasks
         self._clients = clients
         self._timeout = spec.connect_timeout
-        framings = OPENED[spec.protocol].framings
-        self._codings = {framing.CODING for framing in framings}
-        self._framing = next((framing for framing in framings if framing.CODING is None), None)
+        protocol = OPENED[spec.protocol]
+        self._answers = protocol.answers(0)
+        self._framing = next((framing for framing in protocol.framings if framing.CODING is None), None)
         self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
         before, (after, *headers) = spec.request[0], spec.request[1].removesuffix("\r\n\r\n").split("\r\n")
         self._url = f"http://{authority(*spec.target)}{before.removeprefix('GET ')}", after.removesuffix(" HTTP/1.1")
@@ -165,12 +166,12 @@ class HttpxClient:
         self._accounts.bound(np.array([response.request.extensions["user"]]), [port])
         if not response.http_version.startswith("HTTP/1."):
             raise NotOpened(errno.EPROTO)
-        coding = response.headers.get("transfer-encoding", "").lower() or None
-        require_stream(response.status_code, coding, self._codings)
+        headers = [(name.lower(), value) for name, value in response.headers.raw]
+        self._answers.require_stream(http.response_of(response.status_code, headers))
 
     def _read(self, stream: Stream, text: bytes) -> None:
         """Take the next text of an answer, with any number of messages in it, or a part of one."""
-        payloads, stream.begun = self._split(stream.begun + text)
+        payloads, stream.begun, is_broken = self._split(stream.begun + text)
         for payload in payloads:
             if stream.is_open:
                 self._count(stream, payload)
@@ -181,20 +182,20 @@ class HttpxClient:
             else:
                 raise NotOpened(errno.EBADMSG)
         self._accounts.received(len(payloads), len(text))
+        if is_broken:
+            raise NotOpened(errno.EPROTO)
 
-    def _split(self, text: bytes) -> tuple[list[bytes], bytes]:
-        """Return the messages in a text, and the beginning of one that is not whole."""
+    def _split(self, text: bytes) -> tuple[list[bytes], bytes, bool]:
+        """Return the messages in a text, the beginning of one that is not whole, and whether something else follows."""
         if self._framing is not None:
             try:
                 decoded = self._framing.decode(text)
             except FramingError as error:
-                raise NotOpened(errno.EPROTO) from error
-            return decoded.payloads, decoded.rest
+                return error.payloads, b"", True
+            return decoded.payloads, decoded.rest, False
         if text.endswith(b"\n"):
-            return [text], b""
-        if len(text) > MAX_PAYLOAD:
-            raise NotOpened(errno.EPROTO)
-        return [], text
+            return [text], b"", False
+        return [], text, len(text) > MAX_PAYLOAD
 
     def _count(self, stream: Stream, payload: bytes) -> None:
         """Account for what a message says of itself."""

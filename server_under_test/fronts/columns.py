@@ -40,7 +40,9 @@ class Front:
         self._intake = intake = Intake()
         outbox = Outbox(limits.pending, readiness.modify)
         self._streams = Streams(intake, outbox, row, files_limit, limits.excess, shared.places)
-        self._reception = Reception(shared.listener, readiness, intake, self._streams, shared.requests, limits, row)
+        self._reception = Reception(
+            shared.listener, readiness, intake, self._streams, shared.make_requests(), limits, row
+        )
         self._ticks = TickSender(self._streams, row)
         self._messages = MessageSender(self._streams, shared.bus, shared.spec.worker, row)
         self.stopping = False

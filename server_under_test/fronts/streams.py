@@ -98,22 +98,22 @@ class Streams:
         if not len(fds):
             return 0
         self._numbers[fds] += 1
-        numbers = self._numbers[fds]
-        if (numbers == numbers[0]).all():
-            self._send_numbered(fds.tolist(), int(numbers[0]), text)
-        else:
-            for number in sorted(set(numbers.tolist())):
-                self._send_numbered(fds[numbers == number].tolist(), number, text)
-        return len(fds)
-
-    def _send_numbered(self, fds: list[int], number: int, text: bytes) -> None:
-        """Send a message to descriptors that have come to one number, those of a protocol at a time."""
         spoken = self._protocols[fds]
         if (spoken == spoken[0]).all():
-            self._leave(self._outbox.write_to_all(fds, SERVED[spoken[0]].frame(number, text)))
+            self._send_in(SERVED[spoken[0]], fds, text)
+        else:
+            for place in np.unique(spoken).tolist():
+                self._send_in(SERVED[place], fds[spoken == place], text)
+        return len(fds)
+
+    def _send_in(self, protocol: Protocol, fds: npt.NDArray[np.intp], text: bytes) -> None:
+        """Send a message to descriptors of one protocol, those that have come to one number at a time."""
+        numbers = self._numbers[fds]
+        if (numbers == numbers[0]).all():
+            self._leave(self._outbox.write_to_all(fds.tolist(), protocol.frame(int(numbers[0]), text)))
             return
-        framed = [protocol.frame(number, text) for protocol in SERVED]
-        self._leave(self._outbox.write(fds, [framed[place] for place in spoken.tolist()]))
+        for number in sorted(set(numbers.tolist())):
+            self._leave(self._outbox.write_to_all(fds[numbers == number].tolist(), protocol.frame(number, text)))
 
     def deliver(self, rows: Rows, is_whole: Callable[[], bool]) -> bool:
         """Write messages, each to the stream of its row if that is still the stream of the row's user.

@@ -72,7 +72,7 @@ class TaskFront:
         row = shared.row
         self._shared = shared
         self._limits = shared.spec.limits
-        self._requests = shared.requests
+        self._requests = shared.make_requests()
         self._tasks = tasks
         self._logins, self._open, self._bytes = (Counter(row, name) for name in ("logins", "open", "bytes"))
         self._dropped, self._slow, self._cut_off = (Counter(row, name) for name in ("dropped", "slow", "excess"))

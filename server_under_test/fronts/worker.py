@@ -43,8 +43,7 @@ class Shared:
         """How many connections there are descriptors for."""
         return self.files_limit - FILES_RESERVE
 
-    @property
-    def requests(self) -> Requests:
+    def make_requests(self) -> Requests:
         """Make what reads the requests of this front's clients."""
         return Requests(self.spec.max_users, self.spec.limits.head_size)
 

@@ -126,7 +126,7 @@ def stays(user: int) -> bool:
 def ending(user: int, data: bytes) -> str:
     """Return what has to become of a connection: the cause of its failure, or "open"."""
     try:
-        answer = CHUNKED.answers(0).parse(data, user)
+        answer = CHUNKED.answers(0).begin(user).add(data)
     except NotOpened as error:
         return f"{code_name(error.code)}@response"
     if answer is None:

@@ -9,8 +9,7 @@ import pytest
 
 from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.loadgen.client.accounts import State
-from floodtest.wire.answers import Answers
-from floodtest.wire.framing.frames import Framing
+from floodtest.wire.answers import Answer, Answers
 from tests.rigs.client import DEADLINE, ClientRig, message, welcome
 from tests.rigs.support import HEAD, chunk
 
@@ -85,13 +84,13 @@ def test_an_answer_like_the_one_before_opens_by_comparison_alike(rigs: Rigs) -> 
 
 def test_an_answer_is_parsed_once_for_each_length_of_id(rig: ClientRig, monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[int] = []
-    parse = Answers.parse
+    begin = Answers.begin
 
-    def counted(answers: Answers, data: bytes, user: int) -> tuple[bytes, Framing] | None:
+    def counted(answers: Answers, user: int) -> Answer:
         parsed.append(user)
-        return parse(answers, data, user)
+        return begin(answers, user)
 
-    monkeypatch.setattr(Answers, "parse", counted)
+    monkeypatch.setattr(Answers, "begin", counted)
     rig.open(1, 2, 10, 3, 11, 200, 20, 201)
     assert parsed == [1, 10, 200]
 

@@ -123,7 +123,7 @@ def in_full(pieces: dict[int, list[bytes]]) -> dict[str, Any]:
     sequence, ticks, failed, closed = OutOfSequence(), Counter[int](), Counter[str](), Counter[str]()
     for user, some in pieces.items():
         try:
-            answer = CHUNKED.answers(0).parse(b"".join(some), user)
+            answer = CHUNKED.answers(0).begin(user).add(b"".join(some))
         except NotOpened as error:
             failed[f"{code_name(error.code)}@response"] += 1
             continue

@@ -10,10 +10,12 @@ import pytest
 
 from floodtest.flyweight.engine.intake import END
 from floodtest.wire import answers, http
-from floodtest.wire.answers import Answers, NotOpened, require_stream
+from floodtest.wire.answers import MAX_ANSWER, Answers, NotOpened
 from floodtest.wire.framing import chunked
+from floodtest.wire.framing.frames import FramingError
+from floodtest.wire.protocols import CHUNKED, EVENTS, LINES, Protocol
 from tests.rigs.client import welcome
-from tests.rigs.support import HEAD
+from tests.rigs.support import HEAD, chunk
 
 NOON = 1_750_000_000.75
 """Sunday, 15 June 2025, 15:06:40 UTC, and three quarters of a second."""
@@ -51,7 +53,7 @@ def header(answer: bytes, name: str) -> str | None:
 
 def test_a_stream_is_chunked_and_stays_open() -> None:
     head = answers.stream_head(TEXT, "chunked")
-    assert http.parse_response(head) == (http.Response(200, "chunked"), b"")
+    assert http.parse_response(head) == (http.Response(200, "chunked", media_type="text/plain"), b"")
     assert header(head, "connection") is None
     assert header(head, "content-type") == "text/plain; charset=utf-8"
 
@@ -75,7 +77,7 @@ def test_a_refusal_is_neither_guessed_at_nor_stored() -> None:
 
 def test_a_stream_for_http_1_0_ends_with_its_connection() -> None:
     head = answers.stream_head(TEXT, None)
-    assert http.parse_response(head) == (http.Response(200, None), b"")
+    assert http.parse_response(head) == (http.Response(200, None, media_type="text/plain"), b"")
     assert header(head, "connection") == "close"
     assert header(head, "content-length") is None
 
@@ -91,7 +93,7 @@ def test_the_answer_to_head_is_that_of_get_but_closes() -> None:
 def test_a_refusal_is_as_long_as_it_says(status: HTTPStatus, text: str) -> None:
     answer = answers.refusal(status, text)
     parsed = http.parse_response(answer)
-    assert parsed == (http.Response(status, None), text.encode() + b"\n")
+    assert parsed == (http.Response(status, None, True, "text/plain"), text.encode() + b"\n")
     assert header(answer, "content-length") == str(len(parsed[1]))
     assert header(answer, "connection") == "close"
 
@@ -122,9 +124,10 @@ def test_the_date_is_the_whole_second_that_is_past(clock: Clock) -> None:
 
 
 def test_what_follows_the_welcome_is_left() -> None:
-    reader = Answers([chunked], 448)
-    assert reader.parse(welcome(12) + b"5\r\nhel", 12) == (b"5\r\nhel", chunked)
-    assert [reader.parse(welcome(12)[:length], 12) for length in range(len(welcome(12)))] == [None] * len(welcome(12))
+    reader = Answers([chunked], None, 448)
+    assert reader.begin(12).add(welcome(12) + b"5\r\nhel") == (b"5\r\nhel", chunked)
+    lengths = range(len(welcome(12)))
+    assert [reader.begin(12).add(welcome(12)[:length]) for length in lengths] == [None] * len(welcome(12))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +145,7 @@ def test_what_follows_the_welcome_is_left() -> None:
 )
 def test_a_status_is_never_taken_for_an_errno(status: int, coding: str | None, code: int) -> None:
     with pytest.raises(NotOpened) as caught:
-        require_stream(status, coding, ["chunked"])
+        Answers([chunked], None, 0).require_stream(http.Response(status, coding))
     assert caught.value.code == code
 
 
@@ -157,20 +160,85 @@ def test_a_status_is_never_taken_for_an_errno(status: int, coding: str | None, c
 )
 def test_not_opened_says_why(answer: bytes, code: int) -> None:
     with pytest.raises(NotOpened) as caught:
-        Answers([chunked], 448).parse(answer, 12)
+        Answers([chunked], None, 448).begin(12).add(answer)
     assert caught.value.code == code
 
 
 def test_answers_are_common_once_one_of_their_length_was_parsed() -> None:
-    reader = Answers([chunked], 448)
+    reader = Answers([chunked], None, 448)
     assert not reader.common([12, 13], [welcome(12), welcome(13)])
-    reader.parse(welcome(11), 11)
+    reader.begin(11).add(welcome(11))
     assert reader.common([12, 13], [welcome(12), welcome(13)]) is chunked
     assert not reader.common([12, 13], [welcome(13), welcome(12)])
     assert not reader.common([9, 13], [welcome(9), welcome(13)])
 
 
 def test_an_answer_that_one_read_does_not_hold_is_not_remembered() -> None:
-    reader = Answers([chunked], len(welcome(12)))
-    assert reader.parse(welcome(12), 12) == (b"", chunked)
+    reader = Answers([chunked], None, len(welcome(12)))
+    assert reader.begin(12).add(welcome(12)) == (b"", chunked)
     assert not reader.common([12], [welcome(12)])
+
+
+EVENTS_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
+BORDERS = [
+    (LINES, HEAD + b"f\r\nWelcome, user 1\r\n2\r\n2\n\r\n", 12),
+    (EVENTS, EVENTS_HEAD + b"15\r\ndata: Welcome, user 1\r\n3\r\n2\n\n\r\n", 12),
+    (EVENTS, EVENTS_HEAD + b"14\r\ndata: Welcome, user \r\n1\r\n2\r\n2\r\n\n\n\r\n", 2),
+]
+
+
+@pytest.mark.parametrize(("protocol", "answer", "user"), BORDERS)
+def test_a_border_of_chunks_may_lie_anywhere_and_teaches_nothing(protocol: Protocol, answer: bytes, user: int) -> None:
+    reader = protocol.answers(448)
+    found = reader.begin(user).add(answer)
+    assert found is not None
+    assert found[0] == b""
+    assert reader.common([user], [answer]) is None
+
+
+@pytest.mark.parametrize("protocol", [EVENTS, LINES])
+def test_what_our_server_says_is_learnt(protocol: Protocol) -> None:
+    reader = protocol.answers(448)
+    first, *others = protocol.welcomes([11, 12, 99])
+    assert reader.begin(11).add(first) == (b"", protocol.framing)
+    assert reader.common([12, 99], others) is protocol.framing
+
+
+@pytest.mark.parametrize(
+    ("protocol", "fields"),
+    [
+        (LINES, b"Content-Length: 9\r\n"),
+        (EVENTS, b"Content-Type: text/html\r\n"),
+        (EVENTS, b""),
+        (EVENTS, b"Content-Type: text/event-stream\r\nContent-Length: 99\r\n"),
+        (LINES, b"Transfer-Encoding: gzip, chunked\r\n"),
+    ],
+)
+def test_what_is_no_stream_of_its_kind_does_not_open(protocol: Protocol, fields: bytes) -> None:
+    with pytest.raises(NotOpened) as caught:
+        protocol.answers(448).begin(5).add(b"HTTP/1.1 200 OK\r\n%b\r\ndata: 5\n\n" % fields)
+    assert caught.value.code == errno.EPROTO
+
+
+def test_comments_without_end_are_given_up_within_a_bound() -> None:
+    answer = EVENTS.answers(448).begin(5)
+    assert answer.add(EVENTS_HEAD) is None
+    comment = chunk(b":" + b"x" * 65_533 + b"\n\n")
+    for _ in range(MAX_ANSWER // len(comment)):
+        assert answer.add(comment) is None
+    with pytest.raises(NotOpened):
+        answer.add(comment)
+
+
+@pytest.mark.parametrize("protocol", [CHUNKED, LINES, EVENTS])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_welcome_before_broken_chunks_opens(protocol: Protocol, together: bool) -> None:
+    (welcome,) = protocol.welcomes([5])
+    answer = protocol.answers(448).begin(5)
+    if together:
+        opened = answer.add(welcome + b"zz\r\n")
+        assert opened is not None
+        with pytest.raises(FramingError):
+            protocol.framing.decode(opened[0])
+    else:
+        assert answer.add(welcome) == (b"", protocol.framing)

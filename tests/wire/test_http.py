@@ -77,7 +77,11 @@ RESPONSES: list[tuple[bytes, Response]] = [
     (b"HTTP/1.1 200\r\n\r\n", Response(200, None)),
     (b"HTTP/1.0 200 OK\r\n\r\n", Response(200, None)),
     (b"HTTP/1.2 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Response(200, "chunked")),
-    (b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\n", Response(404, None)),
+    (b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\n", Response(404, None, is_sized=True)),
+    (
+        b"HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream;x=y\r\n\r\n",
+        Response(200, None, media_type="text/event-stream"),
+    ),
     (b"HTTP/1.1 503 We ran out\r\nConnection: close\r\n\r\n", Response(503, None)),
 ]
 BAD_RESPONSES = [

@@ -2,6 +2,7 @@
 it.
 """
 
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -141,6 +142,40 @@ def test_a_message_that_is_begun_in_tiny_pieces_is_looked_at_twice() -> None:
         found = [whole for at in range(10, len(body)) if (whole := begun.add(body[at : at + 1])) is not None]
         assert len(found) == 1
         assert framing.decode(found[0]).payloads == [b"x" * 50_000]
+
+
+@pytest.mark.parametrize("framing", [sse, lines, CHUNKED_EVENTS])
+@pytest.mark.parametrize("piece", [b"\n", b":\n\n", b"data: x\n\n", b"\r\n", b"a\n"])
+def test_a_lot_at_once_takes_time_in_proportion(framing: Framing, piece: bytes) -> None:
+    """A megabyte at once, which took minutes where the rest was copied for each event."""
+    data = piece * ((1 << 20) // len(piece))
+    body = data if framing is not CHUNKED_EVENTS else encode(chunked, data)
+    began = time.process_time()
+    framing.decode(body)
+    assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize("framing", [sse, lines, CHUNKED_EVENTS, chunked])
+def test_many_frames_in_few_reads_are_left_to_decoding(framing: Framing) -> None:
+    event = b"a\n" if framing is lines else b"1\r\na\r\n" if framing is chunked else b"data: x\n\n"
+    read = (encode(chunked, event) if framing is CHUNKED_EVENTS else event) * 5000
+    joined = b"".join([*[read] * 10, PADDING])
+    assert len(find_frames(framing, joined, np.array([len(read)] * 10, np.int64)).index) == 0
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_lines_of_comments_are_kept_no_longer_than_they_last(framing: Framing) -> None:
+    data = b":\n" * 1000 + b": be"
+    body = data if framing is sse else encode(chunked, data)
+    assert framing.decode(body).rest in (b": be", encode(chunked, b": be"))
+    assert read(framing, [body]) == []
+
+
+def test_the_middle_of_an_event_is_not_looked_at_again_for_each_line() -> None:
+    begun = sse.beginning(b"data: " + b"x" * 500_000 + b"\nab")
+    assert begun.add(b"c") is None
+    assert begun.add(b"\n") is None
+    assert begun.add(b"\n") is not None
 
 
 EVENT = st.builds(

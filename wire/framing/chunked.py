@@ -95,9 +95,9 @@ def _size_line(data: bytes, position: int, payloads: list[bytes]) -> "re.Match[b
     """Return the size line that begins there, None if it is not whole; FramingError if none does."""
     line = _SIZE_LINE.match(data, position)
     if line is None and not _may_become_size_line(data, position):
-        raise FramingError(f"no chunk size at {data[position : position + 20]!r}", payloads)
+        raise FramingError(f"no chunk size at {data[position : position + 20]!r}", payloads, data[position:])
     if line is not None and line.end() - position > _MAX_SIZE_LINE:
-        raise FramingError(f"a chunk's first line of more than {_MAX_SIZE_LINE} bytes", payloads)
+        raise FramingError(f"a chunk's first line of more than {_MAX_SIZE_LINE} bytes", payloads, data[position:])
     return line
 
 
@@ -105,7 +105,7 @@ def _is_ended(data: bytes, end: int, payloads: list[bytes]) -> bool:
     """Whether the line end stands behind a chunk; FramingError if something else does."""
     terminator = data[end : end + 2]
     if not TAIL.startswith(terminator):
-        raise FramingError("a chunk does not end where it says", payloads)
+        raise FramingError("a chunk does not end where it says", payloads, data[end:])
     return len(terminator) == 2
 
 

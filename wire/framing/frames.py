@@ -20,13 +20,19 @@ MAX_PAYLOAD = 1 << 20
 FEW = 4
 """Reads that are not worth a step of their own."""
 
+MOST_STEPS = 64
+"""Frames of a read that are looked for in step with others: each step may look at all bytes. Reads with more are left
+to `decode`."""
+
 
 class FramingError(ValueError):
     """The peer's framing is wrong, or a payload is larger than `MAX_PAYLOAD`; `payloads` came whole before that."""
 
-    def __init__(self, reason: str, payloads: list[bytes] | None = None) -> None:
+    def __init__(self, reason: str, payloads: list[bytes] | None = None, rest: bytes = b"") -> None:
         super().__init__(reason)
         self.payloads = payloads or []
+        self.rest = rest
+        """The bytes from the wrong place on, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def find_frames(framing: Framing, joined: bytes, lengths: Ints) -> Frames:
     index, at = np.arange(len(lengths)), ends - lengths
     whole = np.zeros(len(lengths), bool)
     steps: list[tuple[Ints, Ints, Ints, Ints]] = []
-    while len(index) > FEW:
+    while len(index) > FEW and len(steps) < MOST_STEPS:
         start, end, after = framing.locate(joined, at)
         fits = after <= ends[index]
         index, start, end, at = index[fits], start[fits], end[fits], after[fits]

@@ -36,9 +36,9 @@ class InChunks:
         try:
             outer = chunked.decode_parts(data)
         except FramingError as broken:
-            outer, error = Decoded(broken.payloads, b"", ended=False), broken
+            outer, error = Decoded(broken.payloads, broken.rest, ended=False), broken
         inner = self.inner.decode(b"".join(outer.payloads), most)
-        if error is not None:
+        if error is not None and len(inner.payloads) != most:
             raise FramingError(str(error), inner.payloads)
         begun = encode(chunked, inner.rest) if inner.rest else b""
         if len(inner.payloads) == most and outer.ended:

@@ -1,4 +1,4 @@
-"""Messages as lines, each ended by a line feed: what a client of HTTP/1.0 gets, which knows no chunks.
+"""Messages as lines, each ended by a line feed.
 
 See `wire.framing.frames` for the contract. A carriage return before the line feed belongs to the line's end. An empty
 line is no message: servers send it so that the connection is not taken for dead.
@@ -16,6 +16,7 @@ TAIL = b""
 LINE_END: bytes | None = b" "
 
 _FEED = ord("\n")
+_EMPTY = (b"", b"\r")
 
 
 def heads(sizes: Iterable[int]) -> Iterable[bytes]:
@@ -25,16 +26,24 @@ def heads(sizes: Iterable[int]) -> Iterable[bytes]:
 
 def decode(data: bytes, most: int | None = None) -> Decoded:
     """Split `data` into whole lines and the rest; payloads are without the line's end."""
+    if most is not None:
+        return _decode_some(data, most)
+    whole, feed, rest = data.rpartition(b"\n")
+    payloads = [line.removesuffix(b"\r") for line in whole.split(b"\n") if line not in _EMPTY] if feed else []
+    if len(rest) > MAX_PAYLOAD:
+        raise FramingError(f"a line of more than the {MAX_PAYLOAD} bytes that are accepted", payloads)
+    return Decoded(payloads, rest, ended=False)
+
+
+def _decode_some(data: bytes, most: int) -> Decoded:
+    """Split off so many lines at the most."""
     payloads: list[bytes] = []
     position = 0
     while len(payloads) != most and (end := data.find(b"\n", position)) >= 0:
-        if line := data[position:end].removesuffix(b"\r"):
-            payloads.append(line)
+        if (line := data[position:end]) not in _EMPTY:
+            payloads.append(line.removesuffix(b"\r"))
         position = end + 1
-    rest = data[position:]
-    if len(rest) > MAX_PAYLOAD and len(payloads) != most:
-        raise FramingError(f"a line of more than the {MAX_PAYLOAD} bytes that are accepted", payloads)
-    return Decoded(payloads, rest, ended=False)
+    return Decoded(payloads, data[position:], ended=False)
 
 
 class BegunLine:

@@ -25,9 +25,12 @@ _HEAD = b"data: "
 _MARK = b"\xef\xbb\xbf"
 
 _LINE_END = rb"(?:\r\n|\n|\r(?!\n))"
-_EVENT_END = re.compile(rb"(?:\A|%b)%b" % (_LINE_END, _LINE_END))
-"""An empty line. A CR at the end of what has been read may be half a CR LF: its LF then is an empty line more, which
-says nothing."""
+_EMPTY_LINES = re.compile(rb"%b+" % _LINE_END)
+"""At the beginning of an event. A CR at the end of what has been read may be half a CR LF: its LF then is an empty line
+more, which says nothing."""
+_EVENT_END = re.compile(rb"%b%b" % (_LINE_END, _LINE_END))
+"""The end of an event's last line, and an empty one."""
+_COMMENTS = re.compile(rb"(?::[^\r\n]*%b)+" % _LINE_END)
 
 _LINES = re.compile(rb"\r\n|\n|\r")
 
@@ -46,13 +49,21 @@ def decode(data: bytes, most: int | None = None) -> Decoded:
     """Split `data` into whole events and the rest; payloads are the data of those that have any."""
     payloads: list[bytes] = []
     position = 0
-    while len(payloads) != most and (end := _EVENT_END.search(data[position:])) is not None:
-        payload = _data_of(data[position : position + end.start()])
+    while len(payloads) != most:
+        if (empty := _EMPTY_LINES.match(data, position)) is not None:
+            position = empty.end()
+        if (end := _EVENT_END.search(data, position)) is None:
+            break
+        payload = _data_of(data[position : end.start()])
         if payload is not None:
             payloads.append(payload)
-        position += end.end()
+        position = end.end()
+    else:
+        return Decoded(payloads, data[position:], ended=False)
+    if (comments := _COMMENTS.match(data, position)) is not None:
+        position = comments.end()  # they belong to no data, and may be all that an idle server sends
     rest = data[position:]
-    if len(rest) > MAX_PAYLOAD and len(payloads) != most:
+    if len(rest) > MAX_PAYLOAD:
         raise FramingError(f"an event of more than the {MAX_PAYLOAD} bytes that are accepted", payloads)
     return Decoded(payloads, rest, ended=False)
 
@@ -75,10 +86,11 @@ class BegunEvent:
 
     def add(self, data: bytes) -> bytes | None:
         """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
-        seam = bytes(self.data[-3:]) + data  # an empty line may lie across both
+        seam = bytes(self.data[-3:]) + data  # the end may lie across both
+        is_first_line = len(self.data) <= 3
         self.data += data
-        is_over = _EVENT_END.search(seam) is not None or len(self.data) > MAX_PAYLOAD
-        return bytes(self.data) if is_over else None
+        is_over = _EVENT_END.search(seam) or (is_first_line and _EMPTY_LINES.match(seam))
+        return bytes(self.data) if is_over or len(self.data) > MAX_PAYLOAD else None
 
 
 def beginning(rest: bytes) -> BegunEvent:
