@@ -141,16 +141,17 @@ class Incoming:
     def __init__(self, framings: Sequence[Framing], files_limit: int) -> None:
         self._framings = framings
         self._framing_of = np.zeros(files_limit, np.uint8)  # places in `framings`
-        self._used: set[int] = set()
+        self._used: set[int] = {0} if len(framings) == 1 else set()
         self._begun: dict[int, Beginning] = {}
         self.parsers = [lru_cache(maxsize=REMEMBERED)(partial(parse, framing)) for framing in framings]
         """What parses reads of each framing that many streams may have alike."""
 
     def begin(self, fds: Sequence[int], framing: Framing) -> None:
         """Take over descriptors whose streams have opened in a framing."""
-        place = self._framings.index(framing)
-        self._framing_of[fds] = place
-        self._used.add(place)
+        if len(self._framings) > 1:
+            place = self._framings.index(framing)
+            self._framing_of[fds] = place
+            self._used.add(place)
 
     def forget(self, fd: int) -> None:
         """Keep no beginning of a frame for a descriptor that is closed."""

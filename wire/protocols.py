@@ -21,7 +21,7 @@ from floodtest.wire.framing.in_chunks import InChunks
 from floodtest.wire.incoming import Incoming
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each of them is there once
 class Protocol:
     """A stream of messages that is the body of an HTTP answer, and never ends."""
 

@@ -38,7 +38,7 @@ class Front:
         self._listener = shared.listener.fileno()
         self._capacity = shared.capacity
         self._intake = intake = Intake()
-        outbox = Outbox(limits.pending, readiness.modify)
+        self._outbox = outbox = Outbox(limits.pending, readiness.modify)
         self._streams = Streams(intake, outbox, row, files_limit, limits.excess, shared.places)
         self._reception = Reception(
             shared.listener, readiness, intake, self._streams, shared.make_requests(), limits, row
@@ -94,9 +94,11 @@ class Front:
         sweeps, over = self._intake.read(events)
         for each in sweeps:
             self._streams.take(*self._reception.take(each.fds, each.data))
-        self._reception.end(over)
-        self._streams.end(over)
-        self._streams.write_on(fd for fd, event in events if event != PLAIN)
+        if over:
+            self._reception.end(over)
+            self._streams.end(over)
+        if self._outbox:
+            self._streams.write_on(fd for fd, event in events if event != PLAIN)
 
     def deadline(self) -> float:
         return self._reception.next_deadline()
