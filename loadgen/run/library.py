@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import trio
 
 from floodtest.analysis import Summary
+from floodtest.flyweight.errors import UsageError
+from floodtest.loadgen.plan.checks import problems
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.run.conductor import Run
 from floodtest.loadgen.run.watch import Watcher
@@ -20,4 +22,6 @@ def run(options: RunOptions, watchers: Sequence[Watcher] = ()) -> Summary:
     Raises Refused when the machine does not allow the run or a file is not what was asked for, UsageError when the
     options contradict each other, WorkerFault when the run could not start.
     """
+    if found := problems(options):
+        raise UsageError(*found)
     return trio.run(Run(options, watchers).execute)

@@ -98,10 +98,10 @@ async def server_side(
         yield ServerSide(target, None, None if root is None else partial(process_tree, root))
         return
     log = folder / "server.log"
-    users, place = options.plan.connections, place_of(network, ipaddress.ip_address(options.plan.base_ip).version)
+    plan, place = options.plan, place_of(network, ipaddress.ip_address(options.plan.base_ip).version)
     async with (
         store_for(options, folder, interruption, say) as store,
-        bundled_server(users, store, log, place, options.server_model) as bundled,
+        bundled_server(plan, store, log, place, options.server_model) as bundled,
     ):
         path = f"/{OPENED[options.protocol].path}/{{user}}"
         server = ServerSide(Target(bundled.address, path, authority(*bundled.address)), bundled, None)
