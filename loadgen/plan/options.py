@@ -1,6 +1,7 @@
 """What `floodtest run` can be asked for: each option once, as a field with its parser and its help. Pure.
 
-`loadgen.commands.options` reads a command line into these, and checks across them. A program makes `RunOptions` itself.
+`loadgen.commands.options` reads a command line into these; a program makes `RunOptions` itself. `loadgen.plan.checks`
+checks across them.
 """
 
 from dataclasses import asdict, dataclass, field

@@ -87,9 +87,24 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
     All but the last have a time. The last is a rate, with or without a time, or `max`. A rate of 0 is a pause.
     """
     stages = tuple(map(_parse_stage, text.split(",")))
-    if any(stage.seconds is None for stage in stages[:-1]) or not any(stage.rate != 0 for stage in stages):
+    if not are_sound(stages):
         raise ValueError(text)
     return stages
+
+
+def are_sound(stages: tuple[Stage, ...]) -> bool:
+    """Whether stages make a ramp, as `parse_stages` says."""
+    if any(stage.seconds is None for stage in stages[:-1]) or not any(stage.rate != 0 for stage in stages):
+        return False
+    return all(map(_is_sound, stages))
+
+
+def _is_sound(stage: Stage) -> bool:
+    if stage.rate is None:
+        return stage.seconds is None
+    if stage.seconds is None:
+        return 0 < stage.rate < math.inf
+    return 0 <= stage.rate < math.inf and 0 < stage.seconds < math.inf
 
 
 def _parse_stage(text: str) -> Stage:
@@ -97,8 +112,4 @@ def _parse_stage(text: str) -> Stage:
     if words == "max":
         return Stage(None)
     rate, colon, seconds = words.partition(":")
-    stage = Stage(parse_rate(rate), parse_duration(seconds) if colon else None)
-    assert stage.rate is not None
-    if stage.seconds == 0 or (stage.seconds is None and stage.rate == 0):
-        raise ValueError(text)
-    return stage
+    return Stage(parse_rate(rate), parse_duration(seconds) if colon else None)

@@ -94,7 +94,8 @@ class Plan:
             for option, value in [("--ips", self.ips), ("--each", self.each), ("--connections", self.connections)]
             if value < 1
         ]
-        if not 1 <= self.first_user <= MAX_USER + 1 - max(1, self.connections):
+        users = max(1, self.connections) if self.connections <= MAX_USER else 1  # too many are complained about below
+        if not 1 <= self.first_user <= MAX_USER + 1 - users:
             problems.append(f"Users must have numbers from 1 to {MAX_USER}, not from {self.first_user} on.")
         if not 1 <= self.first_port <= LAST_PORT:
             problems.append(f"--first-port must be from 1 to {LAST_PORT}, not {self.first_port}.")
@@ -119,6 +120,10 @@ class Plan:
         looked_at = [first, last, *(each for each in _BROADCAST if is_between(each, first, last))]
         bad = next((each for each in looked_at if _is_of_nobody(each)), None)
         return [] if bad is None else [f"{bad} can't be a source address: choose another --base-ip, or fewer --ips."]
+
+    @property
+    def last_user(self) -> int:
+        return self.first_user + self.connections - 1
 
     @cached_property
     def addresses(self) -> tuple[str, ...]:

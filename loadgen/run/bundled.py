@@ -22,6 +22,7 @@ from floodtest.flyweight.machine.reasons import reason
 from floodtest.flyweight.processes.launch import Program, launch
 from floodtest.loadgen.network.wish import Network
 from floodtest.loadgen.plan.models import DEFAULT_SERVER_MODEL, ServerModel
+from floodtest.loadgen.plan.plan import Plan
 from floodtest.wire.control import TOKEN_VARIABLE, Listening, Stats
 from floodtest.wire.control_client import ControlClient, ControlError, NotComet
 from floodtest.wire.http import authority
@@ -90,15 +91,17 @@ class BundledServer:
 
 @asynccontextmanager
 async def bundled_server(
-    max_users: int, store: Path | None, log: Path, place: Place = LOOPBACK, model: ServerModel = DEFAULT_SERVER_MODEL
+    plan: Plan, store: Path | None, log: Path, place: Place = LOOPBACK, model: ServerModel = DEFAULT_SERVER_MODEL
 ) -> AsyncIterator[BundledServer]:
     """Run `comet serve` on free ports of a place as long as the block lasts; `store` is of subscriptions, if any.
 
-    Refused if it refuses to serve, WorkerFault if it does not come up for another reason.
+    It takes the users of the plan, and has room for as many connections. Refused if it refuses to serve, WorkerFault if
+    it does not come up for another reason.
     """
     ours, theirs = socket.socketpair()
     with theirs, _create(log) as errors:
-        arguments = ["--port", "0", "--control-port", "0", "--max-users", str(max_users), "--model", model]
+        arguments = ["--port", "0", "--control-port", "0", "--model", model]
+        arguments += ["--max-users", str(plan.last_user), "--max-connections", str(plan.connections)]
         arguments += [] if store is None else ["--db", str(store.absolute())]
         arguments += ["--host", place.host, "--control-host", place.control_host]
         process = launch(

@@ -161,7 +161,7 @@ class Run:
             server_silent=server.is_silent,
             ramp_seconds=progress.ramp_ended - progress.ramp_began,
             interrupted=self._interruption.has_come,
-            reasons=of_record,
+            reasons=[*of_record, *server.reasons],
             remarks=of_watchers,
             messages=messages,
             network=sums.Network(network.kind, network.link, network.hash_entries, network.reason),

@@ -20,7 +20,9 @@ import msgspec
 from floodtest.analysis import RecordWriter, Sample, Summary
 from floodtest.analysis.record import DiskFault
 from floodtest.analysis.record.stages import Stage
+from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.files import cores, raise_files_limit, read_memory
+from floodtest.flyweight.machine.reasons import reason
 from floodtest.flyweight.machine.sockets import read_slabs
 from floodtest.loadgen.client import latency
 from floodtest.loadgen.preflight.machine import Machine
@@ -34,6 +36,8 @@ class Journal(Watcher):
     takes_all_samples = True
 
     def __init__(self, out: Path, options: dict[str, Any], prediction: dict[str, Any]) -> None:
+        # Once: a file of /proc that can't be opened for a moment must not cost a later write.
+        self._host, self._versions = _host_facts(), {name: version(name) for name in ("floodtest", "trio", "numpy")}
         self._record = RecordWriter(out, time.strftime("%Y%m%d-%H%M%S"))
         self._options = options
         self._prediction = prediction
@@ -72,8 +76,8 @@ class Journal(Watcher):
             "command": shlex.join(sys.argv),
             "options": self._options,
             "prediction": self._prediction,
-            "host": host_facts(Machine()),
-            "versions": {name: version(name) for name in ("floodtest", "trio", "numpy")},
+            "host": self._host,
+            "versions": self._versions,
             "stages": self._stages,
             "summary": None if summary is None else msgspec.to_builtins(summary),
         }
@@ -97,6 +101,13 @@ class Journal(Watcher):
 
     def _now(self) -> float:
         return round(time.monotonic() - self._began, 3)
+
+
+def _host_facts() -> dict[str, Any]:
+    try:
+        return host_facts(Machine())
+    except OSError as error:
+        raise Refused(f"Can't read {error.filename} for the record of the run: {reason(error)}. Try again.") from error
 
 
 def host_facts(machine: Machine) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import trio
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.machine.cpu import read_cpu_time
 from floodtest.flyweight.machine.files import read_memory
-from floodtest.flyweight.machine.headroom import MemoryGauge
+from floodtest.flyweight.machine.headroom import MemoryGauge, Room
 from floodtest.flyweight.machine.processes import ProcessMeter
 from floodtest.flyweight.machine.sockets import read_slabs, read_sockets
 from floodtest.loadgen.client import orders
@@ -53,6 +53,7 @@ class LocalSite:
         self._replaced_ports = 0
         self._processes = ProcessMeter()
         self._is_unread = False
+        self._is_unguarded = False
 
     @asynccontextmanager
     async def attached(self) -> AsyncIterator[None]:
@@ -101,13 +102,25 @@ class LocalSite:
     async def _guard(self) -> None:
         """End the ramp before memory runs out."""
         gauge = MemoryGauge(self._options.reserve)
-        while (room := gauge.read()).free > 0:
+        while (room := self._room_left(gauge)) is None or room.free > 0:
             await trio.sleep(LOOK_SECONDS)
         self._reasons.append(
             f"memory: the ramp was ended with {room.available >> 20:,} MiB of {room.source} available, to leave "
             f"{room.reserve >> 20:,} MiB free"
         )
         await self._crew.halt()
+
+    def _room_left(self, gauge: MemoryGauge) -> Room | None:
+        """Return how much memory may be used; None where a file of /proc can't be opened, as it soon can be again."""
+        try:
+            return gauge.read()
+        except OSError as error:
+            if not self._is_unguarded:
+                self._reasons.append(
+                    f"memory: the ramp was not guarded for a time, since {error.filename}: {error.strerror}"
+                )
+            self._is_unguarded = True
+            return None
 
     async def wait_until_empty(self) -> None:
         """Look until nothing is open."""

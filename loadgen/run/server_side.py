@@ -3,7 +3,7 @@
 In: a target that was named, or none, and the bundled server is started as long as the block of `server_side` lasts.
 Out: the target, the server's figures as it last gave them, its processes' memory and CPU where they are known. Fails:
 Refused and WorkerFault where the bundled server or its store does not come up; one that ends later, or does not answer
-any more, is told of by `has_ended` and `is_silent`.
+any more, is told of by `has_ended` and `is_silent`, and what else goes wrong by `reasons`.
 """
 
 import ipaddress
@@ -36,7 +36,11 @@ class ServerSide:
         """What the bundled server said last."""
         self.is_silent = False
         """Whether the bundled server did not answer when it was last asked."""
+        self.reasons: list[str] = []
+        """What has gone wrong here, a sentence each."""
         self._pids = pids
+        self._last_pids: list[int] | None = None
+        self._is_unread = False
         self._processes = ProcessMeter()
 
     @property
@@ -59,12 +63,24 @@ class ServerSide:
         Memory is read within a budget, or of all processes if everything is asked for.
         """
         if self._pids is not None:
-            self._processes.read(self._pids(), everything)
-        elif self.figures is not None:
-            self._processes.read(self.figures.pids.all, everything)
+            pids = self._look_for(self._pids)
         else:
+            pids = None if self.figures is None else self.figures.pids.all
+        if pids is None:
             return None
+        self._processes.read(pids, everything)
         return self._processes.private, round(self._processes.cpu, 2)
+
+    def _look_for(self, pids: Callable[[], list[int]]) -> list[int] | None:
+        """Return the processes there are; as it was the last time (None: not known) where /proc can't be opened."""
+        try:
+            self._last_pids = pids()
+        except OSError as error:
+            if not self._is_unread:
+                why = f"{error.filename}: {error.strerror}"
+                self.reasons.append(f"samples: some are missing processes of the server, since {why}")
+            self._is_unread = True
+        return self._last_pids
 
 
 @asynccontextmanager
@@ -82,10 +98,10 @@ async def server_side(
         yield ServerSide(target, None, None if root is None else partial(process_tree, root))
         return
     log = folder / "server.log"
-    users, place = options.plan.connections, place_of(network, ipaddress.ip_address(options.plan.base_ip).version)
+    plan, place = options.plan, place_of(network, ipaddress.ip_address(options.plan.base_ip).version)
     async with (
         store_for(options, folder, interruption, say) as store,
-        bundled_server(users, store, log, place, options.server_model) as bundled,
+        bundled_server(plan, store, log, place, options.server_model) as bundled,
     ):
         path = f"/{OPENED[options.protocol].path}/{{user}}"
         server = ServerSide(Target(bundled.address, path, authority(*bundled.address)), bundled, None)

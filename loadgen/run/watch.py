@@ -1,7 +1,8 @@
 """Watchers: who is told of the stages, the samples and the summary of a run, such as its record and the terminal.
 
 A watcher that raises can't hurt the run. It is closed and told nothing more, its traceback goes to stderr, and its
-failure is kept in words for the summary, which names it. Watchers are called in the task of the run, one after another,
+failure is kept in words for the summary, which names it; but for what it raises when it is closed at the end, which
+comes after the summary and is only on stderr. Watchers are called in the task of the run, one after another,
 so one that waits holds up the run.
 """
 
@@ -89,7 +90,7 @@ class Watchers:
                 self._give_up(watcher, error)
 
     def _give_up(self, watcher: Watcher, error: Exception) -> None:
-        self._watchers.remove(watcher)
+        self._watchers = [one for one in self._watchers if one is not watcher]  # others may be equal to it
         self._failures.append((watcher, f"{_in_words(error)}; it was told nothing more"))
         try:
             watcher.close()  # before the traceback: a terminal is redrawn as long as it is open
@@ -101,7 +102,11 @@ class Watchers:
 def _in_words(error: Exception) -> str:
     """Write an error, and the line that raised it."""
     (*_, last) = traceback.extract_tb(error.__traceback__)
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
+    try:
+        words = str(error)
+    except Exception:  # the error may be of a class of the watcher's own
+        words = "it can't be told in words"
+    return f"{type(error).__name__}: {words} ({Path(last.filename).name}, line {last.lineno})"
 
 
 def _show(error: Exception) -> None:

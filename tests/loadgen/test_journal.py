@@ -1,5 +1,6 @@
 """loadgen.run.conductor, local_site, crew: what reads a run's figures may fail; the run goes on, or ends in order."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -11,21 +12,26 @@ import trio
 import trio.testing
 
 from floodtest.analysis import Summary, load
+from floodtest.analysis.record.stages import Stage
 from floodtest.flyweight.command.run import known_error
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.errors import FloodtestError, Refused, WorkerFault
 from floodtest.flyweight.machine.files import Memory, read_memory
+from floodtest.flyweight.machine.headroom import MemoryGauge, Room
 from floodtest.flyweight.processes.workers import Workers
 from floodtest.loadgen.client.accounts import LEDGER, State
 from floodtest.loadgen.commands.console import PlainConsole
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
-from floodtest.loadgen.run import local_site
+from floodtest.loadgen.run import journal, local_site
 from floodtest.loadgen.run.bundled import BundledServer
 from floodtest.loadgen.run.conductor import Run
 from floodtest.loadgen.run.crew import SETTLE_QUIET, Crew
+from floodtest.loadgen.run.journal import Journal
 from floodtest.loadgen.run.sampling import Sampler
+from floodtest.loadgen.run.server_side import ServerSide
 from floodtest.wire.control import Stats
+from tests.loadgen.test_sites import TARGET
 from tests.rigs.support import OUR_NETWORK
 
 
@@ -58,6 +64,63 @@ def test_samples_that_cannot_be_read_are_a_reason_and_no_end(tmp_path: Path, mon
     assert summary.connections.opened == 200
     assert summary.outcome == "shortfall"
     assert summary.reasons == ["samples: some are missing, since /proc/meminfo: Too many open files"]
+
+
+FULL_TABLE = OSError(23, "Too many open files in system", "/proc/meminfo")
+
+
+def test_a_guard_that_can_not_read_memory_for_a_moment_looks_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, looks = MemoryGauge.read, []
+
+    def look(self: MemoryGauge) -> Room:
+        looks.append(self)
+        if len(looks) <= 2:
+            raise FULL_TABLE
+        return original(self)
+
+    monkeypatch.setattr(MemoryGauge, "read", look)
+    plan = Plan(1, 200, f"{OUR_NETWORK}.9", 2000, 200)
+    summary = trio.run(Run(RunOptions(plan, rate=200, hold=0, out=tmp_path)).execute)
+    assert summary.connections.opened == 200
+    reason = "memory: the ramp was not guarded for a time, since /proc/meminfo: Too many open files in system"
+    assert (summary.outcome, summary.reasons) == ("shortfall", [reason])
+    assert len(looks) > 3
+
+
+def test_facts_of_the_host_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Memory:
+        raise FULL_TABLE
+
+    written = Journal(tmp_path, {}, {})
+    monkeypatch.setattr(journal, "read_memory", fail)
+    written.stage(Stage.RAMP)
+    written.close()
+    assert (written.fault, load(written.folder).run["host"]["memory"]) == (None, read_memory().total)
+    with pytest.raises(Refused, match="Can't read /proc/meminfo for the record of the run: Too many open files in "):
+        Journal(tmp_path / "second", {}, {})
+    assert not (tmp_path / "second").exists()
+
+
+def test_processes_of_a_server_that_can_not_be_looked_for_are_those_of_the_last_time() -> None:
+    answers: list[list[int] | OSError] = [FULL_TABLE, [os.getpid()], FULL_TABLE, FULL_TABLE]
+
+    def pids() -> list[int]:
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    server = ServerSide(TARGET, None, pids)
+    assert server.measure(everything=True) is None
+    for _ in range(3):
+        measured = server.measure(everything=True)
+        assert measured is not None
+        assert measured[0] > 1 << 20
+    assert server.reasons == [
+        "samples: some are missing processes of the server, since /proc/meminfo: Too many open files in system"
+    ]
 
 
 @pytest.mark.parametrize("stage", ["ramp", "hold", "close"])

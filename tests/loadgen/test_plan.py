@@ -195,6 +195,13 @@ def test_users_must_have_numbers(first_user: int, connections: int) -> None:
     assert plan(ips=1, each=1, first_user=MAX_USER).pair(MAX_USER) == ("127.0.1.1", 1024)
 
 
+def test_too_many_connections_are_not_a_matter_of_the_numbers_of_users() -> None:
+    assert problems(ips=100_000, each=60_000) == ("--ips must be at most 65,536, not 100,000.",)
+    (found,) = problems(ips=1, each=1, connections=5_000_000_000)
+    assert found.startswith("--connections 5000000000 is more than --ips 1 x --each 1")
+    assert len(problems(ips=100_000, each=60_000, first_user=0)) == 2
+
+
 def test_the_ports_must_be_there() -> None:
     assert plan(ips=1, each=65_535, first_port=1).pair(65_535) == ("127.0.1.1", 65_535)
     (found,) = problems(ips=1, each=64_513)

@@ -1,5 +1,6 @@
 """loadgen.run.watch, journal: a watcher that raises can't hurt the run, and is named in the summary."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,45 @@ def test_a_watcher_that_fails_twice_is_told_of_once(capsys: pytest.CaptureFixtur
     shown = capsys.readouterr().err
     assert "LookupError: first" in shown
     assert "LookupError: second" in shown
+
+
+@dataclass
+class Equal(Watcher):
+    """Of which any two are equal."""
+
+    fails: bool = field(compare=False)
+    told: list[str] = field(default_factory=list, compare=False)
+
+    def say(self, text: str) -> None:
+        self.told.append(text)
+        if self.fails:
+            raise ZeroDivisionError
+
+
+def test_who_failed_is_told_nothing_more_and_not_who_is_equal_to_it() -> None:
+    good, bad = Equal(fails=False), Equal(fails=True)
+    assert good == bad
+    watchers = Watchers([good, bad])
+    watchers.say("one")
+    watchers.say("two")
+    assert (good.told, bad.told) == (["one", "two"], ["one"])
+    assert watchers.failure_of(good) is None
+
+
+def test_an_error_that_can_not_be_told_in_words_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise LookupError("no words")
+
+    class Failing(Watcher):
+        def say(self, text: str) -> None:
+            raise Mute
+
+    watchers = Watchers([Failing()])
+    watchers.say("Hello.")
+    (words,) = watchers.failures(besides=Watcher())
+    assert words.startswith("watcher Failing: Mute: it can't be told in words (test_watchers.py, line ")
+    assert "Traceback" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])

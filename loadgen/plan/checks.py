@@ -1,0 +1,136 @@
+"""What is wrong with the options of a run that each by itself may be right: a sentence for each contradiction. Pure.
+
+In: `RunOptions`, of a command line or made by a program. Out: sentences for a UsageError. The bounds of single values
+are checked as well: a command line's parsers hold them, a program's values have not been through those.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from floodtest.flyweight.errors import UsageError
+from floodtest.loadgen.plan.models import CLIENT_MODELS, DEFAULT_SERVER_MODEL
+from floodtest.loadgen.plan.options import RunOptions
+from floodtest.loadgen.plan.pacer import are_sound
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of options, and the names of those that it can't do without, as `flyweight.command` has them."""
+
+    problems: Callable[[RunOptions], Iterator[str]]
+    looks_at: tuple[str, ...] = ()
+
+
+def problems(options: RunOptions) -> list[str]:
+    """Return a sentence for each thing that is wrong with options."""
+    return [problem for check in CHECKS for problem in check.problems(options)]
+
+
+def _about_ports(options: RunOptions) -> Iterator[str]:
+    if options.ports == "explicit" and not CLIENT_MODELS[options.client].chooses_ports:
+        unable = f"--client {options.client}, which can name a source address but no port"
+        yield f"--ports explicit is not for {unable}: take --ports kernel, or another client."
+
+
+def _about_servers(options: RunOptions) -> Iterator[str]:
+    if options.target is None:
+        if options.server_pid is not None:
+            yield "--server-pid is for a server that was named with --target."
+        if options.allow_public_target is not None:
+            yield "--allow-public-target is for a target: name it with --target as well."
+        return
+    if options.tick is not None:
+        yield "--tick is for our own server: leave --target out, or let your server send messages by itself."
+    if options.messages is not None:
+        yield "--messages is for our own server: leave --target out."
+    if options.server_model != DEFAULT_SERVER_MODEL:
+        yield "--server-model is for our own server: leave --target out."
+
+
+def _about_messages(options: RunOptions) -> Iterator[str]:
+    if options.messages is None and (options.friends or options.db):
+        yield "--friends and --db are for --messages: say how many a second."
+
+
+def _about_friends(options: RunOptions) -> Iterator[str]:
+    if (options.columns or options.renumber) and not options.friends:
+        yield "--columns and --renumber are for --friends: name the file."
+    if options.friends and options.db:
+        yield "--friends and --db say the same thing in two ways: leave one of them out."
+
+
+def _about_networks(options: RunOptions) -> Iterator[str]:
+    if options.target is not None and (options.network == "isolated" or options.link == "veth"):
+        yield "--target can't be reached from a network of the run's own: leave it out, or take --network host."
+    if options.network == "host" and options.link == "veth":
+        yield "--link veth joins two networks of the run's own: leave --network host out."
+
+
+def _about_stages(options: RunOptions) -> Iterator[str]:
+    if options.stages is not None and options.rate is not None:
+        yield "--rate and --stages say the same thing in two ways: leave one of them out."
+    if options.stages is not None and not are_sound(options.stages):
+        yield "--stages takes rates, all but the last with a time of more than 0, and not all of them 0."
+
+
+def _about_capacity(options: RunOptions) -> Iterator[str]:
+    if options.stages is not None and options.rate is None and are_sound(options.stages):
+        capacity, connections = options.pacer.capacity, options.plan.connections
+        if capacity < connections:
+            brought = f"--stages bring {capacity:,.0f} of {connections:,} connections."
+            yield f"{brought} Let the last one last: leave its time out, or add max."
+
+
+def _about_users(options: RunOptions) -> Iterator[str]:
+    if options.messages is not None and options.plan.first_user != 1:
+        yield (
+            f"--messages is about users from 1 on, and those of the plan are numbered from {options.plan.first_user:,} "
+            "on: number them from 1."
+        )
+
+
+def _about_bounds(options: RunOptions) -> Iterator[str]:
+    messages = options.messages
+    above_zero = {
+        "--rate": options.rate,
+        "--connect-timeout": options.connect_timeout,
+        "--tick": options.tick,
+        "--interval": options.interval,
+        "--messages": None if messages is None else messages.rate,
+        "--message-seconds": None if messages is None else messages.seconds,
+    }
+    for name, value in above_zero.items():
+        if value is not None and not 0 < value < math.inf:
+            yield f"{name} must be more than 0, not {value}."
+    if not 0 <= options.hold < math.inf:
+        yield f"--hold must be at least 0, not {options.hold}."
+    for name, count in (("--in-flight", options.in_flight), ("--server-pid", options.server_pid)):
+        if count is not None and count < 1:
+            yield f"{name} must be at least 1, not {count}."
+
+
+def _about_thresholds(options: RunOptions) -> Iterator[str]:
+    if not options.fail_if:
+        return
+    from floodtest.analysis.record import thresholds
+
+    for text in options.fail_if:
+        try:
+            thresholds.parse(text)
+        except UsageError as error:
+            yield from error.problems
+
+
+CHECKS = (
+    Check(_about_ports, ("ports",)),
+    Check(_about_servers),
+    Check(_about_messages, ("messages",)),
+    Check(_about_friends),
+    Check(_about_networks),
+    Check(_about_stages),
+    Check(_about_capacity, ("plan",)),
+    Check(_about_users, ("plan",)),
+    Check(_about_bounds),
+    Check(_about_thresholds),
+)
