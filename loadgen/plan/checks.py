@@ -103,7 +103,7 @@ def _about_bounds(options: RunOptions) -> Iterator[str]:
     for name, value in above_zero.items():
         if value is not None and not 0 < value < math.inf:
             yield f"{name} must be more than 0, not {value}."
-    if not 0 <= options.hold < math.inf:
+    if not options.hold >= 0:
         yield f"--hold must be at least 0, not {options.hold}."
     for name, count in (("--in-flight", options.in_flight), ("--server-pid", options.server_pid)):
         if count is not None and count < 1:

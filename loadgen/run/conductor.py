@@ -34,7 +34,7 @@ from floodtest.loadgen.run.reading import Reading
 from floodtest.loadgen.run.sampling import Sampler
 from floodtest.loadgen.run.server_side import server_side
 from floodtest.loadgen.run.site import Detail, Sites
-from floodtest.loadgen.run.stages import Progress, StageContext, drain_messages, perform
+from floodtest.loadgen.run.stages import Progress, StageContext, drain_messages, end_ticks, perform
 from floodtest.loadgen.run.watch import Watcher, Watchers
 
 
@@ -46,7 +46,7 @@ class Run:
         self._network = network
         self._files_limit = raise_files_limit()
         self._watchers = Watchers(watchers)
-        self._interruption = Interruption(self._watchers.say)
+        self._interruption = Interruption(self._watchers.say, self._watchers.close)
         self._progress = Progress()
 
     async def execute(self) -> Summary:
@@ -63,7 +63,9 @@ class Run:
             known = known_error(error)
             if self._progress.is_under_way and isinstance(known, Refused):
                 raise WorkerFault(f"The run broke off: {known} Its record is {self._journal.folder}.") from error
-            raise
+            if known is None or known is error:
+                raise
+            raise known from error  # by itself: a program catches it by its type
         finally:
             self._watchers.close()
         return summary
@@ -123,6 +125,8 @@ class Run:
         sites, server = context.sites, context.server
         if self._interruption.has_come and self._progress.stage == Stage.MESSAGES:
             await drain_messages(context)
+        if self._interruption.has_come and self._progress.stage == Stage.HOLD and self._options.tick is not None:
+            await end_ticks(sites, server)
         await sites.halt()
         reading = await sites.read(Detail.ACCOUNTS)
         self._enter(Stage.CLOSE)

@@ -8,12 +8,18 @@ import trio
 
 from floodtest.flyweight.errors import ExitCode
 
+HEARD = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interruption:
-    """Whether a person wants the run to end; `say` tells that person that this was heard."""
+    """Whether a person wants the run to end; `say` tells that person that this was heard.
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    `put_away` is called before a second one ends this process: a terminal must have its cursor back.
+    """
+
+    def __init__(self, say: Callable[[str], None], put_away: Callable[[], None]) -> None:
         self._say = say
+        self._put_away = put_away
         self._scope = trio.CancelScope()
         self.has_come = False
 
@@ -26,11 +32,19 @@ class Interruption:
 
     async def listen(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hear signals until cancelled."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*HEARD) as signals:
             task_status.started()
             async for _ in signals:
                 if self.has_come:
-                    os._exit(ExitCode.INTERRUPTED)  # all processes of ours notice that we are gone, and end
+                    self._end_at_once()
                 self.has_come = True
                 self._say("Interrupted: closing in order. Once more to end at once.")
                 self._scope.cancel()
+
+    def _end_at_once(self) -> None:
+        try:
+            for number in HEARD:
+                signal.signal(number, signal.SIG_DFL)  # a third one ends us, should this wait
+            self._put_away()
+        finally:
+            os._exit(ExitCode.INTERRUPTED)  # all processes of ours notice that we are gone, and end

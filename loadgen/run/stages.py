@@ -88,13 +88,12 @@ async def hold(stage: Hold, sites: Sites, server: ServerSide, take_sample: Calla
     """Hold what is open, until nothing is left to hold; have the bundled server send ticks meanwhile."""
     await take_sample()
     ticking = server.bundled if stage.tick is not None else None
-    if ticking is not None:
-        await ticking.set_tick(stage.tick)
+    if ticking is not None and not await ticking.set_tick(stage.tick):
+        server.reasons.append("ticks: the bundled server did not take the order to send them")
     with trio.move_on_after(stage.seconds):
         await sites.wait_until_empty()
     if ticking is not None:
-        await ticking.set_tick(None)
-        await drain(sites, server, _ticks_on_their_way)
+        await end_ticks(sites, server)
     await take_sample()
 
 
@@ -107,6 +106,15 @@ async def send_messages(stage: SendMessages, context: StageContext) -> None:
     await context.take_sample()
     progress.generated = await generate(stage.messages, context.users, bundled.control_url, bundled.token, folder)
     await drain_messages(context)
+
+
+async def end_ticks(sites: Sites, server: ServerSide) -> None:
+    """Have the bundled server send no more ticks, and wait until those that it has sent have arrived."""
+    if server.bundled is None:
+        return
+    if not await server.bundled.set_tick(None) and not server.has_ended:
+        server.reasons.append("ticks: the bundled server did not take the order to end them")
+    await drain(sites, server, _ticks_on_their_way)
 
 
 async def drain_messages(context: StageContext) -> None:

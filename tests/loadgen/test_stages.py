@@ -20,9 +20,12 @@ from tests.rigs.figures import reading, stats
 class Server:
     """A bundled server that is still there for so many questions, and notes the ticks it is asked for."""
 
-    def __init__(self, answers: int = 10**6) -> None:
+    def __init__(self, answers: int = 10**6, takes_orders: bool = True) -> None:
         self._answers = answers
+        self._takes_orders = takes_orders
         self.bundled = self
+        self.has_ended = False
+        self.reasons: list[str] = []
         self.ticks: list[float | None] = []
 
     async def ask(self) -> Stats | None:
@@ -32,7 +35,7 @@ class Server:
 
     async def set_tick(self, seconds: float | None) -> bool:
         self.ticks.append(seconds)
-        return True
+        return self._takes_orders
 
 
 class Answering(Scripted):
@@ -93,7 +96,16 @@ def test_a_hold_ends_when_nothing_is_left_to_hold(empty_after: float, seconds: f
 def test_ticks_are_sent_in_the_hold_only() -> None:
     server = Server()
     seconds_of(lambda: hold(Hold(10, 0.5), site(30), cast(ServerSide, server), nothing))
-    assert server.ticks == [0.5, None]
+    assert (server.ticks, server.reasons) == ([0.5, None], [])
+
+
+def test_ticks_that_the_server_was_not_told_of_are_a_reason() -> None:
+    server = Server(takes_orders=False)
+    seconds_of(lambda: hold(Hold(10, 0.5), site(30), cast(ServerSide, server), nothing))
+    assert server.reasons == [
+        "ticks: the bundled server did not take the order to send them",
+        "ticks: the bundled server did not take the order to end them",
+    ]
 
 
 def test_a_ramp_that_is_cut_short_has_an_end() -> None:
