@@ -2,7 +2,7 @@
 
 Writes are swept and never wait. What a full socket does not take, or one that is not connected yet, is kept (nothing is
 when all peers read), up to `limit` bytes a connection; past it the connection is given up. In: descriptors, registered
-for `READ`, and as many byte strings. Out: the descriptors that are gone, each with the errno that says why: what the
+for `READ` or about to be, and as many byte strings. Out: the descriptors that are gone, each with the errno that says why: what the
 write raised, or `TOO_SLOW`. The caller closes them, and has the outbox forget them.
 """
 
@@ -41,8 +41,11 @@ class Outbox:
         """Whether something is pending for a descriptor."""
         return fd in self._pending
 
-    def write(self, fds: list[int], data: list[bytes]) -> Gone:
-        """Write each string to its descriptor, after what is pending there; return who is gone."""
+    def write(self, fds: list[int], data: list[bytes], are_registered: bool = True) -> Gone:
+        """Write each string to its descriptor, after what is pending there; return who is gone.
+
+        Descriptors that are not registered yet have to be so afterwards: for `WRITE` where something is pending.
+        """
         gone: Gone = {}
         if self._pending:
             behind = {index for index, fd in enumerate(fds) if fd in self._pending}
@@ -51,7 +54,7 @@ class Outbox:
             fds, data = without(behind, fds, data)
         taken, failed = sweep(os.write, fds, data)
         if failed or taken != list(map(len, data)):
-            self._settle(fds, data, taken, failed, gone)
+            self._settle(fds, data, taken, failed, gone, are_registered)
             taken = [count or 0 for count in taken]
         self.written += sum(taken)
         return gone
@@ -63,17 +66,26 @@ class Outbox:
         gone: Gone = {}
         taken, failed = sweep(os.write, fds, repeat(data))
         if failed or taken.count(len(data)) != len(taken):
-            self._settle(fds, [data] * len(fds), taken, failed, gone)
+            self._settle(fds, [data] * len(fds), taken, failed, gone, are_registered=True)
             taken = [count or 0 for count in taken]
         self.written += sum(taken)
         return gone
 
-    def _settle(self, fds: list[int], data: list[bytes], taken: list[int], failed: dict[int, int], gone: Gone) -> None:
+    def _settle(
+        self,
+        fds: list[int],
+        data: list[bytes],
+        taken: list[int],
+        failed: dict[int, int],
+        gone: Gone,
+        are_registered: bool,
+    ) -> None:
         for index, (fd, text) in enumerate(zip(fds, data, strict=True)):
             if index in failed and failed[index] != errno.EAGAIN:
                 gone[fd] = failed[index]
             elif taken[index] != len(text):
-                self._modify(fd, WRITE)
+                if are_registered:
+                    self._modify(fd, WRITE)
                 self._keep(fd, text[taken[index] or 0 :], gone)
 
     def _keep(self, fd: int, data: bytes, gone: Gone) -> None:
