@@ -1,9 +1,9 @@
 """Outbox: the one way to write a column of sockets, at both ends; none of them may hold up the others.
 
-Writes are swept and never wait. What a full socket does not take, or one that is not connected yet, is kept (nothing is
-when all peers read), up to `limit` bytes a connection; past it the connection is given up. In: descriptors, registered
-for `READ` or about to be, and as many byte strings. Out: the descriptors that are gone, each with the errno that says why: what the
-write raised, or `TOO_SLOW`. The caller closes them, and has the outbox forget them.
+Writes are swept and never wait. What a full socket does not take, or one that is not connected yet, is kept (nothing
+is when all peers read), up to `limit` bytes a connection; past it the connection is given up. In: descriptors,
+registered for `READ` or about to be, and as many byte strings. Out: the descriptors that are gone, each with the
+errno that says why: what the write raised, or `TOO_SLOW`. The caller closes them, and has the outbox forget them.
 """
 
 import errno
