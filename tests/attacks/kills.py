@@ -51,6 +51,10 @@ _BEFORE_IT_RUNS = {
 _NEEDLESS = (parts.MAKER, parts.REMOVER)
 """What a run can do without."""
 
+_SOON_OVER = (parts.GENERATOR, parts.LOADER, parts.READER)
+"""What ends by itself in the middle of a run: a kill may come when it has just done its work, and then nothing is lost.
+That a load is made as a whole or not at all is what the attack on loads is for."""
+
 
 def attack(order: Order) -> Tally:
     """Kill a process in each of so many runs."""
@@ -89,7 +93,7 @@ def _misjudged(outcome: Outcome) -> Iterator[str]:
     elif code == 0:
         if summary is None or not was_whole(summary):
             yield f"exit code 0, and not all is well: {summary}"
-        elif was_hit and outcome.stage != "close" and part not in (*_NEEDLESS, parts.GENERATOR):
+        elif was_hit and outcome.stage != "close" and part not in (*_NEEDLESS, *_SOON_OVER):
             yield "exit code 0, as if it had lost nothing"
     elif code == 4 and summary is not None:
         if not any(words in reason for reason in summary["reasons"] for words in _NAMED.get(part, ())):
