@@ -31,7 +31,7 @@ def _stage(name: str) -> Iterator[None]:
     print(f"{name} ...", file=sys.stderr, end="", flush=True)
     try:
         yield
-    except BaseException:
+    except BaseException:  # an interrupt as well ends the line that was begun
         print(file=sys.stderr, flush=True)
         raise
     print(f" {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
@@ -60,7 +60,7 @@ def _print_stats(pairs: Pairs) -> None:
 
 
 def _read_and_note(options: FileOptions) -> Friends:
-    """Read a file, and say what there is to say of it."""
+    """Read a file, and print the notes that reading it has left."""
     with _stage(f"reading {options.file}"):
         friends = read_friends(options.file, options.columns, options.renumber)
     for note in friends.notes:
@@ -85,7 +85,7 @@ def generate(options: GraphOptions) -> None:
 
 
 def show_stats(options: FileOptions) -> None:
-    """Read a file and print what `_print_stats` has to say of it."""
+    """Read a file and print how many vertices and edges it has, and how degrees are distributed."""
     _print_stats(_read_and_note(options).pairs)
 
 

@@ -18,7 +18,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from floodtest.flyweight.engine.intake import END, Reads
-from floodtest.wire.framing.frames import Beginning, Decoded, Framing, FramingError, find_frames
+from floodtest.wire.framing.frames import Beginning, Framing, decode_all, find_frames
 from floodtest.wire.matrix import PADDING, Ints
 from floodtest.wire.messages import Said, Stamped, read_payloads, read_stamped
 
@@ -58,11 +58,7 @@ class Parsed:
 
 def parse(framing: Framing, data: bytes) -> Parsed:
     """Take the bytes of one stream apart."""
-    broken = False
-    try:
-        decoded = framing.decode(data)
-    except FramingError as error:
-        decoded, broken = Decoded(error.payloads, b"", ended=False), True
+    decoded, broken = decode_all(framing, data)
     return Parsed(read_payloads(decoded.payloads), decoded.rest, decoded.ended, broken)
 
 

@@ -3,12 +3,12 @@
 A protocol has a name, by which the command line and the server's columns know it, and a framing (`wire.framing`);
 what its messages say is one grammar for all (`wire.messages`). Nothing of one connection is kept here.
 
-To add one: a module in `wire/framing` for its frames, an entry in `SERVED` (and in `wire.requests` what a client asks
-for it by), and an entry in `OPENED` once the client can open it.
+To add one: a module in `wire/framing` for its frames, its name in `wire.names`, and an entry in `OPENED`, whose paths
+are those that `wire.requests` serves; in `UNTIL_CLOSE` what clients of HTTP/1.0 get for it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -102,11 +102,10 @@ EVENTS = Protocol("sse", "events", InChunks(sse), "text/event-stream", accept="t
 LINES = Protocol("lines", "lines", InChunks(lines))
 
 UNTIL_CLOSE: dict[str, Protocol] = {
-    CHUNKED.path: Protocol("chunked", CHUNKED.path, lines),
-    EVENTS.path: Protocol("sse", EVENTS.path, sse, EVENTS.content_type),
-    LINES.path: Protocol("lines", LINES.path, lines),
+    protocol.path: replace(protocol, framing=framing)
+    for protocol, framing in ((CHUNKED, lines), (EVENTS, sse), (LINES, lines))
 }
-"""What clients of HTTP/1.0 get, who know no chunks: a stream that ends with its connection."""
+"""By path: what clients of HTTP/1.0 get, which know no chunks: a stream that ends with its connection."""
 
 OPENED: dict[str, Protocol] = {protocol.name: protocol for protocol in (CHUNKED, EVENTS, LINES)}
 """What the client opens, by name."""

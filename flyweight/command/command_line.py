@@ -121,6 +121,7 @@ def takes(
 
         own = list(inspect.signature(command).parameters.values())[1:]
         parameters = [*(_parameter(key, one) for key, one in declared.items()), *own]
+        # typer reads parameters by this attribute, of which the type of a function knows nothing.
         call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
         )
@@ -145,7 +146,7 @@ def _parameter(key: str, one: Declared) -> inspect.Parameter:
 
 
 def _of_typer(key: str, kind: object, info: object, default: object) -> inspect.Parameter:
-    annotation = Annotated[kind, info]  # type: ignore[valid-type]
+    annotation = Annotated[kind, info]  # type: ignore[valid-type]  # a type that is made at run time
     return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

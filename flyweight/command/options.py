@@ -33,7 +33,7 @@ class Option:
     metavar: str | None
     """What stands for the text in the help; None where there is no text."""
     text: str
-    """Its help; the default is added unless the text tells of it."""
+    """The help text; the default value is appended, unless the text states it already."""
     names: tuple[str, ...] = ()
     """As they are written, the one that complaints name last; empty: the field's name with dashes."""
     variable: str | None = None

@@ -4,10 +4,11 @@ In: the events of a poll, or descriptors that may have something to read. Out: `
 what each had, with the time; and which of the descriptors have come to an end, and by what. A descriptor stands in
 one row at the most, and what was read of it before its end is in that row.
 
-A first read of `READ_SIZE` bytes, swept over all descriptors, empties most of them. Two kinds are read on: those whose
-first read was full, and those whose events say that an end or an error may hide behind their data. Of one descriptor
-`READS` further reads are made in a turn, and of all of them none once `TURN_BYTES` have been read on, so that nobody's
-data holds up the others; what is left stands in a queue for the next turn, as the kernel does not announce it again.
+A first read of `READ_SIZE` bytes, swept over all descriptors, empties most of them. Two kinds are read on: those
+whose first read was full, and those whose events say that an end or an error may hide behind their data. Of one
+descriptor `READS` further reads are made in a turn, and once `TURN_BYTES` have been read on, none of any descriptor:
+one peer's data then never delays all others. What is left unread is queued for the next turn, since the kernel does
+not announce it again.
 
 Cost: one system call a descriptor; nothing is kept for one that was emptied.
 """
@@ -105,8 +106,8 @@ class Intake:
         return bool(self._unread)
 
     def read(self, events: Sequence[tuple[int, int]]) -> tuple[list[Sweep], list[tuple[int, int]]]:
-        """Read what the events announce, and what was left before; return that, and who has ended, by `END` or
-        errno.
+        """Read the descriptors that the events name, and those that were left unread; return the data, and the
+        descriptors that have come to their end, each with `END` or an errno.
         """
         plain = [fd for fd, event in events if event == PLAIN]
         queue, self._unread = self._unread, {}

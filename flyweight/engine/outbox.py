@@ -42,7 +42,7 @@ class Outbox:
         return fd in self._pending
 
     def write(self, fds: list[int], data: list[bytes], are_registered: bool = True) -> Gone:
-        """Write each string to its descriptor, after what is pending there; return who is gone.
+        """Write each byte string to its descriptor, behind what is pending there; return the descriptors that are gone.
 
         Descriptors that are not registered yet have to be so afterwards: for `WRITE` where something is pending.
         """
@@ -60,7 +60,7 @@ class Outbox:
         return gone
 
     def write_to_all(self, fds: list[int], data: bytes) -> Gone:
-        """Write these bytes to each of the descriptors; return who is gone."""
+        """Write these bytes to each of the descriptors; return the descriptors that are gone."""
         if self._pending:
             return self.write(fds, [data] * len(fds))
         gone: Gone = {}
@@ -96,7 +96,7 @@ class Outbox:
             self._pending[fd] = data
 
     def flush(self, fds: Iterable[int]) -> Gone:
-        """Write what is pending for descriptors that may have room now; return who is gone."""
+        """Write what is pending for descriptors that may have room now; return the descriptors that are gone."""
         gone: Gone = {}
         for fd in fds:
             data = self._pending.get(fd)

@@ -1,4 +1,4 @@
-"""Replacing a file as a whole: who reads it sees the old one or the new one, and never a part.
+"""Replacing a file as a whole: a reader sees either the old content or the new content, and never a part.
 
 The data goes to a temporary file beside the other, which is then renamed over it. Nothing of it is left where that
 fails or is interrupted; after SIGKILL the temporary file is. The new file has the permissions that are asked for, less

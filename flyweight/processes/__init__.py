@@ -1,1 +1,3 @@
-"""Processes of ours: how they are started, spoken to, and ended with whoever started them."""
+"""Processes of this project: how they are started, exchange messages, and end together with the process that started
+them.
+"""

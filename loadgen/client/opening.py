@@ -182,7 +182,7 @@ class Opener:
         gone = self._outbox.write(fds, list(map(self._request, users)), are_registered=False)
         if gone:
             fds, users = self._close({index: gone[fd] for index, fd in enumerate(fds) if fd in gone}, fds, users)
-        # After the write: an answer that has come by now costs no wake-up of its own (5% of the CPU of a ramp).
+        # After the write: an answer that has come by now needs no wake-up of its own.
         wanted = [WRITE if fd in self._outbox else READ for fd in fds] if self._outbox else repeat(READ)
         _, failed = sweep(self._readiness.register, fds, wanted)
         return self._close(failed, fds, users) if failed else (fds, users)

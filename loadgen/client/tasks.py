@@ -27,7 +27,7 @@ from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.wire import http
 from floodtest.wire.answers import NotOpened, whole_number
-from floodtest.wire.framing.frames import MAX_PAYLOAD, FramingError
+from floodtest.wire.framing.frames import MAX_PAYLOAD, decode_all
 from floodtest.wire.http import authority
 from floodtest.wire.messages import read_payloads
 from floodtest.wire.protocols import OPENED
@@ -188,11 +188,8 @@ class HttpxClient:
     def _split(self, text: bytes) -> tuple[list[bytes], bytes, bool]:
         """Return the messages in a text, the beginning of one that is not whole, and whether something else follows."""
         if self._framing is not None:
-            try:
-                decoded = self._framing.decode(text)
-            except FramingError as error:
-                return error.payloads, b"", True
-            return decoded.payloads, decoded.rest, False
+            decoded, is_broken = decode_all(self._framing, text)
+            return decoded.payloads, decoded.rest, is_broken
         if text.endswith(b"\n"):
             return [text], b"", False
         return [], text, len(text) > MAX_PAYLOAD

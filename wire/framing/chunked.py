@@ -7,19 +7,18 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, FramingError
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, FramingError, Heads
 from floodtest.wire.matrix import FAR, Ints, weights, windows
 
 CODING: str | None = "chunked"
 TAIL = b"\r\n"
 LINE_END: bytes | None = None
 
-REMEMBERED = 1024
-"""Size lines that are kept."""
-
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
 _PARTIAL_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,8}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\r\n]*)?\r?)?")
 _MAX_SIZE_LINE = 256
+_ANY_SIZE = 0xFFFFFFFF
+"""The largest that a size line can name: eight digits."""
 
 _SIZE_DIGITS = 5
 _SIZE_WEIGHTS = weights(16, _SIZE_DIGITS)
@@ -28,19 +27,13 @@ _HEX[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
 _LINE_END = np.frombuffer(b"\r\n", np.uint8)
 
 
-class _Heads(dict[int, bytes]):
-    """Size lines by size: to look one up takes half of what it takes to make it."""
-
-    def __missing__(self, size: int) -> bytes:
-        if not size:
-            raise FramingError("an empty chunk would end the stream")
-        head = b"%x\r\n" % size
-        if len(self) < REMEMBERED:
-            self[size] = head
-        return head
+def _head(size: int) -> bytes:
+    if not size:
+        raise FramingError("an empty chunk would end the stream")
+    return b"%x\r\n" % size
 
 
-_HEADS = _Heads()
+_HEADS = Heads(_head)
 
 
 def heads(sizes: Iterable[int]) -> Iterable[bytes]:
@@ -50,6 +43,23 @@ def heads(sizes: Iterable[int]) -> Iterable[bytes]:
 
 def decode(data: bytes, most: int | None = None) -> Decoded:
     """Split `data` into whole chunks and the rest; the last chunk (size 0) ends the body, and trailers are rest."""
+    return _whole_chunks(data, most, MAX_PAYLOAD)
+
+
+def decode_parts(data: bytes) -> Decoded:
+    """Take what chunks hold out of them, whole or not, of any size; the rest begins with what is to come as a chunk."""
+    whole = _whole_chunks(data, None, _ANY_SIZE)
+    line = None if whole.ended else _SIZE_LINE.match(whole.rest)
+    if line is None:
+        return whole
+    start, size = line.end(), int(line[1], 16)
+    part = whole.rest[start : start + size - 1]  # one byte is left: a chunk of none would be the last
+    rest = b"%x\r\n" % (size - len(part)) + whole.rest[start + len(part) :]
+    return Decoded([*whole.payloads, part] if part else whole.payloads, rest, ended=False)
+
+
+def _whole_chunks(data: bytes, most: int | None, largest: int) -> Decoded:
+    """Split `data` into whole chunks of at most `largest` bytes, `most` of them if given, and the rest."""
     payloads: list[bytes] = []
     position = 0
     while position < len(data) and len(payloads) != most:
@@ -57,8 +67,8 @@ def decode(data: bytes, most: int | None = None) -> Decoded:
         if line is None:
             break
         size = int(line[1], 16)
-        if size > MAX_PAYLOAD:
-            raise FramingError(f"a chunk of {size} bytes, more than the {MAX_PAYLOAD} that are accepted", payloads)
+        if size > largest:
+            raise FramingError(f"a chunk of {size} bytes, more than the {largest} that are accepted", payloads)
         if size == 0:
             return Decoded(payloads, data[line.end() :], ended=True)
         start, end = line.end(), line.end() + size
@@ -67,28 +77,6 @@ def decode(data: bytes, most: int | None = None) -> Decoded:
         payloads.append(data[start:end])
         position = end + 2
     return Decoded(payloads, data[position:], ended=False)
-
-
-def decode_parts(data: bytes) -> Decoded:
-    """Take what chunks hold out of them, whole or not, of any size; the rest begins with what is to come as a chunk."""
-    parts: list[bytes] = []
-    position = 0
-    while position < len(data):
-        line = _size_line(data, position, parts)
-        if line is None:
-            break
-        size = int(line[1], 16)
-        if size == 0:
-            return Decoded(parts, data[line.end() :], ended=True)
-        start, end = line.end(), line.end() + size
-        if not _is_ended(data, end, parts):
-            part = data[start : end - 1]  # one byte is left: a chunk of none would be the last
-            if part:
-                parts.append(part)
-            return Decoded(parts, b"%x\r\n" % (size - len(part)) + data[start + len(part) :], ended=False)
-        parts.append(data[start:end])
-        position = end + 2
-    return Decoded(parts, data[position:], ended=False)
 
 
 def _size_line(data: bytes, position: int, payloads: list[bytes]) -> "re.Match[bytes] | None":

@@ -6,7 +6,7 @@ kept here: a stream between two frames costs nothing. What is not whole is bound
 bytes that are no frame, `FramingError` is raised.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +19,9 @@ MAX_PAYLOAD = 1 << 20
 
 FEW = 4
 """Reads that are not worth a step of their own."""
+
+REMEMBERED = 1024
+"""Heads of frames that are kept."""
 
 MOST_STEPS = 64
 """Frames of a read that are looked for in step with others: each step may look at all bytes. Reads with more are left
@@ -55,6 +58,20 @@ class Frames:
     end: Ints
 
 
+class Heads(dict[int, bytes]):
+    """What stands before a payload, by its size: to look one up takes half of what it takes to make it."""
+
+    def __init__(self, make: Callable[[int], bytes]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, size: int) -> bytes:
+        head = self._make(size)
+        if len(self) < REMEMBERED:
+            self[size] = head
+        return head
+
+
 class Beginning(Protocol):
     """The beginning of a frame, collected until there is enough to decode again.
 
@@ -77,11 +94,11 @@ class Framing(Protocol):
         """The transfer coding of HTTP that it is; None for a body that ends with its connection."""
 
     @property
-    def TAIL(self) -> bytes:  # noqa: N802
+    def TAIL(self) -> bytes:  # noqa: N802 - a constant of the module
         """What stands behind each payload."""
 
     @property
-    def LINE_END(self) -> bytes | None:  # noqa: N802
+    def LINE_END(self) -> bytes | None:  # noqa: N802 - a constant of the module
         """What stands for a line end in the text of a message; None where any bytes can stand in a payload."""
 
     def heads(self, sizes: Iterable[int]) -> Iterable[bytes]:
@@ -105,6 +122,14 @@ def encode(framing: Framing, payload: bytes) -> bytes:
     """Return one payload in its frame."""
     (head,) = framing.heads([len(payload)])
     return head + payload + framing.TAIL
+
+
+def decode_all(framing: Framing, data: bytes) -> tuple[Decoded, bool]:
+    """Decode all that there is, and return whether something follows that is no frame."""
+    try:
+        return framing.decode(data), False
+    except FramingError as error:
+        return Decoded(error.payloads, b"", ended=False), True
 
 
 def find_frames(framing: Framing, joined: bytes, lengths: Ints) -> Frames:

@@ -11,8 +11,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from floodtest.wire.framing import chunked
-from floodtest.wire.framing.frames import Beginning, Decoded, Framing, FramingError, encode
+from floodtest.wire.framing.frames import Beginning, Decoded, Framing, FramingError, Heads, encode
 from floodtest.wire.matrix import FAR, Ints
+
+LAST = b"0\r\n"
+"""The last chunk, without trailers."""
 
 
 class InChunks:
@@ -24,11 +27,16 @@ class InChunks:
         self.inner = inner
         self.TAIL = inner.TAIL + chunked.TAIL
         self.LINE_END = inner.LINE_END
-        self._heads = _Heads(inner)
+        self._heads = Heads(self._head)
 
     def heads(self, sizes: Iterable[int]) -> Iterable[bytes]:
         """Return what stands before payloads of these sizes."""
         return map(self._heads.__getitem__, sizes)
+
+    def _head(self, size: int) -> bytes:
+        (inner,) = self.inner.heads([size])
+        (outer,) = chunked.heads([len(inner) + size + len(self.inner.TAIL)])
+        return outer + inner
 
     def decode(self, data: bytes, most: int | None = None) -> Decoded:
         """Split `data` into whole messages and the rest; the last chunk ends the stream."""
@@ -54,25 +62,6 @@ class InChunks:
         inside, inside_end, after = chunked.locate(joined, at)
         start, end, inner_after = self.inner.locate(joined, inside)
         return start, end, np.where(inner_after == inside_end, after, FAR)
-
-
-LAST = b"0\r\n"
-"""The last chunk, without trailers."""
-
-
-class _Heads(dict[int, bytes]):
-    """What stands before a payload, by its size."""
-
-    def __init__(self, inner: Framing) -> None:
-        super().__init__()
-        self._inner = inner
-
-    def __missing__(self, size: int) -> bytes:
-        (inner,) = self._inner.heads([size])
-        (outer,) = chunked.heads([len(inner) + size + len(self._inner.TAIL)])
-        if len(self) < chunked.REMEMBERED:
-            self[size] = outer + inner
-        return outer + inner
 
 
 class _Begun:
