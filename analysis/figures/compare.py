@@ -208,7 +208,7 @@ def _latency(findings: Findings, share: float) -> Found:
 def _cpu(record: Record, field: str) -> Found:
     """CPU seconds over deliveries of messages, of ticks where there are none: with the interval of what is left."""
     has_messages = in_stage(record, Stage.MESSAGES).any()
-    stage, count = (Stage.MESSAGES, "messages") if has_messages else (Stage.HOLD, "chunks")
+    stage, count = (Stage.MESSAGES, "messages") if has_messages else (Stage.HOLD, "received")
     kept = in_stage(record, stage)
     used, read = (np.diff(record.column(name)[kept]) for name in (field, count))
     known = np.isfinite(used) & np.isfinite(read)

@@ -69,7 +69,7 @@ def _marginal(samples: list[Sample], field: str) -> float | None:
 def idle_share(samples: list[Sample], field: str) -> float | None:
     """Return the share of a core used between the first and the last sample of a hold without ticks, if long enough."""
     held = [sample for sample in samples if sample.stage == Stage.HOLD and getattr(sample, field) is not None]
-    if len(held) < 2 or held[-1].time - held[0].time < LEAST_IDLE_SECONDS or held[-1].chunks != held[0].chunks:
+    if len(held) < 2 or held[-1].time - held[0].time < LEAST_IDLE_SECONDS or held[-1].received != held[0].received:
         return None
     used: float = getattr(held[-1], field) - getattr(held[0], field)
     return round(used / (held[-1].time - held[0].time), 4)

@@ -157,15 +157,15 @@ def cpu_by_time(findings: Findings, width: float) -> "Figure | None":
 
 
 def messages_by_time(findings: Findings, width: float) -> "Figure | None":
-    """Draw what is read a second: chunks of the ramp and of ticks, deliveries of messages, and messages published."""
+    """Draw what is read a second: messages of any kind, deliveries of messages, and messages published."""
     record = findings.shown
-    at, chunks = rate_of(record, "chunks")
+    at, received = rate_of(record, "received")
     if len(at) < 2:
         return None
     figure = pic.new_figure(width, 3.4)
     axes = figure.subplots()
     pic.mark_stages(axes, findings.stages)
-    axes.plot(at, np.maximum(chunks, 0), color=pic.SKY, label="chunks read, welcomes and ticks too")
+    axes.plot(at, np.maximum(received, 0), color=pic.SKY, label="all that was read, welcomes and ticks too")
     for field, name, colour, dash in (
         ("messages", "deliveries read", pic.BLUE, (0, (5, 2))),
         ("server_messages", "messages published", pic.VERMILION, (0, (1, 1.2))),
@@ -282,8 +282,8 @@ def _say_messages(findings: Findings) -> str:
     _, rate = rate_of(record, "messages")
     if rate.max(initial=0) > 0:
         return f"Up to {rate.max():,.0f} deliveries of messages were read a second."
-    _, chunks = rate_of(record, "chunks")
-    return f"No messages; up to {chunks.max(initial=0):,.0f} chunks, welcomes and ticks, were read a second."
+    _, received = rate_of(record, "received")
+    return f"No messages; up to {received.max(initial=0):,.0f} welcomes and ticks were read a second."
 
 
 def _say_latency(findings: Findings) -> str:

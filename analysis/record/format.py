@@ -5,8 +5,11 @@ Fields and units: docs/run-record.md.
 
 from floodtest.flyweight.errors import ExitCode, FloodtestError
 
-FORMAT = 1
-"""Version of the record; a reader refuses a newer one."""
+FORMAT = 2
+"""Version of the record; a reader refuses a newer one, and reads older ones."""
+
+RENAMED = {1: {"chunks": "received"}}
+"""What fields of samples and of the summary in records of older formats are called now, by format."""
 
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.csv"

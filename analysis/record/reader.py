@@ -20,6 +20,7 @@ from floodtest.analysis.record.format import (
     FORMAT,
     LATENCY_FILE,
     PORTS_FILE,
+    RENAMED,
     RUN_FILE,
     SAMPLES_FILE,
     STATES_FILE,
@@ -86,7 +87,9 @@ class Record:
     @cached_property
     def _understood(self) -> tuple[Summary | None, str | None]:
         try:
-            return msgspec.convert(self.run.get("summary"), Summary | None), None
+            summary = self.run.get("summary")
+            now = _renamed(summary, self.run["format"]) if isinstance(summary, dict) else summary
+            return msgspec.convert(now, Summary | None), None
         except msgspec.ValidationError as error:
             return None, str(error)
 
@@ -128,7 +131,13 @@ def load(folder: str | Path) -> Record:
         raise RecordError(f"{folder} is no run record: its {RUN_FILE} names no format.")
     if run["format"] > FORMAT:
         raise RecordError(f"The run record {folder} is of a newer format than {FORMAT}: use a newer floodtest.")
-    return Record(folder, run, [_sample(row, folder) for row in rows])
+    return Record(folder, run, [_sample(_renamed(row, run["format"]), folder) for row in rows])
+
+
+def _renamed(fields: dict[str, Any], version: int) -> dict[str, Any]:
+    """Return fields of a record of that format under the names that they have now."""
+    now = RENAMED.get(version)
+    return fields if now is None else {now.get(name, name): value for name, value in fields.items()}
 
 
 def _no_number(text: str) -> float:

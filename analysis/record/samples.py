@@ -15,7 +15,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     open: int
     failed: int
     closed_early: int
-    chunks: int
+    received: int
     bytes: int
     missing: int
     repeated: int

@@ -65,7 +65,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     measured_bytes: int | None = None
     """User memory of both ends and what the kernel's has grown by, together."""
     predicted_bytes: int | None = None
-    """The same, as it was predicted for all planned connections."""
+    """What `measured_bytes` was predicted to be, with all planned connections open."""
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -138,7 +138,7 @@ class Network(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it; the keys of `--json`. Fields that format 1 got later have defaults, for the records before them."""
+    """All of it; the keys of `--json`. Fields that came later have defaults, for the records before them."""
 
     format: int
     run: str
@@ -153,7 +153,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     cpu: Cpu
     ticks: list[Tick]
     messages: Messages | None = None
-    chunks: int
+    received: int
     bytes: int
     missing: int
     repeated: int

@@ -104,7 +104,7 @@ def workers_for(connections: int, files_limit: int, wanted: int | None = None) -
 
 
 def workers_wanted(connections: int, files_limit: int, wanted: int | None = None) -> int:
-    """Return the same without a bound."""
+    """Return how many workers so many connections take, however many that are."""
     forced = -(-connections // max(1, files_limit - FILES_RESERVE))
     deserved = min(cores(), -(-connections // 1000))
     return max(1, forced, deserved if wanted is None else wanted)

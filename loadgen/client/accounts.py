@@ -22,7 +22,7 @@ from floodtest.flyweight.engine.ledger import CODES, TICK, TICKS, Counter, TickT
 from floodtest.flyweight.engine.shared import map_shared
 from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.reasons import reason
-from floodtest.loadgen.client import latency
+from floodtest.loadgen.client import histogram
 from floodtest.wire.incoming import Received
 from floodtest.wire.sequence import OutOfSequence
 
@@ -62,7 +62,7 @@ LEDGER = np.dtype(
         ("attempts", "i8"),
         ("opens", "i8"),
         ("closed", "i8"),
-        ("chunks", "i8"),
+        ("received", "i8"),
         ("bytes", "i8"),
         ("missing", "i8"),
         ("repeated", "i8"),
@@ -70,8 +70,8 @@ LEDGER = np.dtype(
         ("messages", "i8"),
         ("first_ns", "i8"),
         ("last_ns", "i8"),
-        ("latency", "i8", (latency.BUCKETS,)),
-        ("latency_published", "i8", (latency.BUCKETS,)),
+        ("latency", "i8", (histogram.BUCKETS,)),
+        ("latency_published", "i8", (histogram.BUCKETS,)),
         ("failures", "i8", (len(Phase), CODES)),
         ("ticks", TICK, (TICKS,)),
     ]
@@ -139,7 +139,7 @@ class Accounts:
         self._first_user = first_user
         self._states, self._ports = map_columns(folder, 1 + (first_user - 1 if before is None else before), count)
         self._attempts, self._opens, self._closed = (Counter(row, name) for name in ("attempts", "opens", "closed"))
-        self._chunks, self._bytes = Counter(row, "chunks"), Counter(row, "bytes")
+        self._received, self._bytes = Counter(row, "received"), Counter(row, "bytes")
         self._missing, self._repeated, self._jumps = (Counter(row, name) for name in ("missing", "repeated", "jumps"))
         self._messages, self._first_ns, self._last_ns = (
             Counter(row, name) for name in ("messages", "first_ns", "last_ns")
@@ -180,7 +180,7 @@ class Accounts:
 
     def received(self, count: int, size: int) -> None:
         """Count messages of any kind, and bytes of the stream (their framing included)."""
-        self._chunks.add(count)
+        self._received.add(count)
         self._bytes.add(size)
 
     def post(self, received: Received, sequence: OutOfSequence, reads: Reads) -> None:
@@ -212,8 +212,8 @@ class Accounts:
     ) -> None:
         """Count stamped messages: when each was read, was planned, and how late it was published."""
         since_planned = (read_ns - planned_ns) // 1000
-        self._latency += latency.count(since_planned)
-        self._latency_published += latency.count(since_planned - late_us)
+        self._latency += histogram.count(since_planned)
+        self._latency_published += histogram.count(since_planned - late_us)
 
 
 def count_states(states: npt.NDArray[np.uint8]) -> dict[State, int]:

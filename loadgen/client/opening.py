@@ -115,20 +115,20 @@ class Opener:
     def _bind(self, batch: _Batch) -> None:
         batch.sockets, failed = sweep(Socket, repeat(self._family, len(batch.users)), repeat(_STREAM))
         if failed:
-            self._settle(batch, failed, frozenset(), Phase.BIND)
+            self._take_out(batch, failed, frozenset(), Phase.BIND)
         level, option = self._option
         sweep(Socket.setsockopt, batch.sockets, repeat(level), repeat(option), repeat(1))
         _, failed = sweep(Socket.bind, batch.sockets, zip(batch.addresses, batch.ports, strict=True))
         if failed:
-            self._settle(batch, failed, _TAKEN_AT_BIND, Phase.BIND)
+            self._take_out(batch, failed, _TAKEN_AT_BIND, Phase.BIND)
 
     def _connect(self, batch: _Batch) -> None:
         errors = list(map(Socket.connect_ex, batch.sockets, repeat(self._target)))
         if not _UNDER_WAY.issuperset(errors):
             failed = {index: error for index, error in enumerate(errors) if error not in _UNDER_WAY}
-            self._settle(batch, failed, _TAKEN_AT_CONNECT, Phase.CONNECT)
+            self._take_out(batch, failed, _TAKEN_AT_CONNECT, Phase.CONNECT)
 
-    def _settle(self, batch: _Batch, failed: dict[int, int], taken: frozenset[int], phase: Phase) -> None:
+    def _take_out(self, batch: _Batch, failed: dict[int, int], taken: frozenset[int], phase: Phase) -> None:
         """Take what failed out of the batch: set aside where a spare port may help, on the accounts elsewhere."""
         for index, error in failed.items():
             if batch.sockets[index] is not None:

@@ -46,7 +46,7 @@ def figures(sample: Sample) -> str:
     parts = [
         f"failed {sample.failed:,}",
         f"closed early {sample.closed_early:,}",
-        f"chunks {sample.chunks:,}" if sample.stage != Stage.MESSAGES else f"deliveries {sample.messages:,}",
+        f"messages {sample.received:,}" if sample.stage != Stage.MESSAGES else f"deliveries {sample.messages:,}",
         f"received {size(sample.bytes)}",
         f"server {size(sample.server_private)}",
         f"client {size(sample.client_private)}",
@@ -148,7 +148,7 @@ def render(summary: Summary) -> str:
         f"failed        {sum(c.failed.values()):,}",
         f"closed early  {c.closed_early:,}",
         f"not reached   {c.not_reached:,}",
-        f"received      {counted(summary.chunks, 'chunks')}, {size(summary.bytes)}",
+        f"received      {counted(summary.received, 'messages')}, {size(summary.bytes)}",
         f"workers       {workers.client} client, {server}; {workers.files_limit:,} files each",
     ]
     if (models := summary.models) != Models(DEFAULT_CLIENT_MODEL, models.server and DEFAULT_SERVER_MODEL):

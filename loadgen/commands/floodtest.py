@@ -14,7 +14,7 @@ from floodtest.flyweight.command.stdio import STDOUT, is_thrown_away
 from floodtest.flyweight.errors import ExitCode, FloodtestError, Refused
 from floodtest.loadgen.commands import doctor, net, records
 from floodtest.loadgen.commands.options import takes_run_options
-from floodtest.loadgen.network.choice import settle
+from floodtest.loadgen.network.choice import choose
 from floodtest.loadgen.network.wish import Network
 from floodtest.loadgen.plan.options import RunOptions
 
@@ -60,7 +60,7 @@ def run_command_line(
     4 fell short of the plan, 130 interrupted.
     """
     with _refusals_as_json(as_json):
-        network = settle(options, context.obj)
+        network = choose(options, context.obj)
         from floodtest.loadgen.commands import running  # not before now: settling may start this process anew
 
         summary = running.execute(options, network, fit)

@@ -1,6 +1,6 @@
 """The options of a run, which `run`, `plan` and `doctor` share: read, and complained about all at once.
 
-`loadgen.plan.options` declares them, and `loadgen.plan.checks` checks across them; here are the checks that take what
+`loadgen.plan.options` declares them, and `loadgen.plan.rules` checks across them; here are the checks that take what
 lies above the plan. None of them is asked where an option that it looks at could not be read.
 """
 
@@ -13,11 +13,11 @@ from floodtest.flyweight.command.options import options_of
 from floodtest.flyweight.errors import UsageError
 from floodtest.flyweight.machine.files import need_proc
 from floodtest.loadgen.network.wish import VETH_SERVERS
-from floodtest.loadgen.plan.checks import CHECKS
 from floodtest.loadgen.plan.choices import BASE_IPS
 from floodtest.loadgen.plan.models import CLIENT_MODELS
 from floodtest.loadgen.plan.options import PlanOptions, RunOptions
 from floodtest.loadgen.plan.plan import is_between
+from floodtest.loadgen.plan.rules import RULES
 from floodtest.loadgen.preflight.targets import parse_target
 
 
@@ -31,8 +31,8 @@ def _read(line: CommandLine) -> RunOptions:
     plan = line.make("plan", lambda: sizes.plan(options.link), *(one.key for one in options_of(PlanOptions)))
     options = replace(options, plan=plan or options.plan)
     line.check(_about_targets(options))
-    for check in CHECKS:
-        line.check(check.problems(options), *check.looks_at)
+    for rule in RULES:
+        line.check(rule.problems(options), *rule.looks_at)
     line.check(_about_links(options), "plan")
     line.end()
     need_proc()

@@ -16,7 +16,7 @@ from floodtest.loadgen.network.wish import HOST, Network, Wish, wish_of
 from floodtest.loadgen.plan.options import RunOptions
 
 
-def settle(options: RunOptions, made: Network | None) -> Network:
+def choose(options: RunOptions, made: Network | None) -> Network:
     """Return the network that a run takes; Refused where it asked for one of its own that can't be had.
 
     `made` is what came of starting the command anew; None: it has not been, and will be, where the run wants it.
@@ -27,7 +27,7 @@ def settle(options: RunOptions, made: Network | None) -> Network:
 
 
 def foresee(options: RunOptions) -> Network:
-    """Return the network that a run would take; Refused like `settle`."""
+    """Return the network that a run would take; Refused like `choose`."""
     network = _of_the_host(options) or _foresee(_wish(options))
     return _with_reason(options, network)
 

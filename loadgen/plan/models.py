@@ -32,7 +32,7 @@ class UserMemory:
         return self.once + self.process * processes + self.worker * workers + each * connections
 
     def with_each(self, connection: int) -> "UserMemory":
-        """Return the same with so many bytes a connection, which are as many with traffic."""
+        """Return this memory with so many bytes a connection, with traffic and without."""
         return replace(self, connection=connection, with_traffic=connection)
 
 

@@ -1,6 +1,6 @@
 """What `floodtest run` can be asked for: each option once, as a field with its parser and its help. Pure.
 
-`loadgen.commands.options` reads a command line into these; a program makes `RunOptions` itself. `loadgen.plan.checks`
+`loadgen.commands.options` reads a command line into these; a program makes `RunOptions` itself. `loadgen.plan.rules`
 checks across them.
 """
 
@@ -93,7 +93,9 @@ class RunOptions:
         None, parsers.columns, "A,B", "The pair's columns in it, by name or number."
     )
     renumber: bool = flag("Take ids from 0 in it, or beyond a user's, and number users anew from 1.")
-    db: Path | None = option(None, parsers.path, "DIR", "The same, as a store of comet load, which must exist.")
+    db: Path | None = option(
+        None, parsers.path, "DIR", "Who gets messages about whom: a store of comet load, which must exist."
+    )
     allow_public_target: str | None = option(
         None, parsers.text, "HOST", "The target again, if it is a public address: it is yours to load."
     )

@@ -324,7 +324,7 @@ CHECKS = (
         "net.ipv4.tcp_wmem, the least",
         _sysctl("net/ipv4/tcp_wmem"),
         _always(PAGE),
-        "the same for what is sent",
+        "what every socket may have queued to be sent even when tcp_mem is used up, a million times over",
         "tcp(7)",
         "<=",
         unit=" B",

@@ -53,7 +53,7 @@ class Demand:
     """Files that the processes of a server that is not ours may have open together, if they are known."""
 
     def of(self, connections: int) -> "Demand":
-        """Return the same with fewer connections."""
+        """Return the demand of fewer connections."""
         return replace(self, plan=replace(self.plan, connections=connections))
 
     @property

@@ -15,7 +15,7 @@ from floodtest.analysis.record.thresholds import Condition
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.engine.ledger import TICKS
 from floodtest.flyweight.processes.launch import how_it_ended
-from floodtest.loadgen.client import latency
+from floodtest.loadgen.client import histogram
 from floodtest.loadgen.run.reading import Reading, ReceivedTick
 from floodtest.wire.control import Generated, Stats
 from floodtest.wire.sequence import MAX_STEP
@@ -93,7 +93,7 @@ def _summarize(facts: Facts) -> Summary:
         cpu=sums.Cpu(idle_share(facts.samples, "server_cpu"), idle_share(facts.samples, "client_cpu")),
         ticks=ticks,
         messages=messages,
-        chunks=counters.chunks,
+        received=counters.received,
         bytes=counters.bytes,
         missing=counters.missing,
         repeated=counters.repeated,
@@ -177,7 +177,7 @@ def _messages(facts: Facts) -> Messages | None:
 
 def _latency(counts: Mapping[int, int]) -> Latency | None:
     """Return percentiles of counts by bucket; None where nothing was counted."""
-    found = latency.microseconds_at([0.5, 0.9, 0.99, 0.999, 1.0], latency.dense(counts))
+    found = histogram.microseconds_at([0.5, 0.9, 0.99, 0.999, 1.0], histogram.dense(counts))
     return None if found is None else Latency(*(round(microseconds / 1000, 3) for microseconds in found))
 
 

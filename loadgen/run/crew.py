@@ -178,7 +178,7 @@ class Crew:
         for member in self._members:
             await member.worker.channel.send(orders.Halt())
 
-    async def settle(self) -> None:
+    async def wait_for_ends(self) -> None:
         """Wait for what is on its way to an end: a lost worker is told of, and a server that dies takes its connections
         along one after another. That may take `SETTLE_SECONDS`.
         """

@@ -24,7 +24,7 @@ from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.files import cores, raise_files_limit, read_memory
 from floodtest.flyweight.machine.reasons import reason
 from floodtest.flyweight.machine.sockets import read_slabs
-from floodtest.loadgen.client import latency
+from floodtest.loadgen.client import histogram
 from floodtest.loadgen.preflight.machine import Machine
 from floodtest.loadgen.run.reading import Reading
 from floodtest.loadgen.run.watch import Watcher
@@ -61,8 +61,8 @@ class Journal(Watcher):
         with self._noting_faults():
             self._record.write_sample(sample)
             if sample.latency_p50 is not None:
-                planned, published = latency.dense(reading.latency), latency.dense(reading.latency_published)
-                self._record.write_latency(latency.rows(planned, published))
+                planned, published = histogram.dense(reading.latency), histogram.dense(reading.latency_published)
+                self._record.write_latency(histogram.rows(planned, published))
 
     def summary(self, summary: Summary, is_final: bool) -> None:
         """Write down what has come of the run; the last stage ends with the final one."""

@@ -6,8 +6,8 @@ import trio
 
 from floodtest.analysis import Summary
 from floodtest.flyweight.errors import UsageError
-from floodtest.loadgen.plan.checks import problems
 from floodtest.loadgen.plan.options import RunOptions
+from floodtest.loadgen.plan.rules import problems
 from floodtest.loadgen.run.conductor import Run
 from floodtest.loadgen.run.watch import Watcher
 

@@ -130,7 +130,7 @@ class LocalSite:
     async def halt(self) -> None:
         """Have the crew begin no more connections, and wait for what ends by itself."""
         await self._crew.halt()
-        await self._crew.settle()
+        await self._crew.wait_for_ends()
         self._count_replaced_ports()
 
     async def close(self) -> None:

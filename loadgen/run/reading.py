@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from floodtest.flyweight.engine.ledger import Ledger
-from floodtest.loadgen.client import latency
+from floodtest.loadgen.client import histogram
 from floodtest.loadgen.client.accounts import State, named_failures
 
 LOST = "LOST"
@@ -37,7 +37,7 @@ class States(msgspec.Struct, frozen=True):
 class Counters(msgspec.Struct, frozen=True):
     """What connections have received so far; the names are those of a `Sample`."""
 
-    chunks: int
+    received: int
     bytes: int
     missing: int
     repeated: int
@@ -93,9 +93,9 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     ticks: dict[int, ReceivedTick]
     """By the number of the tick; the last ones only (`flyweight.engine.ledger.TICKS`)."""
     latency: dict[int, int]
-    """Stamped messages by the bucket (`client.latency`) of what they took from their planned time."""
+    """Stamped messages by the bucket (`client.histogram`) of what they took from their planned time."""
     latency_published: dict[int, int]
-    """The same messages, by what they took from the time at which they were published."""
+    """Stamped messages by the bucket of what they took from the time at which they were published."""
     first_message_ns: int
     """When the first message was read (CLOCK_MONOTONIC), 0 when none was."""
     last_message_ns: int
@@ -134,8 +134,8 @@ def read_accounts(
         failed=failed,
         closed_by=closed_by,
         ticks={number: ReceivedTick(*seen) for number, seen in ledger.ticks().items()},
-        latency=latency.sparse(ledger.total("latency")),
-        latency_published=latency.sparse(ledger.total("latency_published")),
+        latency=histogram.sparse(ledger.total("latency")),
+        latency_published=histogram.sparse(ledger.total("latency_published")),
         first_message_ns=min((int(ns) for ns in ledger.rows["first_ns"] if ns), default=0),
         last_message_ns=int(ledger.rows["last_ns"].max()),
         replaced_ports=replaced_ports,

@@ -14,7 +14,7 @@ import trio
 from floodtest.analysis.record.samples import Sample
 from floodtest.analysis.record.stages import OPENING, Stage
 from floodtest.flyweight.machine.processes import cpu_seconds
-from floodtest.loadgen.client import latency
+from floodtest.loadgen.client import histogram
 from floodtest.loadgen.run.reading import Reading
 from floodtest.loadgen.run.server_side import ServerSide
 from floodtest.loadgen.run.site import Detail, Sites
@@ -114,7 +114,7 @@ def sample_of(
 
 def latencies_between(before: Mapping[int, int], now: Mapping[int, int]) -> Latencies:
     """Return the latencies of the messages that were counted since `before`; both are counts by bucket."""
-    found = latency.microseconds_at([0.5, 0.99, 1.0], latency.dense(now) - latency.dense(before))
+    found = histogram.microseconds_at([0.5, 0.99, 1.0], histogram.dense(now) - histogram.dense(before))
     if found is None:
         return None, None, None
     p50, p99, most = (microseconds / 1000 for microseconds in found)

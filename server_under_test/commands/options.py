@@ -40,7 +40,7 @@ class GeneratorOptions(ControlOptions):
     rate: float | None = option(None, parsers.rate, "N/s", "Messages a second, evenly, instead of generators.")
     seconds: float = option(60.0, parsers.positive_duration, "SECONDS", "How long.  [default: 60s]")
     size: int = option(100, of_wire.message_size, "BYTES", "Of a message's text.")
-    seed: int | None = option(None, parsers.natural, "N", "For the same subjects each time.")
+    seed: int | None = option(None, parsers.natural, "N", "Makes a run of it repeatable: equal seeds, equal subjects.")
     as_json: bool = flag("One JSON object on stdout at the end.", "--json")
 
 

@@ -34,7 +34,7 @@ WRITES = 512
 """Deliveries before other tasks have their turn, those that write them among them."""
 
 WRITE_BYTES = 1 << 16
-"""The same for their bytes."""
+"""Bytes of deliveries before other tasks have their turn."""
 
 
 @dataclass(eq=False, slots=True)

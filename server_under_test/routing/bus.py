@@ -59,7 +59,7 @@ class Rows:
         return Rows(self.fds[part], self.users[part], self.which[part], self.offsets, self.texts)
 
     def copy(self) -> "Rows":
-        """Return the same with columns of its own."""
+        """Return these rows with columns of their own, which stay when the bus goes on; the texts stay shared."""
         return Rows(self.fds.copy(), self.users.copy(), self.which.copy(), self.offsets.copy(), self.texts)
 
     def sizes_of(self, which: Column) -> npt.NDArray[np.intp]:

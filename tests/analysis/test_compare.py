@@ -35,10 +35,10 @@ def samples(slope: float, noise: float = 20_000, rate: int = 1000, seed: int = 1
     for at in range(1, 21):
         private = int(30 * MIB + slope * at * rate + rng.normal(0, noise))
         opened = int(at * rate + rng.normal(0, rate / 100))
-        rows.append(sample(time=at, stage="ramp", open=opened, chunks=opened, server_private=private))
+        rows.append(sample(time=at, stage="ramp", open=opened, received=opened, server_private=private))
     last = rows[-1]
     for at in range(1, 11):
-        new: dict[str, Any] = {"time": 20 + at, "stage": "messages", "chunks": last.chunks + at * 5000}
+        new: dict[str, Any] = {"time": 20 + at, "stage": "messages", "received": last.received + at * 5000}
         cpu = {"server_cpu": 1.25 + at * 0.05, "client_cpu": 0.75 + at * 0.1, "latency_p50": 10.0 + at % 2}
         rows.append(msgspec.structs.replace(last, **new, **cpu, latency_p99=20.0, messages=at * 5000))
     return rows
@@ -207,9 +207,9 @@ def test_deliveries_of_ticks_are_the_median_tick_s() -> None:
 @pytest.mark.parametrize(("has_messages", "seconds"), [(True, 0.01), (False, 0.02)])
 def test_the_cpu_of_deliveries_is_that_of_messages_and_else_of_ticks(has_messages: bool, seconds: float) -> None:
     *ramp, last = samples(1000)[:21]
-    held = [sample(time=20.0 + at, chunks=last.chunks + at * 1000, server_cpu=1.25 + at * 0.02) for at in range(6)]
+    held = [sample(time=20.0 + at, received=last.received + at * 1000, server_cpu=1.25 + at * 0.02) for at in range(6)]
     after = [
-        msgspec.structs.replace(one, chunks=held[-1].chunks + 9 * one.messages) for one in samples(1000)[21:]
+        msgspec.structs.replace(one, received=held[-1].received + 9 * one.messages) for one in samples(1000)[21:]
     ]  # chunks that are no deliveries of messages
     rows = [*ramp, last, *held, *(after if has_messages else [])]
     (found,) = {row(pair, "server CPU for 1,000 deliveries").cells[0] for pair in [[record_of(rows, host=HOST)] * 2]}

@@ -118,6 +118,18 @@ def test_samples_from_before_a_later_field_are_read(folder: Path) -> None:
     assert load(folder).samples == SAMPLES
 
 
+def test_a_record_of_format_1_is_read_under_the_names_of_now(folder: Path) -> None:
+    samples, run = folder / "samples.csv", folder / "run.json"
+    names, rows = samples.read_text().split("\n", 1)
+    assert ",received," in names
+    samples.write_text(names.replace(",received,", ",chunks,") + "\n" + rows)
+    before = msgspec.to_builtins(summary())
+    before["chunks"] = before.pop("received")
+    run.write_text(json.dumps({"format": 1, "summary": before}))
+    record = load(folder)
+    assert (record.samples, record.summary_fault, record.summary) == (SAMPLES, None, summary())
+
+
 def test_columns_of_connections(folder: Path) -> None:
     (folder / "states.u8").write_bytes(bytes([2, 2, 3, 0]))
     (folder / "ports.u16").write_bytes(bytes([0, 4, 1, 4, 0xFF, 0xFF, 0, 0]))

@@ -257,7 +257,7 @@ def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
 
 
 def test_a_record_of_a_day_has_a_page_of_a_sensible_size(tmp_path: Path) -> None:
-    day = [sample(time=20 + at, chunks=1000 + at * 7) for at in range(86_400)]
+    day = [sample(time=20 + at, received=1000 + at * 7) for at in range(86_400)]
     path = write_report(record_of([*ramp(), *day], tmp_path))
     assert path.stat().st_size < 3_000_000
 

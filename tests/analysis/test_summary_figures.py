@@ -122,7 +122,7 @@ def test_the_idle_share_is_the_time_used_in_the_hold() -> None:
 
 
 def test_a_hold_in_which_messages_came_is_not_idle() -> None:
-    assert idle_share([sample(time=1.0), sample(time=9.0, chunks=EACH + 1)], "server_cpu") is None
+    assert idle_share([sample(time=1.0), sample(time=9.0, received=EACH + 1)], "server_cpu") is None
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from floodtest.flyweight.engine.intake import END
 from floodtest.flyweight.engine.ledger import TICKS, Ledger, TickTable
 from floodtest.flyweight.errors import Refused
-from floodtest.loadgen.client import latency
+from floodtest.loadgen.client import histogram
 from floodtest.loadgen.client.accounts import (
     LEDGER,
     Accounts,
@@ -237,7 +237,7 @@ def test_sums_run_over_all_workers(folder: Path, ledger: Ledger) -> None:
     other.received(4, 1 << 40)
     one.out_of_sequence(OutOfSequence(jumps=1))
     other.out_of_sequence(OutOfSequence(missing=2, repeated=1, jumps=3))
-    totals = [int(ledger.total(field)) for field in ("chunks", "bytes", "missing", "repeated", "jumps")]
+    totals = [int(ledger.total(field)) for field in ("received", "bytes", "missing", "repeated", "jumps")]
     assert totals == [7, 300 + (1 << 40), 2, 1, 4]
 
 
@@ -256,18 +256,18 @@ def test_a_latency_is_within_its_bounds_whatever_the_stamp_says(
     ledger = Ledger(LEDGER, 1)
     Accounts(folder, 1, 1, ledger.row(0)).latencies(*(np.array([number]) for number in (read, planned, late)))
     for name, microseconds in (("latency", 0), ("latency_published", late)):
-        expected = min(max(0, (read - planned) // 1000 - microseconds), latency.MAX)
-        assert np.array_equal(ledger.total(name), latency.count(np.array([expected])))
+        expected = min(max(0, (read - planned) // 1000 - microseconds), histogram.MAX)
+        assert np.array_equal(ledger.total(name), histogram.count(np.array([expected])))
     os.close(ledger.descriptor)
 
 
 def test_another_process_sees_the_same_rows(ledger: Ledger) -> None:
     child = os.fork()
     if child == 0:
-        Ledger(LEDGER, 2, ledger.descriptor).row(1)["chunks"] += 17
+        Ledger(LEDGER, 2, ledger.descriptor).row(1)["received"] += 17
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    assert ledger.rows["chunks"].tolist() == [0, 17]
+    assert ledger.rows["received"].tolist() == [0, 17]
 
 
 def test_ticks_of_several_workers_are_one(folder: Path, ledger: Ledger) -> None:
@@ -308,5 +308,5 @@ def test_a_worker_that_is_behind_does_not_lend_its_row_to_another_tick(ledger: L
 
 def test_a_ledger_for_no_workers_is_empty() -> None:
     empty = Ledger(LEDGER, 0)
-    assert empty.total("chunks") == 0
+    assert empty.total("received") == 0
     os.close(empty.descriptor)

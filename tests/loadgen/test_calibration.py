@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from floodtest.analysis import Estimate, fit_memory, load, memory_of, percentiles
 from floodtest.analysis.record import Record, RecordWriter
 from floodtest.analysis.record.stages import OPENING
-from floodtest.loadgen.client import latency
+from floodtest.loadgen.client import histogram
 from tests.analysis.test_report import EXAMPLE
 from tests.rigs.support import flood
 
@@ -91,9 +91,9 @@ def test_kernel_bytes_a_connection_agree_with_its_slab_objects() -> None:
 def test_percentiles_agree_with_exact_ones_within_the_stated_error(
     tmp_path_factory: pytest.TempPathFactory, values: list[int]
 ) -> None:
-    counted = latency.count(np.array(values))
+    counted = histogram.count(np.array(values))
     writer = RecordWriter(tmp_path_factory.mktemp("runs"), "one")
-    writer.write_latency(latency.rows(counted, counted))
+    writer.write_latency(histogram.rows(counted, counted))
     writer.close()
     shares = np.array([0.0, 0.5, 0.9, 0.99, 1.0])
     found = percentiles(Record(writer.folder, {}, []).read_latency(), shares)

@@ -11,7 +11,7 @@ import pytest
 from floodtest.analysis.record.summary import Network
 from floodtest.analysis.record.thresholds import parse
 from floodtest.flyweight.engine.ledger import Ledger
-from floodtest.loadgen.client import latency
+from floodtest.loadgen.client import histogram
 from floodtest.loadgen.client.accounts import LEDGER, Phase, State
 from floodtest.loadgen.run.conclusion import Facts, MessageFacts, conclude
 from floodtest.loadgen.run.reading import LOST, read_accounts
@@ -31,7 +31,7 @@ def counts(**changes: int) -> dict[State, int]:
 def ledger(fill: Callable[[Ledger], None] | None = None) -> Ledger:
     made = Ledger(LEDGER, 2)
     os.close(made.descriptor)  # its memory stays mapped
-    made.rows["chunks"], made.rows["bytes"] = 500, 76_000
+    made.rows["received"], made.rows["bytes"] = 500, 76_000
     if fill is not None:
         fill(made)
     return made
@@ -77,7 +77,7 @@ def test_all_that_was_planned_was_done() -> None:
     assert (c.failed, c.closed_by, c.replaced_ports) == ({}, {}, 0)
     assert (summary.ramp.seconds, summary.ramp.per_second) == (2.0, 500.0)
     assert (summary.workers.client, summary.workers.server, summary.workers.files_limit) == (2, 3, 20_000)
-    assert (summary.chunks, summary.bytes, summary.missing, summary.repeated) == (1000, 152_000, 0, 0)
+    assert (summary.received, summary.bytes, summary.missing, summary.repeated) == (1000, 152_000, 0, 0)
     assert summary.memory.server_user_bytes_per_connection is not None
     assert summary.ticks == []
 
@@ -299,7 +299,7 @@ def routed(received: int, **changes: Any) -> Facts:
         made.rows["last_ns"] = [0, 7_000_000_000]
         made.rows["repeated"] = [changes.pop("repeated", 0), 0]
         made.rows["missing"] = [changes.pop("missing", 0), 0]
-        made.row(1)["latency"][0] = latency.count(np.array([1000] * 99 + [90_000]))
+        made.row(1)["latency"][0] = histogram.count(np.array([1000] * 99 + [90_000]))
 
     table = ledger(fill)
     before = changes.pop("before", 0)

@@ -59,7 +59,7 @@ def test_a_plain_console_writes_one_line_a_sample_to_stderr(capsys: pytest.Captu
     assert [line.split()[2] for line in lines] == ["start", "ramp", "ramp", "hold"]
     assert "open 400 of 2,000 (400/s, 4 s left)" in lines[1]
     assert "open 1,000 of 2,000 (600/s, 2 s left)" in lines[2]
-    assert "failed 3, closed early 2, chunks 1,000, received 148 KiB" in lines[2]
+    assert "failed 3, closed early 2, messages 1,000, received 148 KiB" in lines[2]
     assert "server 20 MiB, client 10 MiB, kernel 122 MiB, available 2.0 GiB" in lines[2]
     assert all("left" not in lines[index] for index in (0, 3))
 
@@ -124,7 +124,7 @@ def test_the_summary_of_a_million() -> None:
     assert line(text, "opened") == "opened 1,054,000 in 37.4 s, 28,182 a second"
     assert line(text, "failed") == "failed 0"
     assert line(text, "workers") == "workers 54 client, 54 server; 20,000 files each"
-    assert line(text, "received") == "received 1,054,000 chunks, 153 MiB"
+    assert line(text, "received") == "received 1,054,000 messages, 153 MiB"
     assert line(text, "record:") == "record: runs/20250615-120000"
 
 
@@ -180,10 +180,10 @@ def test_ticks_are_told_one_by_one() -> None:
 def test_nothing_opened_is_a_summary_as_well() -> None:
     c = connections(opened=0, peak_open=0, failed={"ECONNREFUSED@connect": 1_054_000})
     text = render(
-        summary(outcome="shortfall", connections=c, ramp=Ramp(0.0, 0.0), memory=NOT_MEASURED, chunks=0, bytes=0)
+        summary(outcome="shortfall", connections=c, ramp=Ramp(0.0, 0.0), memory=NOT_MEASURED, received=0, bytes=0)
     )
     assert line(text, "opened") == "opened 0 in 0.0 s, 0 a second"
-    assert line(text, "received") == "received 0 chunks, 0 B"
+    assert line(text, "received") == "received 0 messages, 0 B"
 
 
 def test_no_line_of_the_summary_is_wider_than_a_window() -> None:

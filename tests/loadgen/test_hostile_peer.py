@@ -119,7 +119,7 @@ LEARNT = {1, 11}
 
 def in_full(pieces: dict[int, list[bytes]]) -> dict[str, Any]:
     """What is to be on the accounts, without bytes, by parsing what each user got as a whole."""
-    found = {"chunks": 0, "messages": 0, "stamped": 0, "settled": len(pieces)}
+    found = {"received": 0, "messages": 0, "stamped": 0, "settled": len(pieces)}
     sequence, ticks, failed, closed = OutOfSequence(), Counter[int](), Counter[str](), Counter[str]()
     for user, some in pieces.items():
         try:
@@ -134,7 +134,7 @@ def in_full(pieces: dict[int, list[bytes]]) -> dict[str, Any]:
         said = parsed.said
         for number in said.numbers:
             last = sequence.follow(last, number)
-        found["chunks"] += 1 + said.count
+        found["received"] += 1 + said.count
         found["messages"] += len(said.numbers) - len(said.ticks)
         found["stamped"] += len(said.stamps)
         ticks.update(said.ticks)
@@ -152,7 +152,7 @@ def on_the_accounts(rig: AccountsReader) -> dict[str, Any]:
     """What of that is on the accounts of a rig."""
     total = rig.ledger.total
     return {
-        "chunks": rig.received[0],
+        "received": rig.received[0],
         "messages": int(total("messages")),
         "stamped": rig.stamped,
         "settled": rig.settled,

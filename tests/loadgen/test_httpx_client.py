@@ -133,7 +133,7 @@ def test_a_message_in_pieces_is_counted_once(tmp_path: Path) -> None:
 
     with scripted_server(handle) as target:
         code, summary, _ = flood(tmp_path, "--target", target, *FEW)
-    assert (code, summary["chunks"], summary["missing"], summary["repeated"]) == (0, 9, 0, 0)
+    assert (code, summary["received"], summary["missing"], summary["repeated"]) == (0, 9, 0, 0)
     assert summary["bytes"] == 3 * (len(b"Welcome, user 1\n") + 200_015 + len(b"Recvd msg #2: y\n"))
 
 

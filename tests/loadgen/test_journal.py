@@ -187,7 +187,7 @@ def test_a_run_waits_for_connections_that_go_on_to_end(tmp_path: Path) -> None:
     async def main() -> None:
         crew = Crew(cast(Workers, None), Ledger(LEDGER, 1), states, complaints.append)
         began = trio.current_time()
-        await crew.settle()
+        await crew.wait_for_ends()
         assert trio.current_time() == began  # nothing has ended
 
         async def end_one_by_one(most: int) -> None:
@@ -198,12 +198,12 @@ def test_a_run_waits_for_connections_that_go_on_to_end(tmp_path: Path) -> None:
         async with trio.open_nursery() as tasks:
             tasks.start_soon(end_one_by_one, 20)
             await trio.testing.wait_all_tasks_blocked()
-            await crew.settle()
+            await crew.wait_for_ends()
             assert np.count_nonzero(states == State.CLOSED_EARLY) == 20
         async with trio.open_nursery() as tasks:
             tasks.start_soon(end_one_by_one, 100)
             await trio.testing.wait_all_tasks_blocked()
-            await crew.settle()
+            await crew.wait_for_ends()
             assert np.count_nonzero(states == State.CLOSED_EARLY) < 100
             tasks.cancel_scope.cancel()
 

@@ -17,7 +17,7 @@ import trio
 from floodtest.analysis import Record, load
 from floodtest.datagen.files import Pairs, write_pairs
 from floodtest.datagen.graph import friend_graph
-from floodtest.loadgen.client import latency
+from floodtest.loadgen.client import histogram
 from floodtest.loadgen.run.generator import Friends, load_friends, look_into_store, removed_in_the_end
 from floodtest.server_under_test.routing.subscriptions import Store
 from floodtest.wire import stamp
@@ -65,7 +65,7 @@ def test_every_planned_message_is_published_and_every_delivery_arrives(summary: 
     copies = 1 + np.bincount(np.unique(pairs, axis=0)[:, 1], minlength=USERS + 1)[1:]  # of a message about each user
     assert 1000 * copies.min() <= messages["received"] <= 1000 * copies.max()
     assert messages["received"] == pytest.approx(1000 * copies.mean(), rel=0.01)  # 14 standard deviations
-    assert summary["chunks"] == USERS + messages["received"]
+    assert summary["received"] == USERS + messages["received"]
     assert summary["missing"] == summary["repeated"] == 0
 
 
@@ -367,7 +367,7 @@ def test_lost_and_repeated_messages_with_stamps_are_found(tmp_path: Path) -> Non
 
     with scripted_server(handle) as target:
         code, summary, _ = flood(tmp_path, "--target", target, "--connections", "100", "--hold", "1")
-    assert (code, summary["outcome"], summary["chunks"]) == (4, "shortfall", 600)
+    assert (code, summary["outcome"], summary["received"]) == (4, "shortfall", 600)
     assert (summary["missing"], summary["repeated"]) == (100, 100)
     assert summary["reasons"] == ["message numbers show 100 missing and 100 repeated messages"]
     assert summary["messages"] is None
@@ -386,7 +386,7 @@ def test_latencies_are_the_time_from_the_stamp_to_the_read(users: int, rig: Clie
             server.sendall(message(number, stamped(planned, LATE_MS * 1000)))
         rig.settle()
     ledger = rig.ledger
-    found = [latency.microseconds_at([0, 0.5], ledger.total(name)) for name in ("latency", "latency_published")]
+    found = [histogram.microseconds_at([0, 0.5], ledger.total(name)) for name in ("latency", "latency_published")]
     assert ledger.total("latency").sum() == ledger.total("messages") == 600 // users * users
     (lowest, middle), (lowest_published, middle_published) = (figures or pytest.fail("no latency") for figures in found)
     assert LATENCY_MS * 1000 <= lowest <= middle < 2_750_000

@@ -67,4 +67,4 @@ def test_events_of_another_server_are_read_however_they_are_framed(framing: str,
         options = ("--target", target, "--protocol", "sse", "--client", client)
         code, summary, errors = flood(tmp_path, "--connections", "20", "--hold", "1", *options)
     assert (code, summary["connections"]["opened"]) == (0, 20), errors
-    assert (summary["chunks"], summary["missing"], summary["repeated"]) == (60, 0, 0)
+    assert (summary["received"], summary["missing"], summary["repeated"]) == (60, 0, 0)

@@ -56,7 +56,7 @@ def test_a_small_run_opens_holds_ticks_and_accounts_for_everything(client: str, 
     ticks = summary["ticks"]
     assert len(ticks) >= 3  # more, where the hold lasts longer than it should
     assert [(tick["sent"], tick["received"]) for tick in ticks] == [(planned, planned)] * len(ticks)
-    assert summary["chunks"] == planned * (1 + len(ticks))
+    assert summary["received"] == planned * (1 + len(ticks))
     assert summary["missing"] == summary["repeated"] == 0
     assert summary["models"] == {"client": client, "server": model}
     record = load(summary["run"])

@@ -252,7 +252,11 @@ def test_a_run_needs_no_more_of_a_site_than_its_interface(tmp_path: Path, monkey
     monkeypatch.setattr(conductor, "LocalSite", Afar)
     options = RunOptions(Plan(1, 200, f"{OUR_NETWORK}.9", 2000, 200), hold=0.5, tick=0.2, interval=0.1, out=tmp_path)
     summary = trio.run(conductor.Run(options).execute)
-    assert (summary.outcome, summary.connections.opened, summary.chunks) == ("ok", 200, 200 * (1 + len(summary.ticks)))
+    assert (summary.outcome, summary.connections.opened, summary.received) == (
+        "ok",
+        200,
+        200 * (1 + len(summary.ticks)),
+    )
     assert len(summary.ticks) >= 2
     record = load(summary.run)
     assert record.summary == summary

@@ -58,7 +58,7 @@ class AccountsReader:
     @property
     def received(self) -> tuple[int, int]:
         """Chunks and bytes."""
-        return int(self.ledger.total("chunks")), int(self.ledger.total("bytes"))
+        return int(self.ledger.total("received")), int(self.ledger.total("bytes"))
 
     @property
     def out_of_sequence(self) -> tuple[int, int]:
@@ -130,7 +130,7 @@ class ClientRig(AccountsReader):
             server.sendall(welcome(user))
         self.settle()
         assert [self.state(user) for user in users] == [State.OPEN] * len(users)
-        self.ledger.rows[0]["chunks"] = self.ledger.rows[0]["bytes"] = 0
+        self.ledger.rows[0]["received"] = self.ledger.rows[0]["bytes"] = 0
         return servers
 
     def turn(self) -> bool:

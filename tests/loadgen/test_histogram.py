@@ -1,11 +1,11 @@
-"""loadgen.client.latency: buckets that are exact where they say so, and percentiles within the stated error."""
+"""loadgen.client.histogram: buckets that are exact where they say so, and percentiles within the stated error."""
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from floodtest.loadgen.client.latency import BUCKETS, MAX, count, dense, highest, microseconds_at, sparse
+from floodtest.loadgen.client.histogram import BUCKETS, MAX, count, dense, highest, microseconds_at, sparse
 
 ERROR = 0.008
 

@@ -15,8 +15,8 @@ from floodtest.loadgen.plan.pacer import are_sound
 
 
 @dataclass(frozen=True)
-class Check:
-    """A check of options, and the names of those that it can't do without, as `flyweight.command` has them."""
+class Rule:
+    """A rule about options, and the names of those that it can't do without, as `flyweight.command` has them."""
 
     problems: Callable[[RunOptions], Iterator[str]]
     looks_at: tuple[str, ...] = ()
@@ -24,7 +24,7 @@ class Check:
 
 def problems(options: RunOptions) -> list[str]:
     """Return a sentence for each thing that is wrong with options."""
-    return [problem for check in CHECKS for problem in check.problems(options)]
+    return [problem for rule in RULES for problem in rule.problems(options)]
 
 
 def _about_ports(options: RunOptions) -> Iterator[str]:
@@ -122,15 +122,15 @@ def _about_thresholds(options: RunOptions) -> Iterator[str]:
             yield from error.problems
 
 
-CHECKS = (
-    Check(_about_ports, ("ports",)),
-    Check(_about_servers),
-    Check(_about_messages, ("messages",)),
-    Check(_about_friends),
-    Check(_about_networks),
-    Check(_about_stages),
-    Check(_about_capacity, ("plan",)),
-    Check(_about_users, ("plan",)),
-    Check(_about_bounds),
-    Check(_about_thresholds),
+RULES = (
+    Rule(_about_ports, ("ports",)),
+    Rule(_about_servers),
+    Rule(_about_messages, ("messages",)),
+    Rule(_about_friends),
+    Rule(_about_networks),
+    Rule(_about_stages),
+    Rule(_about_capacity, ("plan",)),
+    Rule(_about_users, ("plan",)),
+    Rule(_about_bounds),
+    Rule(_about_thresholds),
 )
