@@ -87,40 +87,39 @@ class Received:
         self._numbered_rows: tuple[list[int], list[int], list[int]] = ([], [], [])
         self._stamped_rows: tuple[list[int], list[int], list[int]] = ([], [], [])
 
-    def add(self, said: Said, fds: Sequence[int], indexes: Sequence[int]) -> None:
-        """Add what each of the descriptors got, by the read of that index."""
+    def add(self, said: Said, fds: Ints, rows: Ints) -> None:
+        """Add what each of the descriptors got, by the read of that row of the batch."""
         times, width = len(fds), len(said.numbers)
         self.count += said.count * times
         self.messages += (width - len(said.ticks)) * times
         for number in said.ticks:
             self.ticks[number] += times
         if width == 1 and times >= MANY:
-            first = np.array(indexes, np.int64) << 32
-            self._numbered.append((np.array(fds, np.int64), np.full(times, said.numbers[0]), first))
+            self._numbered.append((fds, np.full(times, said.numbers[0]), rows << 32))
         elif width:
-            for fd, index in zip(fds, indexes, strict=True):
+            for fd, row in zip(fds.tolist(), rows.tolist(), strict=True):
                 self._numbered_rows[0].extend([fd] * width)
                 self._numbered_rows[1].extend(said.numbers)
-                self._numbered_rows[2].extend(range(index << 32, (index << 32) + width))
+                self._numbered_rows[2].extend(range(row << 32, (row << 32) + width))
         for planned, late in said.stamps:
-            self._stamped_rows[0].extend(indexes)
+            self._stamped_rows[0].extend(rows.tolist())
             self._stamped_rows[1].extend([planned] * times)
             self._stamped_rows[2].extend([late] * times)
 
     def add_stamped(self, stamped: Stamped, fds: Ints, rows: Ints) -> None:
-        """Add stamped messages; `fds` are the descriptors of the reads they were found in, `rows` their indexes."""
+        """Add stamped messages; `fds` are the descriptors of the reads they were found in, `rows` those reads' rows."""
         self.count += len(stamped.index)
         self.messages += len(stamped.index)
-        index = rows[stamped.index]
-        self._numbered.append((fds[stamped.index], stamped.number, (index << 32) + stamped.place))
-        self._stamped.append((index, stamped.planned, stamped.late))
+        row = rows[stamped.index]
+        self._numbered.append((fds[stamped.index], stamped.number, (row << 32) + stamped.place))
+        self._stamped.append((row, stamped.planned, stamped.late))
 
     def numbered(self) -> Columns:
         """Return columns: descriptor, `#n`, and what ascends with the order in which a descriptor's were read."""
         return _joined(self._numbered, self._numbered_rows)
 
     def stamped(self) -> Columns:
-        """Return columns: index of the read, planned time in ns, and lateness in µs."""
+        """Return columns: row of the read, planned time in ns, and lateness in µs."""
         return _joined(self._stamped, self._stamped_rows)
 
 
@@ -156,39 +155,35 @@ class Incoming:
     def take(self, reads: Reads) -> Received:
         """Take a batch of reads apart."""
         received = Received(reads.size)
+        fds, rows = np.array(reads.fds, np.int64), np.arange(len(reads))
         if len(self._used) == 1:
             (place,) = self._used
-            self._take_framing(place, reads.fds, reads.data, range(len(reads)), received)
+            self._take_framing(place, fds, reads.data, rows, received)
             return received
-        framing_of = self._framing_of[reads.fds]
+        framing_of = self._framing_of[fds]
         for place in np.unique(framing_of).tolist():
-            rows = np.flatnonzero(framing_of == place).tolist()
-            fds, data = [reads.fds[row] for row in rows], [reads.data[row] for row in rows]
-            self._take_framing(place, fds, data, rows, received)
+            rows = np.flatnonzero(framing_of == place)
+            self._take_framing(place, fds[rows], [reads.data[row] for row in rows.tolist()], rows, received)
         return received
 
-    def _take_framing(
-        self, place: int, fds: list[int], data: list[bytes], rows: Sequence[int], received: Received
-    ) -> None:
-        """Take apart reads of streams of one framing; `rows` are their indexes in the batch."""
+    def _take_framing(self, place: int, fds: Ints, data: list[bytes], rows: Ints, received: Received) -> None:
+        """Take apart reads of streams of one framing; `rows` are their places in the batch."""
         stamped, parsed = self._parse_all(place, data)
         irregular = self._irregular(fds, parsed)
+        is_irregular = np.isin(fds, list(irregular)) if irregular else np.zeros(len(fds), bool)
         for found, indexes in parsed:
-            kept = [index for index in indexes if fds[index] not in irregular] if irregular else indexes
-            if kept:
-                some = len(kept) < len(fds)
-                received.add(found.said, [fds[at] for at in kept] if some else fds, [rows[at] for at in kept])
-        if stamped is not None:
-            column = np.array(fds, np.int64)
             if irregular:
-                stamped = stamped.only(~np.isin(column[stamped.index], list(irregular)))
-            received.add_stamped(stamped, column, np.array(rows, np.int64))
-        if irregular:
-            for index, fd in enumerate(fds):
-                if fd in irregular:
-                    self._go_on(self._framings[place], fd, rows[index], data[index], received)
+                indexes = indexes[~is_irregular[indexes]]
+            if len(indexes) == len(fds):
+                received.add(found.said, fds, rows)
+            elif len(indexes):
+                received.add(found.said, fds[indexes], rows[indexes])
+        if stamped is not None:
+            received.add_stamped(stamped.only(~is_irregular[stamped.index]) if irregular else stamped, fds, rows)
+        for index in np.flatnonzero(is_irregular).tolist():
+            self._go_on(self._framings[place], int(fds[index]), int(rows[index]), data[index], received)
 
-    def _parse_all(self, place: int, data: list[bytes]) -> tuple[Stamped | None, list[tuple[Parsed, list[int]]]]:
+    def _parse_all(self, place: int, data: list[bytes]) -> tuple[Stamped | None, list[tuple[Parsed, Ints]]]:
         """Parse reads; return those that are stamped messages, and the others with the indexes of each kind."""
         framing = self._framings[place]
         if len(set(data[:SAMPLE])) <= KINDS:
@@ -196,20 +191,20 @@ class Incoming:
         stamped = find_stamped(framing, data)
         others = np.ones(len(data), bool)
         others[stamped.index] = False
-        return stamped, [(parse(framing, data[index]), [index]) for index in np.flatnonzero(others).tolist()]
+        return stamped, [(parse(framing, data[index]), np.array([index])) for index in np.flatnonzero(others).tolist()]
 
     def _parse_alike(self, place: int, data: bytes) -> Parsed:
         """Parse a read that many streams may have had: a short one only once."""
         return self.parsers[place](data) if len(data) <= MAX_REMEMBERED else parse(self._framings[place], data)
 
-    def _irregular(self, fds: list[int], parsed: list[tuple[Parsed, list[int]]]) -> set[int]:
+    def _irregular(self, fds: Ints, parsed: list[tuple[Parsed, Ints]]) -> set[int]:
         """Return the descriptors whose reads can't be judged one without the other: those of a stream that is, or gets,
         in the middle of a frame, or that ends.
         """
-        irregular = {fd for fd in fds if fd in self._begun} if self._begun else set()
+        irregular = self._begun.keys() & set(fds.tolist()) if self._begun else set()
         for found, indexes in parsed:
             if not found.whole:
-                irregular.update(fds[index] for index in indexes)
+                irregular.update(fds[indexes].tolist())
         return irregular
 
     def _go_on(self, framing: Framing, fd: int, row: int, data: bytes, received: Received) -> None:
@@ -225,18 +220,18 @@ class Incoming:
             data = whole
             del self._begun[fd]
         found = parse(framing, data)
-        received.add(found.said, [fd], [row])
+        received.add(found.said, np.array([fd]), np.array([row]))
         if found.broken or found.ended:
             received.over[fd] = errno.EPROTO if found.broken else END
         elif found.rest:
             self._begun[fd] = framing.beginning(found.rest)
 
 
-def _kinds(data: list[bytes]) -> dict[bytes, list[int]]:
+def _kinds(data: list[bytes]) -> dict[bytes, Ints]:
     """Group the indexes of reads by their bytes."""
     if data.count(data[0]) == len(data):
-        return {data[0]: list(range(len(data)))}
+        return {data[0]: np.arange(len(data))}
     kinds: dict[bytes, list[int]] = {}
     for index, read in enumerate(data):
         kinds.setdefault(read, []).append(index)
-    return kinds
+    return {read: np.array(indexes) for read, indexes in kinds.items()}
