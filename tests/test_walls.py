@@ -25,7 +25,18 @@ ROOMS: dict[str, set[str]] = {
 
 FLOORS: dict[str, list[str]] = {
     "flyweight": ["errors", "machine", "engine", "command", "processes"],
-    "wire": ["http", "stamp", "matrix", "framing", "messages", "incoming", "answers", "protocols", "requests"],
+    "wire": [
+        "http",
+        "stamp",
+        "matrix",
+        "framing",
+        "messages",
+        "open_when",
+        "incoming",
+        "answers",
+        "protocols",
+        "requests",
+    ],
     "analysis": ["record", "figures", "pages"],
     "server_under_test": [
         "limits",

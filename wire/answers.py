@@ -1,22 +1,25 @@
 """Answers: what `comet` writes at the beginning of a stream or instead of one, and how a client reads it.
 
 The server half makes heads and refusals as bytes; pure, but for the clock of the header Date. The client half reads an
-answer from its first byte to the message that names the user, which opens the connection. In: bytes as they come. Out:
-the bytes behind that message, None for "need more", or `NotOpened` raised. Almost all answers are alike but for the
-user's id, so what surrounds the id in the last one of its kind is remembered, and others are compared with that.
+answer from its first byte until what opens the connection has come (`wire.open_when`). In: bytes as they come. Out:
+`Opened`, None for "need more", or `NotOpened` raised. Almost all answers are alike but for the user's id, so what
+surrounds the id in the last one of its kind is remembered, and others are compared with that.
 """
 
 import errno
-import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from itertools import repeat
 
 from floodtest.flyweight.engine.intake import END
 from floodtest.wire import http
-from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, FramingError
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, decode_all
+from floodtest.wire.messages import read_payloads
+from floodtest.wire.open_when import OpenWhen, Search
 
 OUT_OF_NUMBERS = "We ran out of numbers"
 HINT = "Not found. Try /test/123, /events/123 or /lines/123 with an id of your own, from 1 on."
@@ -84,108 +87,138 @@ class NotOpened(Exception):
         self.code = code
 
 
-def whole_number(user: bytes, text: bytes) -> Iterator[re.Match[bytes]]:
-    """Find a user's id in a text where it is not a part of a longer number."""
-    return re.finditer(rb"(?<!\d)%b(?!\d)" % user, text)
+@dataclass(frozen=True)
+class Opened:
+    """What opened one or more connections."""
+
+    framing: Framing
+    messages: int
+    """In each of the answers, without those in `bodies`."""
+    bodies: list[bytes]
+    """What each of the answers has besides, from the beginning of a frame on; empty: nothing."""
 
 
 class Answers:
     """Tells the answers that open a connection; remembers what common ones look like."""
 
-    def __init__(self, framings: Sequence[Framing], media_type: str | None, longest: int) -> None:
-        """Take answers in one of these framings, which differ in their transfer coding, and of this media type if one
-        is named. Those that are shorter than `longest` bytes, which one read holds whole, are remembered.
+    def __init__(self, framing_of: Callable[[http.Response], Framing], open_when: OpenWhen, longest: int) -> None:
+        """Take answers whose head has a framing, which raises `NotOpened` where it has none, and that meet a condition.
+        Those that are shorter than `longest` bytes, which one read holds whole, are remembered.
         """
-        self._framings = {framing.CODING: framing for framing in framings}
-        self._media_type = media_type
+        self.framing_of = framing_of
+        self.open_when = open_when
         self._longest = longest
-        self._known: dict[int, tuple[bytes, Framing]] = {}  # by digits of the id: the whole answer, %d for the id
-
-    def common(self, users: list[int], read: list[bytes]) -> Framing | None:
-        """Return the framing of answers that are all whole and like one before, each with its user's id, or None; they
-        are compared in one go.
+        self._known: dict[int, tuple[bytes, Framing, int]] = {}
+        """By digits of the id: the whole answer, %d for the id, and how many messages it has. By 0, where answers do
+        not depend on the user: the whole answer, or the head, if that is enough.
         """
+
+    def common(self, users: list[int], read: list[bytes]) -> Opened | None:
+        """Return what opened connections whose answers are all like one before, or None; compared in one go."""
+        if not self.open_when.names_user:
+            return self._without_users(read)
         digits = len(str(min(users)))
-        known, framing = self._known.get(digits, (b"", None))
-        alike = framing is not None and digits == len(str(max(users))) and read == list(map(known.__mod__, users))
-        return framing if alike else None
+        known = self._known.get(digits)
+        if known is None or digits != len(str(max(users))):
+            return None
+        form, framing, messages = known
+        return Opened(framing, messages, []) if read == list(map(form.__mod__, users)) else None
+
+    def _without_users(self, read: list[bytes]) -> Opened | None:
+        known = self._known.get(0)
+        if known is None:
+            return None
+        answer, framing, messages = known
+        if read.count(answer) == len(read):
+            return Opened(framing, messages, [])
+        if not self.open_when.is_head or not all(map(bytes.startswith, read, repeat(answer))):
+            return None
+        return Opened(framing, messages, [data[len(answer) :] for data in read])
 
     def begin(self, user: int) -> "Answer":
         """Return what reads the answer to a user."""
-        return Answer(self, b"%d" % user)
+        return Answer(self, user)
 
-    def require_stream(self, head: http.Response) -> Framing:
-        """Return the framing of an answer with this head. NotOpened if it is no stream: by its status, or EPROTO
-        where its transfer coding or its media type is another one, or it says how long its body is.
+    def remember_head(self, head: bytes, framing: Framing) -> None:
+        """Remember a head that came as a whole, where it is enough."""
+        if len(head) < self._longest:
+            self._known[0] = head, framing, 0
 
-        A status below 200 is none of a last answer, and as a code it would be read as an errno: EPROTO.
+    def remember(self, user: int, answer: bytes, payloads: list[bytes], framing: Framing) -> None:
+        """Remember a whole answer to a user that is these messages and nothing else; numbered ones are to be counted
+        one by one, and teach nothing.
         """
-        if head.status != 200:
-            raise NotOpened(head.status if head.status > 200 else errno.EPROTO)
-        framing = self._framings.get(head.coding)
-        is_other = self._media_type is not None and head.media_type != self._media_type
-        if framing is None or is_other or (head.is_sized and head.coding is None):
-            raise NotOpened(errno.EPROTO)
-        return framing
-
-    def remember(self, answer: bytes, welcome: bytes, last: "re.Match[bytes]", framing: Framing) -> None:
-        """Remember a whole answer whose message `welcome` has the user's id at `last`, if the message is its end."""
+        if len(answer) >= self._longest or not self.open_when.can_be_learnt or read_payloads(payloads).numbers:
+            return
+        if not self.open_when.names_user:
+            self._known[0] = answer, framing, len(payloads)
+            return
+        *_, last = [None, *self.open_when.find(user, payloads[-1])]
         for end in (framing.TAIL, b"\n" + framing.TAIL):
-            if len(answer) < self._longest and answer.endswith(welcome + end):
-                at = len(answer) - len(end) - len(welcome)
-                before, after = answer[: at + last.start()], answer[at + last.end() :]
-                self._known[last.end() - last.start()] = http.numbered(before, after), framing
+            if last is not None and answer.endswith(payloads[-1] + end):
+                begin = len(answer) - len(end) - len(payloads[-1])
+                before, after = answer[: begin + last.start("user")], answer[begin + last.end("user") :]
+                self._known[len(last["user"])] = http.numbered(before, after), framing, len(payloads)
 
 
 class Answer:
-    """One answer, from its first byte to the message that names the user."""
+    """One answer, from its first byte until it opens the connection."""
 
-    def __init__(self, answers: Answers, user: bytes) -> None:
+    def __init__(self, answers: Answers, user: int) -> None:
         self._answers = answers
         self._user = user
         self._head = b""
         self._framing: Framing | None = None
+        self._body = bytearray()
         self._begun: Beginning | None = None
+        self.search = Search(answers.open_when, user)
         self.size = 0
         """Bytes so far."""
 
-    def add(self, data: bytes) -> tuple[bytes, Framing] | None:
-        """Return what follows the message that names the user, and in which framing; None if that is not whole yet.
+    def add(self, data: bytes) -> Opened | None:
+        """Return what opened the connection, with all of the body that has come; None if that has not come yet.
 
         NotOpened: a status other than 200 (that status), no HTTP, a body that is framed otherwise or more than
-        `MAX_ANSWER` bytes (EPROTO), a first message without the user's id (EBADMSG), a body that ended (`END`).
+        `MAX_ANSWER` bytes (EPROTO), messages that do not meet the condition within its bound (EBADMSG), a body that
+        ended (`END`).
         """
         is_first = not self.size
         self.size += len(data)
         try:
             if self.size > MAX_ANSWER:
                 raise NotOpened(errno.EPROTO)
-            body = self._body(data)
-            if body is None or self._framing is None:
-                return None
-            decoded = self._framing.decode(body, most=1)
-        except (http.HeadError, FramingError) as error:
-            raise NotOpened(errno.EPROTO) from error
-        if not decoded.payloads:
-            if decoded.ended:
-                raise NotOpened(END)
-            self._begun = self._framing.beginning(decoded.rest) if decoded.rest else None
-            return None
-        *_, last = [None, *whole_number(self._user, decoded.payloads[0])]
-        if last is None:
-            raise NotOpened(errno.EBADMSG)
-        if is_first and not decoded.rest:
-            self._answers.remember(data, decoded.payloads[0], last, self._framing)
-        return decoded.rest, self._framing
-
-    def _body(self, data: bytes) -> bytes | None:
-        """Return what there is to decode of the body, None if there is nothing new."""
-        if self._framing is None:
+            if self._framing is not None:
+                return self._read_body(self._framing, data, None)
             self._head += data
             parsed = http.parse_response(self._head)
-            if parsed is None:
-                return None
-            self._framing = self._answers.require_stream(parsed[0])
-            self._head = b""
-            return parsed[1]
-        return data if self._begun is None else self._begun.add(data)
+        except http.HeadError as error:
+            raise NotOpened(errno.EPROTO) from error
+        if parsed is None:
+            return None
+        head, body = parsed
+        self._framing = self._answers.framing_of(head)
+        whole, self._head = self._head, b""
+        if self._answers.open_when.is_head:
+            self._answers.remember_head(whole[: len(whole) - len(body)], self._framing)
+            return Opened(self._framing, 0, [body] if body else [])
+        return self._read_body(self._framing, body, whole if is_first else None)
+
+    def _read_body(self, framing: Framing, data: bytes, whole: bytes | None) -> Opened | None:
+        """Look at what has come of the body; `whole` is all of the answer if it came in one go."""
+        self._body += data
+        fresh = data if self._begun is None else self._begun.add(data)
+        if fresh is None:
+            return None
+        decoded, is_broken = decode_all(framing, fresh)
+        if self.search.add(decoded.payloads, has_borders=framing.LINE_END is not None):
+            if whole is not None and not (decoded.rest or decoded.ended or is_broken):
+                self._answers.remember(self._user, whole, decoded.payloads, framing)
+            return Opened(framing, 0, [bytes(self._body)])
+        if is_broken:
+            raise NotOpened(errno.EPROTO)
+        if decoded.ended:
+            raise NotOpened(END)
+        if self.search.is_over:
+            raise NotOpened(errno.EBADMSG)
+        self._begun = framing.beginning(decoded.rest) if decoded.rest else None
+        return None

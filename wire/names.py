@@ -4,10 +4,14 @@ Apart from it, so that a command line that offers them imports no more than thei
 """
 
 PROTOCOLS: dict[str, str] = {
+    "auto": "as the answer says, by its media type and transfer coding",
     "chunked": "messages as the chunks of an HTTP body",
     "sse": "server-sent events",
     "lines": "messages as lines of text",
 }
 
-DEFAULT_PROTOCOL = "chunked"
+DEFAULT_PROTOCOL = "auto"
 """What is opened unless it is said."""
+
+OWN_PROTOCOL = "chunked"
+"""What auto is with our own server, which has a path for each."""

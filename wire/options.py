@@ -2,6 +2,7 @@
 
 from floodtest.flyweight.command.parsers import Parser, parse_count
 from floodtest.wire import stamp
+from floodtest.wire.open_when import KINDS, OpenWhen
 
 
 def _message_size(text: str) -> int:
@@ -18,5 +19,11 @@ def _token(text: str) -> str:
     return text
 
 
+def _open_when(text: str) -> str:
+    """Return a condition that `wire.open_when` understands, as it is."""
+    return OpenWhen(text).text
+
+
+open_when = Parser(_open_when, f"one of {', '.join(KINDS)}, with {{user}} in it for the id")
 message_size = Parser(_message_size, f"{stamp.SIZE} bytes (the stamp a message begins with) to {stamp.MAX_TEXT:,}")
 token = Parser(_token, "printable ASCII, without spaces around it", is_secret=True)

@@ -3,44 +3,36 @@
 A protocol has a name, by which the command line and the server's columns know it, and a framing (`wire.framing`);
 what its messages say is one grammar for all (`wire.messages`). Nothing of one connection is kept here.
 
-To add one: a module in `wire/framing` for its frames, its name in `wire.names`, and an entry in `OPENED`, whose paths
-are those that `wire.requests` serves; in `UNTIL_CLOSE` what clients of HTTP/1.0 get for it.
+To add one: a module in `wire/framing` for its frames, its name in `wire.names`, and an entry in `OPENED`; if our server
+speaks it, in `BY_PATH`, and in `UNTIL_CLOSE` what clients of HTTP/1.0 get for it.
 """
 
+import errno
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from floodtest.wire import answers, http, messages
+from floodtest.wire.answers import NotOpened
 from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing, encode
 from floodtest.wire.framing.in_chunks import InChunks
 from floodtest.wire.incoming import Incoming
+from floodtest.wire.open_when import OpenWhen
 
 
 @dataclass(frozen=True, eq=False)  # each of them is there once
 class Protocol:
-    """A stream of messages that is the body of an HTTP answer, and never ends."""
+    """A stream of messages that is the body of an HTTP answer, and never ends: the client half."""
 
     name: str
-    path: str
-    """Where our server has it: `/PATH/<id>`."""
-    framing: Framing
-    content_type: str = "text/plain; charset=utf-8"
+    framings: tuple[Framing, ...]
+    """All in which a body may come."""
     accept: str | None = None
     """The media type that a request says that it accepts, and an answer has to have; None: any."""
-
-    @property
-    def framings(self) -> tuple[Framing, ...]:
-        """Return how a body may come: as our server frames it, or without chunks around it if these are none of its
-        own.
-        """
-        return (self.framing, self.framing.inner) if isinstance(self.framing, InChunks) else (self.framing,)
-
-    # The client half.
 
     def request(self, path: str, host: str) -> tuple[str, str]:
         """Return the request for a path with `{user}` in it, cut in two where the id goes."""
@@ -52,15 +44,45 @@ class Protocol:
         """Return what makes a user's request, from what stands in it before and after the user's id."""
         return http.numbered(before.encode(), after.encode()).__mod__
 
-    def answers(self, longest: int) -> answers.Answers:
+    def framing_of(self, head: http.Response) -> Framing:
+        """Return the framing of an answer with this head. NotOpened if it is no stream of this protocol: by its status,
+        or EPROTO where its transfer coding or its media type is another one, or it says how long its body is.
+
+        A status below 200 is none of a last answer, and as a code it would be read as an errno: EPROTO.
+        """
+        if head.status != 200:
+            raise NotOpened(head.status if head.status > 200 else errno.EPROTO)
+        is_other = self.accept is not None and head.media_type != self.accept
+        framing = self._framing_in(head)
+        if framing is None or is_other or (head.is_sized and head.coding is None):
+            raise NotOpened(errno.EPROTO)
+        return framing
+
+    def _framing_in(self, head: http.Response) -> Framing | None:
+        return next((framing for framing in self.framings if head.coding == framing.CODING), None)
+
+    def answers(self, open_when: OpenWhen, longest: int) -> answers.Answers:
         """Return what tells the answers that open a connection."""
-        return answers.Answers(self.framings, self.accept, longest)
+        return answers.Answers(self.framing_of, open_when, longest)
 
     def incoming(self, files_limit: int) -> Incoming:
         """Return what takes batches of reads apart."""
         return Incoming(self.framings, files_limit)
 
-    # The server half.
+
+@dataclass(frozen=True, eq=False)
+class Served(Protocol):
+    """A protocol that our server speaks as well: both halves."""
+
+    _: KW_ONLY
+    path: str
+    """Where our server has it: `/PATH/<id>`."""
+    content_type: str = "text/plain; charset=utf-8"
+
+    @property
+    def framing(self) -> Framing:
+        """Return the one in which our server frames its messages."""
+        return self.framings[0]
 
     def head(self, close: bool = False) -> bytes:
         """Return the head of a stream, or with `close` that of a connection on which nothing follows."""
@@ -90,25 +112,53 @@ class Protocol:
 
 
 @lru_cache(maxsize=64)
-def _welcome(protocol: Protocol, digits: int, head: bytes) -> bytes:
+def _welcome(protocol: Served, digits: int, head: bytes) -> bytes:
     """Return the beginning of a stream for ids of so many digits, with %d for the id."""
     user = 10 ** (digits - 1)
     before, _, after = (head + encode(protocol.framing, messages.WELCOME % user)).rpartition(b"%d" % user)
     return http.numbered(before, after)
 
 
-CHUNKED = Protocol("chunked", "test", chunked)
-EVENTS = Protocol("sse", "events", InChunks(sse), "text/event-stream", accept="text/event-stream")
-LINES = Protocol("lines", "lines", InChunks(lines))
+_IN_CHUNKS = {framing: InChunks(framing) for framing in (sse, lines)}
 
-UNTIL_CLOSE: dict[str, Protocol] = {
-    protocol.path: replace(protocol, framing=framing)
+CHUNKED = Served("chunked", (chunked,), path="test")
+EVENTS = Served("sse", (_IN_CHUNKS[sse], sse), "text/event-stream", path="events", content_type="text/event-stream")
+LINES = Served("lines", (_IN_CHUNKS[lines], lines), path="lines")
+
+UNTIL_CLOSE: dict[str, Served] = {
+    protocol.path: replace(protocol, framings=(framing,))
     for protocol, framing in ((CHUNKED, lines), (EVENTS, sse), (LINES, lines))
 }
 """By path: what clients of HTTP/1.0 get, which know no chunks: a stream that ends with its connection."""
 
-OPENED: dict[str, Protocol] = {protocol.name: protocol for protocol in (CHUNKED, EVENTS, LINES)}
-"""What the client opens, by name."""
+BY_PATH: dict[str, Served] = {protocol.path: protocol for protocol in (CHUNKED, EVENTS, LINES)}
+"""What is served at each path to clients of HTTP/1.1."""
 
-SERVED: tuple[Protocol, ...] = (CHUNKED, EVENTS, LINES, *UNTIL_CLOSE.values())
+SERVED: tuple[Served, ...] = (*BY_PATH.values(), *UNTIL_CLOSE.values())
 """What the server speaks; a column of connections holds their places in this table."""
+
+
+class Auto(Protocol):
+    """Any of the others, by what the head of an answer says; what says nothing is chunks, or lines until its end."""
+
+    def _framing_in(self, head: http.Response) -> Framing | None:
+        kind = _KINDS.get(head.media_type, CHUNKED)
+        kind = LINES if kind is CHUNKED and head.coding is None else kind
+        return kind._framing_in(head)
+
+
+_KINDS: dict[str | None, Served] = {
+    "text/event-stream": EVENTS,
+    **dict.fromkeys(
+        ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"), LINES
+    ),
+}
+"""Media types whose framing is known."""
+
+AUTO = Auto("auto", (*CHUNKED.framings, *EVENTS.framings, *LINES.framings))
+
+OWN: dict[str, Served] = {protocol.name: protocol for protocol in BY_PATH.values()}
+"""What the client opens of our own server, by name."""
+
+OPENED: dict[str, Protocol] = {protocol.name: protocol for protocol in (AUTO, *BY_PATH.values())}
+"""What the client opens, by name."""

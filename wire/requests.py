@@ -10,17 +10,15 @@ from http import HTTPStatus
 
 from floodtest.wire import http
 from floodtest.wire.answers import HINT, OUT_OF_NUMBERS
-from floodtest.wire.protocols import OPENED, UNTIL_CLOSE, Protocol
+from floodtest.wire.protocols import BY_PATH, UNTIL_CLOSE, Served
 
 MAX_KNOWN = 64
 """Kinds of clients that are remembered; the others are parsed in full each time."""
 
-_PROTOCOLS = {protocol.path: protocol for protocol in OPENED.values()}
-
 MAX_DIGITS = 9
 MAX_USERS = 10**MAX_DIGITS - 1
 
-_PATH = re.compile(rf"/(?P<path>{'|'.join(_PROTOCOLS)})(?:/(?P<id>[^/?#]*)/?)?(?:\?.*)?")
+_PATH = re.compile(rf"/(?P<path>{'|'.join(BY_PATH)})(?:/(?P<id>[^/?#]*)/?)?(?:\?.*)?")
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Asked:
     """A valid request for the stream of `user`."""
 
     user: int
-    protocol: Protocol
+    protocol: Served
     head_only: bool
     extra: int
     """Bytes that came after the head."""
@@ -55,9 +53,9 @@ class Requests:
     def __init__(self, max_users: int, max_head: int) -> None:
         self._max_users = min(max_users, MAX_USERS)
         self._max_head = max_head
-        self._known: dict[tuple[bytes, bytes], Protocol] = {}  # by what stands before and after the id
+        self._known: dict[tuple[bytes, bytes], Served] = {}  # by what stands before and after the id
 
-    def common(self, read: list[bytes]) -> tuple[list[int], Protocol] | None:
+    def common(self, read: list[bytes]) -> tuple[list[int], Served] | None:
         """Return the users of plain, whole and valid GETs that are all like one seen before, and the protocol that they
         ask for; None if one of them is not.
         """
@@ -94,12 +92,12 @@ class Requests:
         if len(digits) > MAX_DIGITS or int(digits) > self._max_users:
             raise Refuse(HTTPStatus.SERVICE_UNAVAILABLE, OUT_OF_NUMBERS, head_only)
         assert path is not None  # or it would have no digits
-        protocol = (UNTIL_CLOSE if request.http_1_0 else _PROTOCOLS)[path["path"]]
+        protocol = (UNTIL_CLOSE if request.http_1_0 else BY_PATH)[path["path"]]
         if not rest and not head_only and not request.http_1_0:
             self._remember(data, protocol)
         return Asked(int(digits), protocol, head_only, len(rest))
 
-    def _remember(self, data: bytes, protocol: Protocol) -> None:
+    def _remember(self, data: bytes, protocol: Served) -> None:
         before, after = _around_id(data)
         if len(self._known) < MAX_KNOWN and before == b"GET /%b/" % protocol.path.encode() and after:
             self._known[before, after] = protocol

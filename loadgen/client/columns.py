@@ -23,6 +23,7 @@ from floodtest.loadgen.client.streams import Streams
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.loadgen.plan.plan import Rows
+from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import OPENED
 
 BATCH = 64
@@ -49,7 +50,7 @@ class Client:
         self._again: deque[int] = deque()
         """Users that are to be opened again, as soon as there is room for them in flight."""
         protocol = OPENED[spec.protocol]
-        self._streams = Streams(accounts, readiness, shared.files_limit, protocol, ended)
+        self._streams = Streams(accounts, readiness, shared.files_limit, protocol, OpenWhen(spec.open_when), ended)
         request = protocol.requests(*spec.request)
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
         pieces, outbox = spec.share.pieces, self._streams.outbox

@@ -29,6 +29,8 @@ class Specification(msgspec.Struct, frozen=True):
     """The request, before and after the user's id."""
     protocol: str
     """A name of `wire.protocols.OPENED`."""
+    open_when: str
+    """What opens a connection, as `wire.open_when` has it."""
     ports: Ports
     reserved: list[tuple[int, int]]
     """Ports that are not ours to bind: ranges, both ends included."""

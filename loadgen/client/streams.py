@@ -22,8 +22,8 @@ from floodtest.flyweight.engine.outbox import Outbox
 from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.engine.sweep import sweep
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
-from floodtest.wire.answers import Answer, NotOpened
-from floodtest.wire.framing.frames import Framing
+from floodtest.wire.answers import Answer, NotOpened, Opened
+from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import Protocol
 from floodtest.wire.sequence import Sequences
 
@@ -52,13 +52,14 @@ class Streams:
         readiness: Readiness,
         files_limit: int,
         protocol: Protocol,
+        open_when: OpenWhen,
         ended: list[End] | None = None,
     ) -> None:
         self._accounts = accounts
         self._users = np.zeros(files_limit, np.uint32)  # by descriptor; 0 where there is no connection of ours
         self._user_of = self._users.data
         self._intake = Intake()
-        self._answers = protocol.answers(READ_SIZE)
+        self._answers = protocol.answers(open_when, READ_SIZE)
         self._begun_answers: dict[int, Answer] = {}
         self._reads = Reads()  # from open connections, in order, and not taken apart yet
         self._incoming = protocol.incoming(files_limit)
@@ -121,7 +122,9 @@ class Streams:
             fd, deadline = next(iter(self.in_flight.items()))
             if deadline > now:
                 return
-            self._end(fd, errno.ETIMEDOUT)
+            answer = self._begun_answers.get(fd)
+            said_something_else = answer is not None and answer.search.has_messages
+            self._end(fd, errno.EBADMSG if said_something_else else errno.ETIMEDOUT)
 
     def close(self, most: int, reset: bool) -> int:
         """Close up to `most` connections, whatever their state, and return how many there were; the accounts stand.
@@ -159,35 +162,36 @@ class Streams:
         """Open connections in flight that have got whole answers like one before; False if one of them has not."""
         if not fds or not self._begun_answers.keys().isdisjoint(fds) or not all(map(self.in_flight.__contains__, fds)):
             return False
-        framing = self._answers.common(self._users[fds].tolist(), read)
-        if framing is None:
+        opened = self._answers.common(self._users[fds].tolist(), read)
+        if opened is None:
             return False
-        self._open(fds, framing, len(read[0]) * len(read))
+        self._open(fds, opened, sum(map(len, read)))
         return True
 
-    def _open(self, fds: list[int], framing: Framing, size: int) -> None:
+    def _open(self, fds: list[int], opened: Opened, size: int) -> None:
+        """Count connections as open whose answers so far have so many bytes together."""
         for fd in fds:
             del self.in_flight[fd]
-        self._incoming.begin(fds, framing)
+        self._incoming.begin(fds, opened.framing)
         self._accounts.opened(self._users[fds])
-        self._accounts.received(len(fds), size)
+        if opened.bodies:
+            now = time.monotonic_ns()
+            size -= sum(map(len, opened.bodies))
+            self._reads.add(fds, opened.bodies, now, now)
+        self._accounts.received(opened.messages * len(fds), size)
 
     def _answer(self, fd: int, data: bytes) -> None:
         """Parse an answer that is not like the ones before it."""
         answer = self._begun_answers.pop(fd, None) or self._answers.begin(self._user_of[fd])
         try:
-            parsed = answer.add(data)
+            opened = answer.add(data)
         except NotOpened as error:
             self._end(fd, error.code)
             return
-        if parsed is None:
+        if opened is None:
             self._begun_answers[fd] = answer
             return
-        rest, framing = parsed
-        self._open([fd], framing, answer.size - len(rest))
-        if rest:
-            now = time.monotonic_ns()
-            self._reads.add([fd], [rest], now, now)
+        self._open([fd], opened, answer.size)
 
     def _end(self, fd: int, code: int) -> None:
         """Close a connection that ended by itself, and account for it."""

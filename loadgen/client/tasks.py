@@ -26,10 +26,12 @@ from floodtest.loadgen.client.orders import Closed, Go, Halt
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.wire import http
-from floodtest.wire.answers import NotOpened, whole_number
-from floodtest.wire.framing.frames import MAX_PAYLOAD, decode_all
+from floodtest.wire.answers import NotOpened
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Framing, decode_all
+from floodtest.wire.framing.in_chunks import without_chunks
 from floodtest.wire.http import authority
 from floodtest.wire.messages import read_payloads
+from floodtest.wire.open_when import OpenWhen, Search
 from floodtest.wire.protocols import OPENED
 from floodtest.wire.sequence import OutOfSequence
 
@@ -45,6 +47,9 @@ class Stream:
     """What is known of one connection."""
 
     user: int
+    search: Search
+    framing: Framing | None = None
+    """In which messages lie in the text; None: nothing tells but a line end at the end of it."""
     is_open: bool = False
     number: int = 0
     """Of the last message."""
@@ -64,9 +69,8 @@ class HttpxClient:
         self._tasks = tasks
         self._clients = clients
         self._timeout = spec.connect_timeout
-        protocol = OPENED[spec.protocol]
-        self._answers = protocol.answers(0)
-        self._framing = next((framing for framing in protocol.framings if framing.CODING is None), None)
+        self._protocol = OPENED[spec.protocol]
+        self._open_when = OpenWhen(spec.open_when)
         self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
         before, (after, *headers) = spec.request[0], spec.request[1].removesuffix("\r\n\r\n").split("\r\n")
         self._url = f"http://{authority(*spec.target)}{before.removeprefix('GET ')}", after.removesuffix(" HTTP/1.1")
@@ -133,17 +137,17 @@ class HttpxClient:
 
     async def _follow(self, client: httpx.AsyncClient, user: int) -> None:
         """Be one connection, from its request to its end."""
-        stream = Stream(user)
+        stream = Stream(user, Search(self._open_when, user))
         phase, code = Phase.RESPONSE, END
         try:
             with trio.move_on_after(self._timeout + LATER) as patience:
-                async with client.stream("GET", str(user).join(self._url), extensions={"user": user}) as response:
+                async with client.stream("GET", str(user).join(self._url), extensions={"stream": stream}) as response:
+                    if self._open_when.is_head:
+                        self._open(stream, patience)
                     async for text in response.aiter_raw():
-                        self._read(stream, text)
-                        if stream.is_open:
-                            patience.deadline = float("inf")
+                        self._read(stream, text, patience)
             if patience.cancelled_caught:
-                code = errno.ETIMEDOUT
+                code = errno.EBADMSG if stream.search.has_messages else errno.ETIMEDOUT
         except NotOpened as error:
             code = error.code
         except httpx.TransportError as error:
@@ -163,36 +167,32 @@ class HttpxClient:
         Looking there raises InvalidURL for some values of Location, which is no error of a transport.
         """
         port = response.extensions["network_stream"].get_extra_info("client_addr")[1]
-        self._accounts.bound(np.array([response.request.extensions["user"]]), [port])
+        stream: Stream = response.request.extensions["stream"]
+        self._accounts.bound(np.array([stream.user]), [port])
         if not response.http_version.startswith("HTTP/1."):
             raise NotOpened(errno.EPROTO)
         headers = [(name.lower(), value) for name, value in response.headers.raw]
-        self._answers.require_stream(http.response_of(response.status_code, headers))
+        framing = self._protocol.framing_of(http.response_of(response.status_code, headers))
+        stream.framing = without_chunks(framing)
 
-    def _read(self, stream: Stream, text: bytes) -> None:
+    def _open(self, stream: Stream, patience: trio.CancelScope) -> None:
+        stream.is_open = True
+        patience.deadline = float("inf")
+        self._accounts.opened(np.array([stream.user]))
+        self._settle()
+
+    def _read(self, stream: Stream, text: bytes, patience: trio.CancelScope) -> None:
         """Take the next text of an answer, with any number of messages in it, or a part of one."""
-        payloads, stream.begun, is_broken = self._split(stream.begun + text)
+        payloads, stream.begun, is_broken = _split(stream.framing, stream.begun + text)
+        if not stream.is_open and stream.search.add(payloads, has_borders=stream.framing is not None):
+            self._open(stream, patience)
         for payload in payloads:
-            if stream.is_open:
-                self._count(stream, payload)
-            elif any(whole_number(b"%d" % stream.user, payload)):
-                stream.is_open = True
-                self._accounts.opened(np.array([stream.user]))
-                self._settle()
-            else:
-                raise NotOpened(errno.EBADMSG)
+            self._count(stream, payload)
         self._accounts.received(len(payloads), len(text))
         if is_broken:
             raise NotOpened(errno.EPROTO)
-
-    def _split(self, text: bytes) -> tuple[list[bytes], bytes, bool]:
-        """Return the messages in a text, the beginning of one that is not whole, and whether something else follows."""
-        if self._framing is not None:
-            decoded, is_broken = decode_all(self._framing, text)
-            return decoded.payloads, decoded.rest, is_broken
-        if text.endswith(b"\n"):
-            return [text], b"", False
-        return [], text, len(text) > MAX_PAYLOAD
+        if not stream.is_open and stream.search.is_over:
+            raise NotOpened(errno.EBADMSG)
 
     def _count(self, stream: Stream, payload: bytes) -> None:
         """Account for what a message says of itself."""
@@ -215,6 +215,16 @@ class HttpxClient:
         self._room.release()
         if self.started.is_set():
             self._all_begun()
+
+
+def _split(framing: Framing | None, text: bytes) -> tuple[list[bytes], bytes, bool]:
+    """Return the messages in a text, the beginning of one that is not whole, and whether something else follows."""
+    if framing is not None:
+        decoded, is_broken = decode_all(framing, text)
+        return decoded.payloads, decoded.rest, is_broken
+    if text.endswith(b"\n"):
+        return [text], b"", False
+    return [], text, len(text) > MAX_PAYLOAD
 
 
 def cause(error: httpx.TransportError) -> tuple[Phase, int]:

@@ -26,7 +26,8 @@ from floodtest.loadgen.plan.models import (
 )
 from floodtest.loadgen.plan.pacer import Pacer, Stage, parse_stages, steady
 from floodtest.loadgen.plan.plan import Plan
-from floodtest.wire.names import DEFAULT_PROTOCOL, PROTOCOLS
+from floodtest.wire import options as of_wire
+from floodtest.wire.names import DEFAULT_PROTOCOL, OWN_PROTOCOL, PROTOCOLS
 
 _PROTOCOL_WORDS = ", ".join(PROTOCOLS.values())
 _CLIENT_WORDS = ", or ".join(traits.words for traits in CLIENT_MODELS.values())
@@ -65,13 +66,23 @@ class RunOptions:
     target: str | None = option(
         None, parsers.text, "URL", "http://HOST:PORT/PATH with {user} in it.  [default: a server of our own]"
     )
-    protocol: str = choice(DEFAULT_PROTOCOL, PROTOCOLS, f"How messages come: {_PROTOCOL_WORDS}.")
+    protocol: str = choice(
+        DEFAULT_PROTOCOL,
+        PROTOCOLS,
+        f"How messages come: {_PROTOCOL_WORDS}.  [default: auto; our server: {OWN_PROTOCOL}]",
+    )
+    open_when: str | None = option(
+        None,
+        of_wire.open_when,
+        "CONDITION",
+        "What opens a connection: head, first, id, text:TEXT or regex:PATTERN.  [default: head; our server: id]",
+    )
     rate: float | None = option(None, parsers.rate, "N", "Connections a second, by the clock.  [default: no limit]")
     stages: tuple[Stage, ...] | None = option(
         None, STAGES, "RATE:TIME,…", "Instead of --rate: 1000/s:30s,5000/s:60s,max; the last may have no time."
     )
     in_flight: int = option(1024, parsers.count, "N", "Connections begun and not yet open, at the most.")
-    connect_timeout: float = option(10.0, parsers.positive_duration, "SECONDS", "From connect to the welcome.")
+    connect_timeout: float = option(10.0, parsers.positive_duration, "SECONDS", "From connect until it is open.")
     hold: float = option(10.0, parsers.duration, "SECONDS", "How long to hold the connections.")
     tick: float | None = option(
         None,
@@ -115,6 +126,16 @@ class RunOptions:
     @property
     def pacer(self) -> Pacer:
         return steady(self.rate) if self.stages is None else Pacer(self.stages)
+
+    @property
+    def spoken(self) -> str:
+        """The protocol's name among those that a client opens; our own server has a path for each."""
+        return OWN_PROTOCOL if self.target is None and self.protocol == DEFAULT_PROTOCOL else self.protocol
+
+    @property
+    def opens_when(self) -> str:
+        """What opens a connection: our own server's welcome names its user, of another one the head is enough."""
+        return self.open_when or ("id" if self.target is None else "head")
 
     def recorded(self) -> dict[str, Any]:
         """Return what a run record keeps of them, as JSON has it."""

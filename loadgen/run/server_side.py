@@ -23,7 +23,7 @@ from floodtest.loadgen.run.generator import store_for
 from floodtest.loadgen.run.interruption import Interruption
 from floodtest.wire.control import Stats
 from floodtest.wire.http import authority
-from floodtest.wire.protocols import OPENED
+from floodtest.wire.protocols import OWN
 
 
 class ServerSide:
@@ -103,7 +103,7 @@ async def server_side(
         store_for(options, folder, interruption, say) as store,
         bundled_server(plan, store, log, place, options.server_model) as bundled,
     ):
-        path = f"/{OPENED[options.protocol].path}/{{user}}"
+        path = f"/{OWN[options.spoken].path}/{{user}}"
         server = ServerSide(Target(bundled.address, path, authority(*bundled.address)), bundled, None)
         if await server.ask() is None:
             raise WorkerFault(f"The bundled server came up and does not answer. See {log}.")

@@ -20,7 +20,7 @@ from floodtest.flyweight.engine.outbox import Gone, Outbox
 from floodtest.flyweight.engine.sweep import sweep
 from floodtest.server_under_test.routing.bus import Column, Rows
 from floodtest.server_under_test.routing.whereabouts import Places
-from floodtest.wire.protocols import SERVED, Protocol
+from floodtest.wire.protocols import SERVED, Served
 
 
 class Streams:
@@ -50,7 +50,7 @@ class Streams:
         self._excess: dict[int, int] = {}
         self.open = 0
 
-    def login(self, fds: list[int], users: list[int], protocol: Protocol) -> None:
+    def login(self, fds: list[int], users: list[int], protocol: Served) -> None:
         """Take over descriptors whose clients ask for streams in a protocol, and welcome them."""
         self._places.login(fds, users)
         self._users[fds] = users
@@ -106,7 +106,7 @@ class Streams:
                 self._send_in(SERVED[place], fds[spoken == place], text)
         return len(fds)
 
-    def _send_in(self, protocol: Protocol, fds: npt.NDArray[np.intp], text: bytes) -> None:
+    def _send_in(self, protocol: Served, fds: npt.NDArray[np.intp], text: bytes) -> None:
         """Send a message to descriptors of one protocol, those that have come to one number at a time."""
         numbers = self._numbers[fds]
         if (numbers == numbers[0]).all():

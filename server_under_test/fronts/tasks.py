@@ -27,7 +27,7 @@ from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE
 from floodtest.server_under_test.routing.bus import Deliver
 from floodtest.server_under_test.routing.reader import Reader
 from floodtest.wire import answers
-from floodtest.wire.protocols import Protocol
+from floodtest.wire.protocols import Served
 from floodtest.wire.requests import Asked, Refuse, too_late
 
 WRITES = 512
@@ -44,7 +44,7 @@ class Connection:
     stream: trio.SocketStream
     fd: int
     user: int
-    protocol: Protocol
+    protocol: Served
     number: int = 0
     """Of the last message."""
     unsent: bytearray = field(default_factory=bytearray)

@@ -24,7 +24,7 @@ from tests.attacks.mutations import ANYWHERE, NUMBERS, Mutation, mutate, pieces_
 from tests.attacks.order import Order, Tally
 from tests.attacks.serving import fault
 from tests.loadgen.test_hostile_peer import in_columns, in_full
-from tests.rigs.client import message, welcome
+from tests.rigs.client import ID, message, welcome
 from tests.rigs.support import chunk, flood, scripted_server, user_of
 
 STREAMS = 20_000
@@ -125,12 +125,15 @@ def stays(user: int) -> bool:
 
 def ending(user: int, data: bytes) -> str:
     """Return what has to become of a connection: the cause of its failure, or "open"."""
+    answer = CHUNKED.answers(ID, 0).begin(user)
     try:
-        answer = CHUNKED.answers(0).begin(user).add(data)
+        opened = answer.add(data)
     except NotOpened as error:
         return f"{code_name(error.code)}@response"
-    if answer is None:
-        return "ETIMEDOUT@response" if stays(user) else "EOF@response"
+    if opened is None and not stays(user):
+        return "EOF@response"
+    if opened is None:
+        return "EBADMSG@response" if answer.search.has_messages else "ETIMEDOUT@response"
     return "open"
 
 
@@ -152,7 +155,20 @@ def server_of(script: dict[int, list[bytes]]) -> Callable[[socket.socket], None]
 def whole_run(order: Order, tally: Tally, random: Random, client: str, count: int) -> None:
     """Run `floodtest` against a server that says mutated streams."""
     script = {user: some_pieces(random, user) for user in range(1, count + 1)}
-    options = ("--connections", str(count), "--hold", "2", "--connect-timeout", "5", "--rate", "500")
+    options = (
+        "--connections",
+        str(count),
+        "--hold",
+        "2",
+        "--connect-timeout",
+        "5",
+        "--rate",
+        "500",
+        "--open-when",
+        "id",
+        "--protocol",
+        "chunked",
+    )
     with scripted_server(server_of(script)) as target:
         code, summary, errors = flood(
             order.folder / client, "--target", target, "--client", client, *options, timeout=300

@@ -18,7 +18,7 @@ from floodtest.wire.incoming import parse
 from floodtest.wire.protocols import CHUNKED
 from floodtest.wire.sequence import MAX_STEP, OutOfSequence
 from tests.rigs import peer_input
-from tests.rigs.client import AccountsReader, ClientRig, message, welcome
+from tests.rigs.client import ID, AccountsReader, ClientRig, message, welcome
 from tests.rigs.httpx_client import HttpxRig
 from tests.rigs.peer_input import Pieces
 from tests.rigs.support import chunk
@@ -123,18 +123,18 @@ def in_full(pieces: dict[int, list[bytes]]) -> dict[str, Any]:
     sequence, ticks, failed, closed = OutOfSequence(), Counter[int](), Counter[str](), Counter[str]()
     for user, some in pieces.items():
         try:
-            answer = CHUNKED.answers(0).begin(user).add(b"".join(some))
+            opened = CHUNKED.answers(ID, 0).begin(user).add(b"".join(some))
         except NotOpened as error:
             failed[f"{code_name(error.code)}@response"] += 1
             continue
-        if answer is None:
+        if opened is None:
             failed["EOF@response"] += 1
             continue
-        parsed, last = parse(chunked, answer[0]), 0
+        parsed, last = parse(chunked, b"".join(opened.bodies)), 0
         said = parsed.said
         for number in said.numbers:
             last = sequence.follow(last, number)
-        found["received"] += 1 + said.count
+        found["received"] += said.count
         found["messages"] += len(said.numbers) - len(said.ticks)
         found["stamped"] += len(said.stamps)
         ticks.update(said.ticks)

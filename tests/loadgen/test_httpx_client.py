@@ -109,7 +109,7 @@ def test_what_has_no_end_of_line_is_not_taken_for_a_chunk(tmp_path: Path) -> Non
         connection.sendall(HEAD + chunk(b"Welcome, user %b" % user_of(connection.recv(4096))))
 
     with scripted_server(handle) as target:
-        code, summary, _ = flood(tmp_path, "--target", target, *FEW, "--connect-timeout", "1s")
+        code, summary, _ = flood(tmp_path, "--target", target, *FEW, "--open-when", "first", "--connect-timeout", "1s")
     assert (code, summary["connections"]["failed"]) == (4, {"ETIMEDOUT@response": 3})
 
 

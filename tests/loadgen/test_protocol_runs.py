@@ -8,19 +8,16 @@ from pathlib import Path
 import pytest
 
 from floodtest.loadgen.plan.models import CLIENT_MODELS, SERVER_MODELS
-from floodtest.wire.names import PROTOCOLS
+from floodtest.wire.protocols import OWN
 from tests.rigs.support import chunk, flood, scripted_server, user_of
 
 SHORT = ("--connections", "120", "--rate", "600", "--hold", "1")
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize(
-    ("client", "model"), [(client, "columns") for client in CLIENT_MODELS] + [("columns", "tasks")]
-)
+@pytest.mark.parametrize("protocol", OWN)
+@pytest.mark.parametrize(("client", "model"), list(zip(CLIENT_MODELS, SERVER_MODELS, strict=True)))
 def test_every_tick_and_message_arrives(protocol: str, client: str, model: str, tmp_path: Path) -> None:
-    assert model in SERVER_MODELS
     options = ("--protocol", protocol, "--client", client, "--server-model", model)
     traffic = ("--tick", "300ms", "--messages", "300/s", "--message-seconds", "1")
     code, summary, errors = flood(tmp_path, *SHORT, *options, *traffic)
@@ -46,14 +43,18 @@ def body_of(events: list[bytes], framing: str) -> tuple[bytes, list[bytes]]:
     return EVENTS + b"Transfer-Encoding: chunked\r\n\r\n", pieces
 
 
-@pytest.mark.parametrize("framing", ["until close", "in chunks of seven bytes", "in one chunk"])
+@pytest.mark.parametrize(
+    ("framing", "protocol"), [("until close", "auto"), ("in chunks of seven bytes", "sse"), ("in one chunk", "auto")]
+)
 @pytest.mark.parametrize("client", CLIENT_MODELS)
-def test_events_of_another_server_are_read_however_they_are_framed(framing: str, client: str, tmp_path: Path) -> None:
+def test_events_of_another_server_are_read_however_they_are_framed(
+    framing: str, protocol: str, client: str, tmp_path: Path
+) -> None:
     def handle(connection: socket.socket) -> None:
         with suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             request = connection.recv(4096)
-            assert b"\r\nAccept: text/event-stream\r\n" in request or client == "httpx"
+            assert (b"\r\nAccept: text/event-stream\r\n" in request) == (protocol == "sse")
             user = user_of(request)
             events = [b": hi\r\n\r\nretry: 10\ndata: hello %b\n\n" % user]
             events += [b"id: %d\ndata: Recvd msg #%d: a\ndata: b\n\n" % (number, number) for number in (1, 2)]
@@ -64,7 +65,25 @@ def test_events_of_another_server_are_read_however_they_are_framed(framing: str,
             connection.recv(1)
 
     with scripted_server(handle) as target:
-        options = ("--target", target, "--protocol", "sse", "--client", client)
+        options = ("--target", target, "--protocol", protocol, "--client", client)
         code, summary, errors = flood(tmp_path, "--connections", "20", "--hold", "1", *options)
     assert (code, summary["connections"]["opened"]) == (0, 20), errors
     assert (summary["received"], summary["missing"], summary["repeated"]) == (60, 0, 0)
+
+
+@pytest.mark.parametrize("client", CLIENT_MODELS)
+def test_a_price_in_an_event_opens_nobody_and_a_silent_stream_opens_at_its_head(client: str, tmp_path: Path) -> None:
+    def handle(connection: socket.socket) -> None:
+        with suppress(OSError):
+            user = user_of(connection.recv(4096))
+            price = b"data: 9.%b and %b.9\n\n" % (user, user) if int(user) % 2 else b""
+            connection.sendall(EVENTS + b"\r\n" + price)
+            connection.recv(1)
+
+    with scripted_server(handle) as target:
+        options = ("--target", target, "--connections", "20", "--client", client, "--connect-timeout", "1s", "--hold")
+        code, summary, errors = flood(tmp_path, *options, "0")
+        assert (code, summary["connections"]["opened"]) == (0, 20), errors
+        code, summary, _ = flood(tmp_path, *options, "0", "--open-when", "id")
+    assert code == 4
+    assert summary["connections"]["failed"] == {"EBADMSG@response": 10, "ETIMEDOUT@response": 10}

@@ -116,12 +116,14 @@ def test_reset_before_the_welcome(client: str, tmp_path: Path) -> None:
     ],
 )
 def test_an_answer_that_opens_nothing(client: str, text: bytes, name: str, tmp_path: Path) -> None:
-    code, connections = against(answer(lambda _: text), tmp_path, "--client", client)
+    options = ("--client", client, "--open-when", "id", "--connect-timeout", "1s")
+    code, connections = against(answer(lambda _: text), tmp_path, *options)
     assert (code, connections["failed"]) == (4, {name: 20})
 
 
 def test_closed_before_the_welcome(client: str, tmp_path: Path) -> None:
-    code, connections = against(answer(lambda _: HEAD, then_close=True), tmp_path, "--client", client)
+    options = ("--client", client, "--open-when", "first")
+    code, connections = against(answer(lambda _: HEAD, then_close=True), tmp_path, *options)
     assert (code, connections["failed"]) == (4, {"EOF@response": 20})
 
 

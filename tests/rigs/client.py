@@ -12,10 +12,12 @@ from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.engine.readiness import READ, Readiness
 from floodtest.loadgen.client.accounts import LEDGER, Accounts, State, create_columns, map_columns, named_failures
 from floodtest.loadgen.client.streams import Streams
+from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import CHUNKED
 from tests.rigs.support import HEAD, chunk
 
 USERS = 2000
+ID = OpenWhen("id")
 FILES = 4096
 DEADLINE = 100.0
 
@@ -106,7 +108,7 @@ class ClientRig(AccountsReader):
     def __init__(self, folder: Path, users: int = USERS) -> None:
         super().__init__(folder, users)
         self.readiness = Readiness()
-        self.streams = Streams(self.accounts, self.readiness, FILES, CHUNKED)
+        self.streams = Streams(self.accounts, self.readiness, FILES, CHUNKED, ID)
         self.servers: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}
 

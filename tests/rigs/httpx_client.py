@@ -86,6 +86,7 @@ class HttpxRig(AccountsReader):
             target=("127.0.0.1", 80),
             request=("GET /test/", " HTTP/1.1\r\nHost: target\r\n\r\n"),
             protocol="chunked",
+            open_when="id",
             ports="kernel",
             reserved=[],
             stages=(Stage(None),),

@@ -76,6 +76,7 @@ class WorkerRig:
             target=self.listener.getsockname(),
             request=("GET /test/", " HTTP/1.1\r\nHost: target\r\n\r\n"),
             protocol="chunked",
+            open_when="id",
             ports="explicit",
             reserved=[],
             stages=(Stage(None),),

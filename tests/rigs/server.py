@@ -13,7 +13,7 @@ from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.senders import TickSender
 from floodtest.server_under_test.fronts.streams import Streams
 from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
-from floodtest.wire.protocols import CHUNKED, UNTIL_CLOSE, Protocol
+from floodtest.wire.protocols import CHUNKED, UNTIL_CLOSE, Served
 
 FILES = 4096
 MAX_USERS = 1_000_000
@@ -95,7 +95,7 @@ class ServerRig(Clients):
         self.readiness.register(self.descriptors[user], READ)
         return self.descriptors[user]
 
-    def login(self, user: int, buffer: int | None = None, protocol: Protocol = CHUNKED) -> socket.socket:
+    def login(self, user: int, buffer: int | None = None, protocol: Served = CHUNKED) -> socket.socket:
         """Log a user in, whose welcome is read; return the client's end."""
         self.streams.login([self.accept(user, buffer)], [user], protocol)
         self.welcomed = self.read(user) or b""

@@ -10,11 +10,11 @@ import pytest
 
 from floodtest.flyweight.engine.intake import END
 from floodtest.wire import answers, http
-from floodtest.wire.answers import MAX_ANSWER, Answers, NotOpened
-from floodtest.wire.framing import chunked
-from floodtest.wire.framing.frames import FramingError
-from floodtest.wire.protocols import CHUNKED, EVENTS, LINES, Protocol
-from tests.rigs.client import welcome
+from floodtest.wire.answers import MAX_ANSWER, NotOpened, Opened
+from floodtest.wire.framing import chunked, lines
+from floodtest.wire.open_when import MAX_SAID, OpenWhen
+from floodtest.wire.protocols import AUTO, CHUNKED, EVENTS, LINES, Served
+from tests.rigs.client import ID, message, welcome
 from tests.rigs.support import HEAD, chunk
 
 NOON = 1_750_000_000.75
@@ -123,9 +123,10 @@ def test_the_date_is_the_whole_second_that_is_past(clock: Clock) -> None:
 # -- the client half -------------------------------------------------------------------------------------------------
 
 
-def test_what_follows_the_welcome_is_left() -> None:
-    reader = Answers([chunked], None, 448)
-    assert reader.begin(12).add(welcome(12) + b"5\r\nhel") == (b"5\r\nhel", chunked)
+def test_an_answer_is_open_at_the_byte_that_ends_its_welcome_and_all_of_its_body_is_left() -> None:
+    reader = CHUNKED.answers(ID, 448)
+    body = welcome(12).removeprefix(HEAD) + b"5\r\nhel"
+    assert reader.begin(12).add(HEAD + body) == Opened(chunked, 0, [body])
     lengths = range(len(welcome(12)))
     assert [reader.begin(12).add(welcome(12)[:length]) for length in lengths] == [None] * len(welcome(12))
 
@@ -145,7 +146,7 @@ def test_what_follows_the_welcome_is_left() -> None:
 )
 def test_a_status_is_never_taken_for_an_errno(status: int, coding: str | None, code: int) -> None:
     with pytest.raises(NotOpened) as caught:
-        Answers([chunked], None, 0).require_stream(http.Response(status, coding))
+        CHUNKED.framing_of(http.Response(status, coding))
     assert caught.value.code == code
 
 
@@ -155,53 +156,91 @@ def test_a_status_is_never_taken_for_an_errno(status: int, coding: str | None, c
         (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", 404),
         (b"x" * 9000, errno.EPROTO),
         (HEAD + b"0\r\n", END),
-        (welcome(13), errno.EBADMSG),
+        (welcome(13) + b"0\r\n", END),
+        (welcome(13) + b"nonsense", errno.EPROTO),
+        (HEAD + chunk(b"x" * MAX_SAID + b"x"), errno.EBADMSG),
+        (HEAD + chunk(b"x") * (MAX_SAID + 1), errno.EBADMSG),
     ],
 )
 def test_not_opened_says_why(answer: bytes, code: int) -> None:
     with pytest.raises(NotOpened) as caught:
-        Answers([chunked], None, 448).begin(12).add(answer)
+        CHUNKED.answers(ID, 448).begin(12).add(answer)
     assert caught.value.code == code
 
 
 def test_answers_are_common_once_one_of_their_length_was_parsed() -> None:
-    reader = Answers([chunked], None, 448)
+    reader = CHUNKED.answers(ID, 448)
     assert not reader.common([12, 13], [welcome(12), welcome(13)])
     reader.begin(11).add(welcome(11))
-    assert reader.common([12, 13], [welcome(12), welcome(13)]) is chunked
+    assert reader.common([12, 13], [welcome(12), welcome(13)]) == Opened(chunked, 1, [])
     assert not reader.common([12, 13], [welcome(13), welcome(12)])
     assert not reader.common([9, 13], [welcome(9), welcome(13)])
 
 
 def test_an_answer_that_one_read_does_not_hold_is_not_remembered() -> None:
-    reader = Answers([chunked], None, len(welcome(12)))
-    assert reader.begin(12).add(welcome(12)) == (b"", chunked)
+    reader = CHUNKED.answers(ID, len(welcome(12)))
+    assert reader.begin(12).add(welcome(12)) is not None
     assert not reader.common([12], [welcome(12)])
+
+
+def test_numbered_messages_before_the_id_are_left_to_be_counted_each_time() -> None:
+    reader = CHUNKED.answers(ID, 448)
+    answer = HEAD + message(1) + chunk(b"user 12")
+    assert reader.begin(12).add(answer) == Opened(chunked, 0, [answer.removeprefix(HEAD)])
+    assert reader.common([12], [answer]) is None
 
 
 EVENTS_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
 BORDERS = [
-    (LINES, HEAD + b"f\r\nWelcome, user 1\r\n2\r\n2\n\r\n", 12),
-    (EVENTS, EVENTS_HEAD + b"15\r\ndata: Welcome, user 1\r\n3\r\n2\n\n\r\n", 12),
-    (EVENTS, EVENTS_HEAD + b"14\r\ndata: Welcome, user \r\n1\r\n2\r\n2\r\n\n\n\r\n", 2),
+    (LINES, HEAD, b"f\r\nWelcome, user 1\r\n2\r\n2\n\r\n", 12),
+    (CHUNKED, HEAD, b"f\r\nWelcome, user 1\r\n2\r\n2\n\r\n", 12),
+    (EVENTS, EVENTS_HEAD, b"15\r\ndata: Welcome, user 1\r\n3\r\n2\n\n\r\n", 12),
+    (EVENTS, EVENTS_HEAD, b"14\r\ndata: Welcome, user \r\n1\r\n2\r\n2\r\n\n\n\r\n", 2),
 ]
 
 
-@pytest.mark.parametrize(("protocol", "answer", "user"), BORDERS)
-def test_a_border_of_chunks_may_lie_anywhere_and_teaches_nothing(protocol: Protocol, answer: bytes, user: int) -> None:
-    reader = protocol.answers(448)
-    found = reader.begin(user).add(answer)
-    assert found is not None
-    assert found[0] == b""
-    assert reader.common([user], [answer]) is None
+@pytest.mark.parametrize(("protocol", "head", "body", "user"), BORDERS)
+def test_a_border_of_chunks_may_lie_anywhere_and_teaches_nothing(
+    protocol: Served, head: bytes, body: bytes, user: int
+) -> None:
+    reader = protocol.answers(ID, 448)
+    assert reader.begin(user).add(head + body) == Opened(protocol.framing, 0, [body])
+    assert reader.common([user], [head + body]) is None
 
 
-@pytest.mark.parametrize("protocol", [EVENTS, LINES])
-def test_what_our_server_says_is_learnt(protocol: Protocol) -> None:
-    reader = protocol.answers(448)
+@pytest.mark.parametrize("protocol", [CHUNKED, EVENTS, LINES])
+def test_what_our_server_says_is_learnt(protocol: Served) -> None:
+    reader = protocol.answers(ID, 448)
     first, *others = protocol.welcomes([11, 12, 99])
-    assert reader.begin(11).add(first) == (b"", protocol.framing)
-    assert reader.common([12, 99], others) is protocol.framing
+    assert reader.begin(11).add(first) is not None
+    assert reader.common([12, 99], others) == Opened(protocol.framing, 1, [])
+
+
+def test_a_head_that_is_enough_is_learnt_and_what_follows_is_left() -> None:
+    reader = AUTO.answers(OpenWhen("head"), 448)
+    body = chunk(b"hello")
+    assert reader.common([5], [HEAD]) is None
+    assert reader.begin(5).add(HEAD[:20]) is None
+    assert reader.begin(5).add(HEAD + body) == Opened(chunked, 0, [body])
+    assert reader.common([6, 77], [HEAD, HEAD]) == Opened(chunked, 0, [])
+    assert reader.common([6, 77], [HEAD, HEAD + body]) == Opened(chunked, 0, [b"", body])
+    assert reader.common([6, 77], [HEAD, EVENTS_HEAD]) is None
+
+
+def test_the_first_message_whatever_it_is_opens_and_is_learnt() -> None:
+    reader = AUTO.answers(OpenWhen("first"), 448)
+    until_close = b"HTTP/1.1 200 OK\r\n\r\n"
+    assert reader.begin(5).add(until_close + b"hel") is None
+    assert reader.begin(5).add(until_close + b"hello\n") == Opened(lines, 0, [b"hello\n"])
+    assert reader.common([6, 77], [until_close + b"hello\n"] * 2) == Opened(lines, 1, [])
+    assert reader.common([6, 77], [until_close + b"hello\n", until_close + b"other\n"]) is None
+
+
+def test_an_answer_that_a_pattern_takes_for_one_user_is_not_taken_for_another() -> None:
+    reader = CHUNKED.answers(OpenWhen("regex:(?!13){user}"), 448)
+    assert reader.begin(12).add(welcome(12)) is not None
+    assert reader.common([13], [welcome(13)]) is None
+    assert reader.begin(13).add(welcome(13)) is None
 
 
 @pytest.mark.parametrize(
@@ -214,14 +253,15 @@ def test_what_our_server_says_is_learnt(protocol: Protocol) -> None:
         (LINES, b"Transfer-Encoding: gzip, chunked\r\n"),
     ],
 )
-def test_what_is_no_stream_of_its_kind_does_not_open(protocol: Protocol, fields: bytes) -> None:
+@pytest.mark.parametrize("condition", ["id", "head"])
+def test_what_is_no_stream_of_its_kind_does_not_open(protocol: Served, fields: bytes, condition: str) -> None:
     with pytest.raises(NotOpened) as caught:
-        protocol.answers(448).begin(5).add(b"HTTP/1.1 200 OK\r\n%b\r\ndata: 5\n\n" % fields)
+        protocol.answers(OpenWhen(condition), 448).begin(5).add(b"HTTP/1.1 200 OK\r\n%b\r\ndata: 5\n\n" % fields)
     assert caught.value.code == errno.EPROTO
 
 
 def test_comments_without_end_are_given_up_within_a_bound() -> None:
-    answer = EVENTS.answers(448).begin(5)
+    answer = EVENTS.answers(ID, 448).begin(5)
     assert answer.add(EVENTS_HEAD) is None
     comment = chunk(b":" + b"x" * 65_533 + b"\n\n")
     for _ in range(MAX_ANSWER // len(comment)):
@@ -231,14 +271,26 @@ def test_comments_without_end_are_given_up_within_a_bound() -> None:
 
 
 @pytest.mark.parametrize("protocol", [CHUNKED, LINES, EVENTS])
-@pytest.mark.parametrize("together", [True, False])
-def test_a_welcome_before_broken_chunks_opens(protocol: Protocol, together: bool) -> None:
+def test_a_welcome_before_broken_chunks_opens(protocol: Served) -> None:
     (welcome,) = protocol.welcomes([5])
-    answer = protocol.answers(448).begin(5)
-    if together:
-        opened = answer.add(welcome + b"zz\r\n")
+    opened = protocol.answers(ID, 448).begin(5).add(welcome + b"zz\r\n")
+    assert opened is not None
+    assert opened.bodies[0].endswith(b"zz\r\n")
+
+
+@pytest.mark.parametrize("protocol", [CHUNKED, LINES, EVENTS])
+@pytest.mark.parametrize("condition", ["id", "first", "head", "text:user {user}", "regex:W.*{user}"])
+def test_answers_open_alike_however_they_are_split(protocol: Served, condition: str) -> None:
+    (whole,) = protocol.welcomes([12])
+    whole += protocol.frame(1, b"hello")
+    together = protocol.answers(OpenWhen(condition), 448).begin(12).add(whole)
+    assert together is not None
+    for size in (1, 2, 7, 50):
+        answer = protocol.answers(OpenWhen(condition), 448).begin(12)
+        for at in range(0, len(whole), size):
+            opened = answer.add(whole[at : at + size])
+            if opened is not None:
+                break
         assert opened is not None
-        with pytest.raises(FramingError):
-            protocol.framing.decode(opened[0])
-    else:
-        assert answer.add(welcome) == (b"", protocol.framing)
+        (body,) = opened.bodies or [b""]
+        assert (opened.framing, body + whole[at + size :]) == (together.framing, together.bodies[0])

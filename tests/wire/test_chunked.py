@@ -136,14 +136,6 @@ def test_malformed_after_a_good_chunk(data: bytes) -> None:
     assert caught.value.payloads == [b"good"]
 
 
-def test_most_stops_before_looking_further() -> None:
-    data = encode(chunked, b"one") + encode(chunked, b"two") + b"garbage"
-    assert decode(data, most=1) == Decoded([b"one"], encode(chunked, b"two") + b"garbage", ended=False)
-    assert decode(data, most=2) == Decoded([b"one", b"two"], b"garbage", ended=False)
-    with pytest.raises(FramingError):
-        decode(data, most=3)
-
-
 def test_the_largest_chunk_is_accepted() -> None:
     payload = b"x" * MAX_PAYLOAD
     assert decode(encode(chunked, payload)) == Decoded([payload], b"", ended=False)

@@ -35,10 +35,6 @@ def test_byte_by_byte(data: bytes, payloads: list[bytes], rest: bytes) -> None:
     assert (found, kept) == (payloads, rest)
 
 
-def test_only_the_first_is_taken_if_only_one_is_asked_for() -> None:
-    assert lines.decode(b"\none\ntwo\nthr", most=1) == Decoded([b"one"], b"two\nthr", ended=False)
-
-
 def test_a_line_without_end_is_given_up_within_a_bound() -> None:
     decoded = lines.decode(b"x" * MAX_PAYLOAD)
     begun = lines.beginning(decoded.rest)

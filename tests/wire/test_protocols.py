@@ -1,5 +1,7 @@
 """wire.protocols: what the server half writes, to the last byte, and that the client half reads it."""
 
+import errno
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,11 +9,25 @@ from hypothesis import strategies as st
 
 from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.wire import answers
+from floodtest.wire.answers import NotOpened
 from floodtest.wire.framing.frames import encode
+from floodtest.wire.http import Response
 from floodtest.wire.incoming import parse
 from floodtest.wire.messages import MESSAGE, WELCOME, with_line_ends
-from floodtest.wire.names import PROTOCOLS
-from floodtest.wire.protocols import CHUNKED, EVENTS, LINES, OPENED, SERVED, UNTIL_CLOSE, Protocol
+from floodtest.wire.names import DEFAULT_PROTOCOL, OWN_PROTOCOL, PROTOCOLS
+from floodtest.wire.protocols import (
+    AUTO,
+    BY_PATH,
+    CHUNKED,
+    EVENTS,
+    LINES,
+    OPENED,
+    OWN,
+    SERVED,
+    UNTIL_CLOSE,
+    Protocol,
+    Served,
+)
 from floodtest.wire.requests import MAX_USERS
 
 NOON = 1_750_000_000.75
@@ -34,7 +50,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def whole(protocol: Protocol, user: int) -> bytes:
+def whole(protocol: Served, user: int) -> bytes:
     return protocol.head() + encode(protocol.framing, WELCOME % user)
 
 
@@ -42,7 +58,7 @@ def whole(protocol: Protocol, user: int) -> bytes:
 @pytest.mark.parametrize("digits", range(1, 11))
 @pytest.mark.parametrize("first", ["1", "9"])
 @pytest.mark.usefixtures("clock")
-def test_welcomes_are_what_encoding_the_whole_answer_gives(protocol: Protocol, digits: int, first: str) -> None:
+def test_welcomes_are_what_encoding_the_whole_answer_gives(protocol: Served, digits: int, first: str) -> None:
     users = [int((first + last * 9)[:digits]) for last in ("0", "1", "9")]
     assert protocol.welcomes(users) == [whole(protocol, user) for user in users]
 
@@ -78,14 +94,14 @@ NUMBERS = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([9, 10, 99, 100, 
 
 @pytest.mark.parametrize("protocol", SERVED)
 @given(rows=st.lists(st.tuples(NUMBERS, st.binary(max_size=300)), min_size=1, max_size=20))
-def test_a_column_of_messages_is_framed_as_each_by_itself(protocol: Protocol, rows: list[tuple[int, bytes]]) -> None:
+def test_a_column_of_messages_is_framed_as_each_by_itself(protocol: Served, rows: list[tuple[int, bytes]]) -> None:
     numbers, texts = np.array([number for number, _ in rows], np.uint32), [text for _, text in rows]
     assert protocol.frames(numbers, texts) == [protocol.frame(*row) for row in rows]
 
 
 @pytest.mark.parametrize("protocol", SERVED)
 @given(texts=st.lists(st.binary(max_size=60), max_size=8))
-def test_what_is_framed_is_read(protocol: Protocol, texts: list[bytes]) -> None:
+def test_what_is_framed_is_read(protocol: Served, texts: list[bytes]) -> None:
     framed = b"".join(protocol.frame(number, text) for number, text in enumerate(texts, 1))
     found = parse(protocol.framing, framed)
     assert found.whole
@@ -106,8 +122,45 @@ def test_the_request_is_cut_where_the_id_goes(protocol: Protocol) -> None:
     assert protocol.requests(before, after)(17) == f"{before}17{after}".encode()
 
 
-def test_each_protocol_that_is_opened_has_a_name_and_a_path_of_its_own() -> None:
-    assert len({protocol.path for protocol in OPENED.values()}) == len(OPENED)
-    assert all(protocol.name == name for name, protocol in OPENED.items())
+def test_each_protocol_that_is_opened_has_a_name_and_each_of_our_server_a_path() -> None:
     assert list(OPENED) == list(PROTOCOLS)
-    assert {*OPENED.values(), *UNTIL_CLOSE.values()} == set(SERVED)
+    for table in (OPENED, OWN):
+        assert all(protocol.name == name for name, protocol in table.items())
+    assert all(protocol.path == path for path, protocol in BY_PATH.items())
+    assert {*OWN.values(), *UNTIL_CLOSE.values()} == set(SERVED)
+    assert OWN_PROTOCOL in OWN
+    assert DEFAULT_PROTOCOL in OPENED
+
+
+@pytest.mark.parametrize(
+    ("coding", "media_type", "framing"),
+    [
+        ("chunked", None, CHUNKED.framing),
+        ("chunked", "text/plain", CHUNKED.framing),
+        ("chunked", "application/octet-stream", CHUNKED.framing),
+        (None, "text/plain", LINES.framings[1]),
+        (None, None, LINES.framings[1]),
+        ("chunked", "text/event-stream", EVENTS.framing),
+        (None, "text/event-stream", EVENTS.framings[1]),
+        ("chunked", "application/x-ndjson", LINES.framing),
+        (None, "application/jsonl", LINES.framings[1]),
+    ],
+)
+def test_auto_is_what_the_head_of_an_answer_says(coding: str | None, media_type: str | None, framing: object) -> None:
+    assert AUTO.framing_of(Response(200, coding, media_type=media_type)) is framing
+
+
+@pytest.mark.parametrize(
+    ("head", "code"),
+    [
+        (Response(200, None, is_sized=True), errno.EPROTO),
+        (Response(200, None, is_sized=True, media_type="text/event-stream"), errno.EPROTO),
+        (Response(200, "gzip, chunked"), errno.EPROTO),
+        (Response(204, "chunked"), 204),
+        (Response(401, None), 401),
+    ],
+)
+def test_auto_takes_streams_only(head: Response, code: int) -> None:
+    with pytest.raises(NotOpened) as caught:
+        AUTO.framing_of(head)
+    assert caught.value.code == code

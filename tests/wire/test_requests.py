@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from floodtest.wire.answers import HINT, OUT_OF_NUMBERS
-from floodtest.wire.protocols import CHUNKED, EVENTS, LINES, UNTIL_CLOSE, Protocol
+from floodtest.wire.protocols import CHUNKED, EVENTS, LINES, UNTIL_CLOSE, Served
 from floodtest.wire.requests import MAX_KNOWN, Asked, Refuse, Requests
 from tests.rigs.peer_input import DIGITS
 
@@ -55,7 +55,7 @@ def test_http_1_0_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("protocol", [CHUNKED, EVENTS, LINES])
-def test_each_protocol_has_a_path_and_is_common_after_the_first(protocol: Protocol) -> None:
+def test_each_protocol_has_a_path_and_is_common_after_the_first(protocol: Served) -> None:
     reader = requests()
     first, more = head(f"/{protocol.path}/7"), [head(f"/{protocol.path}/{user}") for user in (8, 900)]
     assert reader.common(more) is None

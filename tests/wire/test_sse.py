@@ -125,16 +125,6 @@ def test_events_before_broken_chunks_count(broken: bytes) -> None:
     assert caught.value.payloads == [b"x"]
 
 
-@pytest.mark.parametrize("ended", [True, False])
-def test_the_first_of_several_leaves_the_others(ended: bool) -> None:
-    last = b"0\r\n\r\n" if ended else b""
-    body = encode(chunked, b"data: 1\n\ndata: 2\n\nda") + encode(chunked, b"ta: 3\n\n") + last
-    first = CHUNKED_EVENTS.decode(body, most=1)
-    assert (first.payloads, first.ended) == ([b"1"], False)
-    others = CHUNKED_EVENTS.decode(first.rest)
-    assert (others.payloads, others.ended) == ([b"2", b"3"], ended)
-
-
 def test_a_message_that_is_begun_in_tiny_pieces_is_looked_at_twice() -> None:
     data = b"data: " + b"x" * 50_000 + b"\n\n"
     for framing, body in ((sse, data), (CHUNKED_EVENTS, encode(chunked, data))):

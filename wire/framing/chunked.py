@@ -41,14 +41,14 @@ def heads(sizes: Iterable[int]) -> Iterable[bytes]:
     return map(_HEADS.__getitem__, sizes)
 
 
-def decode(data: bytes, most: int | None = None) -> Decoded:
+def decode(data: bytes) -> Decoded:
     """Split `data` into whole chunks and the rest; the last chunk (size 0) ends the body, and trailers are rest."""
-    return _whole_chunks(data, most, MAX_PAYLOAD)
+    return _whole_chunks(data, MAX_PAYLOAD)
 
 
 def decode_parts(data: bytes) -> Decoded:
     """Take what chunks hold out of them, whole or not, of any size; the rest begins with what is to come as a chunk."""
-    whole = _whole_chunks(data, None, _ANY_SIZE)
+    whole = _whole_chunks(data, _ANY_SIZE)
     line = None if whole.ended else _SIZE_LINE.match(whole.rest)
     if line is None:
         return whole
@@ -58,11 +58,11 @@ def decode_parts(data: bytes) -> Decoded:
     return Decoded([*whole.payloads, part] if part else whole.payloads, rest, ended=False)
 
 
-def _whole_chunks(data: bytes, most: int | None, largest: int) -> Decoded:
-    """Split `data` into whole chunks of at most `largest` bytes, `most` of them if given, and the rest."""
+def _whole_chunks(data: bytes, largest: int) -> Decoded:
+    """Split `data` into whole chunks of at most `largest` bytes, and the rest."""
     payloads: list[bytes] = []
     position = 0
-    while position < len(data) and len(payloads) != most:
+    while position < len(data):
         line = _size_line(data, position, payloads)
         if line is None:
             break
@@ -83,9 +83,9 @@ def _size_line(data: bytes, position: int, payloads: list[bytes]) -> "re.Match[b
     """Return the size line that begins there, None if it is not whole; FramingError if none does."""
     line = _SIZE_LINE.match(data, position)
     if line is None and not _may_become_size_line(data, position):
-        raise FramingError(f"no chunk size at {data[position : position + 20]!r}", payloads, data[position:])
+        raise FramingError(f"no chunk size at {data[position : position + 20]!r}", payloads)
     if line is not None and line.end() - position > _MAX_SIZE_LINE:
-        raise FramingError(f"a chunk's first line of more than {_MAX_SIZE_LINE} bytes", payloads, data[position:])
+        raise FramingError(f"a chunk's first line of more than {_MAX_SIZE_LINE} bytes", payloads)
     return line
 
 
@@ -93,7 +93,7 @@ def _is_ended(data: bytes, end: int, payloads: list[bytes]) -> bool:
     """Whether the line end stands behind a chunk; FramingError if something else does."""
     terminator = data[end : end + 2]
     if not TAIL.startswith(terminator):
-        raise FramingError("a chunk does not end where it says", payloads, data[end:])
+        raise FramingError("a chunk does not end where it says", payloads)
     return len(terminator) == 2
 
 

@@ -31,11 +31,9 @@ to `decode`."""
 class FramingError(ValueError):
     """The peer's framing is wrong, or a payload is larger than `MAX_PAYLOAD`; `payloads` came whole before that."""
 
-    def __init__(self, reason: str, payloads: list[bytes] | None = None, rest: bytes = b"") -> None:
+    def __init__(self, reason: str, payloads: list[bytes] | None = None) -> None:
         super().__init__(reason)
         self.payloads = payloads or []
-        self.rest = rest
-        """The bytes from the wrong place on, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +102,8 @@ class Framing(Protocol):
     def heads(self, sizes: Iterable[int]) -> Iterable[bytes]:
         """Return what stands before payloads of these sizes."""
 
-    def decode(self, data: bytes, most: int | None = None) -> Decoded:
-        """Split `data` into whole frames, `most` of them if given, and the rest."""
+    def decode(self, data: bytes) -> Decoded:
+        """Split `data` into whole frames and the rest."""
 
     def beginning(self, rest: bytes) -> Beginning:
         """Begin with what `decode` left."""

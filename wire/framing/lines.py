@@ -24,26 +24,13 @@ def heads(sizes: Iterable[int]) -> Iterable[bytes]:
     return (b"" for _ in sizes)
 
 
-def decode(data: bytes, most: int | None = None) -> Decoded:
+def decode(data: bytes) -> Decoded:
     """Split `data` into whole lines and the rest; payloads are without the line's end."""
-    if most is not None:
-        return _decode_some(data, most)
     whole, feed, rest = data.rpartition(b"\n")
     payloads = [line.removesuffix(b"\r") for line in whole.split(b"\n") if line not in _EMPTY] if feed else []
     if len(rest) > MAX_PAYLOAD:
         raise FramingError(f"a line of more than the {MAX_PAYLOAD} bytes that are accepted", payloads)
     return Decoded(payloads, rest, ended=False)
-
-
-def _decode_some(data: bytes, most: int) -> Decoded:
-    """Split off so many lines at the most."""
-    payloads: list[bytes] = []
-    position = 0
-    while len(payloads) != most and (end := data.find(b"\n", position)) >= 0:
-        if (line := data[position:end]) not in _EMPTY:
-            payloads.append(line.removesuffix(b"\r"))
-        position = end + 1
-    return Decoded(payloads, data[position:], ended=False)
 
 
 class BegunLine:

@@ -45,11 +45,11 @@ def heads(sizes: Iterable[int]) -> Iterable[bytes]:
     return (_HEAD for _ in sizes)
 
 
-def decode(data: bytes, most: int | None = None) -> Decoded:
+def decode(data: bytes) -> Decoded:
     """Split `data` into whole events and the rest; payloads are the data of those that have any."""
     payloads: list[bytes] = []
     position = 0
-    while len(payloads) != most:
+    while True:
         if (empty := _EMPTY_LINES.match(data, position)) is not None:
             position = empty.end()
         if (end := _EVENT_END.search(data, position)) is None:
@@ -58,8 +58,6 @@ def decode(data: bytes, most: int | None = None) -> Decoded:
         if payload is not None:
             payloads.append(payload)
         position = end.end()
-    else:
-        return Decoded(payloads, data[position:], ended=False)
     if (comments := _COMMENTS.match(data, position)) is not None:
         position = comments.end()  # they belong to no data, and may be all that an idle server sends
     rest = data[position:]
