@@ -36,14 +36,26 @@ _WITHOUT_PORTS = " or ".join(f"--client {name}" for name, traits in CLIENT_MODEL
 
 STAGES = Parser(parse_stages, "stages such as 1000/s:30s,5000/s:60s,max")
 
+DEFAULT_IPS = 17
+DEFAULT_EACH = 62_000
+"""More than a million connections with as many addresses, and some ports of each left over."""
+
+DEFAULT_CONNECTIONS = 10_000
+"""What one opens to try something: done in seconds, with a few hundred megabytes."""
+
 
 @dataclass(frozen=True)
 class PlanOptions:
     """Source addresses and connections, of which a plan is made."""
 
-    ips: int = option(17, parsers.count, "N", "Source addresses.")
-    each: int = option(62_000, parsers.count, "N", "Connections from each address.")
-    connections: int | None = option(None, parsers.count, "N", "Connections in all.  [default: ips x each]")
+    ips: int | None = option(None, parsers.count, "N", f"Source addresses.  [default: {DEFAULT_IPS}]")
+    each: int | None = option(None, parsers.count, "N", f"Connections from each address.  [default: {DEFAULT_EACH}]")
+    connections: int | None = option(
+        None,
+        parsers.count,
+        "N",
+        f"Connections in all.  [default: ips x each where one of them is given, {DEFAULT_CONNECTIONS} otherwise]",
+    )
     base_ip: str | None = option(
         None,
         parsers.text,
@@ -54,8 +66,9 @@ class PlanOptions:
 
     def plan(self, link: Link = "loopback") -> Plan:
         """Return the plan; UsageError names everything that is wrong with it."""
-        connections = self.connections or self.ips * self.each
-        return Plan(self.ips, self.each, self.base_ip or BASE_IPS[link], self.first_port, connections)
+        ips, each = self.ips or DEFAULT_IPS, self.each or DEFAULT_EACH
+        asked = DEFAULT_CONNECTIONS if self.ips is None and self.each is None else ips * each
+        return Plan(ips, each, self.base_ip or BASE_IPS[link], self.first_port, self.connections or asked)
 
 
 @dataclass(frozen=True)

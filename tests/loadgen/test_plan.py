@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from floodtest.flyweight.errors import ExitCode, UsageError
+from floodtest.loadgen.plan.options import PlanOptions
 from floodtest.loadgen.plan.plan import LAST_PORT, MAX_USER, Piece, Plan, Rows, Share
 
 
@@ -257,3 +258,18 @@ def test_all_problems_are_named_at_once() -> None:
         "--base-ip",
     ]
     assert all(sentence.endswith(".") for sentence in found)
+
+
+@pytest.mark.parametrize(
+    ("options", "connections"),
+    [
+        (PlanOptions(), 10_000),
+        (PlanOptions(base_ip="127.0.2.1"), 10_000),
+        (PlanOptions(ips=17), 1_054_000),
+        (PlanOptions(each=10), 170),
+        (PlanOptions(ips=2, each=10), 20),
+        (PlanOptions(ips=2, connections=5), 5),
+    ],
+)
+def test_a_million_connections_are_asked_for_and_not_the_default(options: PlanOptions, connections: int) -> None:
+    assert options.plan().connections == connections
