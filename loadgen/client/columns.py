@@ -50,7 +50,9 @@ class Client:
         self._again: deque[int] = deque()
         """Users that are to be opened again, as soon as there is room for them in flight."""
         protocol = OPENED[spec.protocol]
-        self._streams = Streams(accounts, readiness, shared.files_limit, protocol, OpenWhen(spec.open_when), ended)
+        self._streams = Streams(
+            accounts, readiness, shared.files_limit, protocol, OpenWhen(spec.open_when), spec.marks, ended
+        )
         request = protocol.requests(*spec.request)
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
         pieces, outbox = spec.share.pieces, self._streams.outbox
@@ -128,7 +130,7 @@ class Client:
             self._take_ended(ended)
 
     def _open_due(self) -> bool:
-        if self._go is None or self._halted:
+        if self._go is None or self._halted or (self.started.is_set() and not self._again):
             return False
         rows = self._next_planned(self._go) or self._next_again()
         if rows is None:

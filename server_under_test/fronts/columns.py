@@ -92,8 +92,8 @@ class Front:
     def _read(self, events: list[tuple[int, int]]) -> None:
         """Read what the events announce, and let the reception and the streams have each its own."""
         sweeps, over = self._intake.read(events)
-        for each in sweeps:
-            self._streams.take(*self._reception.take(each.fds, each.data))
+        for fds, data, _, _ in sweeps:
+            self._streams.take(*self._reception.take(fds, data))
         if over:
             self._reception.end(over)
             self._streams.end(over)

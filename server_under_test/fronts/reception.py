@@ -95,10 +95,11 @@ class Reception:
         sweep(os.set_blocking, fds, repeat(False))
         sweeps, over = self._intake.read_ready(fds)
         _, unwatched = sweep(self._readiness.register, fds, repeat(READ))
-        if len(sweeps) == 1 and len(sweeps[0].fds) == len(fds) and not (over or unwatched):
-            if self._welcome(fds, sweeps[0].data):
+        if len(sweeps) == 1 and not (over or unwatched):
+            whole_fds, whole, _, _ = sweeps[0]
+            if len(whole_fds) == len(fds) and self._welcome(fds, whole):
                 return
-        read = {fd: data for each in sweeps for fd, data in zip(each.fds, each.data, strict=True)}
+        read = {fd: data for column, datas, *_ in sweeps for fd, data in zip(column, datas, strict=True)}
         for index, fd in enumerate(fds):
             if index in unwatched:
                 self._close(fd)
