@@ -31,6 +31,7 @@ FLOORS: dict[str, list[str]] = {
         "matrix",
         "framing",
         "messages",
+        "mark",
         "open_when",
         "incoming",
         "answers",
@@ -50,7 +51,7 @@ FLOORS: dict[str, list[str]] = {
         "commands",
         "__main__",
     ],
-    "loadgen": ["plan", "network", "preflight", "client", "run", "commands", "__main__"],
+    "loadgen": ["plan", "network", "preflight", "client", "publisher", "run", "commands", "__main__"],
 }
 
 

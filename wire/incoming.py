@@ -11,13 +11,14 @@ Fails: a stream that breaks its framing, or says that it is over, stands in `Rec
 
 import errno
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
 
 from floodtest.flyweight.engine.intake import END, Reads
+from floodtest.wire import mark
 from floodtest.wire.framing.frames import Beginning, Framing, decode_all, find_frames
 from floodtest.wire.matrix import PADDING, Ints
 from floodtest.wire.messages import Said, Stamped, read_payloads, read_stamped
@@ -56,10 +57,10 @@ class Parsed:
         return not (self.rest or self.ended or self.broken)
 
 
-def parse(framing: Framing, data: bytes) -> Parsed:
+def parse(framing: Framing, data: bytes, read: Callable[[Sequence[bytes]], Said] = read_payloads) -> Parsed:
     """Take the bytes of one stream apart."""
     decoded, broken = decode_all(framing, data)
-    return Parsed(read_payloads(decoded.payloads), decoded.rest, decoded.ended, broken)
+    return Parsed(read(decoded.payloads), decoded.rest, decoded.ended, broken)
 
 
 def find_stamped(framing: Framing, data: list[bytes]) -> Stamped:
@@ -131,14 +132,20 @@ def _joined(pieces: list[Columns], rows: tuple[list[int], list[int], list[int]])
 
 
 class Incoming:
-    """Takes apart what comes in on the streams of one worker. Which framing a stream has is a byte by descriptor."""
+    """Takes apart what comes in on the streams of one worker. Which framing a stream has is a byte by descriptor.
 
-    def __init__(self, framings: Sequence[Framing], files_limit: int) -> None:
+    With `run` messages are those that have a mark of that run, and without it those that our own server sends.
+    """
+
+    def __init__(self, framings: Sequence[Framing], files_limit: int, run: str | None = None) -> None:
         self._framings = framings
+        self._is_marked = run is not None
+        read = read_payloads if run is None else mark.reader(run)
+        self._parse = [partial(parse, framing, read=read) for framing in framings]
         self._framing_of = np.zeros(files_limit, np.uint8)  # places in `framings`
         self._used: set[int] = {0} if len(framings) == 1 else set()
         self._begun: dict[int, Beginning] = {}
-        self.parsers = [lru_cache(maxsize=REMEMBERED)(partial(parse, framing)) for framing in framings]
+        self.parsers = [lru_cache(maxsize=REMEMBERED)(parse_one) for parse_one in self._parse]
         """What parses reads of each framing that many streams may have alike."""
 
     def begin(self, fds: Sequence[int], framing: Framing) -> None:
@@ -181,21 +188,22 @@ class Incoming:
         if stamped is not None:
             received.add_stamped(stamped.only(~is_irregular[stamped.index]) if irregular else stamped, fds, rows)
         for index in np.flatnonzero(is_irregular).tolist():
-            self._go_on(self._framings[place], int(fds[index]), int(rows[index]), data[index], received)
+            self._go_on(place, int(fds[index]), int(rows[index]), data[index], received)
 
     def _parse_all(self, place: int, data: list[bytes]) -> tuple[Stamped | None, list[tuple[Parsed, Ints]]]:
         """Parse reads; return those that are stamped messages, and the others with the indexes of each kind."""
-        framing = self._framings[place]
-        if len(set(data[:SAMPLE])) <= KINDS:
+        if self._is_marked or len(set(data[:SAMPLE])) <= KINDS:
             return None, [(self._parse_alike(place, one), indexes) for one, indexes in _kinds(data).items()]
-        stamped = find_stamped(framing, data)
+        stamped = find_stamped(self._framings[place], data)
         others = np.ones(len(data), bool)
         others[stamped.index] = False
-        return stamped, [(parse(framing, data[index]), np.array([index])) for index in np.flatnonzero(others).tolist()]
+        return stamped, [
+            (self._parse[place](data[index]), np.array([index])) for index in np.flatnonzero(others).tolist()
+        ]
 
     def _parse_alike(self, place: int, data: bytes) -> Parsed:
         """Parse a read that many streams may have had: a short one only once."""
-        return self.parsers[place](data) if len(data) <= MAX_REMEMBERED else parse(self._framings[place], data)
+        return self.parsers[place](data) if len(data) <= MAX_REMEMBERED else self._parse[place](data)
 
     def _irregular(self, fds: Ints, parsed: list[tuple[Parsed, Ints]]) -> set[int]:
         """Return the descriptors whose reads can't be judged one without the other: those of a stream that is, or gets,
@@ -207,7 +215,7 @@ class Incoming:
                 irregular.update(fds[indexes].tolist())
         return irregular
 
-    def _go_on(self, framing: Framing, fd: int, row: int, data: bytes, received: Received) -> None:
+    def _go_on(self, place: int, fd: int, row: int, data: bytes, received: Received) -> None:
         """Take apart one read of an irregular stream."""
         if fd in received.over:
             received.size -= len(data)  # what was read before has ended the stream
@@ -219,12 +227,12 @@ class Incoming:
                 return
             data = whole
             del self._begun[fd]
-        found = parse(framing, data)
+        found = self._parse[place](data)
         received.add(found.said, np.array([fd]), np.array([row]))
         if found.broken or found.ended:
             received.over[fd] = errno.EPROTO if found.broken else END
         elif found.rest:
-            self._begun[fd] = framing.beginning(found.rest)
+            self._begun[fd] = self._framings[place].beginning(found.rest)
 
 
 def _kinds(data: list[bytes]) -> dict[bytes, Ints]:

@@ -65,9 +65,9 @@ class Protocol:
         """Return what tells the answers that open a connection."""
         return answers.Answers(self.framing_of, open_when, longest)
 
-    def incoming(self, files_limit: int) -> Incoming:
-        """Return what takes batches of reads apart."""
-        return Incoming(self.framings, files_limit)
+    def incoming(self, files_limit: int, run: str | None = None) -> Incoming:
+        """Return what takes batches of reads apart, with messages that have a mark of a run if one is named."""
+        return Incoming(self.framings, files_limit, run)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,10 +2,11 @@
 
 In: columns of messages, each with the descriptor of its connection and its number. Out: counts in an `OutOfSequence`.
 Each message adds to one count at the most. What a connection has come to is kept in a column by descriptor, 4 bytes
-each.
+each, and 8 more where messages may overtake each other: our own server sends them in order, others need not.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -74,4 +75,73 @@ class Sequences:
         else:
             for fd, number in zip(fds.tolist(), numbers.tolist(), strict=True):
                 self._number_of[fd] = found.follow(self._number_of[fd], number)
+        return found
+
+
+class Follower(Protocol):
+    """What follows the numbers of connections."""
+
+    def begin(self, fds: list[int]) -> None:
+        """Count the messages of these descriptors anew: they have new connections."""
+
+    def follow(self, fds: Ints, numbers: Ints, order: Ints) -> OutOfSequence:
+        """Hold each message's number against those before it of its connection."""
+
+
+WINDOW = 64
+"""Numbers below the highest of a connection of which is known whether each has come. What is older counts as repeated,
+whether it has come or is very late."""
+
+_ALL = (1 << WINDOW) - 1
+
+
+class Window:
+    """Which of the last numbers of one connection have come; IPsec finds replays in this way (RFC 4303, 3.4.3)."""
+
+    def __init__(self, highest: int = 0, seen: int = _ALL) -> None:
+        self.highest = highest
+        self.seen = seen
+        """A bit for each of the last numbers, the lowest for the highest number."""
+
+    def follow(self, number: int, found: OutOfSequence) -> None:
+        """Count what a number shows. One that fills a gap is missing no longer."""
+        step = number - self.highest
+        if step > MAX_STEP:
+            found.jumps += 1
+        elif step > 0:
+            found.missing += step - 1
+            self.seen = (self.seen << step | 1) & _ALL
+            self.highest = number
+        elif step > -WINDOW and not self.seen >> -step & 1:
+            found.missing -= 1
+            self.seen |= 1 << -step
+        else:
+            found.repeated += 1
+
+
+class Windows:
+    """The numbers of the connections of one worker, whose messages may overtake each other, by descriptor."""
+
+    def __init__(self, files_limit: int) -> None:
+        self._highest = np.zeros(files_limit, np.uint32)
+        self._seen = np.full(files_limit, _ALL, np.uint64)
+
+    def begin(self, fds: list[int]) -> None:
+        """Count the messages of these descriptors anew: they have new connections."""
+        self._highest[fds] = 0
+        self._seen[fds] = _ALL
+
+    def follow(self, fds: Ints, numbers: Ints, order: Ints) -> OutOfSequence:
+        """Hold each message's number against the last ones of its connection; `order` ascends with each one's."""
+        found = OutOfSequence()
+        if (numbers - self._highest[fds] == 1).all() and np.diff(np.sort(fds)).all():
+            self._highest[fds] = numbers
+            self._seen[fds] = self._seen[fds] << np.uint64(1) | np.uint64(1)
+            return found
+        by_order = np.argsort(order, kind="stable")
+        highest_of, seen_of = self._highest.data, self._seen.data
+        for fd, number in zip(fds[by_order].tolist(), numbers[by_order].tolist(), strict=True):
+            window = Window(highest_of[fd], seen_of[fd])
+            window.follow(number, found)
+            highest_of[fd], seen_of[fd] = window.highest, window.seen
         return found

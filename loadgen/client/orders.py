@@ -31,6 +31,8 @@ class Specification(msgspec.Struct, frozen=True):
     """A name of `wire.protocols.OPENED`."""
     open_when: str
     """What opens a connection, as `wire.open_when` has it."""
+    marks: str | None
+    """The run whose marks messages have, as `wire.mark` has it; None: they come from our own server."""
     ports: Ports
     reserved: list[tuple[int, int]]
     """Ports that are not ours to bind: ranges, both ends included."""

@@ -25,7 +25,7 @@ from floodtest.loadgen.client.accounts import Accounts, End, Phase
 from floodtest.wire.answers import Answer, NotOpened, Opened
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import Protocol
-from floodtest.wire.sequence import Sequences
+from floodtest.wire.sequence import Follower, Sequences, Windows
 
 _NOW = struct.pack("ii", 1, 0)
 """SO_LINGER: on, for no seconds."""
@@ -53,6 +53,7 @@ class Streams:
         files_limit: int,
         protocol: Protocol,
         open_when: OpenWhen,
+        marks: str | None = None,
         ended: list[End] | None = None,
     ) -> None:
         self._accounts = accounts
@@ -62,8 +63,8 @@ class Streams:
         self._answers = protocol.answers(open_when, READ_SIZE)
         self._begun_answers: dict[int, Answer] = {}
         self._reads = Reads()  # from open connections, in order, and not taken apart yet
-        self._incoming = protocol.incoming(files_limit)
-        self._sequences = Sequences(files_limit)
+        self._incoming = protocol.incoming(files_limit, marks)
+        self._sequences: Follower = Sequences(files_limit) if marks is None else Windows(files_limit)
         self.outbox = Outbox(MOST_UNSENT, readiness.modify)
         """What is still to be written of requests."""
         self.in_flight: dict[int, float] = {}

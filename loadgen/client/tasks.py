@@ -13,7 +13,7 @@ import errno
 import socket
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
@@ -25,7 +25,7 @@ from floodtest.loadgen.client.accounts import Phase
 from floodtest.loadgen.client.orders import Closed, Go, Halt
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
-from floodtest.wire import http
+from floodtest.wire import http, mark
 from floodtest.wire.answers import NotOpened
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Framing, decode_all
 from floodtest.wire.framing.in_chunks import without_chunks
@@ -33,7 +33,7 @@ from floodtest.wire.http import authority
 from floodtest.wire.messages import read_payloads
 from floodtest.wire.open_when import OpenWhen, Search
 from floodtest.wire.protocols import OPENED
-from floodtest.wire.sequence import OutOfSequence
+from floodtest.wire.sequence import OutOfSequence, Window
 
 POOL = 250
 """Connections of one httpx client, which looks at all of its own for each request."""
@@ -53,6 +53,8 @@ class Stream:
     is_open: bool = False
     number: int = 0
     """Of the last message."""
+    window: Window = field(default_factory=Window)
+    """Of the last messages, where they may overtake each other."""
     begun: bytes = b""
     """Text without its end."""
 
@@ -71,6 +73,8 @@ class HttpxClient:
         self._timeout = spec.connect_timeout
         self._protocol = OPENED[spec.protocol]
         self._open_when = OpenWhen(spec.open_when)
+        self._is_marked = spec.marks is not None
+        self._said = read_payloads if spec.marks is None else mark.reader(spec.marks)
         self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
         before, (after, *headers) = spec.request[0], spec.request[1].removesuffix("\r\n\r\n").split("\r\n")
         self._url = f"http://{authority(*spec.target)}{before.removeprefix('GET ')}", after.removesuffix(" HTTP/1.1")
@@ -197,15 +201,18 @@ class HttpxClient:
     def _count(self, stream: Stream, payload: bytes) -> None:
         """Account for what a message says of itself."""
         now = time.monotonic_ns()
-        found = read_payloads([payload])
+        found = self._said([payload])
         sequence = OutOfSequence()
         for number in found.numbers:
-            stream.number = sequence.follow(stream.number, number)
+            if self._is_marked:
+                stream.window.follow(number, sequence)
+            else:
+                stream.number = sequence.follow(stream.number, number)
         self._accounts.out_of_sequence(sequence)
         for tick in found.ticks:
             self._accounts.ticks.count(tick, 1, now, now)
         if len(found.numbers) > len(found.ticks):
-            self._accounts.messages(1, now, now)
+            self._accounts.messages(len(found.numbers), now, now)
         for planned, late in found.stamps:
             self._accounts.latencies(np.array([now]), np.array([planned]), np.array([late]))
 

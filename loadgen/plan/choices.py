@@ -8,11 +8,15 @@ Choice = Literal["auto", "host", "isolated"]
 
 Link = Literal["loopback", "veth"]
 
+DeliverTo = Literal["own", "all"]
+
 PORTS: tuple[Ports, ...] = get_args(Ports)
 
 CHOICES: tuple[Choice, ...] = get_args(Choice)
 
 LINKS: tuple[Link, ...] = get_args(Link)
+
+DELIVER_TO: tuple[DeliverTo, ...] = get_args(DeliverTo)
 
 BASE_IPS: dict[Link, str] = {"loopback": "127.0.1.1", "veth": "198.19.0.1"}
 """Where source addresses begin if nothing is said: on loopback, and on a link (RFC 2544 has set those apart for

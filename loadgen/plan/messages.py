@@ -1,10 +1,27 @@
-"""What a run is to send: messages at a rate, for a time. Pure."""
+"""What a run is to send: messages at a rate, for a time, to our own server or by the API of another one. Pure."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from floodtest.analysis.record.format import STATES_FILE
 from floodtest.flyweight.command import parsers
-from floodtest.flyweight.command.options import option, required
+from floodtest.flyweight.command.options import choice, option, repeatable, required
+from floodtest.flyweight.command.parsers import Parser
+from floodtest.loadgen.plan.choices import DELIVER_TO, DeliverTo
+from floodtest.loadgen.plan.publication import METHODS, Order, Request, split_request
 from floodtest.wire.options import message_size
+
+PUBLISH = Parser(split_request, f"an URL, with {', '.join(METHODS)} before it or without (POST)")
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name or not name.isascii() or not text.isprintable() or " " in name:
+        raise ValueError(text)
+    return name, value.strip()
+
+
+HEADER = Parser(_header, "a header such as 'Content-Type: application/json'")
 
 
 @dataclass(frozen=True)
@@ -15,7 +32,7 @@ class MessageOptions:
         metadata=required(
             parsers.rate,
             "N/s",
-            "After the hold, our server gets so many messages a second about random users.",
+            "After the hold, so many messages a second about random users are published.",
             "--messages",
         )
     )
@@ -23,7 +40,39 @@ class MessageOptions:
         60.0, parsers.positive_duration, "SECONDS", "How long messages are sent.", "--message-seconds"
     )
     size: int = option(100, message_size, "BYTES", "Of a message's text.", "--message-size")
+    publish: tuple[str, str] | None = option(
+        None,
+        PUBLISH,
+        "'POST URL'",
+        "How a server of yours is told of a message, with {user} in it: its publishing API.",
+    )
+    """Method and URL."""
+    publish_body: str | None = option(
+        None, parsers.text, "TEXT", "Of a request to --publish, with {message} in it.  [default: {message}]"
+    )
+    publish_header: tuple[tuple[str, str], ...] = repeatable(
+        HEADER, "'NAME: VALUE'", "Of a request to --publish. Repeatable."
+    )
+    deliver_to: DeliverTo = choice("own", DELIVER_TO, "Who should get it: its user's own connection, or all of them.")
 
     @property
     def planned(self) -> int:
         return -int(-self.rate * self.seconds // 1)
+
+    def order(self, run: str, first_user: int, folder: Path) -> Order:
+        """Return what a publisher is to do for a run with these marks, whose record is in a folder."""
+        assert self.publish is not None, "the rules about options see to it"
+        method, url = self.publish
+        body = self.publish_body
+        if body is None:
+            body = "" if "{message}" in url else "{message}"
+        return Order(
+            request=Request(method, url, list(self.publish_header), body),
+            rate=self.rate,
+            seconds=self.seconds,
+            size=self.size,
+            run=run,
+            first_user=first_user,
+            states=str(folder / STATES_FILE),
+            to_all=self.deliver_to == "all",
+        )

@@ -42,15 +42,26 @@ def _about_servers(options: RunOptions) -> Iterator[str]:
         return
     if options.tick is not None:
         yield "--tick is for our own server: leave --target out, or let your server send messages by itself."
-    if options.messages is not None:
-        yield "--messages is for our own server: leave --target out."
     if options.server_model != DEFAULT_SERVER_MODEL:
         yield "--server-model is for our own server: leave --target out."
 
 
 def _about_messages(options: RunOptions) -> Iterator[str]:
-    if options.messages is None and (options.friends or options.db):
+    messages = options.messages
+    if messages is None and (options.friends or options.db):
         yield "--friends and --db are for --messages: say how many a second."
+    if messages is None:
+        return
+    if options.target is None:
+        if messages.publish is not None or messages.publish_body is not None or messages.publish_header:
+            yield "--publish is for a server of yours: name it with --target, or leave --publish out."
+        return
+    if options.friends or options.db:
+        yield "--friends and --db are for our own server: who gets a message is up to yours, and --deliver-to says it."
+    if messages.publish is None:
+        yield "--messages to a server of yours needs to know how it is told: --publish 'POST http://…/pub/{user}'."
+    elif messages.publish_body is not None and "{message}" not in messages.publish_body + messages.publish[1]:
+        yield "--publish-body needs {message} in it, where the message goes, such as 'text={message}'."
 
 
 def _about_friends(options: RunOptions) -> Iterator[str]:

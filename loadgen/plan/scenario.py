@@ -30,7 +30,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class SendMessages:
-    """Publish messages to the bundled server."""
+    """Publish messages to the bundled server, or to another one by its own API."""
 
     name: ClassVar[Stage] = Stage.MESSAGES
     messages: MessageOptions
@@ -40,8 +40,6 @@ ScenarioStage = Ramp | Hold | SendMessages
 
 
 def scenario(options: RunOptions) -> tuple[ScenarioStage, ...]:
-    """Return the stages of a run, in order. Messages are published to the bundled server only."""
+    """Return the stages of a run, in order."""
     held: tuple[ScenarioStage, ...] = (Ramp(), Hold(options.hold, options.tick))
-    if options.messages is None or options.target is not None:
-        return held
-    return (*held, SendMessages(options.messages))
+    return held if options.messages is None else (*held, SendMessages(options.messages))

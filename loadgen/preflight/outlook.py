@@ -21,7 +21,14 @@ from floodtest.loadgen.preflight.fit import Fit, fit, refuse_what_does_not_fit
 from floodtest.loadgen.preflight.machine import Machine
 from floodtest.loadgen.preflight.ports import note_on_kernel_ports
 from floodtest.loadgen.preflight.server_files import files_of_listeners, files_of_server
-from floodtest.loadgen.preflight.targets import Target, check_addresses, check_consent, is_here, resolve_target
+from floodtest.loadgen.preflight.targets import (
+    Target,
+    check_addresses,
+    check_consent,
+    check_publishing,
+    is_here,
+    resolve_target,
+)
 
 LEAST_FILE, BYTES_A_USER = 48 << 20, 24
 """Bytes of the largest piece of memory that our server shares with its fronts: that of a turn of the router is 39 MiB,
@@ -75,6 +82,9 @@ class Outlook:
             checks.append(partial(check_addresses, plan, target))
         if target is not None and self.options.target is not None:
             checks.append(partial(check_consent, self.options.target, target, self.options.allow_public_target))
+        if self.options.messages is not None and self.options.messages.publish is not None:
+            _, url = self.options.messages.publish
+            checks.append(partial(check_publishing, url, self.options.allow_public_target))
         if self.demand.explicit_ports and not self.demand.isolated:
             checks.append(lambda: refuse_what_is_claimed(claim_of(plan)))
         if self.options.friends is not None:

@@ -111,6 +111,21 @@ def check_consent(url: str, target: Target, allowed: str | None) -> None:
     )
 
 
+def check_publishing(url: str, allowed: str | None) -> None:
+    """Refuse to publish to a public address that was not named for the target: each message is a request to it."""
+    host = urlsplit(url).hostname or ""
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError) as error:
+        raise Refused(f"The host {host!r} can't be resolved: check the name in --publish.") from error
+    named = allowed is not None and (allowed.lower() == host or allowed in found)
+    if not named and any(map(is_public, found)):
+        raise Refused(
+            f"The host {host} of --publish has a public address. If it is yours, or you may load it, say so: "
+            f"--allow-public-target {host}."
+        )
+
+
 def check_addresses(plan: Plan, target: Target | None) -> None:
     """Refuse a plan whose source addresses are not on this machine, or can't reach the target; name them."""
     if target is not None and ipaddress.ip_address(plan.base_ip).is_loopback and not is_here(target):

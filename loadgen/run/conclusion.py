@@ -147,16 +147,17 @@ def _is_old(facts: Facts) -> bool:
 
 
 def _messages(facts: Facts) -> Messages | None:
-    if facts.messages is None or facts.server is None:
+    is_ours = facts.models.server is not None
+    if facts.messages is None or (is_ours and facts.server is None):
         return None
-    reading, said = facts.reading, facts.messages.generated
+    reading, said, server = facts.reading, facts.messages.generated, facts.server
     first = reading.first_message_ns
     seconds = (reading.last_message_ns - first) / 1e9 if first else 0.0
     received = reading.counters.messages
     duplicated = reading.counters.repeated - facts.messages.repeated_before
-    published, expected = facts.server.messages, facts.server.routed
+    told = (0, 0) if said is None else (said.published, said.deliveries)
+    published, expected = told if server is None else (server.messages, server.routed)
     if _is_old(facts):
-        told = (0, 0) if said is None else (said.published, said.deliveries)
         published, expected = max(published, told[0]), max(expected, told[1], received - duplicated)
     return Messages(
         planned=facts.messages.planned,
@@ -165,7 +166,7 @@ def _messages(facts: Facts) -> Messages | None:
         received=received,
         lost=expected - (received - duplicated),
         duplicated=duplicated,
-        undeliverable=facts.server.undeliverable,
+        undeliverable=0 if server is None else server.undeliverable,
         late=None if said is None else said.late,
         most_behind_seconds=None if said is None else said.most_behind,
         seconds=round(seconds, 3),

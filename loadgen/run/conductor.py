@@ -6,6 +6,7 @@ work is done by sites (`run.site`) and the server's side (`run.server_side`). A 
 to close.
 """
 
+import secrets
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -48,6 +49,8 @@ class Run:
         self._watchers = Watchers(watchers)
         self._interruption = Interruption(self._watchers.say, self._watchers.close)
         self._progress = Progress()
+        foreign = options.messages is not None and options.target is not None
+        self._marks = secrets.token_hex(4) if foreign else None
 
     async def execute(self) -> Summary:
         """Run, and return what came of it; Refused before anything was opened, WorkerFault when it could not start.
@@ -79,7 +82,8 @@ class Run:
         with self._claim():
             self._begin_record(outlook)
             avoided = as_ranges(ports_to_avoid(self._options.plan, outlook.machine))
-            sites = Sites([LocalSite(self._options, self._journal.folder, avoided, workers, self._files_limit)])
+            folder, limit = self._journal.folder, self._files_limit
+            sites = Sites([LocalSite(self._options, folder, avoided, workers, limit, self._marks)])
             self._enter(Stage.START)
             return await self._conduct(sites, outlook)
 
@@ -107,8 +111,9 @@ class Run:
             trio.open_nursery() as beside,
         ):
             sampler = Sampler(sites, server, self._progress, self._watchers, self._options.interval)
-            users = self._options.plan.connections
-            context = StageContext(sites, server, self._progress, sampler.take, folder, users)
+            users, first_user = self._options.plan.connections, self._options.plan.first_user
+            progress, marks = self._progress, self._marks
+            context = StageContext(sites, server, progress, sampler.take, folder, first_user, users, marks)
             with interruption.scope():
                 await sites.open(server.target, reset_at_end=server.bundled is not None)
                 await sampler.take()

@@ -20,9 +20,10 @@ import trio
 
 from floodtest.flyweight.errors import Refused, WorkerFault
 from floodtest.flyweight.processes import lifeline
-from floodtest.flyweight.processes.launch import how_it_ended, launch, run_to_end
+from floodtest.flyweight.processes.launch import Done, how_it_ended, launch, run_to_end
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.options import RunOptions
+from floodtest.loadgen.plan.publication import Order
 from floodtest.loadgen.run.interruption import Interruption
 from floodtest.wire.control import TOKEN_VARIABLE, Generated
 
@@ -167,7 +168,7 @@ def _open_log(path: Path) -> BinaryIO:
 async def generate(
     options: MessageOptions, users: int, control: str, token: str | None, folder: Path
 ) -> Generated | None:
-    """Publish the messages; return what the generator says in the end, None when it could not say."""
+    """Publish messages to the bundled server; return what the generator says in the end, None when it could not say."""
     arguments = {
         "control": control,
         "rate": options.rate,
@@ -179,6 +180,22 @@ async def generate(
     with _open_log(folder / LOG) as log:
         environment = os.environ | ({} if token is None else {TOKEN_VARIABLE: token})
         done = await run_to_end("floodtest.server_under_test", "msggen", *words, "--json", stderr=log, env=environment)
+    return _last_words(done)
+
+
+async def publish(order: Order, folder: Path) -> Generated | None:
+    """Publish messages by the API of another server; return what the publisher says in the end, None when it could not.
+
+    The order may have a password in it: it is on nobody's command line and in no file of the record.
+    """
+    with _open_log(folder / LOG) as log, open(os.memfd_create("order"), "w+b") as said:
+        said.write(msgspec.json.encode(order))
+        said.seek(0)
+        done = await run_to_end("floodtest.loadgen.publisher", stdin=said.fileno(), stderr=log)
+    return _last_words(done)
+
+
+def _last_words(done: Done) -> Generated | None:
     try:
         return msgspec.json.decode(done.output, type=Generated)
     except msgspec.DecodeError:

@@ -39,9 +39,17 @@ class LocalSite:
     """The part of a run that is on this machine: so many workers, each with `files_limit` open files."""
 
     def __init__(
-        self, options: RunOptions, folder: Path, avoided: list[tuple[int, int]], workers: int, files_limit: int
+        self,
+        options: RunOptions,
+        folder: Path,
+        avoided: list[tuple[int, int]],
+        workers: int,
+        files_limit: int,
+        marks: str | None = None,
     ) -> None:
+        """Messages have the marks of that run (`wire.mark`), or come from our own server."""
         self._options = options
+        self._marks = marks
         self._plan = options.plan
         self._folder = folder
         self._avoided = avoided
@@ -79,6 +87,7 @@ class LocalSite:
                 request=OPENED[self._options.spoken].request(target.path, target.host),
                 protocol=self._options.spoken,
                 open_when=self._options.opens_when,
+                marks=self._marks,
                 ports=self._options.ports,
                 reserved=self._avoided,
                 stages=self._options.pacer.stages,

@@ -15,7 +15,7 @@ import trio
 
 from floodtest.analysis.record.stages import Stage
 from floodtest.loadgen.plan.scenario import Hold, Ramp, ScenarioStage, SendMessages
-from floodtest.loadgen.run.generator import generate
+from floodtest.loadgen.run.generator import generate, publish
 from floodtest.loadgen.run.reading import Reading
 from floodtest.loadgen.run.server_side import ServerSide
 from floodtest.loadgen.run.site import Detail, Sites
@@ -57,7 +57,10 @@ class StageContext:
     """Takes a sample that reads everything."""
     folder: Path
     """Of the run record."""
+    first_user: int
     users: int
+    marks: str | None = None
+    """The run whose marks published messages have, where the server is not ours (`wire.mark`)."""
 
 
 async def perform(stage: ScenarioStage, context: StageContext) -> None:
@@ -100,11 +103,12 @@ async def hold(stage: Hold, sites: Sites, server: ServerSide, take_sample: Calla
 async def send_messages(stage: SendMessages, context: StageContext) -> None:
     """Have the generator publish messages, and wait until they have arrived."""
     progress, folder, bundled = context.progress, context.folder, context.server.bundled
-    if bundled is None:
-        return
     progress.repeated_before = (await context.sites.read(Detail.ACCOUNTS)).counters.repeated
     await context.take_sample()
-    progress.generated = await generate(stage.messages, context.users, bundled.control_url, bundled.token, folder)
+    if bundled is not None:
+        progress.generated = await generate(stage.messages, context.users, bundled.control_url, bundled.token, folder)
+    elif context.marks is not None:
+        progress.generated = await publish(stage.messages.order(context.marks, context.first_user, folder), folder)
     await drain_messages(context)
 
 
@@ -119,8 +123,25 @@ async def end_ticks(sites: Sites, server: ServerSide) -> None:
 
 async def drain_messages(context: StageContext) -> None:
     """Wait until the messages that were published have arrived."""
-    await drain(context.sites, context.server, _messages_on_their_way)
+    if context.server.bundled is None:
+        await _wait_for_what_comes(context)
+    else:
+        await drain(context.sites, context.server, _messages_on_their_way)
     await context.take_sample()
+
+
+async def _wait_for_what_comes(context: StageContext) -> None:
+    """Wait until as many messages have arrived as the publisher says, or none has come for two seconds."""
+    said = context.progress.generated
+    last, since = -1, trio.current_time()
+    with trio.move_on_after(DRAIN_SECONDS):
+        while trio.current_time() - since < QUIET_SECONDS:
+            arrived = (await context.sites.read(Detail.ACCOUNTS)).counters.messages
+            if said is not None and arrived >= said.deliveries:
+                return
+            if arrived != last:
+                last, since = arrived, trio.current_time()
+            await trio.sleep(DRAIN_LOOK_SECONDS)
 
 
 def _ticks_on_their_way(figures: Stats, reading: Reading) -> int:

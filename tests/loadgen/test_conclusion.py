@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from floodtest.analysis.record.summary import Network
+from floodtest.analysis.record.summary import Models, Network
 from floodtest.analysis.record.thresholds import parse
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.loadgen.client import histogram
 from floodtest.loadgen.client.accounts import LEDGER, Phase, State
 from floodtest.loadgen.run.conclusion import Facts, MessageFacts, conclude
 from floodtest.loadgen.run.reading import LOST, read_accounts
-from floodtest.wire.control import SentTick, Stats
+from floodtest.wire.control import Generated, SentTick, Stats
 from tests.rigs.figures import generated, sample, start, stats
 
 PLANNED = 1000
@@ -325,6 +325,28 @@ def test_messages_that_all_arrived() -> None:
 def test_no_messages_without_any_or_without_a_server_of_ours() -> None:
     assert conclude(facts()).messages is None
     assert conclude(facts(server=None, messages=MessageFacts(100, None, 0))).messages is None
+
+
+def test_deliveries_of_a_server_that_is_not_ours_are_those_that_the_publisher_expects() -> None:
+    said = Generated(
+        planned=100,
+        published=90,
+        deliveries=900,
+        late=3,
+        most_behind=0.5,
+        seconds=2.0,
+        error="10 could not be published",
+    )
+    summary = conclude(facts(server=None, models=Models("columns", None), messages=MessageFacts(100, said, 0)))
+    messages = summary.messages
+    assert messages is not None
+    assert (messages.planned, messages.published, messages.expected, messages.late) == (100, 90, 900, 3)
+    assert messages.lost == 900 - messages.received
+    assert summary.reasons[-3:] == [
+        "messages: 10 could not be published",
+        "messages: 90 of 100 planned were published, and the last one 0.5 s behind its time",
+        f"messages: {messages.lost} of 900 deliveries were lost",
+    ]
 
 
 def test_expected_is_received_and_lost_less_what_came_twice() -> None:

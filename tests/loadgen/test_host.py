@@ -16,6 +16,7 @@ from floodtest.loadgen.preflight.targets import (
     Target,
     check_addresses,
     check_consent,
+    check_publishing,
     is_public,
     parse_target,
     resolve_target,
@@ -280,3 +281,16 @@ def test_a_public_target_is_refused_unless_it_is_named_a_second_time(allowed: st
 @pytest.mark.parametrize("allowed", ["example.org", "EXAMPLE.ORG", "203.0.113.5"])
 def test_a_public_target_that_was_named_twice_is_allowed(allowed: str) -> None:
     check_consent("http://Example.org/{user}", target("203.0.113.5"), allowed)
+
+
+@pytest.mark.parametrize("allowed", [None, "198.51.100.1"])
+def test_publishing_to_a_public_address_takes_consent_as_well(allowed: str | None) -> None:
+    with pytest.raises(Refused, match=r"203\.0\.113\.5 of --publish has a public address.*--allow-public-target 203"):
+        check_publishing("http://203.0.113.5:81/pub/{user}", allowed)
+
+
+def test_publishing_to_this_machine_or_to_whom_was_named_is_allowed() -> None:
+    check_publishing("http://127.0.0.1/pub/{user}", None)
+    check_publishing("http://203.0.113.5/pub/{user}", "203.0.113.5")
+    with pytest.raises(Refused, match="can't be resolved"):
+        check_publishing("http://no.such.name.invalid/pub/{user}", None)

@@ -262,7 +262,18 @@ def test_friends_that_cannot_be_had_are_refused(option: str, text: str | None, w
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--messages", "5", "--target", "http://127.0.0.1:1/{user}"), "--messages is for our own server"),
+        (("--messages", "5", "--target", "http://127.0.0.1:1/{user}"), "--messages to a server of yours needs"),
+        (("--messages", "5", "--publish", "http://h/"), "--publish is for a server of yours"),
+        (("--messages", "5", "--target", "http://h/{user}", "--publish", "h/x"), "--publish takes an URL"),
+        (
+            ("--messages", "5", "--target", "http://h/{user}", "--publish", "http://h/", "--publish-body", "x"),
+            "--publish-body needs {message} in it",
+        ),
+        (
+            ("--messages", "5", "--target", "http://h/{user}", "--publish", "http://h/", "--db", "d"),
+            "--friends and --db are for our own server",
+        ),
+        (("--messages", "5", "--publish-header", "x"), "--publish-header takes a header such as"),
         (("--friends", "f"), "--friends and --db are for --messages"),
         (("--messages", "5", "--friends", "f", "--db", "d"), "--friends and --db say the same thing"),
         (("--messages", "5", "--renumber"), "--columns and --renumber are for --friends"),

@@ -22,9 +22,9 @@ def test_messages_come_after_the_hold() -> None:
     assert scenario(RunOptions(PLAN, messages=MESSAGES)) == (Ramp(), Hold(10), SendMessages(MESSAGES))
 
 
-def test_messages_are_sent_to_the_bundled_server_only() -> None:
+def test_messages_are_sent_to_any_server() -> None:
     found = scenario(RunOptions(PLAN, target="http://127.0.0.1/{user}", messages=MESSAGES))
-    assert found == (Ramp(), Hold(10))
+    assert found == (Ramp(), Hold(10), SendMessages(MESSAGES))
 
 
 @pytest.mark.parametrize("kind", get_args(ScenarioStage))

@@ -87,6 +87,7 @@ class HttpxRig(AccountsReader):
             request=("GET /test/", " HTTP/1.1\r\nHost: target\r\n\r\n"),
             protocol="chunked",
             open_when="id",
+            marks=None,
             ports="kernel",
             reserved=[],
             stages=(Stage(None),),

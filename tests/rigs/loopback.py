@@ -77,6 +77,7 @@ class WorkerRig:
             request=("GET /test/", " HTTP/1.1\r\nHost: target\r\n\r\n"),
             protocol="chunked",
             open_when="id",
+            marks=None,
             ports="explicit",
             reserved=[],
             stages=(Stage(None),),

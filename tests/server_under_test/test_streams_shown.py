@@ -1,24 +1,19 @@
 """The streams of `comet serve` as people see them: in a real Chromium, and behind a real nginx with its defaults."""
 
-import shutil
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.rigs.browser import CHROMIUM, browser
-from tests.rigs.support import OUR_NETWORK, comet, wait_until
+from tests.rigs.nginx import needs_nginx, nginx
+from tests.rigs.support import comet
 from tests.server_under_test.test_comet import asking, control
 
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium")
-needs_nginx = pytest.mark.skipif(NGINX is None, reason="there is no nginx here: apt-get install nginx-light")
 
 
 FURTHER = 8
@@ -70,37 +65,6 @@ def came_true(condition: Callable[[], bool], seconds: float) -> bool:
     return true
 
 
-@contextmanager
-def nginx(folder: Path, upstream: int) -> Iterator[tuple[str, int]]:
-    """An nginx that hands everything on to a port of this machine; gives its address.
-
-    Of the proxy it sets nothing else. It listens on an address of this process of tests, where its port is free.
-    """
-    host, port = f"{OUR_NETWORK}.200", 8080
-    paths = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    (folder / "nginx.conf").write_text(
-        f"pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1; daemon off;\n"
-        "events { worker_connections 100; }\n"
-        f"http {{ access_log off; {' '.join(f'{name}_temp_path {folder}/{name};' for name in paths)}\n"
-        f"  server {{ listen {host}:{port}; location / {{ proxy_pass http://127.0.0.1:{upstream}; }} }} }}\n"
-    )
-    errors = folder / "error.log"
-    with subprocess.Popen(
-        [str(NGINX), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(errors)]
-    ) as server:
-        try:
-            wait_until(lambda: server.poll() is not None or _accepts(host, port), "nginx accepts")
-            assert server.poll() is None, errors.read_text()
-            yield host, port
-        finally:
-            server.terminate()
-
-
-def _accepts(host: str, port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex((host, port)) == 0
-
-
 def received(sock: socket.socket, text: bytes) -> bytes:
     """Return what arrives up to and with a text; a read that brings nothing for a minute fails."""
     data = b""
@@ -114,7 +78,7 @@ def received(sock: socket.socket, text: bytes) -> bytes:
 def test_nginx_with_its_defaults_hands_each_message_on_at_once(version: str, model: str, tmp_path: Path) -> None:
     with (
         comet("--model", model, "--max-users", "10") as server,
-        nginx(tmp_path, server.port) as address,
+        nginx(tmp_path, f"location / {{ proxy_pass http://127.0.0.1:{server.port}; }}") as address,
         socket.create_connection(address, timeout=60) as sock,
     ):
         sock.sendall(asking(7, version=version))

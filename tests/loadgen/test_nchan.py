@@ -1,0 +1,34 @@
+"""`floodtest run` against nginx with nchan: streams and a publishing API that nobody here wrote."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.rigs.nginx import NCHAN, needs_nchan, nginx
+from tests.rigs.support import flood
+
+LOCATIONS = """
+    location ~ ^/sub/(\\d+)$ { nchan_subscriber; nchan_channel_id $1; }
+    location ~ ^/pub/(\\d+)$ { nchan_publisher; nchan_channel_id $1; }
+    location = /sub { nchan_subscriber; nchan_channel_id all; }
+    location = /pub { nchan_publisher; nchan_channel_id all; }
+"""
+USERS = 200
+
+
+@needs_nchan
+@pytest.mark.parametrize("client", ["columns", "httpx"])
+def test_messages_published_by_nchan_itself_all_arrive(client: str, tmp_path: Path) -> None:
+    with nginx(tmp_path, LOCATIONS, f"load_module {NCHAN};", connections=1000) as (host, port):
+        there = f"http://{host}:{port}"
+        code, summary, errors = flood(
+            *(tmp_path / "runs", "--connections", str(USERS), "--hold", "0", "--client", client, "--protocol", "sse"),
+            *("--target", f"{there}/sub/{{user}}", "--messages", "200/s", "--message-seconds", "2"),
+            *("--publish", f"POST {there}/pub/{{user}}", "--publish-body", '{"text": "{message}"}'),
+        )
+    assert (code, summary["outcome"]) == (0, "ok"), errors
+    messages = summary["messages"]
+    assert (messages["planned"], messages["published"], messages["expected"]) == (400, 400, 400)
+    assert (messages["received"], messages["lost"], messages["duplicated"]) == (400, 0, 0)
+    assert 0 < messages["latency_ms"]["p50"] < 1000
+    assert (summary["missing"], summary["repeated"]) == (0, 0)

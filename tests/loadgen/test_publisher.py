@@ -1,0 +1,143 @@
+"""loadgen.publisher: every planned message is published at its time or accounted for, to whom it is said to go."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import msgspec
+import numpy as np
+import pytest
+import trio
+from trio.testing import MockClock
+
+from floodtest.loadgen.client.accounts import State
+from floodtest.loadgen.plan.messages import MessageOptions
+from floodtest.loadgen.plan.publication import Order, split_request
+from floodtest.loadgen.publisher.publisher import GRACE, HOPELESS, Publisher
+from floodtest.wire.control import Generated
+from floodtest.wire.mark import reader
+
+RUN = "0123abcd"
+USERS = 50
+OPTIONS = MessageOptions(
+    rate=100.0,
+    seconds=2.0,
+    publish=("POST", "http://there/pub/{user}"),
+    publish_body='{"to": {user}, "text": "{message}"}',
+    publish_header=(("X-User", "{user}"),),
+)
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def order(folder: Path, options: MessageOptions = OPTIONS, is_open: Callable[[int], bool] = lambda user: True) -> Order:
+    """Return an order about users from 101 on, with connections that are open or closed."""
+    states = [State.OPEN if is_open(user) else State.CLOSED_EARLY for user in range(101, 101 + USERS)]
+    (folder / "states.u8").write_bytes(bytes(states))
+    return msgspec.json.decode(msgspec.json.encode(options.order(RUN, 101, folder)), type=Order)
+
+
+def publish(order: Order, handle: Handler, seconds: float = 0.0) -> tuple[Generated, list[httpx.Request]]:
+    """Publish to a server that takes so many seconds for each message; return the outcome and the requests."""
+    requests: list[httpx.Request] = []
+
+    async def serve(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        await trio.sleep(seconds)
+        return handle(request)
+
+    async def main() -> Generated:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(serve)) as client:
+            return await Publisher(order, client, np.random.default_rng(1)).run()
+
+    return trio.run(main, clock=MockClock(autojump_threshold=0)), requests
+
+
+def taken(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(202)
+
+
+def test_every_message_is_published_with_the_running_number_of_its_user(tmp_path: Path) -> None:
+    outcome, requests = publish(order(tmp_path), taken)
+    assert (outcome.planned, outcome.published, outcome.deliveries, outcome.error) == (200, 200, 200, None)
+    assert (outcome.late, outcome.most_behind < 0.1, outcome.unpublished) == (0, True, 0)
+    numbers: Counter[str] = Counter()
+    for request in requests:
+        user = request.url.path.removeprefix("/pub/")
+        assert 101 <= int(user) <= 150
+        body = json.loads(request.content)
+        assert (body["to"], request.headers["X-User"], len(body["text"])) == (int(user), user, 100)
+        numbers[user] += 1
+        assert reader(RUN)([request.content]).numbers == (numbers[user],)
+    planned = [reader(RUN)([request.content]).stamps[0][0] for request in requests]
+    assert np.diff(planned).tolist() == pytest.approx([10**7] * 199, abs=2)
+
+
+def test_messages_are_about_users_whose_connection_is_open(tmp_path: Path) -> None:
+    outcome, requests = publish(order(tmp_path, is_open=lambda user: user in (103, 150)), taken)
+    assert {request.url.path for request in requests} == {"/pub/103", "/pub/150"}
+    assert outcome.deliveries == 200
+
+
+def test_to_all_means_a_delivery_for_each_open_connection_and_one_row_of_numbers(tmp_path: Path) -> None:
+    options = replace(OPTIONS, publish=("POST", "http://there/pub"), deliver_to="all", publish_body=None)
+    outcome, requests = publish(order(tmp_path, options, is_open=lambda user: user < 111), taken)
+    assert (outcome.published, outcome.deliveries) == (200, 2000)
+    assert [reader(RUN)([request.content]).numbers for request in requests] == [(n,) for n in range(1, 201)]
+
+
+def test_a_server_that_takes_its_time_makes_messages_late_and_leaves_some(tmp_path: Path) -> None:
+    outcome, _ = publish(order(tmp_path, replace(OPTIONS, rate=1000.0)), taken, seconds=1.0)
+    assert outcome.planned == 2000
+    assert outcome.published == 128 * 3 == 2000 - outcome.unpublished  # at 0, 1 and 2 s, before the grace is over
+    assert outcome.late > 1000
+    assert outcome.most_behind == pytest.approx(2 + GRACE - 0.384, abs=0.1)
+
+
+def test_what_is_not_taken_is_counted_and_named(tmp_path: Path) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("0"):
+            raise httpx.ConnectError("nobody there")
+        return httpx.Response(503 if request.url.path.endswith("1") else 200)
+
+    outcome, requests = publish(order(tmp_path), handle)
+    ends = Counter(request.url.path[-1] for request in requests)
+    assert outcome.published == outcome.deliveries == 200 - ends["0"] - ends["1"]
+    assert outcome.error is not None
+    assert f"{ends['0'] + ends['1']} messages could not be published" in outcome.error
+    assert f"{ends['1']} x it answered 503 Service Unavailable" in outcome.error
+    assert f"{ends['0']} x ConnectError: nobody there" in outcome.error
+
+
+def test_where_nothing_is_taken_the_rest_is_not_tried(tmp_path: Path) -> None:
+    outcome, requests = publish(order(tmp_path), lambda _: httpx.Response(403))
+    assert (outcome.published, outcome.planned) == (0, 200)
+    assert HOPELESS <= len(requests) < 200
+    outcome, requests = publish(order(tmp_path, is_open=lambda user: False), taken)
+    assert (requests, outcome.published) == ([], 0)
+    assert outcome.error is not None
+    assert "nobody is connected" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://h/{user}", ("POST", "http://h/{user}")),
+        ("POST https://h/", ("POST", "https://h/")),
+        ("PUT http://h/", ("PUT", "http://h/")),
+        ("DELETE http://h/", None),
+        ("h/{user}", None),
+        ("POST", None),
+        ("POST http://h/ x", None),
+    ],
+)
+def test_what_is_asked_for_names_a_method_or_none(text: str, expected: tuple[str, str] | None) -> None:
+    if expected is not None:
+        assert split_request(text) == expected
+    else:
+        with pytest.raises(ValueError, match=re.escape(text)):
+            split_request(text)

@@ -1,0 +1,72 @@
+"""wire.mark: what is written is found in whatever a server makes of it, and nothing else is."""
+
+import html
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from floodtest.wire.mark import mark, reader
+from floodtest.wire.messages import Said
+
+RUN = "0123abcd"
+OURS = mark(RUN, 7, 5 * 10**9, 1500)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        OURS,
+        f"{OURS} xxxx",
+        f"<p>{OURS}</p>",
+        json.dumps({"text": OURS, "n": 12}),
+        json.dumps(json.dumps({"text": OURS})),
+        html.escape(OURS),
+        quote(OURS),
+        f"before{chr(0xE9)}{OURS}",
+    ],
+)
+def test_a_mark_is_found_in_what_servers_make_of_it(text: str) -> None:
+    assert reader(RUN)([text.encode()]) == Said(1, (7,), (), ((5 * 10**9, 1500),))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ft-",
+        mark("ffffffff", 7, 5 * 10**9, 0),
+        f"x{OURS}",
+        f"{OURS}1",
+        OURS[:-1],
+        OURS.replace("-7-", "--"),
+        OURS.replace("-7-", "-1234567890-"),
+        OURS.replace("-0000000005", "-9000000005"),
+        OURS.upper(),
+    ],
+)
+def test_anything_else_is_a_message_without_one(text: str) -> None:
+    assert reader(RUN)([text.encode()]) == Said(1, (), (), ())
+
+
+def test_a_payload_may_have_several() -> None:
+    payloads = [f"[{OURS},{mark(RUN, 8, 6, 0)}]".encode(), b"none"]
+    assert reader(RUN)(payloads) == Said(2, (7, 8), (), ((5 * 10**9, 1500), (6, 0)))
+
+
+@given(
+    number=st.integers(1, 10**9 - 1),
+    planned=st.integers(0, 9 * 10**18 - 1),
+    late=st.integers(-5, 10**9),
+    before=st.binary(max_size=5),
+)
+def test_what_is_written_is_read(number: int, planned: int, late: int, before: bytes) -> None:
+    (stamp,) = reader(RUN)([before + b" " + mark(RUN, number, planned, late).encode()]).stamps
+    assert stamp == (planned, min(max(0, late), 99_999_999))
+
+
+def test_a_run_has_a_name_of_eight_digits() -> None:
+    with pytest.raises(ValueError, match="eight hex digits"):
+        reader("x.*")

@@ -1,0 +1,43 @@
+"""The mark by which a message is known again that another server than ours passes on. Pure.
+
+`ft-RUN-NUMBER-PLANNED-LATE`: eight hex digits of the run, the running number of the message's subject from 1 on, when
+it was planned in ns of CLOCK_MONOTONIC (19 digits) and how late it was published in µs (8 digits). It has letters,
+digits and hyphens only, so that it survives JSON, server-sent events, URLs and HTML as it is, and it is found anywhere
+in what arrives. Marks of another run, such as those that a server plays back, say nothing.
+
+A planned time begins as that of a stamp does (`wire.stamp`), for the same columns.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from floodtest.wire import stamp
+from floodtest.wire.messages import Said
+
+_FORMAT = f"ft-%s-%d-%0{stamp.PLANNED_DIGITS}d-%0{stamp.LATE_DIGITS}d"
+_RUN = re.compile(r"[0-9a-f]{8}")
+
+
+def mark(run: str, number: int, planned_ns: int, late_us: int) -> str:
+    """Return the mark of a message; `run` is eight hex digits."""
+    return _FORMAT % (run, number, planned_ns, min(max(0, late_us), stamp.MAX_LATE_US))
+
+
+def reader(run: str) -> Callable[[Sequence[bytes]], Said]:
+    """Return what reads payloads for the marks of a run; any of them may have none, one, or several."""
+    if not _RUN.fullmatch(run):
+        raise ValueError(f"a run is named by eight hex digits, not {run!r}")
+    first, rest = stamp.FIRST_DIGIT, stamp.PLANNED_DIGITS - 1
+    pattern = rb"(?<![0-9A-Za-z])ft-%b-(\d{1,9})-([0-%d]\d{%d})-(\d{%d})(?!\d)"
+    return partial(_read, re.compile(pattern % (run.encode(), first, rest, stamp.LATE_DIGITS)))
+
+
+def _read(pattern: re.Pattern[bytes], payloads: Sequence[bytes]) -> Said:
+    found = [match for payload in payloads for match in pattern.finditer(payload)]
+    return Said(
+        len(payloads),
+        numbers=tuple(int(match[1]) for match in found),
+        ticks=(),
+        stamps=tuple((int(match[2]), int(match[3])) for match in found),
+    )
