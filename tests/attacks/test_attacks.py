@@ -9,12 +9,12 @@ from tests.attacks.suite import ATTACKS, attack_here
 
 SHARES = {
     "kills": 0.01,
-    "stops": 0.01,
-    "loads": 0.085,
+    "stops": 0.005,
+    "loads": 0.05,
     "heads": 0.003,
     "bodies": 0.01,
     "streams": 0.003,
-    "crowd": 0.005,
+    "crowd": 0.002,
     "outputs": 0.02,
     "limits": 0.02,
     "churn": 0.005,

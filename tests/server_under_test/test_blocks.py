@@ -9,7 +9,7 @@ from typing import Any, cast
 import lmdb
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from floodtest.server_under_test.routing import blocks as blocks_module
@@ -44,6 +44,7 @@ def test_any_changes_of_one_subject_leave_a_set_and_the_others_alone(
 ) -> None:
     folder = tmp_path_factory.mktemp("stores")
 
+    @settings(max_examples=50)  # each is a dozen commits to a disk
     @given(CHANGES, st.lists(ID, unique=True))
     def check(changes: list[tuple[bool, list[int]]], asked: list[int]) -> None:
         with Store(folder / "db", create=True) as store:

@@ -314,7 +314,7 @@ def _fill(folder: Path) -> int:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
     with Store(folder) as store:
         try:
-            store.add_subscriptions(np.stack([np.arange(1, 100_001)] * 2, axis=1).astype(np.uint32))
+            store.add_subscriptions(np.stack([np.arange(1, 10_001)] * 2, axis=1).astype(np.uint32))
         except Refused:
             return 0
     return 2
