@@ -27,6 +27,7 @@ FLOORS: dict[str, list[str]] = {
     "flyweight": ["errors", "machine", "engine", "command", "processes"],
     "wire": [
         "http",
+        "template",
         "stamp",
         "matrix",
         "framing",

@@ -3,6 +3,7 @@
 from floodtest.flyweight.command.parsers import Parser, parse_count
 from floodtest.wire import stamp
 from floodtest.wire.open_when import KINDS, OpenWhen
+from floodtest.wire.template import TOKEN, Header
 
 
 def _message_size(text: str) -> int:
@@ -24,6 +25,32 @@ def _open_when(text: str) -> str:
     return OpenWhen(text).text
 
 
+def split_header(text: str) -> Header:
+    """Return the name and the value of a header such as `Accept: text/plain`; ValueError where it has no name."""
+    name, colon, value = text.encode(errors="surrogateescape").partition(b":")
+    if not colon or not TOKEN.fullmatch(name):
+        raise ValueError(text)
+    return name, value.strip(b" \t")
+
+
+def _header(text: str) -> str:
+    """Return a header as it is."""
+    split_header(text)
+    return text
+
+
+NO_STREAM = ("CONNECT", "HEAD")
+"""Methods that get no answer with a body."""
+
+
+def _method(text: str) -> str:
+    if not TOKEN.fullmatch(text.encode(errors="surrogateescape")) or text in NO_STREAM:
+        raise ValueError(text)
+    return text
+
+
+header = Parser(_header, "a header such as 'Accept: text/event-stream'", is_secret=True)
+method = Parser(_method, f"a method such as POST, but for {' and '.join(NO_STREAM)}, which no stream comes of")
 open_when = Parser(_open_when, f"one of {', '.join(KINDS)}, with {{user}} in it for the id")
 message_size = Parser(_message_size, f"{stamp.SIZE} bytes (the stamp a message begins with) to {stamp.MAX_TEXT:,}")
 token = Parser(_token, "printable ASCII, without spaces around it", is_secret=True)

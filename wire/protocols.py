@@ -22,6 +22,7 @@ from floodtest.wire.framing.frames import Framing, encode
 from floodtest.wire.framing.in_chunks import InChunks
 from floodtest.wire.incoming import Incoming
 from floodtest.wire.open_when import OpenWhen
+from floodtest.wire.template import Column, Requests, RequestTemplate
 
 
 @dataclass(frozen=True, eq=False)  # each of them is there once
@@ -34,15 +35,14 @@ class Protocol:
     accept: str | None = None
     """The media type that a request says that it accepts, and an answer has to have; None: any."""
 
-    def request(self, path: str, host: str) -> tuple[str, str]:
-        """Return the request for a path with `{user}` in it, cut in two where the id goes."""
-        before, after = path.split("{user}")
-        accept = "" if self.accept is None else f"Accept: {self.accept}\r\n"
-        return f"GET {before}", f"{after} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: floodtest\r\n{accept}\r\n"
+    def request(self, asked: RequestTemplate, host: str) -> RequestTemplate:
+        """Return what a connection sends to a host, with the headers that this protocol has where none is given."""
+        accept = [] if self.accept is None else [(b"Accept", self.accept.encode())]
+        return asked.with_headers([(b"Host", host.encode()), (b"User-Agent", b"floodtest"), *accept])
 
-    def requests(self, before: str, after: str) -> Callable[[int], bytes]:
-        """Return what makes a user's request, from what stands in it before and after the user's id."""
-        return http.numbered(before.encode(), after.encode()).__mod__
+    def requests(self, request: RequestTemplate, column: Callable[[str], Column]) -> Requests:
+        """Return what makes requests of users by the batch; `column` has what stands for placeholders in them."""
+        return request.requests(column)
 
     def framing_of(self, head: http.Response) -> Framing:
         """Return the framing of an answer with this head. NotOpened if it is no stream of this protocol: by its status,

@@ -1,4 +1,4 @@
-"""Parquet files of pairs: two columns of whole numbers. pyarrow is an extra, and only imported here.
+"""Parquet files of pairs: two columns of whole numbers, read and written by pyarrow, which is an extra.
 
 In: a file, or a folder of parts and of folders of them (`date=2008-10-12/part-0.parquet`), in the order of names. As
 Spark does, names that begin with a dot or an underscore are passed over: those are markers, and parts of a write that
@@ -7,13 +7,9 @@ has not ended. Anything else in the folder is refused by its name, for pairs mig
 BadFile for a file that pyarrow can't read, for a row without a value and for columns of another type, floats included
 even where they are whole: they are more often weights, and large ids would lose digits. Refused without pyarrow.
 
-Where addresses are limited (`ulimit -v`) it reads in one thread and allocates as the C library does: its own allocator
-takes 1 GiB of them at once, and where there were none left for its threads they have ended the process (pyarrow 26).
-MemoryError then, if there are too few even so.
+MemoryError where the addresses of this process are limited, and there are too few (`flyweight.machine.arrow`).
 """
 
-import os
-import resource
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,26 +20,10 @@ import numpy as np
 
 from floodtest.datagen.files.columns import Columns
 from floodtest.datagen.files.pairs import BadFile, Ids, Pairs, Reading
-from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.arrow import has_few_addresses, import_pyarrow
 
 ROWS = 1 << 18
 """Rows that are read at a time."""
-
-
-def import_pyarrow() -> tuple[Any, Any]:
-    """Return the modules pyarrow and pyarrow.parquet; Refused where they are not installed."""
-    if _has_few_addresses():
-        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # which is read when it is imported
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise Refused("Parquet needs pyarrow: pip install 'floodtest[parquet]'.") from error
-    return pyarrow, pyarrow.parquet
-
-
-def _has_few_addresses() -> bool:
-    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def write_parquet(file: IO[bytes], pairs: Pairs) -> None:
@@ -100,7 +80,7 @@ def _read_part(reading: Reading, before: Columns | None) -> Generator[Ids, None,
             if not arrow.types.is_integer(kind):
                 raise reading.bad(f"column {name!r}", f"its type is {kind}, and ids are whole numbers, such as int64.")
         row = 1
-        for batch in file.iter_batches(ROWS, columns=list(taken), use_threads=not _has_few_addresses()):
+        for batch in file.iter_batches(ROWS, columns=list(taken), use_threads=not has_few_addresses()):
             yield reading.ids_of([_numbers(reading, batch.column(name), name, row) for name in taken], row)
             row += batch.num_rows
     return taken

@@ -16,10 +16,11 @@ import numpy as np
 
 from floodtest.datagen.files.numbers import lines_of
 from floodtest.datagen.files.pairs import Pairs
-from floodtest.datagen.files.parquet import import_pyarrow, write_parquet
+from floodtest.datagen.files.parquet import write_parquet
 from floodtest.datagen.files.renumbering import Originals
 from floodtest.datagen.options import Format
 from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.arrow import import_pyarrow
 from floodtest.flyweight.machine.reasons import reason
 from floodtest.flyweight.machine.whole_file import replaced_file
 

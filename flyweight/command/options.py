@@ -79,9 +79,9 @@ def flag(text: str, *names: str) -> bool:
     return field(default=False, metadata={_OPTION: Option(None, None, text, names)})
 
 
-def repeatable(parser: Parser[T], metavar: str, text: str) -> tuple[T, ...]:
+def repeatable(parser: Parser[T], metavar: str, text: str, *names: str) -> tuple[T, ...]:
     """Return a field that is an option which may be given several times."""
-    return field(default=(), metadata={_OPTION: Option(parser, metavar, text, is_repeatable=True)})
+    return field(default=(), metadata={_OPTION: Option(parser, metavar, text, names, is_repeatable=True)})
 
 
 def required(parser: Parser[object], metavar: str, text: str, *names: str) -> Mapping[str, Option]:

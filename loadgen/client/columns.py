@@ -53,10 +53,11 @@ class Client:
         self._streams = Streams(
             accounts, readiness, shared.files_limit, protocol, OpenWhen(spec.open_when), spec.marks, ended
         )
-        request = protocol.requests(*spec.request)
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
         pieces, outbox = spec.share.pieces, self._streams.outbox
-        self._opener = Opener(accounts, readiness, spec.target, spec.ports, reserved, request, outbox, pieces, ended)
+        self._opener = Opener(
+            accounts, readiness, spec.target, spec.ports, reserved, shared.requests(), outbox, pieces, ended
+        )
         self._reset_at_end = spec.reset_at_end
         self._begun = 0
         self._piece = 0

@@ -13,7 +13,7 @@ connection, the kernel may keep the pair in TIME_WAIT.
 import errno
 import os
 import socket
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
@@ -26,6 +26,7 @@ from floodtest.flyweight.engine.sweep import sweep, without
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
 from floodtest.loadgen.plan.choices import Ports
 from floodtest.loadgen.plan.plan import Piece, Rows
+from floodtest.wire.template import Requests
 
 Address = tuple[Any, ...]
 Socket = socket.SocketType
@@ -71,7 +72,7 @@ class Opener:
         target: Address,
         ports: Ports,
         reserved: frozenset[int],
-        request: Callable[[int], bytes],
+        requests: Requests,
         outbox: Outbox,
         pieces: Sequence[Piece],
         ended: list[End] | None = None,
@@ -83,7 +84,7 @@ class Opener:
         self._explicit = ports == "explicit"
         self._option = (socket.SOL_SOCKET, socket.SO_REUSEADDR) if self._explicit else (0, _BIND_ADDRESS_NO_PORT)
         self._reserved = reserved if self._explicit else frozenset()
-        self._request = request
+        self._requests = requests
         self._outbox = outbox
         self._spares = {piece.address: piece.spares for piece in pieces}
         # Workers that have an address in common begin their walks at different spares, so that one does not try what
@@ -179,7 +180,7 @@ class Opener:
         return ended_since == 0 or ended_since * TRIES < len(self._spares[address])
 
     def _send_requests(self, fds: list[int], users: list[int]) -> tuple[list[int], list[int]]:
-        gone = self._outbox.write(fds, list(map(self._request, users)), are_registered=False)
+        gone = self._outbox.write(fds, self._requests(users), are_registered=False)
         if gone:
             fds, users = self._close({index: gone[fd] for index, fd in enumerate(fds) if fd in gone}, fds, users)
         # After the write: an answer that has come by now needs no wake-up of its own.

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import msgspec
 
+from floodtest.flyweight.engine.texts import Shape
 from floodtest.flyweight.processes.channel import Message
 from floodtest.loadgen.plan.choices import Ports
 from floodtest.loadgen.plan.pacer import Stage
 from floodtest.loadgen.plan.plan import Share
+from floodtest.wire.template import RequestTemplate
 
 
 class Specification(msgspec.Struct, frozen=True):
@@ -25,8 +27,7 @@ class Specification(msgspec.Struct, frozen=True):
     folder: bytes
     """Of the run record, as the kernel has its name, which need not be UTF-8."""
     target: tuple[str, int]
-    request: tuple[str, str]
-    """The request, before and after the user's id."""
+    request: RequestTemplate
     protocol: str
     """A name of `wire.protocols.OPENED`."""
     open_when: str
@@ -40,6 +41,10 @@ class Specification(msgspec.Struct, frozen=True):
     connect_timeout: float
     reset_at_end: bool
     """Close by reset, which spares the host a million sockets in TIME_WAIT; for a server that knows of it."""
+    columns: tuple[str, ...] = ()
+    """Placeholders in the request whose values are in shared memory, a row for each user of the plan."""
+    shape: Shape | None = None
+    """Of that memory; None where there is none."""
 
     @property
     def path(self) -> Path:

@@ -12,7 +12,7 @@ what httpx raises; it does not tell a bind from a connect.
 import errno
 import socket
 import time
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -76,9 +76,8 @@ class HttpxClient:
         self._is_marked = spec.marks is not None
         self._said = read_payloads if spec.marks is None else mark.reader(spec.marks)
         self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
-        before, (after, *headers) = spec.request[0], spec.request[1].removesuffix("\r\n\r\n").split("\r\n")
-        self._url = f"http://{authority(*spec.target)}{before.removeprefix('GET ')}", after.removesuffix(" HTTP/1.1")
-        self._headers = dict(header.split(": ", 1) for header in headers) | {"Accept-Encoding": "identity"}
+        self._url = f"http://{authority(*spec.target)}/"
+        self._requests = shared.requests()
         self._room = trio.Semaphore(0)
         self._halted = False
         self.in_flight = 0
@@ -132,7 +131,7 @@ class HttpxClient:
         client = httpx.AsyncClient(
             transport=transport,
             timeout=timeout,
-            headers=self._headers,
+            headers={"Accept-Encoding": "identity"},
             cookies=no_cookies,
             event_hooks={"response": [self._read_head]},
             trust_env=False,
@@ -145,7 +144,7 @@ class HttpxClient:
         phase, code = Phase.RESPONSE, END
         try:
             with trio.move_on_after(self._timeout + LATER) as patience:
-                async with client.stream("GET", str(user).join(self._url), extensions={"stream": stream}) as response:
+                async with self._ask(client, stream) as response:
                     if self._open_when.is_head:
                         self._open(stream, patience)
                     async for text in response.aiter_raw():
@@ -164,6 +163,16 @@ class HttpxClient:
         else:
             self._accounts.failed(user, phase, code)
             self._settle()
+
+    def _ask(self, client: httpx.AsyncClient, stream: Stream) -> AbstractAsyncContextManager[httpx.Response]:
+        """Send a user's request; httpx is given its parts, and the target of its first line as it is to be sent."""
+        (request,) = self._requests([stream.user])
+        head, _, body = request.partition(b"\r\n\r\n")
+        line, *lines = head.split(b"\r\n")
+        method, target, _ = line.split(b" ")
+        headers = [(name, value) for name, _, value in (one.partition(b": ") for one in lines)]
+        extensions = {"stream": stream, "target": target}
+        return client.stream(method.decode(), self._url, headers=headers, content=body, extensions=extensions)
 
     async def _read_head(self, response: httpx.Response) -> None:
         """Judge the head of an answer; a hook of httpx, which calls it before it looks where a redirect goes.

@@ -13,10 +13,13 @@ from typing import Protocol
 import trio
 
 from floodtest.flyweight.engine.ledger import Ledger
+from floodtest.flyweight.engine.texts import Texts
 from floodtest.flyweight.machine.files import raise_files_limit
 from floodtest.flyweight.processes.channel import Channel, decoder
 from floodtest.loadgen.client.accounts import LEDGER, Accounts
 from floodtest.loadgen.client.orders import Ready, Settled, Specification, Started, ToWorker
+from floodtest.wire.protocols import OPENED
+from floodtest.wire.template import ADDRESS, LINE, Column, Requests
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,37 @@ class Shared:
     files_limit: int
     accounts: Accounts
     """Of its share: its row of the ledger, and its users' entries in the columns of the run record."""
+    texts: Texts | None = None
+    """What users have in columns of their own, if a request has any of it."""
+
+    def requests(self) -> Requests:
+        """Return what makes the requests of users."""
+        return OPENED[self.spec.protocol].requests(self.spec.request, self._column)
+
+    def _column(self, name: str) -> Column:
+        """Return what stands for a placeholder in the requests of users."""
+        share = self.spec.share
+        first_of_plan = share.first_user - share.before
+        if name == LINE:
+            return lambda users: [user - first_of_plan + 1 for user in users]  # from 1 on
+        if name == ADDRESS:
+            return lambda users: [address.encode() for address in share.rows(users).addresses]
+        assert self.texts is not None
+        column, texts = self.spec.columns.index(name), self.texts
+        return lambda users: texts.column(column, [user - first_of_plan for user in users])
 
 
 def be_worker(
     run: Callable[[Shared], Awaitable[None]], specification: bytes, sock: socket.socket, descriptors: list[int]
 ) -> None:
-    """Run a client worker in this thread; the one descriptor is the ledger."""
+    """Run a client worker in this thread. The descriptors are the ledger, and users' texts where there are any."""
     spec = decoder(Specification).decode(specification)
     files_limit = raise_files_limit()
     ledger = Ledger(LEDGER, spec.workers, descriptors[0])
     share, row = spec.share, ledger.row(spec.worker)
     accounts = Accounts(spec.path, share.first_user, share.count, row, share.before)
-    trio.run(run, Shared(spec, Channel[ToWorker](sock, ToWorker), files_limit, accounts))
+    texts = None if spec.shape is None else Texts(descriptors[1], spec.shape)
+    trio.run(run, Shared(spec, Channel[ToWorker](sock, ToWorker), files_limit, accounts, texts))
 
 
 class Ramping(Protocol):

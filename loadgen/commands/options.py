@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from floodtest.flyweight.command.command_line import CommandLine, takes
 from floodtest.flyweight.command.options import options_of
-from floodtest.flyweight.errors import UsageError
 from floodtest.flyweight.machine.files import need_proc
 from floodtest.loadgen.network.wish import VETH_SERVERS
 from floodtest.loadgen.plan.choices import BASE_IPS
@@ -18,7 +17,6 @@ from floodtest.loadgen.plan.models import CLIENT_MODELS
 from floodtest.loadgen.plan.options import PlanOptions, RunOptions
 from floodtest.loadgen.plan.plan import is_between
 from floodtest.loadgen.plan.rules import RULES
-from floodtest.loadgen.preflight.targets import parse_target
 
 
 def _read(line: CommandLine) -> RunOptions:
@@ -30,7 +28,6 @@ def _read(line: CommandLine) -> RunOptions:
         options = replace(options, ports=CLIENT_MODELS[options.client].ports)
     plan = line.make("plan", lambda: sizes.plan(options.link), *(one.key for one in options_of(PlanOptions)))
     options = replace(options, plan=plan or options.plan)
-    line.check(_about_targets(options))
     for rule in RULES:
         line.check(rule.problems(options), *rule.looks_at)
     line.check(_about_links(options), "plan")
@@ -41,15 +38,6 @@ def _read(line: CommandLine) -> RunOptions:
 
 takes_run_options = takes(RunOptions, _read)
 """Let a command take all options of a run, and get them as its first argument."""
-
-
-def _about_targets(options: RunOptions) -> Iterator[str]:
-    if options.target is None:
-        return
-    try:
-        parse_target(options.target)
-    except UsageError as error:
-        yield from error.problems
 
 
 def _about_links(options: RunOptions) -> Iterator[str]:

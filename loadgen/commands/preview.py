@@ -53,7 +53,7 @@ def preview(outlook: Outlook) -> Preview:
     """Draw up the preview."""
     return Preview(
         format=FORMAT,
-        target=outlook.options.target,
+        target=outlook.options.shown_target,
         sources=sources(outlook.options.plan),
         prediction=outlook.forecast(),
         available=[_available(room) for room in outlook.machine.rooms],

@@ -4,6 +4,7 @@
 checks across them.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from floodtest.loadgen.plan.models import (
 )
 from floodtest.loadgen.plan.pacer import Pacer, Stage, parse_stages, steady
 from floodtest.loadgen.plan.plan import Plan
+from floodtest.loadgen.plan.request import hidden
 from floodtest.wire import options as of_wire
 from floodtest.wire.names import DEFAULT_PROTOCOL, OWN_PROTOCOL, PROTOCOLS
 
@@ -33,6 +35,8 @@ _PROTOCOL_WORDS = ", ".join(PROTOCOLS.values())
 _CLIENT_WORDS = ", or ".join(traits.words for traits in CLIENT_MODELS.values())
 _SERVER_WORDS = ", or ".join(traits.words for traits in SERVER_MODELS.values())
 _WITHOUT_PORTS = " or ".join(f"--client {name}" for name, traits in CLIENT_MODELS.items() if not traits.chooses_ports)
+
+DEFAULT_METHOD = "GET"
 
 STAGES = Parser(parse_stages, "stages such as 1000/s:30s,5000/s:60s,max")
 
@@ -63,12 +67,14 @@ class PlanOptions:
         f"First source address.  [default: {BASE_IPS['loopback']}; with veth {BASE_IPS['veth']}]",
     )
     first_port: int = option(1024, parsers.port, "PORT", "First source port of each address.")
+    first_user: int = option(1, parsers.count, "N", "Number of the first user; the others count upward from it.")
 
     def plan(self, link: Link = "loopback") -> Plan:
         """Return the plan; UsageError names everything that is wrong with it."""
         ips, each = self.ips or DEFAULT_IPS, self.each or DEFAULT_EACH
         asked = DEFAULT_CONNECTIONS if self.ips is None and self.each is None else ips * each
-        return Plan(ips, each, self.base_ip or BASE_IPS[link], self.first_port, self.connections or asked)
+        base_ip = self.base_ip or BASE_IPS[link]
+        return Plan(ips, each, base_ip, self.first_port, self.connections or asked, self.first_user)
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,18 @@ class RunOptions:
 
     plan: Plan = field(metadata=part(PlanOptions))
     target: str | None = option(
-        None, parsers.text, "URL", "http://HOST:PORT/PATH with {user} in it.  [default: a server of our own]"
+        None, parsers.text, "URL", "http://HOST:PORT/PATH, with {user} for the user.  [default: a server of our own]"
+    )
+    headers: tuple[str, ...] = repeatable(
+        of_wire.header,
+        "'NAME: VALUE'",
+        "A header of each request, instead of ours of its name. Repeatable.",
+        "--header",
+    )
+    method: str = option(DEFAULT_METHOD, of_wire.method, "METHOD", "Of each request.")
+    body: str | None = option(None, parsers.text, "TEXT|@FILE", "Of each request: a text, or what is in a file.")
+    users: Path | None = option(
+        None, parsers.path, "FILE", "A row for each user: csv, ndjson or parquet. Its columns are placeholders."
     )
     protocol: str = choice(
         DEFAULT_PROTOCOL,
@@ -150,7 +167,21 @@ class RunOptions:
         """What opens a connection: our own server's welcome names its user, of another one the head is enough."""
         return self.open_when or ("id" if self.target is None else "head")
 
+    @property
+    def hidden(self) -> Mapping[str, str]:
+        """Return the texts among them that hold secrets, each with what may be shown in its place."""
+        return hidden(self.target, self.headers, self.body)
+
+    @property
+    def shown_target(self) -> str | None:
+        """Return the target without user and password."""
+        return None if self.target is None else self.hidden.get(self.target, self.target)
+
     def recorded(self) -> dict[str, Any]:
-        """Return what a run record keeps of them, as JSON has it."""
+        """Return what a run record keeps of them, as JSON has it; secrets are left out."""
+        secrets = self.hidden
         found: dict[str, Any] = msgspec.to_builtins(asdict(self), enc_hook=str)
+        found["target"] = self.shown_target
+        found["headers"] = [secrets.get(header, header) for header in self.headers]
+        found["body"] = None if self.body is None else secrets.get(self.body, self.body)
         return found

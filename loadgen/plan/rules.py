@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from floodtest.flyweight.errors import UsageError
 from floodtest.loadgen.plan.models import CLIENT_MODELS, DEFAULT_SERVER_MODEL
-from floodtest.loadgen.plan.options import RunOptions
+from floodtest.loadgen.plan.options import DEFAULT_METHOD, RunOptions
 from floodtest.loadgen.plan.pacer import are_sound
+from floodtest.loadgen.plan.request import problems_of
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,24 @@ def _about_servers(options: RunOptions) -> Iterator[str]:
             yield "--server-pid is for a server that was named with --target."
         if options.allow_public_target is not None:
             yield "--allow-public-target is for a target: name it with --target as well."
+        given = {
+            "--header": options.headers,
+            "--method": options.method != DEFAULT_METHOD,
+            "--body": options.body is not None,
+            "--users": options.users,
+        }
+        yield from (f"{name} is for a server that was named with --target." for name, value in given.items() if value)
         return
     if options.tick is not None:
         yield "--tick is for our own server: leave --target out, or let your server send messages by itself."
     if options.server_model != DEFAULT_SERVER_MODEL:
         yield "--server-model is for our own server: leave --target out."
+
+
+def _about_requests(options: RunOptions) -> Iterator[str]:
+    if options.target is not None:
+        has_columns = options.users is not None
+        yield from problems_of(options.target, options.headers, options.method, options.body, has_columns)
 
 
 def _about_messages(options: RunOptions) -> Iterator[str]:
@@ -136,6 +150,7 @@ def _about_thresholds(options: RunOptions) -> Iterator[str]:
 RULES = (
     Rule(_about_ports, ("ports",)),
     Rule(_about_servers),
+    Rule(_about_requests),
     Rule(_about_messages, ("messages",)),
     Rule(_about_friends),
     Rule(_about_networks),

@@ -7,13 +7,14 @@ import os
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.errors import Refused
 from floodtest.loadgen.network.wish import HOST, Network
 from floodtest.loadgen.plan.options import RunOptions
+from floodtest.loadgen.plan.request import file_of, request_of, to_bytes
 from floodtest.loadgen.preflight.checks import Verdict, examine
 from floodtest.loadgen.preflight.claims import claim_of, refuse_what_is_claimed
 from floodtest.loadgen.preflight.demand import Demand, Forecast, demand_of, forecast
@@ -29,6 +30,8 @@ from floodtest.loadgen.preflight.targets import (
     is_here,
     resolve_target,
 )
+from floodtest.loadgen.preflight.users import Users, load_users, read_body
+from floodtest.wire.template import OWN
 
 LEAST_FILE, BYTES_A_USER = 48 << 20, 24
 """Bytes of the largest piece of memory that our server shares with its fronts: that of a turn of the router is 39 MiB,
@@ -43,6 +46,13 @@ class Outlook:
     target: Target | None
     machine: Machine
     demand: Demand
+
+    @cached_property
+    def users(self) -> Users | None:
+        """Users' own values, if a file has them; Refused where it does not have what requests need."""
+        if self.options.users is None or self.target is None:
+            return None
+        return load_users(self.options.users, self.target.asked, self.options.plan.connections)
 
     def forecast(self) -> Forecast:
         return forecast(self.demand, self.machine)
@@ -85,6 +95,7 @@ class Outlook:
         if self.options.messages is not None and self.options.messages.publish is not None:
             _, url = self.options.messages.publish
             checks.append(partial(check_publishing, url, self.options.allow_public_target))
+        checks.append(self._read_users)
         if self.demand.explicit_ports and not self.demand.isolated:
             checks.append(lambda: refuse_what_is_claimed(claim_of(plan)))
         if self.options.friends is not None:
@@ -94,6 +105,10 @@ class Outlook:
         checks.append(partial(_refuse_what_is_not_ours_to_write, self.options.out))
         checks.append(partial(_refuse_small_files, self.demand))
         return [*checks, partial(refuse_what_does_not_fit, self.machine, self.demand)]
+
+    def _read_users(self) -> None:
+        """Refuse what `users` refuses."""
+        _ = self.users
 
 
 def fitted(options: RunOptions, network: Network = HOST) -> tuple[RunOptions, Fit]:
@@ -114,10 +129,21 @@ def cut_to_fit(options: RunOptions, network: Network, say: Callable[[str], None]
 
 def look(options: RunOptions, network: Network = HOST) -> Outlook:
     """Return the outlook; Refused when the target or its process can't be found."""
-    target = None if options.target is None else resolve_target(options.target, options.plan.base_ip)
+    target = None if options.target is None else _target(options.target, options)
     files = _server_files(options, target)
     machine = Machine(reserve=options.reserve)
     return Outlook(options, target, machine, demand_of(options, target, network, files))
+
+
+def _target(url: str, options: RunOptions) -> Target:
+    """Look up a target, and read what is asked for there if it is in a file."""
+    target = resolve_target(url, options.plan.base_ip)
+    file = None if options.body is None else file_of(options.body)
+    text = None if options.body is None else to_bytes(options.body)
+    asked = request_of(url, options.headers, options.method, text if file is None else read_body(file))
+    if file is not None and (problems := asked.problems(OWN if options.users is None else None)):
+        raise Refused("\n".join(problems))
+    return replace(target, asked=asked)
 
 
 def _refuse_what_is_no_file(friends: Path) -> None:

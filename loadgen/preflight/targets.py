@@ -5,9 +5,11 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from floodtest.flyweight.errors import Refused, UsageError
+from floodtest.flyweight.errors import Refused
 from floodtest.loadgen.plan.choices import BASE_IPS
 from floodtest.loadgen.plan.plan import Plan
+from floodtest.loadgen.plan.request import parse_target
+from floodtest.wire.template import RequestTemplate
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,7 @@ class Target:
     """Where connections go, and what they ask for there."""
 
     address: tuple[str, int]
-    path: str
-    """With `{user}` where the user's id goes."""
+    asked: RequestTemplate
     host: str
     """What the header Host says."""
 
@@ -25,30 +26,19 @@ class Target:
         return ipaddress.ip_address(self.address[0]).is_loopback
 
 
-def parse_target(url: str) -> tuple[str, int, str]:
-    """Return (host, port, path) of a target URL; UsageError says what is wrong with it."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or 80
-    except ValueError as error:
-        raise UsageError(f"--target {url!r} is no URL: {error}.") from error
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    if parts.scheme != "http" or not host:
-        raise UsageError(f"--target must be like http://127.0.0.1:8000/test/{{user}}, not {url!r}.")
-    if path.count("{user}") != 1 or not path.isascii() or any(c <= " " for c in path):
-        raise UsageError(f"--target needs {{user}} exactly once in its path, where the id goes; {url!r} has not.")
-    return host, port, path
-
-
 def resolve_target(url: str, base_ip: str) -> Target:
-    """Look up a target, at an address of the same kind as the sources; Refused when it has none."""
-    host, port, path = parse_target(url)
+    """Look up a target, at an address of the same kind as the sources; Refused when it has none.
+
+    What is asked for there is what the URL alone says.
+    """
+    found = parse_target(url)
+    host, port = found.host, found.port
     version = ipaddress.ip_address(base_ip).version
     try:
         address = _look_up(host, port, version)
     except (OSError, UnicodeError) as error:
         raise _refusal(host, port, version, error) from error
-    return Target((address, port), path, urlsplit(url).netloc.rpartition("@")[2])
+    return Target((address, port), found.asked, urlsplit(url).netloc.rpartition("@")[2])
 
 
 def _look_up(host: str, port: int, version: int) -> str:
@@ -101,7 +91,7 @@ def is_public(address: str) -> bool:
 
 def check_consent(url: str, target: Target, allowed: str | None) -> None:
     """Refuse a public target that was not named a second time: a million connections are an attack on whoever it is."""
-    host, address = parse_target(url)[0], target.address[0]
+    host, address = parse_target(url).host, target.address[0]
     if not is_public(address) or (allowed is not None and allowed.lower() in (host, address)):
         return
     named = "" if allowed is None else f", and --allow-public-target names {allowed!r}"

@@ -82,8 +82,8 @@ class Run:
         with self._claim():
             self._begin_record(outlook)
             avoided = as_ranges(ports_to_avoid(self._options.plan, outlook.machine))
-            folder, limit = self._journal.folder, self._files_limit
-            sites = Sites([LocalSite(self._options, folder, avoided, workers, limit, self._marks)])
+            folder, files_limit, users = self._journal.folder, self._files_limit, outlook.users
+            sites = Sites([LocalSite(self._options, folder, avoided, workers, files_limit, users, self._marks)])
             self._enter(Stage.START)
             return await self._conduct(sites, outlook)
 
@@ -94,7 +94,8 @@ class Run:
     def _begin_record(self, outlook: Outlook) -> None:
         forecast = outlook.forecast()
         self._predicted_bytes = forecast.total - forecast.hash_table
-        self._journal = Journal(self._options.out, self._options.recorded(), msgspec.to_builtins(forecast))
+        options, secrets = self._options.recorded(), self._options.hidden
+        self._journal = Journal(self._options.out, options, msgspec.to_builtins(forecast), secrets)
         self._watchers.put_first(self._journal)  # so that a person is shown nothing that the record has not got
         self._watchers.say(f"The record of this run is {self._journal.folder}.")
 

@@ -9,7 +9,7 @@ worker that can't be reached is left to the end of its process.
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -75,10 +75,15 @@ class Crew:
     def pids(self) -> list[int]:
         return self._workers.pids
 
-    async def start(self, specification: Callable[[int, Share], orders.Specification], shares: list[Share]) -> None:
-        """Fork a worker for each share; WorkerFault when one does not come up."""
+    async def start(
+        self,
+        specification: Callable[[int, Share], orders.Specification],
+        shares: list[Share],
+        descriptors: Sequence[int] = (),
+    ) -> None:
+        """Fork a worker for each share, and give it these descriptors; WorkerFault when one does not come up."""
         encoded = [msgspec.msgpack.encode(specification(number, share)) for number, share in enumerate(shares)]
-        await self._workers.start(encoded, orders.FromWorker, [self._ledger.descriptor])
+        await self._workers.start(encoded, orders.FromWorker, [self._ledger.descriptor, *descriptors])
         self._members = [Member(worker, share) for worker, share in zip(self._workers.all, shares, strict=True)]
         for member in self._members:
             if not isinstance(await member.worker.channel.receive(), orders.Ready):

@@ -9,10 +9,11 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -35,11 +36,19 @@ class Journal(Watcher):
 
     takes_all_samples = True
 
-    def __init__(self, out: Path, options: dict[str, Any], prediction: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        out: Path,
+        options: dict[str, Any],
+        prediction: dict[str, Any],
+        hidden: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Begin a record. `hidden` are texts of the command line that must not be in it, with what is there instead."""
         # Once: a file of /proc that can't be opened for a moment must not cost a later write.
         self._host, self._versions = _host_facts(), {name: version(name) for name in ("floodtest", "trio", "numpy")}
         self._record = RecordWriter(out, time.strftime("%Y%m%d-%H%M%S"))
         self._options = options
+        self._command = shlex.join(_shown(word, hidden) for word in sys.argv)
         self._prediction = prediction
         self._began = time.monotonic()
         self._stages: list[dict[str, Any]] = []
@@ -73,7 +82,7 @@ class Journal(Watcher):
     def _write(self, summary: Summary | None) -> None:
         """Write down what is known of the run as a whole."""
         run = {
-            "command": shlex.join(sys.argv),
+            "command": self._command,
             "options": self._options,
             "prediction": self._prediction,
             "host": self._host,
@@ -101,6 +110,12 @@ class Journal(Watcher):
 
     def _now(self) -> float:
         return round(time.monotonic() - self._began, 3)
+
+
+def _shown(word: str, hidden: Mapping[str, str]) -> str:
+    """Return a word of a command line as it may be shown, be it a text or `--option=text`."""
+    option, is_joined, text = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{is_joined}{hidden.get(text, text)}"
 
 
 def _host_facts() -> dict[str, Any]:

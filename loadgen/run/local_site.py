@@ -26,6 +26,7 @@ from floodtest.loadgen.client.accounts import LEDGER, State, count_states, creat
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan, Share
 from floodtest.loadgen.preflight.targets import Target
+from floodtest.loadgen.preflight.users import Users
 from floodtest.loadgen.run.crew import open_crew
 from floodtest.loadgen.run.reading import Figures, Reading, read_accounts
 from floodtest.loadgen.run.site import Detail
@@ -45,6 +46,7 @@ class LocalSite:
         avoided: list[tuple[int, int]],
         workers: int,
         files_limit: int,
+        users: Users | None = None,
         marks: str | None = None,
     ) -> None:
         """Messages have the marks of that run (`wire.mark`), or come from our own server."""
@@ -54,6 +56,7 @@ class LocalSite:
         self._folder = folder
         self._avoided = avoided
         self._files_limit = files_limit
+        self._users = users
         self._ledger = Ledger(LEDGER, workers)
         create_columns(folder, self._plan.connections)
         self._states, self._ports = map_columns(folder, 1, self._plan.connections)
@@ -76,6 +79,8 @@ class LocalSite:
 
     async def open(self, target: Target, reset_at_end: bool) -> None:
         """Start the crew."""
+        request = OPENED[self._options.spoken].request(target.asked, target.host)
+        users = self._users
 
         def specification(number: int, share: Share) -> orders.Specification:
             return orders.Specification(
@@ -84,7 +89,7 @@ class LocalSite:
                 share=share,
                 folder=os.fsencode(self._folder.absolute()),
                 target=target.address,
-                request=OPENED[self._options.spoken].request(target.path, target.host),
+                request=request,
                 protocol=self._options.spoken,
                 open_when=self._options.opens_when,
                 marks=self._marks,
@@ -93,9 +98,12 @@ class LocalSite:
                 stages=self._options.pacer.stages,
                 connect_timeout=self._options.connect_timeout,
                 reset_at_end=reset_at_end,
+                columns=() if users is None else users.columns,
+                shape=None if users is None else users.shape,
             )
 
-        await self._crew.start(specification, self._plan.shares(len(self._ledger.rows)))
+        descriptors = [] if users is None else [users.descriptor]
+        await self._crew.start(specification, self._plan.shares(len(self._ledger.rows)), descriptors)
         self._listening.start_soon(self._crew.listen)
         self._cpu_before = read_cpu_time()
 

@@ -24,6 +24,7 @@ from floodtest.loadgen.run.interruption import Interruption
 from floodtest.wire.control import Stats
 from floodtest.wire.http import authority
 from floodtest.wire.protocols import OWN
+from floodtest.wire.template import RequestTemplate
 
 
 class ServerSide:
@@ -103,8 +104,8 @@ async def server_side(
         store_for(options, folder, interruption, say) as store,
         bundled_server(plan, store, log, place, options.server_model) as bundled,
     ):
-        path = f"/{OWN[options.spoken].path}/{{user}}"
-        server = ServerSide(Target(bundled.address, path, authority(*bundled.address)), bundled, None)
+        asked = RequestTemplate(f"/{OWN[options.spoken].path}/{{user}}".encode())
+        server = ServerSide(Target(bundled.address, asked, authority(*bundled.address)), bundled, None)
         if await server.ask() is None:
             raise WorkerFault(f"The bundled server came up and does not answer. See {log}.")
         yield server

@@ -21,10 +21,11 @@ from floodtest.loadgen.run import conductor
 from floodtest.loadgen.run.local_site import LocalSite, replaced_ports
 from floodtest.loadgen.run.reading import Counters, Figures, Reading, ReceivedTick, States, total
 from floodtest.loadgen.run.site import Detail, Sites
+from floodtest.wire.template import RequestTemplate
 from tests.rigs.figures import reading
 from tests.rigs.support import OUR_NETWORK
 
-TARGET = Target(("127.0.0.1", 8000), "/{user}", "127.0.0.1:8000")
+TARGET = Target(("127.0.0.1", 8000), RequestTemplate(b"/{user}"), "127.0.0.1:8000")
 
 
 def figures(**changes: Any) -> Figures:

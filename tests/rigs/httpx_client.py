@@ -19,6 +19,7 @@ from floodtest.loadgen.client.worker import Shared
 from floodtest.loadgen.plan.pacer import Stage
 from floodtest.loadgen.plan.plan import Plan
 from tests.rigs.client import FILES, AccountsReader
+from tests.rigs.support import REQUEST
 
 
 class Script(httpcore.AsyncNetworkStream):
@@ -84,7 +85,7 @@ class HttpxRig(AccountsReader):
             share=share,
             folder=os.fsencode(folder),
             target=("127.0.0.1", 80),
-            request=("GET /test/", " HTTP/1.1\r\nHost: target\r\n\r\n"),
+            request=REQUEST,
             protocol="chunked",
             open_when="id",
             marks=None,

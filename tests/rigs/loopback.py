@@ -12,6 +12,7 @@ import trio
 
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.engine.readiness import Readiness
+from floodtest.flyweight.engine.texts import Texts
 from floodtest.flyweight.processes.channel import Channel
 from floodtest.loadgen.client.accounts import (
     LEDGER,
@@ -27,8 +28,10 @@ from floodtest.loadgen.client.orders import Go, Specification, ToWorker
 from floodtest.loadgen.client.worker import Shared
 from floodtest.loadgen.plan.pacer import Stage
 from floodtest.loadgen.plan.plan import Plan
+from floodtest.loadgen.preflight.users import Users
+from floodtest.wire.template import RequestTemplate
 from tests.rigs.client import welcome
-from tests.rigs.support import OUR_NETWORK, user_of
+from tests.rigs.support import OUR_NETWORK, REQUEST, user_of
 
 FILES = 4096
 PATIENCE = 30.0
@@ -46,7 +49,15 @@ class WorkerRig:
     """
 
     def __init__(
-        self, folder: Path, users: int, each: int, first_port: int = 30_000, first_user: int = 1, in_flight: int = 1024
+        self,
+        folder: Path,
+        users: int,
+        each: int,
+        first_port: int = 30_000,
+        first_user: int = 1,
+        in_flight: int = 1024,
+        request: RequestTemplate = REQUEST,
+        table: Users | None = None,
     ) -> None:
         self.plan = Plan(-(-users // each), each, f"{OUR_NETWORK}.2", first_port, users, first_user)
         (self.share,) = self.plan.shares(1)
@@ -63,18 +74,19 @@ class WorkerRig:
         accounts = Accounts(folder, first_user, users, self.ledger.row(0), self.share.before)
         _, theirs = self._channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         channel = Channel[ToWorker](theirs, ToWorker)
-        shared = Shared(self._specification(folder), channel, FILES, accounts)
+        texts = None if table is None else Texts(table.descriptor, table.shape)
+        shared = Shared(self._specification(folder, request, table), channel, FILES, accounts, texts)
         self.client = Client(shared, self.readiness, self.ended.extend)
         self._in_flight = in_flight
 
-    def _specification(self, folder: Path) -> Specification:
+    def _specification(self, folder: Path, request: RequestTemplate, table: Users | None) -> Specification:
         return Specification(
             worker=0,
             workers=1,
             share=self.share,
             folder=os.fsencode(folder),
             target=self.listener.getsockname(),
-            request=("GET /test/", " HTTP/1.1\r\nHost: target\r\n\r\n"),
+            request=request,
             protocol="chunked",
             open_when="id",
             marks=None,
@@ -83,6 +95,7 @@ class WorkerRig:
             stages=(Stage(None),),
             connect_timeout=PATIENCE,
             reset_at_end=True,
+            columns=() if table is None else table.columns,
         )
 
     def listen(self, address: tuple[str, int]) -> None:

@@ -23,6 +23,8 @@ import numpy as np
 import psutil
 
 from floodtest.loadgen.client.accounts import State
+from floodtest.wire.protocols import CHUNKED
+from floodtest.wire.template import RequestTemplate
 
 COMMANDS = {"floodtest": "floodtest", "comet": "floodtest.server_under_test", "fakefriends": "floodtest.datagen"}
 
@@ -243,6 +245,9 @@ def user_of(request: bytes) -> bytes:
     """Return the id that a request asks for."""
     return request.split()[1].rpartition(b"/")[2]
 
+
+REQUEST = CHUNKED.request(RequestTemplate(b"/test/{user}"), "target")
+"""What a connection asks for unless a test says otherwise."""
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
 

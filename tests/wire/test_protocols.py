@@ -29,6 +29,9 @@ from floodtest.wire.protocols import (
     Served,
 )
 from floodtest.wire.requests import MAX_USERS
+from floodtest.wire.template import Column, RequestTemplate
+
+NO_COLUMNS = dict[str, Column]().__getitem__
 
 NOON = 1_750_000_000.75
 
@@ -115,11 +118,18 @@ def test_what_is_framed_is_read(protocol: Served, texts: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("protocol", OPENED.values())
-def test_the_request_is_cut_where_the_id_goes(protocol: Protocol) -> None:
-    before, after = protocol.request("/test/{user}?x", "h:81")
-    accept = "Accept: text/event-stream\r\n" if protocol is EVENTS else ""
-    assert before + "17" + after == f"GET /test/17?x HTTP/1.1\r\nHost: h:81\r\nUser-Agent: floodtest\r\n{accept}\r\n"
-    assert protocol.requests(before, after)(17) == f"{before}17{after}".encode()
+def test_a_request_has_the_headers_of_its_protocol(protocol: Protocol) -> None:
+    make = protocol.requests(protocol.request(RequestTemplate(b"/test/{user}?x"), "h:81"), NO_COLUMNS)
+    accept = b"Accept: text/event-stream\r\n" if protocol is EVENTS else b""
+    head = b"GET /test/%d?x HTTP/1.1\r\nHost: h:81\r\nUser-Agent: floodtest\r\n%b\r\n"
+    assert make([17, 4]) == [head % (user, accept) for user in (17, 4)]
+
+
+@pytest.mark.parametrize("protocol", OPENED.values())
+def test_a_header_that_is_given_takes_the_place_of_ours(protocol: Protocol) -> None:
+    headers = ((b"host", b"other"), (b"ACCEPT", b"a"), (b"X", b"1"), (b"x", b"2"), (b"User-Agent", b""))
+    make = protocol.requests(protocol.request(RequestTemplate(b"/", headers=headers), "h:81"), NO_COLUMNS)
+    assert make([1]) == [b"GET / HTTP/1.1\r\nhost: other\r\nACCEPT: a\r\nX: 1\r\nx: 2\r\nUser-Agent: \r\n\r\n"]
 
 
 def test_each_protocol_that_is_opened_has_a_name_and_each_of_our_server_a_path() -> None:

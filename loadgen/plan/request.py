@@ -1,0 +1,141 @@
+"""What each connection of a run asks for: the target's URL, and what goes with it. Pure.
+
+In: a URL as `--target` has it, and what the options of a run say besides. Out: a `RequestTemplate`, in which a worker
+fills each user's values; the sentences that say what is wrong; and what may be shown of options that hold secrets.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from floodtest.flyweight.errors import UsageError
+from floodtest.wire import options as of_wire
+from floodtest.wire.template import OWN, Header, RequestTemplate
+
+SHOWN_HEADERS = frozenset(
+    {
+        *("accept", "accept-encoding", "accept-language", "cache-control", "connection", "content-type", "host"),
+        *("last-event-id", "origin", "pragma", "referer", "upgrade", "user-agent"),
+    }
+)
+"""Headers, in lower case, whose values a record has. The value of any other one may be a secret."""
+
+HIDDEN = "***"
+"""What is shown in place of a secret."""
+
+
+class TargetUrl(NamedTuple):
+    """A target as its URL has it."""
+
+    host: str
+    port: int
+    path: str
+    """With its query; a template."""
+    credentials: str | None = None
+    """User and password, as the URL has them; a template."""
+
+    @property
+    def asked(self) -> RequestTemplate:
+        """What this URL alone asks for."""
+        credentials = None if self.credentials is None else self.credentials.encode()
+        return RequestTemplate(self.path.encode(), credentials=credentials)
+
+
+def parse_target(url: str) -> TargetUrl:
+    """Take a target's URL apart; UsageError says what is wrong with it."""
+    shown = without_credentials(url)
+    try:
+        if not url.isprintable():
+            raise ValueError("it has a character that nobody can see")
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 80
+    except ValueError as error:
+        why = f": {error}." if shown == url else "."  # what an error quotes may be of a password
+        raise UsageError(f"--target {shown!r} is no URL{why}") from error
+    if parts.scheme != "http" or not host or "{" in host:
+        raise UsageError(f"--target must be like http://127.0.0.1:8000/test/{{user}}, not {shown!r}.")
+    if "{" in parts.fragment:
+        raise UsageError(f"--target {shown!r} has a placeholder behind #, and that part of a URL is never sent.")
+    credentials, at, _ = parts.netloc.rpartition("@")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    found = TargetUrl(host, port, path, credentials if at else None)
+    if problems := found.asked.problems(None):
+        raise UsageError(*(f"{problem} It is {shown!r}." for problem in problems))
+    return found
+
+
+def without_credentials(url: str) -> str:
+    """Return a URL as it may be shown: without user and password.
+
+    In what is no URL nobody knows where a password ends: all up to the last @ may be of it.
+    """
+    before, slashes, rest = url.partition("//") if "//" in url else ("", "", url)
+    end = len(re.split("[/?#]", rest)[0]) if _is_url(url) else len(rest)
+    at = rest.rfind("@", 0, end)
+    return url if at < 0 else f"{before}{slashes}{HIDDEN}{rest[at:]}"
+
+
+def _is_url(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).netloc and (urlsplit(url).port or True))
+    except ValueError:
+        return False
+
+
+def request_of(url: str, headers: Sequence[str], method: str, body: bytes | None) -> RequestTemplate:
+    """Return what connections to a target ask for; all of it was checked by `problems_of`."""
+    return _with(parse_target(url).asked, [of_wire.split_header(header) for header in headers], method, body)
+
+
+def _with(asked: RequestTemplate, headers: list[Header], method: str, body: bytes | None) -> RequestTemplate:
+    return msgspec.structs.replace(asked, headers=tuple(headers), method=method.encode(), body=body)
+
+
+def problems_of(url: str, headers: Sequence[str], method: str, body: str | None, has_columns: bool) -> Iterator[str]:
+    """Yield a sentence for each thing that is wrong with what is asked for, as far as no file has to be read for it."""
+    asked, good = RequestTemplate(b"/"), list[Header]()
+    try:
+        asked = parse_target(url).asked
+    except UsageError as error:
+        yield from error.problems
+    for header in headers:
+        try:
+            good.append(of_wire.split_header(header))
+        except ValueError:
+            yield of_wire.header.complaint("--header", header)
+    try:
+        of_wire.method.parse(method)
+    except ValueError:
+        yield of_wire.method.complaint("--method", method)
+        method = "GET"
+    asked = _with(asked, good, method, None if body is None or file_of(body) else to_bytes(body))
+    yield from asked.problems(None if has_columns else OWN)
+    if not has_columns and not asked.places().keys() <= set(OWN):
+        yield "The columns of a file are placeholders as well where --users names it."
+
+
+def file_of(body: str) -> str | None:
+    """Return the name of the file that a body is in, None where it is the text itself."""
+    return body[1:] if body.startswith("@") else None
+
+
+def to_bytes(text: str) -> bytes:
+    """Return the bytes of a text of the command line, which need not be UTF-8."""
+    return text.encode(errors="surrogateescape")
+
+
+def hidden(target: str | None, headers: Sequence[str], body: str | None) -> Mapping[str, str]:
+    """Return the texts of a command line that must not be shown, each with what is shown in its place."""
+    found = {}
+    if target is not None:
+        found[target] = without_credentials(target)
+    for header in headers:
+        name = header.partition(":")[0]
+        if name.lower() not in SHOWN_HEADERS:
+            found[header] = f"{name}: {HIDDEN}"
+    if body is not None and file_of(body) is None:
+        found[body] = HIDDEN
+    return {text: shown for text, shown in found.items() if text != shown}
