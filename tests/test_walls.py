@@ -35,6 +35,7 @@ FLOORS: dict[str, list[str]] = {
         "open_when",
         "incoming",
         "answers",
+        "handshake",
         "protocols",
         "requests",
     ],

@@ -12,6 +12,7 @@ from floodtest.flyweight.errors import UsageError
 from floodtest.loadgen.plan.models import CLIENT_MODELS, DEFAULT_SERVER_MODEL
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.pacer import are_sound
+from floodtest.wire.names import WEBSOCKET
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,17 @@ def _about_servers(options: RunOptions) -> Iterator[str]:
         yield "--tick is for our own server: leave --target out, or let your server send messages by itself."
     if options.server_model != DEFAULT_SERVER_MODEL:
         yield "--server-model is for our own server: leave --target out."
+
+
+def _about_protocols(options: RunOptions) -> Iterator[str]:
+    if options.spoken != WEBSOCKET:
+        if options.is_for_websockets:
+            yield f"--protocol {options.protocol} is not for a target of ws://: leave it out, or name one of http://."
+        return
+    if options.target is None:
+        yield f"--protocol {WEBSOCKET} is for a server of yours: name it with --target."
+    if not CLIENT_MODELS[options.client].opens_websockets:
+        yield f"--client {options.client} can't open a WebSocket: take another client."
 
 
 def _about_messages(options: RunOptions) -> Iterator[str]:
@@ -136,6 +148,7 @@ def _about_thresholds(options: RunOptions) -> Iterator[str]:
 RULES = (
     Rule(_about_ports, ("ports",)),
     Rule(_about_servers),
+    Rule(_about_protocols),
     Rule(_about_messages, ("messages",)),
     Rule(_about_friends),
     Rule(_about_networks),

@@ -33,7 +33,9 @@ def parse_target(url: str) -> tuple[str, int, str]:
     except ValueError as error:
         raise UsageError(f"--target {url!r} is no URL: {error}.") from error
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    if parts.scheme != "http" or not host:
+    if parts.scheme in ("https", "wss"):
+        raise UsageError(f"--target {url!r} wants TLS, which is not there yet: take http:// or ws://.")
+    if parts.scheme not in ("http", "ws") or not host:
         raise UsageError(f"--target must be like http://127.0.0.1:8000/test/{{user}}, not {url!r}.")
     if path.count("{user}") != 1 or not path.isascii() or any(c <= " " for c in path):
         raise UsageError(f"--target needs {{user}} exactly once in its path, where the id goes; {url!r} has not.")

@@ -36,6 +36,8 @@ MILLION = Plan(17, 62_000, "127.0.1.1", 1024, 1_054_000)
         ("http://h/stream?id={user}", ("h", 80, "/stream?id={user}")),
         ("http://[::1]:8000/test/{user}", ("::1", 8000, "/test/{user}")),
         ("http://h/{user}#part", ("h", 80, "/{user}")),
+        ("ws://h/{user}", ("h", 80, "/{user}")),
+        ("WS://[::1]:81/ws/{user}", ("::1", 81, "/ws/{user}")),
     ],
 )
 def test_a_target(url: str, parts: tuple[str, int, str]) -> None:
@@ -49,7 +51,7 @@ def test_a_target(url: str, parts: tuple[str, int, str]) -> None:
         "127.0.0.1:8000/test/{user}",
         "/test/{user}",
         "https://h/{user}",
-        "ws://h/{user}",
+        "wss://h/{user}",
         "http:///{user}",
         "http://",
         "http://h",

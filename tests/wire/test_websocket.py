@@ -319,7 +319,9 @@ def oracle(data: bytes, framing: WebSocket) -> tuple[list[bytes], int | None]:
             if frame.opcode is Opcode.CLOSE:
                 break
             if not frame.opcode.iscontrol():
-                message += frame.payload.encode() if isinstance(frame.payload, str) else bytes(frame.payload)
+                payload = frame.payload
+                assert not isinstance(payload, tuple)  # which only a close has
+                message += payload.encode() if isinstance(payload, str) else bytes(payload)
                 if frame.message_finished:
                     messages.append(message)
                     message = b""
