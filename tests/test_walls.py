@@ -36,6 +36,7 @@ FLOORS: dict[str, list[str]] = {
         "open_when",
         "incoming",
         "answers",
+        "handshake",
         "protocols",
         "requests",
     ],

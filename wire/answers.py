@@ -17,7 +17,9 @@ from itertools import repeat
 
 from floodtest.flyweight.engine.intake import END
 from floodtest.wire import http
+from floodtest.wire.framing import chunked
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, decode_all
+from floodtest.wire.framing.websocket import masked
 from floodtest.wire.messages import read_payloads
 from floodtest.wire.open_when import OpenWhen, Search
 
@@ -116,15 +118,23 @@ class Answers:
     def common(self, users: list[int], read: list[bytes]) -> Opened | None:
         """Return what opened connections whose answers are all like one before, or None; compared in one go."""
         if not self.open_when.names_user:
-            return self._without_users(read)
+            return self._without_users(users, read)
         digits = len(str(min(users)))
         known = self._known.get(digits)
         if known is None or digits != len(str(max(users))):
             return None
         form, framing, messages = known
-        return Opened(framing, messages, []) if read == list(map(form.__mod__, users)) else None
+        return Opened(framing, messages, []) if read == self._made(form, users) else None
 
-    def _without_users(self, read: list[bytes]) -> Opened | None:
+    def _made(self, form: bytes, users: list[int]) -> list[bytes]:
+        """Return the answers to these users that have a form."""
+        return list(map(form.__mod__, users))
+
+    def _form(self, user: int, before: bytes, after: bytes | None) -> bytes:
+        """Return the form of an answer with these bytes before and after the id; None: it has none."""
+        return before if after is None else http.numbered(before, after)
+
+    def _without_users(self, users: list[int], read: list[bytes]) -> Opened | None:
         known = self._known.get(0)
         if known is None:
             return None
@@ -139,10 +149,18 @@ class Answers:
         """Return what reads the answer to a user."""
         return Answer(self, user)
 
-    def remember_head(self, head: bytes, framing: Framing) -> None:
+    def read_head(self, user: int, data: bytes) -> tuple[Framing, bytes] | None:
+        """Return the framing of an answer and what there is of its body, None while its head is not whole.
+
+        HeadError if it can't become one, NotOpened if it is one that does not open the connection.
+        """
+        parsed = http.parse_response(data)
+        return None if parsed is None else (self.framing_of(parsed[0]), parsed[1])
+
+    def remember_head(self, user: int, head: bytes, framing: Framing) -> None:
         """Remember a head that came as a whole, where it is enough."""
         if len(head) < self._longest:
-            self._known[0] = head, framing, 0
+            self._known[0] = self._form(user, head, None), framing, 0
 
     def remember(self, user: int, answer: bytes, payloads: list[bytes], framing: Framing) -> None:
         """Remember a whole answer to a user that is these messages and nothing else; numbered ones are to be counted
@@ -151,14 +169,14 @@ class Answers:
         if len(answer) >= self._longest or not self.open_when.can_be_learnt or read_payloads(payloads).numbers:
             return
         if not self.open_when.names_user:
-            self._known[0] = answer, framing, len(payloads)
+            self._known[0] = self._form(user, answer, None), framing, len(payloads)
             return
         *_, last = [None, *self.open_when.find(user, payloads[-1])]
         for end in (framing.TAIL, b"\n" + framing.TAIL):
             if last is not None and answer.endswith(payloads[-1] + end):
                 begin = len(answer) - len(end) - len(payloads[-1])
                 before, after = answer[: begin + last.start("user")], answer[begin + last.end("user") :]
-                self._known[len(last["user"])] = http.numbered(before, after), framing, len(payloads)
+                self._known[len(last["user"])] = self._form(user, before, after), framing, len(payloads)
 
 
 class Answer:
@@ -174,6 +192,8 @@ class Answer:
         self.search = Search(answers.open_when, user)
         self.size = 0
         """Bytes so far."""
+        self.reply = b""
+        """What the server has to be sent for what was added last."""
 
     def add(self, data: bytes) -> Opened | None:
         """Return what opened the connection, with all of the body that has come; None if that has not come yet.
@@ -184,22 +204,22 @@ class Answer:
         """
         is_first = not self.size
         self.size += len(data)
+        self.reply = b""
         try:
             if self.size > MAX_ANSWER:
                 raise NotOpened(errno.EPROTO)
             if self._framing is not None:
                 return self._read_body(self._framing, data, None)
             self._head += data
-            parsed = http.parse_response(self._head)
+            parsed = self._answers.read_head(self._user, self._head)
         except http.HeadError as error:
             raise NotOpened(errno.EPROTO) from error
         if parsed is None:
             return None
-        head, body = parsed
-        self._framing = self._answers.framing_of(head)
+        self._framing, body = parsed
         whole, self._head = self._head, b""
         if self._answers.open_when.is_head:
-            self._answers.remember_head(whole[: len(whole) - len(body)], self._framing)
+            self._answers.remember_head(self._user, whole[: len(whole) - len(body)], self._framing)
             return Opened(self._framing, 0, [body] if body else [])
         return self._read_body(self._framing, body, whole if is_first else None)
 
@@ -210,10 +230,11 @@ class Answer:
         if fresh is None:
             return None
         decoded, is_broken = decode_all(framing, fresh)
-        if self.search.add(decoded.payloads, has_borders=framing.LINE_END is not None):
-            if whole is not None and not (decoded.rest or decoded.ended or is_broken):
+        if self.search.add(decoded.payloads, has_borders=framing is not chunked):
+            if whole is not None and not (decoded.rest or decoded.reply or decoded.ended or is_broken):
                 self._answers.remember(self._user, whole, decoded.payloads, framing)
             return Opened(framing, 0, [bytes(self._body)])
+        self.reply = masked(decoded.reply)
         if is_broken:
             raise NotOpened(errno.EPROTO)
         if decoded.ended:

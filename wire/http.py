@@ -11,8 +11,8 @@ ways (see `why_misframed`), and the form of a request's target (see `origin_form
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import h11
@@ -60,19 +60,22 @@ class Response:
     """Whether it says how long its body is."""
     media_type: str | None = None
     """That of its body, in lower case and without parameters."""
+    fields: Mapping[bytes, list[str]] = field(default_factory=dict, compare=False)
+    """The values of its headers, by their names in lower case."""
 
 
 def response_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Response:
     """Return the head of an answer with these headers, whose names are in lower case."""
     fields: dict[bytes, list[str]] = {}
     for name, value in headers:
-        fields.setdefault(name, []).append(value.decode("latin-1").lower())
+        fields.setdefault(name, []).append(value.decode("latin-1"))
     types = fields.get(b"content-type", [""])
     return Response(
         status,
-        ", ".join(fields.get(b"transfer-encoding", [])) or None,
+        ", ".join(fields.get(b"transfer-encoding", [])).lower() or None,
         b"content-length" in fields,
-        types[0].partition(";")[0].strip() or None,
+        types[0].partition(";")[0].strip().lower() or None,
+        fields,
     )
 
 
@@ -154,13 +157,17 @@ def _in_known_version(head: bytes) -> bytes:
     return head if minor == b"0" else head[: version.start(2)] + b"1" + head[version.end(2) :]
 
 
-def parse_response(data: bytes, method: str = "GET", limit: int = MAX_HEAD) -> tuple[Response, bytes] | None:
+def parse_response(
+    data: bytes, method: str = "GET", limit: int = MAX_HEAD, is_upgrade: bool = False
+) -> tuple[Response, bytes] | None:
     """Parse the head of an answer by h11; return it and the bytes after it, or None while it is not whole.
 
-    An informational answer (1xx) before it is passed over.
+    An informational answer (1xx) before it is passed over. With `is_upgrade` another protocol was asked for, and 101 is
+    a last answer; otherwise it is none.
     """
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=limit)
-    connection.send(h11.Request(method=method, target="/", headers=[("Host", "target")]))
+    asked = [("Connection", "Upgrade"), ("Upgrade", "websocket")] if is_upgrade else []
+    connection.send(h11.Request(method=method, target="/", headers=[("Host", "target"), *asked]))
     rest = data
     for _ in range(MAX_INFORMATIONAL + 1):
         parts = split_head(rest, limit)
@@ -170,7 +177,9 @@ def parse_response(data: bytes, method: str = "GET", limit: int = MAX_HEAD) -> t
         if not head.startswith(b"HTTP/1."):
             raise HeadError(HTTPStatus.BAD_GATEWAY, "no answer of HTTP/1")
         event = _next_event(connection, head)
-        if isinstance(event, h11.Response):
+        if isinstance(event, h11.Response) or (
+            isinstance(event, h11.InformationalResponse) and event.status_code == HTTPStatus.SWITCHING_PROTOCOLS
+        ):
             break
     else:
         raise HeadError(HTTPStatus.BAD_GATEWAY, f"more than {MAX_INFORMATIONAL} informational answers")

@@ -14,12 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import repeat
 
 import numpy as np
 
 from floodtest.flyweight.engine.intake import END, Reads
 from floodtest.wire import mark
 from floodtest.wire.framing.frames import Beginning, Framing, decode_all, find_frames
+from floodtest.wire.framing.websocket import masked
 from floodtest.wire.matrix import PADDING, Ints
 from floodtest.wire.messages import Said, Stamped, read_payloads, read_stamped
 
@@ -50,6 +52,8 @@ class Parsed:
     ended: bool
     broken: bool
     """What follows is no frame."""
+    reply: bytes = b""
+    """What the peer has to be sent for it, without a mask."""
 
     @property
     def whole(self) -> bool:
@@ -60,7 +64,7 @@ class Parsed:
 def parse(framing: Framing, data: bytes, read: Callable[[Sequence[bytes]], Said] = read_payloads) -> Parsed:
     """Take the bytes of one stream apart."""
     decoded, broken = decode_all(framing, data)
-    return Parsed(read(decoded.payloads), decoded.rest, decoded.ended, broken)
+    return Parsed(read(decoded.payloads), decoded.rest, decoded.ended, broken, decoded.reply)
 
 
 def find_stamped(framing: Framing, data: list[bytes]) -> Stamped:
@@ -83,13 +87,20 @@ class Received:
         self.ticks: Counter[int] = Counter()
         self.over: dict[int, int] = {}
         """Descriptors whose stream is over, in order: `END`, or EPROTO where it broke its framing."""
+        self._owed: list[tuple[int, int, bytes]] = []
+        """Row of the read, descriptor, and the reply to it."""
         self._numbered: list[Columns] = []
         self._stamped: list[Columns] = []
         self._numbered_rows: tuple[list[int], list[int], list[int]] = ([], [], [])
         self._stamped_rows: tuple[list[int], list[int], list[int]] = ([], [], [])
 
-    def add(self, said: Said, fds: Ints, rows: Ints) -> None:
+    def add(self, found: Parsed, fds: Ints, rows: Ints) -> None:
         """Add what each of the descriptors got, by the read of that row of the batch."""
+        if found.reply:
+            self._owed += zip(rows.tolist(), fds.tolist(), repeat(found.reply), strict=False)
+        self._add_said(found.said, fds, rows)
+
+    def _add_said(self, said: Said, fds: Ints, rows: Ints) -> None:
         times, width = len(fds), len(said.numbers)
         self.count += said.count * times
         self.messages += (width - len(said.ticks)) * times
@@ -114,6 +125,13 @@ class Received:
         row = rows[stamped.index]
         self._numbered.append((fds[stamped.index], stamped.number, (row << 32) + stamped.place))
         self._stamped.append((row, stamped.planned, stamped.late))
+
+    def replies(self) -> dict[int, bytes]:
+        """Return what has to be written to descriptors: of several replies to one the last, so that many pings have one
+        answer.
+        """
+        last = {fd: reply for _, fd, reply in sorted(self._owed)}
+        return {fd: masked(reply) for fd, reply in last.items()}
 
     def numbered(self) -> Columns:
         """Return columns: descriptor, `#n`, and what ascends with the order in which a descriptor's were read."""
@@ -182,9 +200,9 @@ class Incoming:
             if irregular:
                 indexes = indexes[~is_irregular[indexes]]
             if len(indexes) == len(fds):
-                received.add(found.said, fds, rows)
+                received.add(found, fds, rows)
             elif len(indexes):
-                received.add(found.said, fds[indexes], rows[indexes])
+                received.add(found, fds[indexes], rows[indexes])
         if stamped is not None:
             received.add_stamped(stamped.only(~is_irregular[stamped.index]) if irregular else stamped, fds, rows)
         for index in np.flatnonzero(is_irregular).tolist():
@@ -228,7 +246,7 @@ class Incoming:
             data = whole
             del self._begun[fd]
         found = self._parse[place](data)
-        received.add(found.said, np.array([fd]), np.array([row]))
+        received.add(found, np.array([fd]), np.array([row]))
         if found.broken or found.ended:
             received.over[fd] = errno.EPROTO if found.broken else END
         elif found.rest:

@@ -8,10 +8,14 @@ PROTOCOLS: dict[str, str] = {
     "chunked": "messages as the chunks of an HTTP body",
     "sse": "server-sent events",
     "lines": "messages as lines of text",
+    "websocket": "a WebSocket",
 }
 
 DEFAULT_PROTOCOL = "auto"
 """What is opened unless it is said."""
+
+WEBSOCKET = "websocket"
+"""What auto is with a target whose scheme is ws."""
 
 OWN_PROTOCOL = "chunked"
 """What auto is with our own server, which has a path for each."""

@@ -15,11 +15,12 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.wire import answers, http, messages
+from floodtest.wire import answers, handshake, http, messages
 from floodtest.wire.answers import NotOpened
 from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing, encode
 from floodtest.wire.framing.in_chunks import InChunks
+from floodtest.wire.framing.websocket import FROM_SERVER, NORMAL, close, masked
 from floodtest.wire.incoming import Incoming
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.template import Column, Requests, RequestTemplate
@@ -27,7 +28,7 @@ from floodtest.wire.template import Column, Requests, RequestTemplate
 
 @dataclass(frozen=True, eq=False)  # each of them is there once
 class Protocol:
-    """A stream of messages that is the body of an HTTP answer, and never ends: the client half."""
+    """A stream of messages that is the body of an HTTP answer, or follows one, and never ends: the client half."""
 
     name: str
     framings: tuple[Framing, ...]
@@ -68,6 +69,38 @@ class Protocol:
     def incoming(self, files_limit: int, run: str | None = None) -> Incoming:
         """Return what takes batches of reads apart, with messages that have a mark of a run if one is named."""
         return Incoming(self.framings, files_limit, run)
+
+    def goodbye(self) -> bytes:
+        """Return what the client writes on an open connection before it closes it."""
+        return b""
+
+
+@dataclass(frozen=True, eq=False)
+class Upgraded(Protocol):
+    """A WebSocket: the client half. The answer that opens it is a 101, which fits the key of its request."""
+
+    def request(self, asked: RequestTemplate, host: str) -> RequestTemplate:
+        """Return what a connection sends to a host, as that of any protocol, but for the key."""
+        return super().request(asked, host).with_headers(handshake.HEADERS)
+
+    def requests(self, request: RequestTemplate, column: Callable[[str], Column]) -> Requests:
+        """Return what makes requests of users by the batch, with a key for each; none of them has a body."""
+        make = super().requests(request, column)
+
+        def with_keys(users: list[int]) -> list[bytes]:
+            keys = map(handshake.key_of, users)
+            heads = (whole.removesuffix(b"\r\n") for whole in make(users))
+            return [b"%bSec-WebSocket-Key: %b\r\n\r\n" % pair for pair in zip(heads, keys, strict=True)]
+
+        return with_keys
+
+    def answers(self, open_when: OpenWhen, longest: int) -> answers.Answers:
+        """Return what tells the answers that open a connection."""
+        return handshake.Handshakes(self.framing_of, open_when, longest)
+
+    def goodbye(self) -> bytes:
+        """Return a close, which tells the server that nothing has gone wrong."""
+        return masked(close(NORMAL))
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,5 +193,7 @@ AUTO = Auto("auto", (*CHUNKED.framings, *EVENTS.framings, *LINES.framings))
 OWN: dict[str, Served] = {protocol.name: protocol for protocol in BY_PATH.values()}
 """What the client opens of our own server, by name."""
 
-OPENED: dict[str, Protocol] = {protocol.name: protocol for protocol in (AUTO, *BY_PATH.values())}
+WEBSOCKET = Upgraded("websocket", (FROM_SERVER,))
+
+OPENED: dict[str, Protocol] = {protocol.name: protocol for protocol in (AUTO, *BY_PATH.values(), WEBSOCKET)}
 """What the client opens, by name."""

@@ -18,7 +18,7 @@ from itertools import repeat
 import numpy as np
 
 from floodtest.flyweight.engine.intake import END, READ_SIZE, Intake, Reads
-from floodtest.flyweight.engine.outbox import Outbox
+from floodtest.flyweight.engine.outbox import TOO_SLOW, Gone, Outbox
 from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.engine.sweep import sweep
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
@@ -60,13 +60,14 @@ class Streams:
         self._users = np.zeros(files_limit, np.uint32)  # by descriptor; 0 where there is no connection of ours
         self._user_of = self._users.data
         self._intake = Intake()
+        self._protocol = protocol
         self._answers = protocol.answers(open_when, READ_SIZE)
         self._begun_answers: dict[int, Answer] = {}
         self._reads = Reads()  # from open connections, in order, and not taken apart yet
         self._incoming = protocol.incoming(files_limit, marks)
         self._sequences: Follower = Sequences(files_limit) if marks is None else Windows(files_limit)
         self.outbox = Outbox(MOST_UNSENT, readiness.modify)
-        """What is still to be written of requests."""
+        """What is still to be written of requests, and of replies to what servers ask on open streams."""
         self.in_flight: dict[int, float] = {}
         """Deadline (`time.monotonic`) of each connection that is not open yet, oldest first."""
         self._ended = ended
@@ -83,9 +84,11 @@ class Streams:
         comes by itself when enough has been read.
         """
         if self.outbox and (gone := self.outbox.flush(fd for fd, _ in events)):
-            events = [event for event in events if event[0] not in gone]
+            self.digest()  # of what open ones among them have sent before
             for fd, code in gone.items():
-                self._end(fd, code)
+                if self._user_of[fd]:
+                    self._end(fd, code)
+            events = [event for event in events if self._user_of[event[0]]]
         sweeps, over = self._intake.read(events)
         for fds, data, began, ended in sweeps:
             if self.in_flight:
@@ -104,8 +107,18 @@ class Streams:
             return
         received = self._incoming.take(reads)
         self._accounts.post(received, self._sequences.follow(*received.numbered()), reads)
-        for fd, code in received.over.items():
+        for fd, code in (self._reply(received.replies()) | received.over).items():
             self._end(fd, code)
+
+    def _reply(self, replies: dict[int, bytes]) -> Gone:
+        """Write what servers have asked for; return the connections that have to end: what is gone, and where a server
+        asks again without having read what it was sent before (`TOO_SLOW`).
+        """
+        if not replies:
+            return {}
+        gone = {fd: TOO_SLOW for fd in replies if fd in self.outbox} if self.outbox else {}
+        fds = [fd for fd in replies if fd not in gone]
+        return gone | self.outbox.write(fds, [replies[fd] for fd in fds])
 
     @property
     def digest_due(self) -> float:
@@ -131,6 +144,7 @@ class Streams:
         """Close up to `most` connections, whatever their state, and return how many there were; the accounts stand.
 
         With `reset` the kernel drops them at once (SO_LINGER 0): a third faster, and no TIME_WAIT is left behind.
+        Otherwise open ones are told so where the protocol has a word for that.
         """
         self.digest()
         fds = np.flatnonzero(self._users)[:most].tolist()
@@ -142,6 +156,10 @@ class Streams:
             )
             sweep(socket.SocketType.close, sockets)
         else:
+            if goodbye := self._protocol.goodbye():
+                sweep(
+                    os.write, [fd for fd in fds if fd not in self.in_flight and fd not in self.outbox], repeat(goodbye)
+                )
             sweep(os.close, fds)
         self._accounts.closed(len(fds) - len(self.in_flight.keys() & fds))
         return len(fds)
@@ -184,15 +202,19 @@ class Streams:
     def _answer(self, fd: int, data: bytes) -> None:
         """Parse an answer that is not like the ones before it."""
         answer = self._begun_answers.pop(fd, None) or self._answers.begin(self._user_of[fd])
+        opened, ended = None, {}
         try:
             opened = answer.add(data)
         except NotOpened as error:
-            self._end(fd, error.code)
-            return
-        if opened is None:
+            ended = {fd: error.code}
+        if answer.reply:
+            ended = self._reply({fd: answer.reply}) | ended
+        if ended:
+            self._end(fd, ended[fd])
+        elif opened is None:
             self._begun_answers[fd] = answer
-            return
-        self._open([fd], opened, answer.size)
+        else:
+            self._open([fd], opened, answer.size)
 
     def _end(self, fd: int, code: int) -> None:
         """Close a connection that ended by itself, and account for it."""

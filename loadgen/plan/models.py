@@ -56,6 +56,7 @@ class ClientTraits:
     memory: UserMemory
     chooses_ports: bool
     """Whether it can bind a connection to the source port of the plan; if not, the kernel chooses."""
+    opens_websockets: bool
 
     @property
     def ports(self) -> Ports:
@@ -73,12 +74,15 @@ SERVER_MODELS: dict[ServerModel, ServerTraits] = {
 }
 
 CLIENT_MODELS: dict[ClientModel, ClientTraits] = {
-    "columns": ClientTraits("floodtest.loadgen.client.columns", "in columns", _CLIENT, chooses_ports=True),
+    "columns": ClientTraits(
+        "floodtest.loadgen.client.columns", "in columns", _CLIENT, chooses_ports=True, opens_websockets=True
+    ),
     "httpx": ClientTraits(
         "floodtest.loadgen.client.tasks",
         "an httpx stream and a task each",
         _CLIENT.with_each(24 << 10),
         chooses_ports=False,
+        opens_websockets=False,
     ),
 }
 

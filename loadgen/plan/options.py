@@ -29,7 +29,7 @@ from floodtest.loadgen.plan.pacer import Pacer, Stage, parse_stages, steady
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import hidden
 from floodtest.wire import options as of_wire
-from floodtest.wire.names import DEFAULT_PROTOCOL, OWN_PROTOCOL, PROTOCOLS
+from floodtest.wire.names import DEFAULT_PROTOCOL, OWN_PROTOCOL, PROTOCOLS, WEBSOCKET
 
 _PROTOCOL_WORDS = ", ".join(PROTOCOLS.values())
 _CLIENT_WORDS = ", or ".join(traits.words for traits in CLIENT_MODELS.values())
@@ -83,7 +83,10 @@ class RunOptions:
 
     plan: Plan = field(metadata=part(PlanOptions))
     target: str | None = option(
-        None, parsers.text, "URL", "http://HOST:PORT/PATH, with {user} for the user.  [default: a server of our own]"
+        None,
+        parsers.text,
+        "URL",
+        "http://HOST:PORT/PATH or ws://…, with {user} for the user.  [default: a server of our own]",
     )
     headers: tuple[str, ...] = repeatable(
         of_wire.header,
@@ -160,7 +163,16 @@ class RunOptions:
     @property
     def spoken(self) -> str:
         """The protocol's name among those that a client opens; our own server has a path for each."""
-        return OWN_PROTOCOL if self.target is None and self.protocol == DEFAULT_PROTOCOL else self.protocol
+        if self.protocol != DEFAULT_PROTOCOL:
+            return self.protocol
+        if self.target is None:
+            return OWN_PROTOCOL
+        return WEBSOCKET if self.is_for_websockets else DEFAULT_PROTOCOL
+
+    @property
+    def is_for_websockets(self) -> bool:
+        """Whether the target's scheme is that of WebSockets."""
+        return self.target is not None and self.target.lower().startswith("ws:")
 
     @property
     def opens_when(self) -> str:

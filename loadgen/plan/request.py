@@ -55,7 +55,9 @@ def parse_target(url: str) -> TargetUrl:
     except ValueError as error:
         why = f": {error}." if shown == url else "."  # what an error quotes may be of a password
         raise UsageError(f"--target {shown!r} is no URL{why}") from error
-    if parts.scheme != "http" or not host or "{" in host:
+    if parts.scheme in ("https", "wss"):
+        raise UsageError(f"--target {shown!r} wants TLS, which is not there yet: take http:// or ws://.")
+    if parts.scheme not in ("http", "ws") or not host or "{" in host:
         raise UsageError(f"--target must be like http://127.0.0.1:8000/test/{{user}}, not {shown!r}.")
     if "{" in parts.fragment:
         raise UsageError(f"--target {shown!r} has a placeholder behind #, and that part of a URL is never sent.")

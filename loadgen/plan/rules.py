@@ -13,6 +13,7 @@ from floodtest.loadgen.plan.models import CLIENT_MODELS, DEFAULT_SERVER_MODEL
 from floodtest.loadgen.plan.options import DEFAULT_METHOD, RunOptions
 from floodtest.loadgen.plan.pacer import are_sound
 from floodtest.loadgen.plan.request import problems_of
+from floodtest.wire.names import WEBSOCKET
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,19 @@ def _about_requests(options: RunOptions) -> Iterator[str]:
     if options.target is not None:
         has_columns = options.users is not None
         yield from problems_of(options.target, options.headers, options.method, options.body, has_columns)
+
+
+def _about_protocols(options: RunOptions) -> Iterator[str]:
+    if options.spoken != WEBSOCKET:
+        if options.is_for_websockets:
+            yield f"--protocol {options.protocol} is not for a target of ws://: leave it out, or name one of http://."
+        return
+    if options.target is None:
+        yield f"--protocol {WEBSOCKET} is for a server of yours: name it with --target."
+    if options.method != DEFAULT_METHOD or options.body is not None:
+        yield "--method and --body are not for a WebSocket, which is asked for by a GET without a body."
+    if not CLIENT_MODELS[options.client].opens_websockets:
+        yield f"--client {options.client} can't open a WebSocket: take another client."
 
 
 def _about_messages(options: RunOptions) -> Iterator[str]:
@@ -108,7 +122,7 @@ def _about_capacity(options: RunOptions) -> Iterator[str]:
 
 
 def _about_users(options: RunOptions) -> Iterator[str]:
-    if options.messages is not None and options.plan.first_user != 1:
+    if options.messages is not None and options.target is None and options.plan.first_user != 1:
         yield (
             f"--messages is about users from 1 on, and those of the plan are numbered from {options.plan.first_user:,} "
             "on: number them from 1."
@@ -151,6 +165,7 @@ RULES = (
     Rule(_about_ports, ("ports",)),
     Rule(_about_servers),
     Rule(_about_requests),
+    Rule(_about_protocols),
     Rule(_about_messages, ("messages",)),
     Rule(_about_friends),
     Rule(_about_networks),

@@ -42,6 +42,8 @@ MILLION = Plan(17, 62_000, "127.0.1.1", 1024, 1_054_000)
         ("http://h/{user}/{user}?again={user}", ("h", 80, "/{user}/{user}?again={user}")),
         ("http://bob:se%40cret@h:81/@{user}", ("h", 81, "/@{user}", "bob:se%40cret")),
         ("http://{name}:{word}@h/{two words}", ("h", 80, "/{two words}", "{name}:{word}")),
+        ("ws://h/{user}", ("h", 80, "/{user}")),
+        ("WS://[::1]:81/ws/{user}", ("::1", 81, "/ws/{user}")),
     ],
 )
 def test_a_target(url: str, parts: tuple[str, int, str]) -> None:
@@ -55,7 +57,7 @@ def test_a_target(url: str, parts: tuple[str, int, str]) -> None:
         "127.0.0.1:8000/test/{user}",
         "/test/{user}",
         "https://h/{user}",
-        "ws://h/{user}",
+        "wss://h/{user}",
         "http:///{user}",
         "http://",
         "http://{user}/test",

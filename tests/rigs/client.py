@@ -13,7 +13,7 @@ from floodtest.flyweight.engine.readiness import READ, Readiness
 from floodtest.loadgen.client.accounts import LEDGER, Accounts, State, create_columns, map_columns, named_failures
 from floodtest.loadgen.client.streams import Streams
 from floodtest.wire.open_when import OpenWhen
-from floodtest.wire.protocols import CHUNKED
+from floodtest.wire.protocols import CHUNKED, Protocol
 from tests.rigs.support import HEAD, chunk
 
 USERS = 2000
@@ -105,10 +105,12 @@ class AccountsReader:
 class ClientRig(AccountsReader):
     """Streams of one worker, the servers they talk to, and their accounts."""
 
-    def __init__(self, folder: Path, users: int = USERS) -> None:
+    def __init__(
+        self, folder: Path, users: int = USERS, protocol: Protocol = CHUNKED, open_when: OpenWhen = ID
+    ) -> None:
         super().__init__(folder, users)
         self.readiness = Readiness()
-        self.streams = Streams(self.accounts, self.readiness, FILES, CHUNKED, ID)
+        self.streams = Streams(self.accounts, self.readiness, FILES, protocol, open_when)
         self.servers: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}
 

@@ -25,6 +25,7 @@ from floodtest.wire.protocols import (
     OWN,
     SERVED,
     UNTIL_CLOSE,
+    WEBSOCKET,
     Protocol,
     Served,
 )
@@ -117,7 +118,10 @@ def test_what_is_framed_is_read(protocol: Served, texts: list[bytes]) -> None:
     ]
 
 
-@pytest.mark.parametrize("protocol", OPENED.values())
+HTTP = [protocol for protocol in OPENED.values() if protocol is not WEBSOCKET]
+
+
+@pytest.mark.parametrize("protocol", HTTP)
 def test_a_request_has_the_headers_of_its_protocol(protocol: Protocol) -> None:
     make = protocol.requests(protocol.request(RequestTemplate(b"/test/{user}?x"), "h:81"), NO_COLUMNS)
     accept = b"Accept: text/event-stream\r\n" if protocol is EVENTS else b""
@@ -125,7 +129,7 @@ def test_a_request_has_the_headers_of_its_protocol(protocol: Protocol) -> None:
     assert make([17, 4]) == [head % (user, accept) for user in (17, 4)]
 
 
-@pytest.mark.parametrize("protocol", OPENED.values())
+@pytest.mark.parametrize("protocol", HTTP)
 def test_a_header_that_is_given_takes_the_place_of_ours(protocol: Protocol) -> None:
     headers = ((b"host", b"other"), (b"ACCEPT", b"a"), (b"X", b"1"), (b"x", b"2"), (b"User-Agent", b""))
     make = protocol.requests(protocol.request(RequestTemplate(b"/", headers=headers), "h:81"), NO_COLUMNS)

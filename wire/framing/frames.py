@@ -29,11 +29,14 @@ to `decode`."""
 
 
 class FramingError(ValueError):
-    """The peer's framing is wrong, or a payload is larger than `MAX_PAYLOAD`; `payloads` came whole before that."""
+    """The peer's framing is wrong, or a payload is larger than `MAX_PAYLOAD`; `payloads` came whole before that, and
+    `reply` is what the peer is to be told.
+    """
 
     def __init__(self, reason: str, payloads: list[bytes] | None = None) -> None:
         super().__init__(reason)
         self.payloads = payloads or []
+        self.reply = b""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Decoded:
     rest: bytes
     ended: bool
     """The framing says that the stream is over; `rest` is whatever follows."""
+    reply: bytes = b""
+    """What the peer has to be sent for it; only a WebSocket's answers anything."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ def decode_all(framing: Framing, data: bytes) -> tuple[Decoded, bool]:
     try:
         return framing.decode(data), False
     except FramingError as error:
-        return Decoded(error.payloads, b"", ended=False), True
+        return Decoded(error.payloads, b"", ended=False, reply=error.reply), True
 
 
 def find_frames(framing: Framing, joined: bytes, lengths: Ints) -> Frames:
