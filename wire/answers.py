@@ -55,13 +55,19 @@ def _date(second: int) -> bytes:
     return formatdate(second, usegmt=True).encode()
 
 
-def stream_head(content_type: str, coding: str | None, close: bool = False) -> bytes:
+def allowing(origin: str | None) -> bytes:
+    """The header of streams that lets the web pages of an origin read them, or with * all pages; None: no header."""
+    return b"" if origin is None else _lines([(b"Access-Control-Allow-Origin", origin.encode())])
+
+
+def stream_head(content_type: str, coding: str | None, close: bool = False, more: bytes = b"") -> bytes:
     """The head of a stream in a transfer coding; without one it ends with the connection, as with `close`."""
     transfer = b"" if coding is None else b"Transfer-Encoding: %b\r\n" % coding.encode()
-    return b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: %b\r\n%b%b%b\r\n" % (
+    return b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: %b\r\n%b%b%b%b\r\n" % (
         _date(int(time.time())),
         content_type.encode(),
         _OF_STREAMS,
+        more,
         transfer,
         _CLOSE if close or coding is None else b"",
     )

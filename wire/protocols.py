@@ -112,15 +112,17 @@ class Served(Protocol):
         """Return the one in which our server frames its messages."""
         return self.framings[0]
 
-    def head(self, close: bool = False) -> bytes:
-        """Return the head of a stream, or with `close` that of a connection on which nothing follows."""
-        return answers.stream_head(self.content_type, self.framing.CODING, close)
-
-    def welcomes(self, users: list[int], keys: Sequence[bytes] = ()) -> list[bytes]:
-        """Return the whole beginning of a stream, its head and the welcome, for each user; `keys` are those of their
-        requests, where the head answers one.
+    def head(self, close: bool = False, more: bytes = b"") -> bytes:
+        """Return the head of a stream, or with `close` that of a connection on which nothing follows, perhaps with more
+        headers.
         """
-        head = self.head()
+        return answers.stream_head(self.content_type, self.framing.CODING, close, more)
+
+    def welcomes(self, users: list[int], keys: Sequence[bytes] = (), more: bytes = b"") -> list[bytes]:
+        """Return the whole beginning of a stream, its head and the welcome, for each user; `keys` are those of their
+        requests, where the head answers one, and `more` further headers.
+        """
+        head = self.head(more=more)
         digits = len(str(min(users)))
         if digits == len(str(max(users))):
             return list(map(_welcome(self, digits, head).__mod__, users))
@@ -147,8 +149,8 @@ class WebSocket(Upgraded, Served):
     whatever the server is given to publish is.
     """
 
-    def welcomes(self, users: list[int], keys: Sequence[bytes] = ()) -> list[bytes]:
-        """Return the answer to a handshake's key and the welcome, for each user."""
+    def welcomes(self, users: list[int], keys: Sequence[bytes] = (), more: bytes = b"") -> list[bytes]:
+        """Return the answer to a handshake's key and the welcome, for each user; pages need no header to read that."""
         return [
             answers.SWITCHED % accept_of(key) + _welcome(self, len(str(user)), b"") % user
             for user, key in zip(users, keys, strict=True)

@@ -50,7 +50,8 @@ def serve(options: Options, parent_fd: Annotated[int | None, typer.Option(hidden
 
     GET /test/<id>: each message in a chunk; /events/<id>: server-sent events; /lines/<id>: lines; /ws/<id>: WebSocket.
 
-    In a browser: new WebSocket("ws://127.0.0.1:8000/ws/7").onmessage = event => console.log(event.data)
+    In a browser: new WebSocket("ws://127.0.0.1:8000/ws/7"), or with --allow-origin
+    new EventSource("http://127.0.0.1:8000/events/7"). docs/browser.html is a page that shows both.
     """
     from floodtest.server_under_test.commands.serving import serve_and_announce
 

@@ -41,7 +41,9 @@ class Front:
         self._intake = intake = Intake()
         self._outbox = outbox = Outbox(limits.pending, readiness.modify)
         partings = Partings(intake, limits.excess)
-        self._streams = Streams(intake, outbox, row, files_limit, limits.excess, shared.places, partings)
+        self._streams = Streams(
+            intake, outbox, row, files_limit, limits.excess, shared.places, partings, shared.more_headers
+        )
         self._reception = Reception(
             shared.listener, readiness, intake, self._streams, partings, shared.make_requests(), limits, row
         )

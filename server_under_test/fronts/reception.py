@@ -152,7 +152,7 @@ class Reception:
         if asked is None:
             return
         if asked.head_only:
-            self._finish(fd, asked.protocol.head(close=True))
+            self._finish(fd, asked.protocol.head(close=True, more=self._streams.more_headers))
             return
         self._forget_head(fd)
         self._streams.login([fd], [asked.user], asked.protocol, [asked.key])

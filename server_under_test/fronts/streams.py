@@ -42,11 +42,13 @@ class Streams:
         max_excess: int,
         places: Places,
         partings: Partings,
+        more_headers: bytes = b"",
     ) -> None:
         self._intake = intake
         self._outbox = outbox
         self._places = places
         self._partings = partings
+        self.more_headers = more_headers
         self._logins, self._dropped, self._cut_off = (Counter(row, name) for name in ("logins", "dropped", "excess"))
         self._open, self._bytes, self._slow = (Counter(row, name) for name in ("open", "bytes", "slow"))
         self._silent = Counter(row, "silent")
@@ -72,7 +74,7 @@ class Streams:
         self._owes_pong[fds] = False
         self.open += len(fds)
         self._logins.add(len(fds))
-        self._leave(self._outbox.write(fds, protocol.welcomes(users, keys)))
+        self._leave(self._outbox.write(fds, protocol.welcomes(users, keys, self.more_headers)))
 
     def descriptors(self) -> npt.NDArray[np.intp]:
         """Return the descriptors of all streams that are open now."""

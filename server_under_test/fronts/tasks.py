@@ -155,8 +155,9 @@ class TaskFront:
         if read is None:
             return
         asked, extra = read
-        last = asked.protocol.head(close=True) if asked.head_only else await self._hold(stream, asked, extra)
-        if last:
+        if asked.head_only:
+            await self._say_last(stream, asked.protocol.head(close=True, more=self._shared.more_headers))
+        elif last := await self._hold(stream, asked, extra):
             await self._say_last(stream, last)
 
     async def _read_request(self, stream: trio.SocketStream) -> tuple[Asked, bytes] | None:
@@ -187,7 +188,8 @@ class TaskFront:
         connection = Connection(stream, stream.socket.fileno(), asked.user, asked.protocol)
         self._login(connection)
         try:
-            self._write(connection, asked.protocol.welcomes([asked.user], [asked.key])[0])
+            (welcome,) = asked.protocol.welcomes([asked.user], [asked.key], self._shared.more_headers)
+            self._write(connection, welcome)
             last = await self._listen_to(connection, extra)
             if not last or connection.writing:
                 return b""

@@ -67,10 +67,24 @@ def test_many_are_opened_by_comparing_bytes_and_get_the_ticks(model: str) -> Non
 
 
 @needs_chromium
-def test_a_page_hears_the_welcome_and_each_message(model: str, tmp_path: Path) -> None:
-    with comet("--model", model, "--max-users", "10") as server, browser(tmp_path) as page:
+def test_our_page_hears_both_streams_where_its_origin_is_allowed(model: str, tmp_path: Path) -> None:
+    allowing = ("--allow-origin", "*") if model == "columns" else ()
+    with comet("--model", model, "--max-users", "10", *allowing) as server, browser(tmp_path) as page:
         page.begin(f"{PAGE.as_uri()}?server=127.0.0.1:{server.port}&user=7")
-        wait_until(lambda: "Welcome, user 7" in page.text(), "the welcome is shown")
+        sockets, events = (f"document.getElementById('{name}').innerText" for name in ("websocket", "events"))
+        wait_until(lambda: "Welcome, user 7" in str(page.value(sockets)), "the WebSocket is open")
+        first = "Welcome, user 7" if allowing else "not open"
+        wait_until(lambda: first in str(page.value(events)), "the EventSource is open, or is told that it may not be")
         control(server, "POST", "/publish", '{"subject": 7, "message": "größer"}'.encode())
-        wait_until(lambda: "Recvd msg #1: größer" in page.text(), "the message is shown")
+        for place in (sockets, events)[: 1 + bool(allowing)]:
+            wait_until(lambda at=place: "Recvd msg #1: größer" in str(page.value(at)), "the message is shown")
         assert server.stats()["violations"] == {}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_pages_of_an_origin_may_read_streams(method: str, model: str) -> None:
+    with comet("--model", model, "--max-users", "10", "--allow-origin", "https://example.org") as server:
+        for target in ("/test/7", "/events/7"):
+            with Client(server, asking(target, method)) as client:
+                status, headers = client.head()
+                assert (status, headers["access-control-allow-origin"]) == (200, "https://example.org")
