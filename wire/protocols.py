@@ -145,8 +145,8 @@ class Served(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class WebSocket(Upgraded, Served):
-    """A WebSocket: both halves. Its head is the answer to the key of its request. All messages are text, which has to be UTF-8:
-    whatever the server is given to publish is.
+    """A WebSocket: both halves. Its head is the answer to the key of its request. All messages are text, which has to
+    be UTF-8: whatever the server is given to publish is.
     """
 
     def welcomes(self, users: list[int], keys: Sequence[bytes] = (), more: bytes = b"") -> list[bytes]:

@@ -52,8 +52,6 @@ def _about_protocols(options: RunOptions) -> Iterator[str]:
         if options.is_for_websockets:
             yield f"--protocol {options.protocol} is not for a target of ws://: leave it out, or name one of http://."
         return
-    if options.target is None:
-        yield f"--protocol {WEBSOCKET} is for a server of yours: name it with --target."
     if not CLIENT_MODELS[options.client].opens_websockets:
         yield f"--client {options.client} can't open a WebSocket: take another client."
 

@@ -71,7 +71,8 @@ class Streams:
         self._users[fds] = users
         self._numbers[fds] = 0
         self._protocols[fds] = SERVED.index(protocol)
-        self._owes_pong[fds] = False
+        if protocol is WEBSOCKET:
+            self._owes_pong[fds] = False
         self.open += len(fds)
         self._logins.add(len(fds))
         self._leave(self._outbox.write(fds, protocol.welcomes(users, keys, self.more_headers)))

@@ -1,11 +1,15 @@
 """WebSockets of both models of a front: what is sent on them, what clients may send, and what each bad input gets."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from floodtest.server_under_test.fronts.websockets import Heard, hear
 from floodtest.wire.framing.frames import MAX_PAYLOAD
 from floodtest.wire.framing.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, masked
 from floodtest.wire.messages import MESSAGE, WELCOME
 from floodtest.wire.protocols import CHUNKED, WEBSOCKET
+from tests.rigs.peer_input import cut
 from tests.rigs.server import EXCESS, PENDING, SMALL, ServerRig
 from tests.rigs.tasks import TaskRig
 from tests.rigs.websocket import ACCEPT, frames_in, handshake, sent
@@ -308,3 +312,32 @@ def test_who_is_there_when_the_server_ends_is_told_so(front: ServerRig) -> None:
     assert heard(front, 2) == [(CLOSE, b"\x03\xe9")]
     assert is_closed(front, 1)
     assert is_closed(front, 2)
+
+
+# -- any bytes -------------------------------------------------------------------------------------------------------
+
+FRAMES = st.one_of(
+    st.builds(sent, st.sampled_from([TEXT, BINARY, PING, PONG, CLOSE]), st.binary(max_size=6)),
+    st.builds(
+        lambda first, payload: masked(bytes((first, len(payload))) + payload),
+        st.sampled_from([TEXT, BINARY, CONTINUATION, FINAL | CONTINUATION]),
+        st.sampled_from([b"", b"a", b"\xc3", b"\xb6"]),
+    ),
+    st.sampled_from([data for data, _ in VIOLATIONS.values()]),
+    st.binary(max_size=8),
+)
+
+
+@given(frames=st.lists(FRAMES, max_size=6), places=st.lists(st.integers(1, 60), max_size=8))
+def test_what_is_heard_in_pieces_is_what_is_heard_as_a_whole(frames: list[bytes], places: list[int]) -> None:
+    whole = hear(None, b"".join(frames))
+    begun, replies, ponged, heard = None, b"", False, Heard(b"", False, False, None)
+    for piece in cut(b"".join(frames), places):
+        heard = hear(begun, piece)
+        begun, replies, ponged = heard.begun, replies + heard.reply, ponged or heard.has_ponged
+        if heard.is_over:
+            break
+    assert (heard.is_over, heard.violation) == (whole.is_over, whole.violation)
+    assert replies.endswith(whole.reply) or heard.is_over
+    assert whole.is_over or ponged == whole.has_ponged
+    assert frames_in(replies)[-1:] == frames_in(whole.reply)[-1:]

@@ -14,5 +14,5 @@ def test_an_origin_is_taken_as_it_is(text: str) -> None:
     "text", ["", "example.org", "http://", "http://a/b", "http://a b", "http://a\r\nX: y", "*\n", "http://é"]
 )
 def test_what_is_no_origin_becomes_no_header(text: str) -> None:
-    with pytest.raises(ValueError, match=".*"):
+    with pytest.raises(ValueError, match=r".*"):
         origin.parse(text)
