@@ -48,3 +48,7 @@ class Limits:
         300.0, parsers.silence, "SECONDS", "Without an answer of a client's machine.", "--limit-silence"
     )
     """In which it acknowledges neither data nor a probe; past it disconnected, counted as silent."""
+    ping: float | None = option(
+        None, parsers.positive_duration, "SECONDS", "Ping each WebSocket this often.  [default: never]"
+    )
+    """Who has not answered one when the next is due is disconnected, counted as unanswered."""

@@ -33,5 +33,8 @@ class Options:
     token: str | None = option(
         None, of_wire.token, "TEXT", "Every call of the control API has to bring it.", variable=TOKEN_VARIABLE
     )
+    allow_origin: str | None = option(
+        None, of_wire.origin, "ORIGIN", "Web pages that may read streams; *: all.  [default: this server's own]"
+    )
     db: Path | None = option(None, parsers.path, "DIR", "Subscription store, made by comet load.")
     limits: Limits = field(default_factory=Limits, metadata=part(Limits))

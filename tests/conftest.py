@@ -83,6 +83,14 @@ def front() -> Iterator[ServerRig]:
     made.end()
 
 
+@pytest.fixture
+def tasks() -> Iterator[TaskRig]:
+    """Make a front of tasks."""
+    made = TaskRig()
+    yield made
+    made.end()
+
+
 @pytest.fixture(params=[ServerRig, TaskRig])
 def holder(request: pytest.FixtureRequest) -> Iterator[ServerRig | TaskRig]:
     """Make a front of either model."""

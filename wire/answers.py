@@ -24,7 +24,7 @@ from floodtest.wire.messages import read_payloads
 from floodtest.wire.open_when import OpenWhen, Search
 
 OUT_OF_NUMBERS = "We ran out of numbers"
-HINT = "Not found. Try /test/123, /events/123 or /lines/123 with an id of your own, from 1 on."
+HINT = "Not found. Try /test/123, /events/123, /lines/123 or /ws/123 with an id of your own, from 1 on."
 
 FOR_BROWSERS = ((b"X-Content-Type-Options", b"nosniff"), (b"Cache-Control", b"no-store"))
 """Headers of every answer. Without nosniff Chromium shows nothing of a text/plain stream before a kilobyte has come, by
@@ -55,27 +55,41 @@ def _date(second: int) -> bytes:
     return formatdate(second, usegmt=True).encode()
 
 
-def stream_head(content_type: str, coding: str | None, close: bool = False) -> bytes:
+def allowing(origin: str | None) -> bytes:
+    """The header of streams that lets the web pages of an origin read them, or with * all pages; None: no header."""
+    return b"" if origin is None else _lines([(b"Access-Control-Allow-Origin", origin.encode())])
+
+
+def stream_head(content_type: str, coding: str | None, close: bool = False, more: bytes = b"") -> bytes:
     """The head of a stream in a transfer coding; without one it ends with the connection, as with `close`."""
     transfer = b"" if coding is None else b"Transfer-Encoding: %b\r\n" % coding.encode()
-    return b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: %b\r\n%b%b%b\r\n" % (
+    return b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: %b\r\n%b%b%b%b\r\n" % (
         _date(int(time.time())),
         content_type.encode(),
         _OF_STREAMS,
+        more,
         transfer,
         _CLOSE if close or coding is None else b"",
     )
 
 
-def refusal(status: HTTPStatus, text: str, head_only: bool = False) -> bytes:
-    """A whole answer that ends the connection."""
+def refusal(
+    status: HTTPStatus, text: str, head_only: bool = False, upgrade: Iterable[tuple[bytes, bytes]] = ()
+) -> bytes:
+    """A whole answer that ends the connection; `upgrade`: headers that say which other protocol it takes."""
     body = (text + "\n").encode()
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: {_date(int(time.time())).decode()}\r\n"
-        f"Content-Type: text/plain; charset=utf-8\r\n{_OF_REFUSALS.decode()}"
+        f"Content-Type: text/plain; charset=utf-8\r\n{_OF_REFUSALS.decode()}{_lines(upgrade).decode()}"
         f"Content-Length: {len(body)}\r\n{_CLOSE.decode()}\r\n"
     )
     return head.encode() + (b"" if head_only else body)
+
+
+SWITCHED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
+)
+"""The answer that opens a WebSocket: what its request's key is answered with (RFC 6455, section 4.2.2)."""
 
 
 # The client half.

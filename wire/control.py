@@ -101,6 +101,10 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     accept_errors: int
     rejected: dict[int, int]
     """Answers by status."""
+    violations: dict[int, int]
+    """WebSockets that were failed for what their clients sent, by the status of the close."""
+    unanswered: int
+    """WebSockets that were closed because a ping was not answered."""
     control: ApiFigures
     pids: ServerPids
     fronts: list[int | None]

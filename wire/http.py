@@ -47,6 +47,16 @@ class Request:
     method: str
     path: str
     http_1_0: bool
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """Names in lower case, and their values."""
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Return the value of each header of that name."""
+        return [value for other, value in self.headers if other == name]
+
+    def tokens(self, name: bytes) -> set[bytes]:
+        """Return what the headers of that name list, in lower case."""
+        return {token.strip().lower() for value in self.values(name) for token in value.split(b",")}
 
 
 @dataclass(frozen=True)
@@ -138,8 +148,8 @@ def parse_request(data: bytes, limit: int = MAX_HEAD) -> tuple[Request, bytes] |
         raise HeadError(HTTPStatus.BAD_REQUEST, "no request")
     if misframed := why_misframed(event):
         raise HeadError(HTTPStatus.BAD_REQUEST, misframed)
-    request = Request(event.method.decode(), event.target.decode(), event.http_version == b"1.0")
-    return request, parts[1]
+    is_old, headers = event.http_version == b"1.0", tuple(event.headers)
+    return Request(event.method.decode(), event.target.decode(), is_old, headers), parts[1]
 
 
 def _in_known_version(head: bytes) -> bytes:

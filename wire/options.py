@@ -1,9 +1,13 @@
 """Parsers of options that are about what goes over the wire."""
 
+import re
+
 from floodtest.flyweight.command.parsers import Parser, parse_count
 from floodtest.wire import stamp
 from floodtest.wire.open_when import KINDS, OpenWhen
 from floodtest.wire.template import TOKEN, Header
+
+_ORIGIN = re.compile(r"(?a:\*|null|[a-z][a-z0-9+.-]*://[\w.:\[\]-]+)")
 
 
 def _message_size(text: str) -> int:
@@ -49,8 +53,16 @@ def _method(text: str) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    """Return an origin of web pages as a header has it, or * for any."""
+    if not _ORIGIN.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
 header = Parser(_header, "a header such as 'Accept: text/event-stream'", is_secret=True)
 method = Parser(_method, f"a method such as POST, but for {' and '.join(NO_STREAM)}, which no stream comes of")
 open_when = Parser(_open_when, f"one of {', '.join(KINDS)}, with {{user}} in it for the id")
 message_size = Parser(_message_size, f"{stamp.SIZE} bytes (the stamp a message begins with) to {stamp.MAX_TEXT:,}")
+origin = Parser(_origin, "an origin such as https://example.org, or * for any")
 token = Parser(_token, "printable ASCII, without spaces around it", is_secret=True)

@@ -20,7 +20,7 @@ from floodtest.wire.answers import NotOpened
 from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing, encode
 from floodtest.wire.framing.in_chunks import InChunks
-from floodtest.wire.framing.websocket import FROM_SERVER, NORMAL, close, masked
+from floodtest.wire.framing.websocket import FROM_SERVER, NORMAL, accept_of, close, masked
 from floodtest.wire.incoming import Incoming
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.template import Column, Requests, RequestTemplate
@@ -117,13 +117,17 @@ class Served(Protocol):
         """Return the one in which our server frames its messages."""
         return self.framings[0]
 
-    def head(self, close: bool = False) -> bytes:
-        """Return the head of a stream, or with `close` that of a connection on which nothing follows."""
-        return answers.stream_head(self.content_type, self.framing.CODING, close)
+    def head(self, close: bool = False, more: bytes = b"") -> bytes:
+        """Return the head of a stream, or with `close` that of a connection on which nothing follows, perhaps with more
+        headers.
+        """
+        return answers.stream_head(self.content_type, self.framing.CODING, close, more)
 
-    def welcomes(self, users: list[int]) -> list[bytes]:
-        """Return the whole beginning of a stream, its head and the welcome, for each user."""
-        head = self.head()
+    def welcomes(self, users: list[int], keys: Sequence[bytes] = (), more: bytes = b"") -> list[bytes]:
+        """Return the whole beginning of a stream, its head and the welcome, for each user; `keys` are those of their
+        requests, where the head answers one, and `more` further headers.
+        """
+        head = self.head(more=more)
         digits = len(str(min(users)))
         if digits == len(str(max(users))):
             return list(map(_welcome(self, digits, head).__mod__, users))
@@ -144,6 +148,20 @@ class Served(Protocol):
         return list(map(form.__mod__, zip(heads, numbers.tolist(), texts, strict=True)))
 
 
+@dataclass(frozen=True, eq=False)
+class WebSocket(Upgraded, Served):
+    """A WebSocket: both halves. Its head is the answer to the key of its request. All messages are text, which has to
+    be UTF-8: whatever the server is given to publish is.
+    """
+
+    def welcomes(self, users: list[int], keys: Sequence[bytes] = (), more: bytes = b"") -> list[bytes]:
+        """Return the answer to a handshake's key and the welcome, for each user; pages need no header to read that."""
+        return [
+            answers.SWITCHED % accept_of(key) + _welcome(self, len(str(user)), b"") % user
+            for user, key in zip(users, keys, strict=True)
+        ]
+
+
 @lru_cache(maxsize=64)
 def _welcome(protocol: Served, digits: int, head: bytes) -> bytes:
     """Return the beginning of a stream for ids of so many digits, with %d for the id."""
@@ -157,14 +175,16 @@ _IN_CHUNKS = {framing: InChunks(framing) for framing in (sse, lines)}
 CHUNKED = Served("chunked", (chunked,), path="test")
 EVENTS = Served("sse", (_IN_CHUNKS[sse], sse), "text/event-stream", path="events", content_type="text/event-stream")
 LINES = Served("lines", (_IN_CHUNKS[lines], lines), path="lines")
+WEBSOCKET = WebSocket("websocket", (FROM_SERVER,), path="ws")
 
 UNTIL_CLOSE: dict[str, Served] = {
     protocol.path: replace(protocol, framings=(framing,))
     for protocol, framing in ((CHUNKED, lines), (EVENTS, sse), (LINES, lines))
 }
-"""By path: what clients of HTTP/1.0 get, which know no chunks: a stream that ends with its connection."""
+"""By path: what clients of HTTP/1.0 get, which know no chunks: a stream that ends with its connection. A WebSocket they
+can't have."""
 
-BY_PATH: dict[str, Served] = {protocol.path: protocol for protocol in (CHUNKED, EVENTS, LINES)}
+BY_PATH: dict[str, Served] = {protocol.path: protocol for protocol in (CHUNKED, EVENTS, LINES, WEBSOCKET)}
 """What is served at each path to clients of HTTP/1.1."""
 
 SERVED: tuple[Served, ...] = (*BY_PATH.values(), *UNTIL_CLOSE.values())
@@ -193,7 +213,5 @@ AUTO = Auto("auto", (*CHUNKED.framings, *EVENTS.framings, *LINES.framings))
 OWN: dict[str, Served] = {protocol.name: protocol for protocol in BY_PATH.values()}
 """What the client opens of our own server, by name."""
 
-WEBSOCKET = Upgraded("websocket", (FROM_SERVER,))
-
-OPENED: dict[str, Protocol] = {protocol.name: protocol for protocol in (AUTO, *BY_PATH.values(), WEBSOCKET)}
+OPENED: dict[str, Protocol] = {protocol.name: protocol for protocol in (AUTO, *BY_PATH.values())}
 """What the client opens, by name."""

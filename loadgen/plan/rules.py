@@ -66,8 +66,6 @@ def _about_protocols(options: RunOptions) -> Iterator[str]:
         if options.is_for_websockets:
             yield f"--protocol {options.protocol} is not for a target of ws://: leave it out, or name one of http://."
         return
-    if options.target is None:
-        yield f"--protocol {WEBSOCKET} is for a server of yours: name it with --target."
     if options.method != DEFAULT_METHOD or options.body is not None:
         yield "--method and --body are not for a WebSocket, which is asked for by a GET without a body."
     if not CLIENT_MODELS[options.client].opens_websockets:

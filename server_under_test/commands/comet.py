@@ -48,7 +48,10 @@ def _about_strangers(options: Options) -> Iterator[str]:
 def serve(options: Options, parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
     """Serve streams that welcome an id, bring its messages and never end. Stop with Ctrl-C.
 
-    GET /test/<id>: each message in a chunk; /events/<id>: server-sent events, for an EventSource; /lines/<id>: lines.
+    GET /test/<id>: each message in a chunk; /events/<id>: server-sent events; /lines/<id>: lines; /ws/<id>: WebSocket.
+
+    In a browser: new WebSocket("ws://127.0.0.1:8000/ws/7"), or with --allow-origin
+    new EventSource("http://127.0.0.1:8000/events/7"). docs/browser.html is a page that shows both.
     """
     from floodtest.server_under_test.commands.serving import serve_and_announce
 

@@ -25,6 +25,7 @@ from floodtest.server_under_test.control import messages as messages_api
 from floodtest.server_under_test.control.bodies import json_answer, read_body
 from floodtest.server_under_test.control.same_origin import for_programs_only
 from floodtest.server_under_test.control.server import ApiServer
+from floodtest.server_under_test.fronts.accounts import FIRST_STATUS
 from floodtest.wire.control import (
     HEALTH_PATH,
     LEAST_TICK_SECONDS,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> Stats:
     """Return the figures of GET /stats."""
     ledger, router, pids = server.ledger, server.router, server.pids
-    rejected = ledger.total("rejected")
+    rejected, violations = ledger.total("rejected"), ledger.total("violations")
     meter.read(pids)
     memory = read_memory()
     return Stats(
@@ -64,6 +65,8 @@ def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> Stats:
         undeliverable=int(ledger.total("undeliverable")),
         accept_errors=int(ledger.total("accept_errors")),
         rejected={code: int(rejected[code]) for code in np.flatnonzero(rejected).tolist()},
+        violations={FIRST_STATUS + at: int(violations[at]) for at in np.flatnonzero(violations).tolist()},
+        unanswered=int(ledger.total("unanswered")),
         control=api.figures(),
         pids=ServerPids(pids[0], pids[1], pids[2:]),
         fronts=server.front_statuses,

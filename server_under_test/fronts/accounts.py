@@ -6,6 +6,9 @@ import numpy as np
 
 from floodtest.flyweight.engine.ledger import TICK, TICKS
 
+FIRST_STATUS = 1000
+"""Of the close of a WebSocket; violations are counted from here."""
+
 FRONT_LEDGER: np.dtype[Any] = np.dtype(
     [
         ("open", "i8"),
@@ -20,6 +23,8 @@ FRONT_LEDGER: np.dtype[Any] = np.dtype(
         ("undeliverable", "i8"),
         ("turn", "i8"),
         ("rejected", "i8", (600,)),
+        ("violations", "i8", (16,)),
+        ("unanswered", "i8"),
         ("ticks", TICK, (TICKS,)),
     ]
 )
@@ -27,4 +32,5 @@ FRONT_LEDGER: np.dtype[Any] = np.dtype(
 request · slow: disconnected because they did not read · excess: disconnected because they kept sending · silent:
 disconnected because their machine did not answer · deliveries: messages of the router that were written ·
 undeliverable: those whose user had gone by then · turn: the last one of the router's that is written · rejected:
-refusals by HTTP status."""
+refusals by HTTP status · violations: WebSockets failed for what their clients sent, by the status of the close, from
+FIRST_STATUS on · unanswered: disconnected because they did not answer a ping."""

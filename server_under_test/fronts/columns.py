@@ -15,8 +15,9 @@ from floodtest.flyweight.engine.outbox import Outbox
 from floodtest.flyweight.engine.readiness import LEVEL, PLAIN, Readiness
 from floodtest.flyweight.processes.channel import Channel, Message
 from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked, ToWorker
+from floodtest.server_under_test.fronts.partings import Partings
 from floodtest.server_under_test.fronts.reception import Reception
-from floodtest.server_under_test.fronts.senders import MessageSender, TickSender
+from floodtest.server_under_test.fronts.senders import MessageSender, PingSender, TickSender
 from floodtest.server_under_test.fronts.streams import Streams
 from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.routing.bus import Deliver
@@ -39,12 +40,16 @@ class Front:
         self._capacity = shared.capacity
         self._intake = intake = Intake()
         self._outbox = outbox = Outbox(limits.pending, readiness.modify)
-        self._streams = Streams(intake, outbox, row, files_limit, limits.excess, shared.places)
+        partings = Partings(intake, limits.excess)
+        self._streams = Streams(
+            intake, outbox, row, files_limit, limits.excess, shared.places, partings, shared.more_headers
+        )
         self._reception = Reception(
-            shared.listener, readiness, intake, self._streams, shared.make_requests(), limits, row
+            shared.listener, readiness, intake, self._streams, partings, shared.make_requests(), limits, row
         )
         self._ticks = TickSender(self._streams, row)
         self._messages = MessageSender(self._streams, shared.bus, shared.spec.worker, row)
+        self._pings = PingSender(self._streams, limits.ping)
         self.stopping = False
         self.full = False
         self.news: list[Message] = []
@@ -76,8 +81,13 @@ class Front:
             self._reception.accept()
         if events or self._intake.has_unread:
             self._read(events)
+        now = time.monotonic()
         if self._reception:
-            self._reception.expire(time.monotonic())
+            self._reception.expire(now)
+        self._pings.begin_if_due(now)
+        if self._pings.under_way:
+            worked = True
+            self._pings.send_some(WRITES)
         if self._ticks.under_way:
             worked = True
             if not self._ticks.send_some(WRITES):
@@ -101,7 +111,7 @@ class Front:
             self._streams.write_on(fd for fd, event in events if event != PLAIN)
 
     def deadline(self) -> float:
-        return self._reception.next_deadline()
+        return min(self._reception.next_deadline(), self._pings.due)
 
     def _check_room(self) -> None:
         held = self._streams.open + len(self._reception)

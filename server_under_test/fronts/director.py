@@ -79,7 +79,9 @@ class Server:
         self._tasks = tasks
         options = self.options
         specifications = [
-            msgspec.msgpack.encode(orders.Specification(number, count, options.max_users, options.limits))
+            msgspec.msgpack.encode(
+                orders.Specification(number, count, options.max_users, options.limits, options.allow_origin)
+            )
             for number in range(count)
         ]
         shared = [self.ledger.descriptor, self._listener.fileno(), self._whereabouts.descriptor, self._bus.descriptor]

@@ -18,6 +18,8 @@ class Specification(msgspec.Struct, frozen=True):
     workers: int
     max_users: int
     limits: Limits
+    allow_origin: str | None
+    """Of web pages that may read streams."""
 
 
 class Accept(Message, frozen=True):

@@ -1,17 +1,16 @@
 """Reception: from the listener to an open stream, or to a refusal.
 
 Accepts by the batch; the request is usually there already (TCP_DEFER_ACCEPT), so that reading, answering and handing
-over to the streams is one sweep each. Heads that come in pieces and clients that are being refused wait in dicts, each
-until a deadline; all of a kind wait equally long, so that the first in its dict is the first that is due, and a turn
-costs nothing for those that wait. A refused client may read its answer before the connection is closed (a close with
-unread bytes would reset the answer away). In: a listener to watch or not. Out: logins; refusals are counted by status.
+over to the streams is one sweep each. Heads that come in pieces wait in a dict, each until a deadline; all wait equally
+long, so that the first in the dict is the first that is due, and a turn costs nothing for those that wait. A refused
+client may read its answer before the connection is closed (`fronts.partings`). In: a listener to watch or not. Out:
+logins; refusals are counted by status.
 """
 
-import errno
 import os
 import socket
 import time
-from itertools import repeat, takewhile
+from itertools import repeat
 from typing import Any
 
 import numpy.typing as npt
@@ -20,8 +19,9 @@ from floodtest.flyweight.engine.intake import Intake
 from floodtest.flyweight.engine.ledger import Counter
 from floodtest.flyweight.engine.readiness import LEVEL, READ, Readiness
 from floodtest.flyweight.engine.sweep import drain, sweep
+from floodtest.server_under_test.fronts.partings import Partings, overdue
 from floodtest.server_under_test.fronts.streams import Streams
-from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE, Limits
+from floodtest.server_under_test.limits import OUT_OF_DESCRIPTORS, PAUSE, Limits
 from floodtest.wire import answers
 from floodtest.wire.requests import Refuse, Requests, too_late
 
@@ -40,6 +40,7 @@ class Reception:
         readiness: Readiness,
         intake: Intake,
         streams: Streams,
+        partings: Partings,
         requests: Requests,
         limits: Limits,
         row: npt.NDArray[Any],
@@ -48,6 +49,7 @@ class Reception:
         self._readiness = readiness
         self._intake = intake
         self._streams = streams
+        self._partings = partings
         self._requests = requests
         self._limits = limits
         self._accept_errors = Counter(row, "accept_errors")
@@ -56,19 +58,17 @@ class Reception:
         self._paused_until = 0.0
         self._heads: dict[int, bytes] = {}
         self._head_deadlines: dict[int, float] = {}
-        self._refused: dict[int, int] = {}  # bytes dropped since the refusal
-        self._refused_deadlines: dict[int, float] = {}
 
     @property
     def watching(self) -> bool:
         return self._watching
 
     def __contains__(self, fd: int) -> bool:
-        """Whether a descriptor is waiting here: with a head that is not whole, or refused."""
-        return fd in self._heads or fd in self._refused
+        """Whether a descriptor is waiting here: with a head that is not whole, or told its last."""
+        return fd in self._heads or fd in self._partings
 
     def __len__(self) -> int:
-        return len(self._heads) + len(self._refused)
+        return len(self._heads) + len(self._partings)
 
     def watch(self, on: bool) -> None:
         """Begin or stop to watch the listener, which all fronts share."""
@@ -126,10 +126,8 @@ class Reception:
         for fd, read in zip(fds, data, strict=True):
             if fd in self._heads:
                 self._read_head(fd, read)
-            elif fd in self._refused:
-                self._refused[fd] += len(read)
-                if self._refused[fd] > self._limits.excess:
-                    self._close(fd)
+            elif fd in self._partings:
+                self._partings.drop(fd, len(read))
             else:
                 others[0].append(fd)
                 others[1].append(read)
@@ -154,62 +152,46 @@ class Reception:
         if asked is None:
             return
         if asked.head_only:
-            self._finish(fd, asked.protocol.head(close=True))
+            self._finish(fd, asked.protocol.head(close=True, more=self._streams.more_headers))
             return
         self._forget_head(fd)
-        self._streams.login([fd], [asked.user], asked.protocol)
-        self._streams.drop_extra(fd, asked.extra)
+        self._streams.login([fd], [asked.user], asked.protocol, [asked.key])
+        if asked.extra:
+            self._streams.take([fd], [head[-asked.extra :]])
 
     def _refuse(self, fd: int, refusal: Refuse) -> None:
         self._rejected[refusal.status] += 1
-        self._finish(fd, answers.refusal(refusal.status, refusal.text, refusal.head_only))
+        self._finish(fd, answers.refusal(refusal.status, refusal.text, refusal.head_only, refusal.upgrade))
 
     def _finish(self, fd: int, answer: bytes) -> None:
-        """Write the last answer of a connection, say that it is the last, and let the client close."""
         self._forget_head(fd)
-        self._refused[fd] = 0
-        self._refused_deadlines[fd] = time.monotonic() + LINGER
-        _, failed = sweep(os.write, [fd], [answer])
-        sock = socket.socket(fileno=fd)
-        try:
-            sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            failed[0] = errno.ENOTCONN
-        finally:
-            sock.detach()
-        if failed:
-            self._close(fd)
+        self._partings.begin(fd, answer)
 
     def expire(self, now: float) -> None:
-        """Answer 408 to heads that took too long; close what was refused long enough ago."""
-        for fd in _overdue(self._head_deadlines, now):
+        """Answer 408 to heads that took too long; close what was told its last long enough ago."""
+        for fd in overdue(self._head_deadlines, now):
             self._refuse(fd, too_late(self._limits.head_seconds))
-        for fd in _overdue(self._refused_deadlines, now):
-            self._close(fd)
+        self._partings.expire(now)
 
     def next_deadline(self) -> float:
         """When `expire` has something to do, by time.monotonic()."""
-        kinds = (self._head_deadlines, self._refused_deadlines)
-        return min(next(iter(deadlines.values()), float("inf")) for deadlines in kinds)
+        return min(next(iter(self._head_deadlines.values()), float("inf")), self._partings.next_deadline())
 
     def _forget_head(self, fd: int) -> None:
         self._heads.pop(fd, None)
         self._head_deadlines.pop(fd, None)
 
     def _close(self, fd: int) -> None:
+        if fd in self._partings:
+            self._partings.close(fd)
+            return
         self._forget_head(fd)
-        self._refused.pop(fd, None)
-        self._refused_deadlines.pop(fd, None)
         self._intake.forget(fd)
         os.close(fd)
 
     def close(self) -> None:
         """Close whatever is not a stream."""
         self.watch(False)
-        for fd in [*self._heads, *self._refused]:
+        self._partings.close_all()
+        for fd in list(self._heads):
             self._close(fd)
-
-
-def _overdue(deadlines: dict[int, float], now: float) -> list[int]:
-    """Return the descriptors whose deadline has passed; the first of the dict is the first that is due."""
-    return list(takewhile(lambda fd: deadlines[fd] <= now, deadlines))

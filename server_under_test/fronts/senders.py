@@ -1,4 +1,4 @@
-"""What a front has to write to its streams, a slice a turn: ticks to all of them, and the router's messages.
+"""What a front has to write to its streams, a slice a turn: ticks to all of them, the router's messages, and pings.
 
 A slice is some milliseconds of work; whatever else is due is looked at between two of them.
 """
@@ -45,6 +45,32 @@ class TickSender:
         if not len(self._left):
             self._number = 0
         return self.under_way
+
+
+class PingSender:
+    """Pings every WebSocket by the clock, a slice a turn."""
+
+    def __init__(self, streams: Streams, seconds: float | None) -> None:
+        self._streams = streams
+        self._seconds = float("inf") if seconds is None else seconds
+        self._left: npt.NDArray[np.intp] = np.zeros(0, np.intp)
+        self.due = time.monotonic() + self._seconds
+        """When the next round begins, by time.monotonic()."""
+
+    @property
+    def under_way(self) -> bool:
+        return len(self._left) > 0
+
+    def begin_if_due(self, now: float) -> None:
+        """Begin a round when its time has come, unless the last one is not over."""
+        if now >= self.due and not self.under_way:
+            self._left = self._streams.descriptors()
+            self.due = now + self._seconds
+
+    def send_some(self, most: int) -> None:
+        """Ping those of the next `most` streams that are WebSockets."""
+        now, self._left = self._left[:most], self._left[most:]
+        self._streams.ping(now)
 
 
 class MessageSender:

@@ -1,13 +1,14 @@
 """Open streams of one front: columns by descriptor, and what is written to them.
 
-Per stream: its user, its last `#n` and its protocol, 9 bytes; what is rare (bytes not written yet, clients that keep
-sending) lives in dicts that are empty when all is well. In: descriptors, registered and non-blocking, and what was read
-of them. A stream ends when its client goes, does not read, or keeps sending; each end is counted in the ledger.
+Per stream: its user, its last `#n`, its protocol and whether it owes a pong, 10 bytes; what is rare (bytes not written
+yet, clients that keep sending, frames of theirs that are not whole) lives in dicts that are empty when all is well. In:
+descriptors, registered and non-blocking, and what was read of them. A stream ends when its client goes, does not read,
+keeps sending, or breaks the rules of its protocol; each end is counted in the ledger.
 """
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,9 +19,15 @@ from floodtest.flyweight.engine.intake import Intake
 from floodtest.flyweight.engine.ledger import Counter
 from floodtest.flyweight.engine.outbox import Gone, Outbox
 from floodtest.flyweight.engine.sweep import sweep
+from floodtest.server_under_test.fronts.accounts import FIRST_STATUS
+from floodtest.server_under_test.fronts.partings import Partings
+from floodtest.server_under_test.fronts.websockets import GOING_AWAY_FRAME, PING_FRAME, PONG_SIZE, hear
 from floodtest.server_under_test.routing.bus import Column, Rows
 from floodtest.server_under_test.routing.whereabouts import Places
-from floodtest.wire.protocols import SERVED, Served
+from floodtest.wire.framing.frames import Beginning
+from floodtest.wire.protocols import SERVED, WEBSOCKET, Served
+
+_WEBSOCKET = SERVED.index(WEBSOCKET)
 
 
 class Streams:
@@ -34,39 +41,108 @@ class Streams:
         files_limit: int,
         max_excess: int,
         places: Places,
+        partings: Partings,
+        more_headers: bytes = b"",
     ) -> None:
         self._intake = intake
         self._outbox = outbox
         self._places = places
+        self._partings = partings
+        self.more_headers = more_headers
         self._logins, self._dropped, self._cut_off = (Counter(row, name) for name in ("logins", "dropped", "excess"))
         self._open, self._bytes, self._slow = (Counter(row, name) for name in ("open", "bytes", "slow"))
         self._silent = Counter(row, "silent")
         self._deliveries, self._undeliverable = Counter(row, "deliveries"), Counter(row, "undeliverable")
+        self._unanswered, self._violations = Counter(row, "unanswered"), row["violations"][0]
         self._max_excess = max_excess
         self._users = np.zeros(files_limit, np.uint32)  # 0 where no stream is open
         self._user_of = self._users.data
         self._numbers = np.zeros(files_limit, np.uint32)
         self._protocols = np.zeros(files_limit, np.uint8)  # places in SERVED
+        self._protocol_of = self._protocols.data
+        self._owes_pong = np.zeros(files_limit, np.bool_)
         self._excess: dict[int, int] = {}
+        self._begun: dict[int, Beginning] = {}
         self.open = 0
 
-    def login(self, fds: list[int], users: list[int], protocol: Served) -> None:
-        """Take over descriptors whose clients ask for streams in a protocol, and welcome them."""
+    def login(self, fds: list[int], users: list[int], protocol: Served, keys: Sequence[bytes] = ()) -> None:
+        """Take over descriptors whose clients ask for streams in a protocol, perhaps with keys, and welcome them."""
         self._places.login(fds, users)
         self._users[fds] = users
         self._numbers[fds] = 0
         self._protocols[fds] = SERVED.index(protocol)
+        if protocol is WEBSOCKET:
+            self._owes_pong[fds] = False
         self.open += len(fds)
         self._logins.add(len(fds))
-        self._leave(self._outbox.write(fds, protocol.welcomes(users)))
+        self._leave(self._outbox.write(fds, protocol.welcomes(users, keys, self.more_headers)))
 
     def descriptors(self) -> npt.NDArray[np.intp]:
         """Return the descriptors of all streams that are open now."""
         return np.flatnonzero(self._users)
 
     def take(self, fds: list[int], data: list[bytes]) -> None:
-        """Drop what clients have sent, and cut off those who have sent too much."""
-        self._leave([fd for fd, read in zip(fds, data, strict=True) if self._user_of[fd] and self.drop(fd, len(read))])
+        """Drop what clients have sent, and cut off those who have sent too much; answer what is said on WebSockets."""
+        over: list[int] = []
+        replies: dict[int, bytes] = {}
+        for fd, read in zip(fds, data, strict=True):
+            if not self._user_of[fd]:
+                continue
+            if self._drop(fd, len(read)):
+                over.append(fd)
+            elif self._protocol_of[fd] == _WEBSOCKET:
+                self._hear(fd, read, replies)
+        if replies:
+            over += self._outbox.write(list(replies), list(replies.values()))
+        self._leave(over)
+
+    def _drop(self, fd: int, size: int) -> bool:
+        """Count what a client sent after its request; True when that was too much."""
+        self._dropped.add(size)
+        self._excess[fd] = self._excess.get(fd, 0) + size
+        if self._excess[fd] <= self._max_excess:
+            return False
+        self._cut_off.add(1)
+        return True
+
+    def _hear(self, fd: int, data: bytes, replies: dict[int, bytes]) -> None:
+        """Take in what was said on a WebSocket: add what is to be replied, or bring it to its end."""
+        heard = hear(self._begun.pop(fd, None), data)
+        if heard.begun is not None:
+            self._begun[fd] = heard.begun
+        if heard.has_ponged and self._owes_pong[fd]:
+            self._owes_pong[fd] = False
+            self._give_back(fd, PONG_SIZE)
+        if heard.violation is not None:
+            self._violations[heard.violation - FIRST_STATUS] += 1
+        if heard.is_over:
+            self._part(fd, heard.reply)
+        elif heard.reply:
+            replies[fd] = heard.reply
+
+    def _give_back(self, fd: int, size: int) -> None:
+        """Take for not sent what a client had to send."""
+        self._excess[fd] -= size
+        if self._excess[fd] <= 0:
+            del self._excess[fd]
+
+    def _part(self, fd: int, last: bytes) -> None:
+        """Bring a stream to its end in order, or if its client is behind at once."""
+        if fd in self._outbox:
+            self._leave([fd])
+        else:
+            self._log_out([fd])
+            self._partings.begin(fd, last)
+
+    def ping(self, fds: npt.NDArray[np.intp]) -> None:
+        """Ping those of the descriptors that have a WebSocket; cut off those that have not answered the last ping."""
+        fds = fds[(self._users[fds] != 0) & (self._protocols[fds] == _WEBSOCKET)]
+        silent = self._owes_pong[fds]
+        self._unanswered.add(int(silent.sum()))
+        self._leave(fds[silent].tolist())
+        fds = fds[~silent]
+        self._owes_pong[fds] = True
+        self._leave(self._outbox.write_to_all(fds.tolist(), PING_FRAME))
 
     def end(self, over: Iterable[tuple[int, int]]) -> None:
         """Log out the streams of descriptors that have come to an end, each by its errno or `intake.END`."""
@@ -77,20 +153,6 @@ class Streams:
     def write_on(self, fds: Iterable[int]) -> None:
         """Write what is pending for descriptors that may have room now."""
         self._leave(self._outbox.flush(fds))
-
-    def drop_extra(self, fd: int, size: int) -> None:
-        """Drop what a client has sent in one piece with its request."""
-        if size and self._user_of[fd] and self.drop(fd, size):
-            self._leave([fd])
-
-    def drop(self, fd: int, size: int) -> bool:
-        """Count what a client sent after its request; True when that was too much."""
-        self._dropped.add(size)
-        self._excess[fd] = self._excess.get(fd, 0) + size
-        if self._excess[fd] <= self._max_excess:
-            return False
-        self._cut_off.add(1)
-        return True
 
     def send(self, fds: npt.NDArray[np.intp], text: bytes) -> int:
         """Send a message to those of the descriptors that have a stream; return how many of them were sent it."""
@@ -163,19 +225,26 @@ class Streams:
         """Close streams that are over; one may be named twice, for two reasons."""
         fds = [fd for fd in dict.fromkeys(over) if self._user_of[fd]]
         if fds:
-            self._places.logout(fds)
-            self._users[fds] = 0
-            self.open -= len(fds)
+            self._log_out(fds)
             for fd in fds:
                 self._intake.forget(fd)
-                self._outbox.forget(fd)
-                self._excess.pop(fd, None)
             sweep(os.close, fds)
 
+    def _log_out(self, fds: list[int]) -> None:
+        """Let go of descriptors, which stay open."""
+        self._places.logout(fds)
+        self._users[fds] = 0
+        self.open -= len(fds)
+        for fd in fds:
+            self._outbox.forget(fd)
+            self._excess.pop(fd, None)
+            self._begun.pop(fd, None)
+
     def close(self, most: int) -> int:
-        """Close up to `most` streams and return how many there were."""
-        fds = self.descriptors()[:most].tolist()
-        self._leave(fds)
+        """Close up to `most` streams, as the server ends, and return how many there were."""
+        fds = self.descriptors()[:most]
+        self._outbox.write_to_all(fds[self._protocols[fds] == _WEBSOCKET].tolist(), GOING_AWAY_FRAME)
+        self._leave(fds.tolist())
         return len(fds)
 
     def publish_counts(self) -> None:

@@ -2,13 +2,14 @@
 
 It is what 2008 did with a process for each connection, and is here to be compared with `front`: the same orders,
 answers, limits and counts, but written as servers on trio are. Each connection's task reads its request, answers, and
-then drops what comes until the client goes. What is to be written to a connection is written by a task that lives until
+then takes what comes until the client goes. What is to be written to a connection is written by a task that lives until
 that is done, so that none holds up another.
 
 Cost: 8 KiB a connection, and a task that is woken or started for each event and each delivery. At the most `pending`
 bytes wait behind a write that does not go on, and what that has in hand is no more than two slices of deliveries.
 """
 
+import os
 import select
 import socket
 import time
@@ -21,13 +22,16 @@ import numpy.typing as npt
 import trio
 
 from floodtest.flyweight.engine.ledger import Counter, TickTable
+from floodtest.server_under_test.fronts.accounts import FIRST_STATUS
 from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked
+from floodtest.server_under_test.fronts.websockets import GOING_AWAY_FRAME, PING_FRAME, PONG_SIZE, hear
 from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE
 from floodtest.server_under_test.routing.bus import Deliver
 from floodtest.server_under_test.routing.reader import Reader
 from floodtest.wire import answers
-from floodtest.wire.protocols import Served
+from floodtest.wire.framing.frames import Beginning
+from floodtest.wire.protocols import WEBSOCKET, Served
 from floodtest.wire.requests import Asked, Refuse, too_late
 
 WRITES = 512
@@ -51,6 +55,9 @@ class Connection:
     writing: bool = False
     """Whether a write has begun, behind which `unsent` has to wait."""
     open: bool = True
+    begun: Beginning | None = None
+    """That of a frame of its client's."""
+    owes_pong: bool = False
 
     @property
     def is_behind(self) -> bool:
@@ -80,7 +87,8 @@ class TaskFront:
         self._silent = Counter(row, "silent")
         self._accept_errors = Counter(row, "accept_errors")
         self._reader = Reader(shared.bus, shared.spec.worker, row)
-        self._rejected = row["rejected"][0]
+        self._rejected, self._violations = row["rejected"][0], row["violations"][0]
+        self._unanswered = Counter(row, "unanswered")
         self._ticks = TickTable(row)
         self._connections: dict[int, Connection] = {}
         self._held = 0
@@ -88,6 +96,8 @@ class TaskFront:
 
     async def obey(self) -> None:
         """Carry out orders until told to stop, or until the parent is gone."""
+        if self._limits.ping is not None:
+            self._tasks.start_soon(self._ping_on, self._limits.ping)
         while True:
             match await self._shared.channel.receive():
                 case Accept(on=True):
@@ -136,25 +146,29 @@ class TaskFront:
 
     async def _answer(self, stream: trio.SocketStream) -> None:
         try:
-            asked = await self._read_request(stream)
+            read = await self._read_request(stream)
         except Refuse as refusal:
             self._rejected[refusal.status] += 1
-            await self._say_last(stream, answers.refusal(refusal.status, refusal.text, refusal.head_only))
+            answer = answers.refusal(refusal.status, refusal.text, refusal.head_only, refusal.upgrade)
+            await self._say_last(stream, answer)
             return
-        if asked is not None and asked.head_only:
-            await self._say_last(stream, asked.protocol.head(close=True))
-        elif asked is not None:
-            await self._hold(stream, asked)
+        if read is None:
+            return
+        asked, extra = read
+        if asked.head_only:
+            await self._say_last(stream, asked.protocol.head(close=True, more=self._shared.more_headers))
+        elif last := await self._hold(stream, asked, extra):
+            await self._say_last(stream, last)
 
-    async def _read_request(self, stream: trio.SocketStream) -> Asked | None:
-        """Return what a client asks for, None when it goes before it has said so."""
+    async def _read_request(self, stream: trio.SocketStream) -> tuple[Asked, bytes] | None:
+        """Return what a client asks for and what came behind it, None when it goes before it has said so."""
         head = b""
         with trio.move_on_after(self._limits.head_seconds):
             while data := await stream.receive_some():
                 head += data
                 asked = self._requests.parse(head)
                 if asked is not None:
-                    return asked
+                    return asked, head[len(head) - asked.extra :]
             return None
         raise too_late(self._limits.head_seconds)
 
@@ -167,23 +181,49 @@ class TaskFront:
             while dropped <= self._limits.excess and (data := await stream.receive_some()):
                 dropped += len(data)
 
-    async def _hold(self, stream: trio.SocketStream, asked: Asked) -> None:
-        """Welcome a user; drop what then comes, until the client goes or that was too much."""
+    async def _hold(self, stream: trio.SocketStream, asked: Asked, extra: bytes) -> bytes:
+        """Welcome a user and take what then comes until the client goes or that was too much; or return what the client
+        of a WebSocket is to be told last.
+        """
         connection = Connection(stream, stream.socket.fileno(), asked.user, asked.protocol)
         self._login(connection)
         try:
-            self._write(connection, asked.protocol.welcomes([asked.user])[0])
-            excess = asked.extra
-            self._dropped.add(excess)
-            while excess <= self._limits.excess:
-                data = await stream.receive_some()
-                if not data:
-                    return
-                excess += len(data)
-                self._dropped.add(len(data))
-            self._cut_off.add(1)
+            (welcome,) = asked.protocol.welcomes([asked.user], [asked.key], self._shared.more_headers)
+            self._write(connection, welcome)
+            last = await self._listen_to(connection, extra)
+            if not last or connection.writing:
+                return b""
+            self._log_out(connection)
+            unsent, connection.unsent = connection.unsent, bytearray()
+            self._bytes.add(len(unsent))
+            return bytes(unsent) + last
         finally:
             self._leave(connection)
+
+    async def _listen_to(self, connection: Connection, extra: bytes) -> bytes:
+        """Take what comes until the client goes or that was too much; or return what it is to be told last."""
+        excess, data = 0, extra
+        while True:
+            excess += len(data)
+            self._dropped.add(len(data))
+            if excess > self._limits.excess:
+                self._cut_off.add(1)
+                return b""
+            if data and connection.protocol is WEBSOCKET:
+                heard = hear(connection.begun, data)
+                connection.begun = heard.begun
+                if heard.has_ponged and connection.owes_pong:
+                    connection.owes_pong = False
+                    excess -= PONG_SIZE
+                if heard.violation is not None:
+                    self._violations[heard.violation - FIRST_STATUS] += 1
+                if heard.is_over:
+                    return heard.reply
+                if heard.reply:
+                    self._write(connection, heard.reply)  # which closes the stream if its client does not read
+            data = await connection.stream.receive_some()
+            if not data:
+                return b""
 
     def _login(self, connection: Connection) -> None:
         self._shared.places.login([connection.fd], [connection.user])
@@ -194,11 +234,15 @@ class TaskFront:
     def _leave(self, connection: Connection) -> None:
         """Log a connection out and close it, which ends its tasks: in this order, as the descriptor may be had anew."""
         if connection.open:
-            connection.open = False
-            self._shared.places.logout([connection.fd])
-            del self._connections[connection.fd]
-            self._open.add(-1)
+            self._log_out(connection)
             connection.stream.socket.close()
+
+    def _log_out(self, connection: Connection) -> None:
+        """Let go of a connection, which stays open."""
+        connection.open = False
+        self._shared.places.logout([connection.fd])
+        del self._connections[connection.fd]
+        self._open.add(-1)
 
     # What is written to connections.
 
@@ -236,6 +280,34 @@ class TaskFront:
             self._ticks.count(number, len(here), began, time.monotonic_ns())  # before anybody can have received it
             await trio.lowlevel.checkpoint()
         self._ticks.count(number, 0, began, time.monotonic_ns())
+
+    async def _ping_on(self, seconds: float) -> None:
+        """Ping every WebSocket by the clock."""
+        while True:
+            await trio.sleep(seconds)
+            connections = list(self._connections.values())
+            for first in range(0, len(connections), WRITES):
+                self.ping_all(connections[first : first + WRITES])
+                await trio.lowlevel.checkpoint()
+
+    def ping_all(self, connections: list[Connection]) -> None:
+        """Ping those that are WebSockets, and cut off those that have not answered the last ping."""
+        for connection in connections:
+            if not connection.open or connection.protocol is not WEBSOCKET:
+                continue
+            if connection.owes_pong:
+                self._unanswered.add(1)
+                self._leave(connection)
+            else:
+                connection.owes_pong = True
+                self._write(connection, PING_FRAME)
+
+    def say_goodbye(self) -> None:
+        """Tell the clients of WebSockets that the server ends, those that are not behind."""
+        for connection in self._connections.values():
+            if connection.protocol is WEBSOCKET and not (connection.writing or connection.unsent):
+                with suppress(OSError):
+                    os.write(connection.fd, GOING_AWAY_FRAME)
 
     async def _deliver(self, order: Deliver) -> None:
         """Send the messages of turns, each to the connection of its row if that is still the row's user's."""
@@ -280,7 +352,9 @@ async def run(shared: Shared) -> None:
     """Be a front until told to stop, or until the parent is gone."""
     async with trio.open_nursery() as tasks:
         await shared.channel.send(Ready())
-        await TaskFront(shared, tasks).obey()
+        front = TaskFront(shared, tasks)
+        await front.obey()
+        front.say_goodbye()
         tasks.cancel_scope.cancel()
     shared.listener.close()
     await shared.channel.send(Stopped())

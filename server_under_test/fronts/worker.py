@@ -22,6 +22,7 @@ from floodtest.server_under_test.routing.bus import FrontBus
 from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.server_under_test.routing.shared_whereabouts import places_of
 from floodtest.server_under_test.routing.whereabouts import Places
+from floodtest.wire.answers import allowing
 from floodtest.wire.requests import Requests
 
 
@@ -42,6 +43,11 @@ class Shared:
     def capacity(self) -> int:
         """How many connections there are descriptors for."""
         return self.files_limit - FILES_RESERVE
+
+    @property
+    def more_headers(self) -> bytes:
+        """Headers that streams have as this server was asked to."""
+        return allowing(self.spec.allow_origin)
 
     def make_requests(self) -> Requests:
         """Make what reads the requests of this front's clients."""

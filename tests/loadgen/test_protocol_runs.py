@@ -3,6 +3,7 @@
 import json
 import socket
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,13 @@ SHORT = ("--connections", "120", "--rate", "600", "--hold", "1")
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 
 
-@pytest.mark.parametrize("protocol", OWN)
-@pytest.mark.parametrize(("client", "model"), list(zip(CLIENT_MODELS, SERVER_MODELS, strict=True)))
+BOTH_ENDS = [
+    *product([name for name in OWN if name != "websocket"], zip(CLIENT_MODELS, SERVER_MODELS, strict=True)),
+    *product(["websocket"], product(["columns"], SERVER_MODELS)),
+]
+
+
+@pytest.mark.parametrize(("protocol", "client", "model"), [(name, *models) for name, models in BOTH_ENDS])
 def test_every_tick_and_message_arrives(protocol: str, client: str, model: str, tmp_path: Path) -> None:
     options = ("--protocol", protocol, "--client", client, "--server-model", model)
     traffic = ("--tick", "300ms", "--messages", "300/s", "--message-seconds", "1")

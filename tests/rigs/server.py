@@ -10,10 +10,12 @@ from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.engine.outbox import Outbox
 from floodtest.flyweight.engine.readiness import PLAIN, READ, WRITE, Readiness
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
+from floodtest.server_under_test.fronts.partings import Partings
 from floodtest.server_under_test.fronts.senders import TickSender
 from floodtest.server_under_test.fronts.streams import Streams
 from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
-from floodtest.wire.protocols import CHUNKED, UNTIL_CLOSE, Served
+from floodtest.wire.protocols import CHUNKED, UNTIL_CLOSE, WEBSOCKET, Served
+from tests.rigs.websocket import KEY
 
 FILES = 4096
 MAX_USERS = 1_000_000
@@ -74,7 +76,9 @@ class ServerRig(Clients):
         self.ledger = Ledger(FRONT_LEDGER, 1)
         self.whereabouts = SharedWhereabouts(MAX_USERS, 1, FILES)
         places = self.whereabouts.of_front(0)
-        self.streams = Streams(self.intake, self.outbox, self.ledger.row(0), FILES, EXCESS, places)
+        self.partings = Partings(self.intake, EXCESS)
+        row = self.ledger.row(0)
+        self.streams = Streams(self.intake, self.outbox, row, FILES, EXCESS, places, self.partings)
         self.ticks = TickSender(self.streams, self.ledger.row(0))
         self.descriptors: dict[int, int] = {}
         self.welcomed = b""
@@ -97,13 +101,21 @@ class ServerRig(Clients):
 
     def login(self, user: int, buffer: int | None = None, protocol: Served = CHUNKED) -> socket.socket:
         """Log a user in, whose welcome is read; return the client's end."""
-        self.streams.login([self.accept(user, buffer)], [user], protocol)
+        self.streams.login([self.accept(user, buffer)], [user], protocol, [KEY])
         self.welcomed = self.read(user) or b""
         return self.clients[user]
 
     def login_unchunked(self, user: int) -> socket.socket:
         """Log in a client of HTTP/1.0."""
         return self.login(user, protocol=UNTIL_CLOSE["test"])
+
+    def login_websocket(self, user: int, buffer: int | None = None) -> socket.socket:
+        """Log in a client of a WebSocket."""
+        return self.login(user, buffer, WEBSOCKET)
+
+    def ping(self) -> None:
+        """Ping all WebSockets."""
+        self.streams.ping(self.streams.descriptors())
 
     def turn(self) -> None:
         """Handle what is ready, as a front does, until nothing is left to be read."""
@@ -115,7 +127,14 @@ class ServerRig(Clients):
         """Read and write what events announce, as a front does."""
         sweeps, over = self.intake.read(events)
         for fds, data, _, _ in sweeps:
-            self.streams.take(fds, data)
+            for fd, read in zip(fds, data, strict=True):
+                if fd in self.partings:
+                    self.partings.drop(fd, len(read))
+                else:
+                    self.streams.take([fd], [read])
+        for fd, _ in over:
+            if fd in self.partings:
+                self.partings.close(fd)
         self.streams.end(over)
         self.streams.write_on(fd for fd, event in events if event != PLAIN)
         self.streams.publish_counts()
@@ -141,6 +160,7 @@ class ServerRig(Clients):
     def end(self) -> None:
         """Close everything."""
         self.streams.close(FILES)
+        self.partings.close_all()
         for client in self.clients.values():
             client.close()
         os.close(self.whereabouts.descriptor)

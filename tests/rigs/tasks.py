@@ -24,6 +24,7 @@ from floodtest.server_under_test.routing.bus import Deliver
 from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from tests.rigs.server import EXCESS, FILES, MAX_USERS, PENDING, Clients
+from tests.rigs.websocket import handshake
 
 T = TypeVar("T")
 
@@ -39,6 +40,8 @@ class TaskRig(Clients):
         self.ledger = Ledger(FRONT_LEDGER, 1)
         self.whereabouts = SharedWhereabouts(MAX_USERS, 1, FILES)
         self.bus = SharedBus(1)
+        self.welcomed = b""
+        """The beginning of the last stream that was read."""
         self._up = threading.Event()
         self._thread = threading.Thread(target=trio.run, args=(self._main,))
         self._thread.start()
@@ -46,7 +49,7 @@ class TaskRig(Clients):
 
     async def _main(self) -> None:
         limits = Limits(pending=PENDING, excess=EXCESS)
-        spec = Specification(0, 1, MAX_USERS, limits)
+        spec = Specification(0, 1, MAX_USERS, limits, None)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             channel = Channel[ToWorker](theirs, ToWorker)
@@ -67,11 +70,15 @@ class TaskRig(Clients):
 
     def login(self, user: int, buffer: int | None = None, version: bytes = b"1.1") -> socket.socket:
         """Log a user in, whose welcome is read; return the client's end."""
+        return self.ask(user, b"GET /test/%d HTTP/%b\r\nHost: comet\r\n\r\n" % (user, version), buffer)
+
+    def ask(self, user: int, request: bytes, buffer: int | None = None) -> socket.socket:
+        """Make a connection that sends a request, and read its welcome; return the client's end."""
         server, client = socket.socketpair()
         client.setblocking(False)
         if buffer is not None:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-        client.sendall(b"GET /test/%d HTTP/%b\r\nHost: comet\r\n\r\n" % (user, version))
+        client.sendall(request)
         self.clients[user] = client
 
         async def serve() -> None:
@@ -80,8 +87,22 @@ class TaskRig(Clients):
             await trio.testing.wait_all_tasks_blocked()
 
         self._run(serve)
-        assert b"Welcome, user %d\n" % user in (self.read(user) or b"")
+        self.welcomed = self.read(user) or b""
+        assert b"Welcome, user %d\n" % user in self.welcomed
         return client
+
+    def login_websocket(self, user: int, buffer: int | None = None) -> socket.socket:
+        """Log in a client of a WebSocket."""
+        return self.ask(user, handshake(user), buffer)
+
+    def ping(self) -> None:
+        """Ping all WebSockets."""
+
+        async def ping() -> None:
+            self._front.ping_all(list(self._front._connections.values()))
+            await trio.testing.wait_all_tasks_blocked()
+
+        self._run(ping)
 
     def login_unchunked(self, user: int) -> socket.socket:
         """Log in a client of HTTP/1.0."""

@@ -34,7 +34,7 @@ async def start(workers: Workers, listener: socket.socket) -> Ledger:
     ledger = Ledger(FRONT_LEDGER, FRONTS)
     whereabouts = SharedWhereabouts(USERS, FRONTS, raise_files_limit())
     specifications = [
-        msgspec.msgpack.encode(orders.Specification(number, FRONTS, USERS, Limits())) for number in range(FRONTS)
+        msgspec.msgpack.encode(orders.Specification(number, FRONTS, USERS, Limits(), None)) for number in range(FRONTS)
     ]
     shared = [ledger.descriptor, listener.fileno(), whereabouts.descriptor, SharedBus(FRONTS).descriptor]
     await workers.start(specifications, orders.FromWorker, shared)

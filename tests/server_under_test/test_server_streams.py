@@ -1,7 +1,6 @@
 """The streams of both models of a front: every client gets its own messages in order, and none holds up another."""
 
 import os
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -187,7 +186,7 @@ def test_a_client_that_keeps_sending_is_cut_off_and_counted_once(pieces: list[in
 def test_what_came_behind_the_request_is_dropped_and_counted(extra: int, unread: int, front: ServerRig) -> None:
     client = front.login(1)
     client.sendall(b"x" * unread)
-    front.streams.drop_extra(front.descriptors[1], extra)
+    front.streams.take([front.descriptors[1]], [b"x" * extra])
     front.turn()
     assert [front.figure(name) for name in ("dropped", "excess", "open")] == [EXCESS if extra or unread else 0, 0, 1]
     front.send(b"hello")
@@ -198,7 +197,7 @@ def test_what_came_behind_the_request_is_dropped_and_counted(extra: int, unread:
 def test_too_much_behind_the_request_is_cut_off_and_counted_once(extra: int, unread: int, front: ServerRig) -> None:
     client = front.login(1)
     client.sendall(b"x" * unread)
-    front.streams.drop_extra(front.descriptors[1], extra)
+    front.streams.take([front.descriptors[1]], [b"x" * extra])
     front.turn()
     assert [front.figure(name) for name in ("excess", "open")] == [1, 0]
     assert front.read(1) is None
@@ -208,7 +207,7 @@ def test_who_went_before_the_answer_is_not_taken_up(front: ServerRig) -> None:
     fd = front.accept(1)
     front.clients[1].close()
     front.streams.login([fd], [1], CHUNKED)
-    front.streams.drop_extra(fd, EXCESS + 1)
+    front.streams.take([fd], [b"x" * (EXCESS + 1)])
     assert [front.figure(name) for name in ("excess", "dropped", "open")] == [0, 0, 0]
 
 
@@ -317,13 +316,6 @@ def test_a_tick_for_nobody_is_over_at_once(front: ServerRig) -> None:
 
 
 # -- the router's messages, by tasks ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tasks() -> Iterator[TaskRig]:
-    made = TaskRig()
-    yield made
-    made.end()
 
 
 def test_tasks_send_each_message_to_the_connection_it_is_for(tasks: TaskRig) -> None:

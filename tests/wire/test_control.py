@@ -27,6 +27,8 @@ STATS: dict[str, Any] = {
     "undeliverable": 0,
     "accept_errors": 0,
     "rejected": {"404": 3, "431": 1},
+    "violations": {},
+    "unanswered": 0,
     "control": {"connections": 1, "bytes": 0, "given_up": 0, "rejected": {"400": 2}},
     "pids": {"parent": 10, "nursery": 11, "fronts": [12, 13]},
     "fronts": [None, -9],

@@ -11,6 +11,7 @@ from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.wire import answers
 from floodtest.wire.answers import NotOpened
 from floodtest.wire.framing.frames import encode
+from floodtest.wire.framing.websocket import TEXT as TEXT_FRAME
 from floodtest.wire.http import Response
 from floodtest.wire.incoming import parse
 from floodtest.wire.messages import MESSAGE, WELCOME, with_line_ends
@@ -31,6 +32,7 @@ from floodtest.wire.protocols import (
 )
 from floodtest.wire.requests import MAX_USERS
 from floodtest.wire.template import Column, RequestTemplate
+from tests.rigs.websocket import ACCEPT, KEY, frames_in
 
 NO_COLUMNS = dict[str, Column]().__getitem__
 
@@ -58,7 +60,11 @@ def whole(protocol: Served, user: int) -> bytes:
     return protocol.head() + encode(protocol.framing, WELCOME % user)
 
 
-@pytest.mark.parametrize("protocol", SERVED)
+BODIES = [protocol for protocol in SERVED if protocol is not WEBSOCKET]
+"""Those that are the body of an answer to no key."""
+
+
+@pytest.mark.parametrize("protocol", BODIES)
 @pytest.mark.parametrize("digits", range(1, 11))
 @pytest.mark.parametrize("first", ["1", "9"])
 @pytest.mark.usefixtures("clock")
@@ -85,6 +91,24 @@ def test_the_first_read_of_our_client_holds_the_whole_answer_with_room_to_spare(
     assert len(longest) <= READ_SIZE * 3 // 4  # an answer in one read is recognised by the column, in two it is parsed
 
 
+def test_a_websocket_is_welcomed_by_an_answer_to_its_key() -> None:
+    other = b"AAAAAAAAAAAAAAAAAAAAAA=="
+    for answer, user, key in zip(WEBSOCKET.welcomes([7, 1000], [KEY, other]), [7, 1000], [KEY, other], strict=True):
+        head, _, frames = answer.partition(b"\r\n\r\n")
+        assert head == (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + (ACCEPT if key == KEY else b"ICX+Yqv66kxgM0FcWaLWlFLwTAI=")
+        )
+        assert frames_in(frames) == [(TEXT_FRAME, WELCOME % user)]
+
+
+@pytest.mark.parametrize(("size", "head"), [(0, 2), (100, 2), (110, 2), (111, 4), (65_519, 4), (65_536, 10)])
+def test_a_message_on_a_websocket_is_a_text_whatever_its_size(size: int, head: int) -> None:
+    framed = WEBSOCKET.frame(1, b"x" * size)
+    assert frames_in(framed) == [(TEXT_FRAME, MESSAGE % (1, b"x" * size))]
+    assert len(framed) - len(MESSAGE % (1, b"x" * size)) == head
+
+
 def test_messages_carry_their_number() -> None:
     assert CHUNKED.frame(1, b"tick 7") == b"15\r\nRecvd msg #1: tick 7\n\r\n"
     assert LINES.frame(4_000_000_000, b"") == b"18\r\nRecvd msg #4000000000: \n\r\n"
@@ -104,16 +128,19 @@ def test_a_column_of_messages_is_framed_as_each_by_itself(protocol: Served, rows
 
 
 @pytest.mark.parametrize("protocol", SERVED)
-@given(texts=st.lists(st.binary(max_size=60), max_size=8))
+@given(texts=st.lists(st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode)), max_size=8))
 def test_what_is_framed_is_read(protocol: Served, texts: list[bytes]) -> None:
+    if protocol is WEBSOCKET:
+        texts = [text.decode(errors="replace").encode() for text in texts]  # as all that can be published
     framed = b"".join(protocol.frame(number, text) for number, text in enumerate(texts, 1))
     found = parse(protocol.framing, framed)
     assert found.whole
     assert found.said.numbers == tuple(range(1, len(texts) + 1))
     payloads = protocol.framing.decode(framed).payloads
     line_end = protocol.framing.LINE_END
+    whole_lines = (CHUNKED, WEBSOCKET)
     fitting = [with_line_ends(text, line_end and line_end.removesuffix(b"data: ")) for text in texts]
-    assert [payload.removesuffix(b"\n") if protocol is CHUNKED else payload for payload in payloads] == [
+    assert [payload.removesuffix(b"\n") if protocol in whole_lines else payload for payload in payloads] == [
         (MESSAGE % (number, text)).removesuffix(b"\n") for number, text in enumerate(fitting, 1)
     ]
 
@@ -141,7 +168,7 @@ def test_each_protocol_that_is_opened_has_a_name_and_each_of_our_server_a_path()
     for table in (OPENED, OWN):
         assert all(protocol.name == name for name, protocol in table.items())
     assert all(protocol.path == path for path, protocol in BY_PATH.items())
-    assert {*OWN.values(), *UNTIL_CLOSE.values()} == set(SERVED)
+    assert {*BY_PATH.values(), *UNTIL_CLOSE.values()} == set(SERVED)
     assert OWN_PROTOCOL in OWN
     assert DEFAULT_PROTOCOL in OPENED
 

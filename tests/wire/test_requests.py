@@ -1,5 +1,6 @@
 """wire.requests: what each request is answered with, and what the short cut for common ones may accept."""
 
+import base64
 from contextlib import suppress
 from http import HTTPStatus
 
@@ -8,9 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from floodtest.wire.answers import HINT, OUT_OF_NUMBERS
-from floodtest.wire.protocols import CHUNKED, EVENTS, LINES, UNTIL_CLOSE, Served
+from floodtest.wire.protocols import CHUNKED, EVENTS, LINES, UNTIL_CLOSE, WEBSOCKET, Served
 from floodtest.wire.requests import MAX_KNOWN, Asked, Refuse, Requests
 from tests.rigs.peer_input import DIGITS
+from tests.rigs.websocket import KEY, handshake
 
 MAX_USERS = 1_100_000
 MAX_HEAD = 8192
@@ -60,7 +62,7 @@ def test_each_protocol_has_a_path_and_is_common_after_the_first(protocol: Served
     first, more = head(f"/{protocol.path}/7"), [head(f"/{protocol.path}/{user}") for user in (8, 900)]
     assert reader.common(more) is None
     assert reader.parse(first) == Asked(7, protocol, head_only=False, extra=0)
-    assert reader.common(more) == ([8, 900], protocol)
+    assert reader.common(more) == ([8, 900], protocol, [])
     assert reader.common([more[0], head("/test/5"), head("/events/6"), head("/lines/7")]) is None
     old = f"GET /{protocol.path}/1 HTTP/1.0\r\n\r\n".encode()
     assert reader.parse(old) == Asked(1, UNTIL_CLOSE[protocol.path], head_only=False, extra=0)
@@ -221,7 +223,7 @@ def test_common_requests_are_read_together_or_not_at_all() -> None:
     reader = requests()
     reader.parse(head("/test/7"))
     alike = [head(f"/test/{user}") for user in (1, 22, 333)]
-    assert reader.common(alike) == ([1, 22, 333], CHUNKED)
+    assert reader.common(alike) == ([1, 22, 333], CHUNKED, [])
     assert reader.common([*alike, head("/test/4", host="b")]) is None
     assert reader.common([head("/test/4", host="b"), *alike]) is None
     assert reader.common([*alike, head("/test/1100001")]) is None
@@ -312,12 +314,152 @@ def test_common_requests_are_answered_as_each_is_by_itself(seen: list[bytes], re
             reader.parse(data)
     common = reader.common(read)
     if common is not None:
-        users, protocol = common
+        users, protocol, keys = common
         assert [answer(data) for data in read] == [Asked(user, protocol, False, 0) for user in users]
+        assert keys == []
 
 
 @given(users=st.lists(st.integers(1, MAX_USERS), min_size=1), tail=st.sampled_from(TAILS))
 def test_requests_that_differ_in_their_id_alone_are_common(users: list[int], tail: bytes) -> None:
     reader = requests()
     reader.parse(b"GET /test/7" + tail)
-    assert reader.common([b"GET /test/%d" % user + tail for user in users]) == (users, CHUNKED)
+    assert reader.common([b"GET /test/%d" % user + tail for user in users]) == (users, CHUNKED, [])
+
+
+# -- WebSockets ------------------------------------------------------------------------------------------------------
+
+OTHER_KEY = b"AAAAAAAAAAAAAAAAAAAAAA=="
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"Upgrade: websocket", b"upgrade: WebSocket"),
+        (b"Upgrade: websocket", b"Upgrade: h2c, websocket"),
+        (b"Upgrade: websocket", b"Upgrade: h2c\r\nUpgrade: websocket"),
+        (b"Connection: Upgrade", b"Connection: keep-alive, upgrade"),
+        (b"Connection: Upgrade", b"Connection: keep-alive\r\nConnection: UPGRADE"),
+        (b"Sec-WebSocket-Key: ", b"sec-websocket-key:"),
+        (b"Host: comet", b"Host: comet\r\nOrigin: http://elsewhere\r\nContent-Length: 0"),
+        (b"Host: comet", b"Host: comet\r\nSec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: a"),
+        (b"/ws/7 ", b"/ws/007/?x "),
+        (b"/ws/7 ", b"http://a/ws/7 "),
+        (b"HTTP/1.1", b"HTTP/1.2"),
+    ],
+)
+def test_a_handshake_asks_for_a_websocket(old: bytes, new: bytes) -> None:
+    data = handshake(7)
+    assert old in data
+    assert requests().parse(data.replace(old, new)) == Asked(7, WEBSOCKET, False, 0, KEY)
+
+
+@pytest.mark.parametrize("head", [head("/ws/7"), head("/ws/7", "HEAD"), b"GET /ws/7 HTTP/1.0\r\n\r\n"])
+def test_a_websocket_is_no_answer_to_a_plain_request(head: bytes) -> None:
+    refusal = refused(head)
+    assert (refusal.status, refusal.head_only) == (HTTPStatus.UPGRADE_REQUIRED, head.startswith(b"HEAD"))
+    assert dict(refusal.upgrade) == {
+        b"Upgrade": b"websocket",
+        b"Connection": b"Upgrade",
+        b"Sec-WebSocket-Version": b"13",
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status"),
+    [
+        (b"GET", b"HEAD", 426),
+        (b"HTTP/1.1", b"HTTP/1.0", 426),
+        (b"Upgrade: websocket\r\n", b"", 426),
+        (b"Upgrade: websocket", b"Upgrade: websockets", 426),
+        (b"Connection: Upgrade\r\n", b"", 426),
+        (b"Connection: Upgrade", b"Connection: close", 426),
+        (b"Version: 13", b"Version: 8", 426),
+        (b"Version: 13", b"Version: 13, 8", 426),
+        (b"Version: 13", b"Version: 013", 426),
+        (b"Sec-WebSocket-Version: 13\r\n", b"", 400),
+        (b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 13", 400),
+        (b"Sec-WebSocket-Key: " + KEY + b"\r\n", b"", 400),
+        (KEY, KEY + b"\r\nSec-WebSocket-Key: " + OTHER_KEY, 400),
+        (KEY, b"", 400),
+        (KEY, KEY[:-1], 400),
+        (KEY, KEY[4:], 400),
+        (KEY, KEY[:-4] + b"AAA=", 400),
+        (KEY, b"AAAA" + KEY, 400),
+        (KEY, KEY.replace(b"G", b"-"), 400),
+        (b"Host: comet", b"Host: comet\r\nContent-Length: 5", 400),
+        (b"Host: comet", b"Host: comet\r\nTransfer-Encoding: chunked", 400),
+        (b"Host: comet\r\n", b"", 400),
+        (b"GET", b"POST", 501),
+        (b"/ws/7 ", b"/ws/0 ", 404),
+        (b"/ws/7 ", b"/ws ", 404),
+        (b"/ws/7 ", b"/ws/1100001 ", 503),
+        (b"HTTP/1.1", b"HTTP/2.0", 505),
+    ],
+)
+def test_what_is_no_handshake_is_refused_and_teaches_nothing(old: bytes, new: bytes, status: int) -> None:
+    reader, data = requests(), handshake(7)
+    assert old in data
+    assert refused(data.replace(old, new, 1), reader).status == status
+    assert reader.common([data.replace(old, new, 1)]) is None
+
+
+@pytest.mark.parametrize("path", ["test", "events", "lines"])
+def test_a_wish_for_another_protocol_is_passed_over_elsewhere(path: str) -> None:
+    asked = requests().parse(handshake(7).replace(b"/ws/", f"/{path}/".encode()))
+    assert asked is not None
+    assert (asked.user, asked.protocol.path, asked.key) == (7, path, b"")
+
+
+def test_handshakes_that_differ_in_id_and_key_are_common_after_the_first() -> None:
+    reader = requests()
+    alike = [handshake(8, OTHER_KEY), handshake(900)]
+    assert reader.common(alike) is None
+    reader.parse(handshake(7))
+    assert reader.common(alike) == ([8, 900], WEBSOCKET, [OTHER_KEY, KEY])
+    for other in (
+        handshake(9, more="X: y\r\n"),
+        handshake(9) + b"x",
+        handshake(9)[:-1],
+        head("/ws/9"),
+        head("/test/9"),
+    ):
+        assert reader.common([*alike, other]) is None
+
+
+@pytest.mark.parametrize(
+    "key", [KEY[:-1] + b"A", KEY[1:], b"A" + KEY, b"", b"\r\n" + KEY[2:], KEY[:9] + b" " + KEY[10:]]
+)
+def test_what_is_no_key_is_not_common(key: bytes) -> None:
+    reader = requests()
+    reader.parse(handshake(7))
+    assert reader.common([handshake(8), handshake(9, key)]) is None
+    assert reader.common([handshake(9, key), handshake(8)]) is None
+    assert reader.common([handshake(8, b"AAAA" + KEY), handshake(9, KEY[4:])]) is None
+
+
+KEYS = st.one_of(
+    st.binary(min_size=16, max_size=16).map(base64.b64encode), st.binary(max_size=18).map(base64.b64encode), st.binary()
+)
+MORE = st.sampled_from(["", "", "X: 100%\r\n", "Origin: http://a\r\n", "Sec-WebSocket-Key: x\r\n"])
+HANDSHAKES = st.builds(
+    lambda user, key, more, extra: handshake(1, key, more).replace(b"/1 ", b"/%b " % user, 1) + extra,
+    IDS,
+    KEYS,
+    MORE,
+    st.sampled_from([b"", b"", b"", b"x"]),
+)
+
+
+@given(read=st.lists(st.one_of(HANDSHAKES, HANDSHAKES, HEADS), min_size=1, max_size=4))
+@example(read=[handshake(7), handshake(8, OTHER_KEY)])
+@example(read=[handshake(7, OTHER_KEY, "X: 100%\r\n"), handshake(8, KEY, "X: 100%\r\n")])
+def test_common_handshakes_are_answered_as_each_is_by_itself(read: list[bytes]) -> None:
+    reader = requests()
+    for data in [handshake(7), handshake(7, more="X: 100%\r\n"), *read]:
+        with suppress(Refuse):
+            reader.parse(data)
+    common = reader.common(read)
+    if common is not None:
+        users, protocol, keys = common
+        rows = zip(users, keys or [b""] * len(users), strict=True)
+        assert [answer(data) for data in read] == [Asked(user, protocol, False, 0, key) for user, key in rows]
