@@ -77,7 +77,8 @@ class HttpxClient:
         self._said = read_payloads if spec.marks is None else mark.reader(spec.marks)
         self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
         before, (after, *headers) = spec.request[0], spec.request[1].removesuffix("\r\n\r\n").split("\r\n")
-        self._url = f"http://{authority(*spec.target)}{before.removeprefix('GET ')}", after.removesuffix(" HTTP/1.1")
+        path = before.removeprefix("GET ")
+        self._urls = [f"http://{authority(*target)}{path}" for target in spec.targets], after.removesuffix(" HTTP/1.1")
         self._headers = dict(header.split(": ", 1) for header in headers) | {"Accept-Encoding": "identity"}
         self._room = trio.Semaphore(0)
         self._halted = False
@@ -145,7 +146,7 @@ class HttpxClient:
         phase, code = Phase.RESPONSE, END
         try:
             with trio.move_on_after(self._timeout + LATER) as patience:
-                async with client.stream("GET", str(user).join(self._url), extensions={"stream": stream}) as response:
+                async with client.stream("GET", self._url_of(user), extensions={"stream": stream}) as response:
                     if self._open_when.is_head:
                         self._open(stream, patience)
                     async for text in response.aiter_raw():
@@ -164,6 +165,10 @@ class HttpxClient:
         else:
             self._accounts.failed(user, phase, code)
             self._settle()
+
+    def _url_of(self, user: int) -> str:
+        befores, after = self._urls
+        return f"{befores[(user - 1) % len(befores)]}{user}{after}"
 
     async def _read_head(self, response: httpx.Response) -> None:
         """Judge the head of an answer; a hook of httpx, which calls it before it looks where a redirect goes.

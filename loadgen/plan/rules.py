@@ -39,6 +39,8 @@ def _about_servers(options: RunOptions) -> Iterator[str]:
             yield "--server-pid is for a server that was named with --target."
         if options.allow_public_target is not None:
             yield "--allow-public-target is for a target: name it with --target as well."
+        if options.address != "all":
+            yield "--address is for a server that was named with --target."
         return
     if options.tick is not None:
         yield "--tick is for our own server: leave --target out, or let your server send messages by itself."

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.listeners import Listener, ask_for_listeners, listeners_at, read_listeners
 from floodtest.loadgen.network.wish import HOST, Network
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.preflight.checks import Verdict, examine
@@ -20,13 +21,14 @@ from floodtest.loadgen.preflight.demand import Demand, Forecast, demand_of, fore
 from floodtest.loadgen.preflight.fit import Fit, fit, refuse_what_does_not_fit
 from floodtest.loadgen.preflight.machine import Machine
 from floodtest.loadgen.preflight.ports import note_on_kernel_ports
-from floodtest.loadgen.preflight.server_files import files_of_listeners, files_of_server
+from floodtest.loadgen.preflight.server_files import files_of
+from floodtest.loadgen.preflight.server_processes import ServerProcesses, find_server, named_server
 from floodtest.loadgen.preflight.targets import (
     Target,
+    addresses_elsewhere,
     check_addresses,
     check_consent,
     check_publishing,
-    is_here,
     resolve_target,
 )
 
@@ -43,6 +45,10 @@ class Outlook:
     target: Target | None
     machine: Machine
     demand: Demand
+    server: ServerProcesses | None = None
+    """Whose memory is that of a server that is not ours; None: it is ours."""
+    elsewhere: tuple[str, ...] = ()
+    """Addresses of the target that are not on this machine."""
 
     def forecast(self) -> Forecast:
         return forecast(self.demand, self.machine)
@@ -55,10 +61,15 @@ class Outlook:
         """Return how many of the planned connections this machine can hold."""
         return fit(self.machine, self.demand)
 
-    def note_on_ports(self) -> str | None:
-        """Return what to say of source ports that the kernel is to choose, if it has too few of them."""
-        chosen = None if self.demand.explicit_ports else self.machine.port_range
-        return None if chosen is None else note_on_kernel_ports(self.options.plan, chosen)
+    def notes(self) -> list[str]:
+        """Return what to say of a run before it starts, a sentence or more each."""
+        chosen = None if self.demand.explicit_ports or self.demand.isolated else self.machine.port_range
+        found = [
+            None if chosen is None else note_on_kernel_ports(self.options.plan, chosen),
+            None if self.target is None else self.target.note(),
+            None if self.server is None else self.server.note(),
+        ]
+        return [note for note in found if note is not None]
 
     def refuse(self) -> None:
         """Refuse a run that would fail; each reason is said by the first that has one."""
@@ -114,10 +125,21 @@ def cut_to_fit(options: RunOptions, network: Network, say: Callable[[str], None]
 
 def look(options: RunOptions, network: Network = HOST) -> Outlook:
     """Return the outlook; Refused when the target or its process can't be found."""
-    target = None if options.target is None else resolve_target(options.target, options.plan.base_ip)
-    files = _server_files(options, target)
     machine = Machine(reserve=options.reserve)
-    return Outlook(options, target, machine, demand_of(options, target, network, files))
+    if options.target is None:
+        return Outlook(options, None, machine, demand_of(options, None, network))
+    target = resolve_target(options.target, options.plan.base_ip, options.address)
+    elsewhere = addresses_elsewhere(target)
+    listeners = [] if elsewhere else ask_for_listeners() or read_listeners()
+    if options.server_pid is not None:
+        server = named_server(options.server_pid)
+    elif elsewhere:
+        server = ServerProcesses(reason=f"{elsewhere[0]} is on another machine")
+    else:
+        server = find_server(target.addresses, listeners)
+    files = files_of(server.holders) if server.holders else None
+    demand = demand_of(options, target, network, files, _backlog(target, listeners))
+    return Outlook(options, target, machine, demand, server, tuple(elsewhere))
 
 
 def _refuse_what_is_no_file(friends: Path) -> None:
@@ -148,8 +170,8 @@ def _refuse_small_files(demand: Demand) -> None:
         )
 
 
-def _server_files(options: RunOptions, target: Target | None) -> int | None:
-    """Return how many files a server may open that is not ours, if it is here and can be looked at."""
-    if options.server_pid is not None:
-        return files_of_server(options.server_pid)
-    return None if target is None or not is_here(target) else files_of_listeners(target.address[1])
+def _backlog(target: Target, listeners: list[Listener]) -> int | None:
+    """Return how many connections may wait at a target's listeners together; None where that is not known of each."""
+    found = {one.inode: one for address, port in target.addresses for one in listeners_at(listeners, address, port)}
+    known = [one.backlog for one in found.values() if one.backlog is not None]
+    return sum(known) if known and len(known) == len(found) else None

@@ -83,7 +83,7 @@ class LocalSite:
                 workers=len(self._ledger.rows),
                 share=share,
                 folder=os.fsencode(self._folder.absolute()),
-                target=target.address,
+                targets=list(target.addresses),
                 request=OPENED[self._options.spoken].request(target.path, target.host),
                 protocol=self._options.spoken,
                 open_when=self._options.opens_when,

@@ -24,7 +24,7 @@ from floodtest.loadgen.run.site import Detail, Sites
 from tests.rigs.figures import reading
 from tests.rigs.support import OUR_NETWORK
 
-TARGET = Target(("127.0.0.1", 8000), "/{user}", "127.0.0.1:8000")
+TARGET = Target((("127.0.0.1", 8000),), "/{user}", "127.0.0.1:8000")
 
 
 def figures(**changes: Any) -> Figures:
