@@ -50,6 +50,7 @@ def test_an_import_takes_nothing_along() -> None:
         ({"stages": (Stage(0.0, 5.0),)}, "--stages takes rates, "),
         ({"stages": (Stage(-1.0, 5.0), Stage(None))}, "--stages takes rates, "),
         ({"client": "httpx"}, "--ports explicit is not for --client httpx, "),
+        ({"address": "first"}, "--address is for a server that was named with --target."),
         ({"server_pid": 1}, "--server-pid is for a server that was named with --target."),
         ({"target": "http://127.0.0.1:9/{user}", "tick": 1.0}, "--tick is for our own server"),
         ({"protocol": "websocket", "client": "httpx", "ports": "kernel"}, "--client httpx can't open a WebSocket"),

@@ -60,7 +60,9 @@ def _of_memory(findings: Findings) -> Iterator[str]:
     record = findings.record
     unread, samples = sum(sample.server_private is None for sample in record.samples), len(record.samples)
     if 0 < unread == samples:
-        yield "The server's memory and CPU were not measured: it is not ours, and --server-pid did not name it."
+        told = None if record.summary is None else record.summary.server
+        why = "it is not ours, and --server-pid did not name it" if told is None else told.found
+        yield f"The server's memory and CPU were not measured: {why}."
     elif unread:
         yield f"The server's memory was not read in {unread:,} of {samples:,} samples."
     for end, found in findings.memory.items():

@@ -18,8 +18,13 @@ def per_connection(value: float | None, connections: int) -> float | None:
     return None if value is None or connections <= 0 else round(value / connections, 1)
 
 
-def summarize_memory(samples: list[Sample], kernel_source: str, predicted: int | None = None) -> Memory:
-    """Compare the last sample before the ramp with the last of the hold."""
+def summarize_memory(
+    samples: list[Sample], kernel_source: str, predicted: int | None = None, server_is_ours: bool = True
+) -> Memory:
+    """Compare the last sample before the ramp with the last of the hold.
+
+    What was predicted has the memory of a server of ours in it, and so has what is held against that.
+    """
     before = [sample for sample in samples if sample.stage == Stage.START]
     held = [sample for sample in samples if sample.stage == Stage.HOLD] or [s for s in samples if s.stage == Stage.RAMP]
     if not before or not held:
@@ -47,15 +52,16 @@ def summarize_memory(samples: list[Sample], kernel_source: str, predicted: int |
         server_marginal_bytes_per_connection=_marginal(samples, "server_private"),
         client_marginal_bytes_per_connection=_marginal(samples, "client_private"),
         available_bytes_per_connection=per_connection(first.mem_available - last.mem_available, last.open),
-        measured_bytes=_measured(first, last),
+        measured_bytes=_measured(first, last, server_is_ours),
         predicted_bytes=predicted,
     )
 
 
-def _measured(first: Sample, last: Sample) -> int | None:
+def _measured(first: Sample, last: Sample, server_is_ours: bool) -> int | None:
     """The bytes of a run's own; None where the kernel had less memory than before, so that its part is not known."""
     kernel = last.kernel - first.kernel
-    return None if kernel <= 0 else (last.server_private or 0) + last.client_private + kernel
+    server = (last.server_private or 0) if server_is_ours else 0
+    return None if kernel <= 0 else server + last.client_private + kernel
 
 
 def _marginal(samples: list[Sample], field: str) -> float | None:

@@ -63,7 +63,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     client_marginal_bytes_per_connection: float | None
     available_bytes_per_connection: float | None
     measured_bytes: int | None = None
-    """User memory of both ends and what the kernel's has grown by, together."""
+    """User memory of both ends and what the kernel's has grown by, together; without a server that is not ours."""
     predicted_bytes: int | None = None
     """What `measured_bytes` was predicted to be, with all planned connections open."""
 
@@ -137,6 +137,45 @@ class Network(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class ServerProcess(msgspec.Struct, frozen=True):
+    """A process of the server, which stands for its children as well."""
+
+    pid: int
+    name: str
+
+
+class ListenQueue(msgspec.Struct, frozen=True, kw_only=True):
+    """The queue of connections that the server has not accepted, from before the ramp to its end; None: can't be read.
+
+    Where the server has several listeners, `backlog` is the least of theirs and `most_queued` the most at one of them.
+    """
+
+    backlog: int | None
+    """Connections that have room in it."""
+    most_queued: int | None
+    """The most that were seen waiting in a sample."""
+    dropped: int | None
+    """Handshakes that the server's listeners dropped, mostly since their queue was full; each is tried again later."""
+    overflows: int | None
+    """ListenOverflows of the server's network: handshakes that found a queue full, whoever's it was."""
+    drops: int | None
+    """ListenDrops of the server's network: handshakes that were dropped for whatever reason."""
+    syn_retransmits: int | None
+    """TCPSynRetrans of the client's network: requests to connect that were sent again."""
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """What is at the other end."""
+
+    addresses: list[str]
+    """Where connections went, users in turn."""
+    processes: list[ServerProcess]
+    """Whose memory and CPU are the server's, with all children; empty: nobody's."""
+    found: str
+    """Why these processes, or why none: a part of a sentence."""
+    queue: ListenQueue | None = None
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """All of it; the keys of `--json`. Fields that came later have defaults, for the records before them."""
 
@@ -149,6 +188,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     ramp: Ramp
     workers: Workers
     network: Network = Network("host", "loopback", None)
+    server: Server | None = None
     memory: Memory
     cpu: Cpu
     ticks: list[Tick]

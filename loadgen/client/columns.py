@@ -56,7 +56,7 @@ class Client:
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
         pieces, outbox = spec.share.pieces, self._streams.outbox
         self._opener = Opener(
-            accounts, readiness, spec.target, spec.ports, reserved, shared.requests(), outbox, pieces, ended
+            accounts, readiness, spec.targets, spec.ports, reserved, shared.requests(), outbox, pieces, ended
         )
         self._reset_at_end = spec.reset_at_end
         self._begun = 0

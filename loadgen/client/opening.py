@@ -13,7 +13,7 @@ connection, the kernel may keep the pair in TIME_WAIT.
 import errno
 import os
 import socket
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
@@ -63,13 +63,13 @@ class _Batch:
 
 
 class Opener:
-    """Opens connections of one worker, whose users have the addresses of `pieces`, to one target."""
+    """Opens connections of one worker, whose users have the addresses of `pieces`, to `targets` in turn."""
 
     def __init__(
         self,
         accounts: Accounts,
         readiness: Readiness,
-        target: Address,
+        targets: Sequence[Address],
         ports: Ports,
         reserved: frozenset[int],
         requests: Requests,
@@ -79,8 +79,8 @@ class Opener:
     ) -> None:
         self._accounts = accounts
         self._readiness = readiness
-        self._target = target
-        self._family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+        self._targets = targets
+        self._family = socket.AF_INET6 if ":" in targets[0][0] else socket.AF_INET
         self._explicit = ports == "explicit"
         self._option = (socket.SOL_SOCKET, socket.SO_REUSEADDR) if self._explicit else (0, _BIND_ADDRESS_NO_PORT)
         self._reserved = reserved if self._explicit else frozenset()
@@ -124,10 +124,15 @@ class Opener:
             self._take_out(batch, failed, _TAKEN_AT_BIND, Phase.BIND)
 
     def _connect(self, batch: _Batch) -> None:
-        errors = list(map(Socket.connect_ex, batch.sockets, repeat(self._target)))
+        errors = list(map(Socket.connect_ex, batch.sockets, self._targets_of(batch.users)))
         if not _UNDER_WAY.issuperset(errors):
             failed = {index: error for index, error in enumerate(errors) if error not in _UNDER_WAY}
             self._take_out(batch, failed, _TAKEN_AT_CONNECT, Phase.CONNECT)
+
+    def _targets_of(self, users: list[int]) -> Iterable[Address]:
+        """Return where users go: a column of addresses, or the only one over and over."""
+        targets, count = self._targets, len(self._targets)
+        return repeat(targets[0]) if count == 1 else [targets[(user - 1) % count] for user in users]
 
     def _take_out(self, batch: _Batch, failed: dict[int, int], taken: frozenset[int], phase: Phase) -> None:
         """Take what failed out of the batch: set aside where a spare port may help, on the accounts elsewhere."""

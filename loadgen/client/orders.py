@@ -26,7 +26,8 @@ class Specification(msgspec.Struct, frozen=True):
     share: Share
     folder: bytes
     """Of the run record, as the kernel has its name, which need not be UTF-8."""
-    target: tuple[str, int]
+    targets: list[tuple[str, int]]
+    """Addresses of the target: user i goes to number (i - 1) mod n of them."""
     request: RequestTemplate
     protocol: str
     """A name of `wire.protocols.OPENED`."""

@@ -76,7 +76,7 @@ class HttpxClient:
         self._is_marked = spec.marks is not None
         self._said = read_payloads if spec.marks is None else mark.reader(spec.marks)
         self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
-        self._url = f"http://{authority(*spec.target)}/"
+        self._urls = [f"http://{authority(*target)}/" for target in spec.targets]
         self._requests = shared.requests()
         self._room = trio.Semaphore(0)
         self._halted = False
@@ -172,7 +172,8 @@ class HttpxClient:
         method, target, _ = line.split(b" ")
         headers = [(name, value) for name, _, value in (one.partition(b": ") for one in lines)]
         extensions = {"stream": stream, "target": target}
-        return client.stream(method.decode(), self._url, headers=headers, content=body, extensions=extensions)
+        url = self._urls[(stream.user - 1) % len(self._urls)]
+        return client.stream(method.decode(), url, headers=headers, content=body, extensions=extensions)
 
     async def _read_head(self, response: httpx.Response) -> None:
         """Judge the head of an answer; a hook of httpx, which calls it before it looks where a redirect goes.

@@ -136,6 +136,19 @@ def _network(network: Network) -> str:
     return f"{network.kind}{link}{table}"
 
 
+def _server_lines(summary: Summary) -> list[str]:
+    """Write where connections went and whose memory is the server's, where that is not ours."""
+    server = summary.server
+    if server is None or summary.models.server is not None:
+        return []
+    named = ", ".join(f"{process.name} (process {process.pid})" for process in server.processes)
+    whose = f"{named} and children" if named else "not measured"
+    lines = [f"server        {whose}: {server.found}"]
+    if len(server.addresses) > 1:
+        lines.append(f"addresses     {len(server.addresses)} in turn: {', '.join(server.addresses)}")
+    return lines
+
+
 def render(summary: Summary) -> str:
     """Write the summary for a person."""
     c, ramp, workers = summary.connections, summary.ramp, summary.workers
@@ -153,7 +166,7 @@ def render(summary: Summary) -> str:
     ]
     if (models := summary.models) != Models(DEFAULT_CLIENT_MODEL, models.server and DEFAULT_SERVER_MODEL):
         lines.append(f"models        client {models.client}" + (f", server {models.server}" if models.server else ""))
-    lines.append(f"network       {_network(summary.network)}")
+    lines += [f"network       {_network(summary.network)}", *_server_lines(summary)]
     for threshold in summary.thresholds:
         value = "not measured" if threshold.value is None else f"{threshold.value:,}"
         lines.append(f"threshold     {threshold.condition}: {value}, {'fell short' if threshold.failed else 'kept'}")

@@ -16,7 +16,7 @@ def show_plan(options: RunOptions, fit: bool, as_json: bool) -> bool:
     if fit:
         options = cut_to_fit(options, network, lambda text: print(text, file=sys.stderr))
     outlook = look(options, network)
-    if not network.is_isolated and (note := outlook.note_on_ports()) is not None:  # in its own the kernel has enough
+    for note in outlook.notes():
         print(note, file=sys.stderr)
     shown = preview(outlook)
     if as_json:

@@ -4,6 +4,8 @@ from typing import Literal, get_args
 
 Ports = Literal["explicit", "kernel"]
 
+Addresses = Literal["first", "all"]
+
 Choice = Literal["auto", "host", "isolated"]
 
 Link = Literal["loopback", "veth"]
@@ -11,6 +13,8 @@ Link = Literal["loopback", "veth"]
 DeliverTo = Literal["own", "all"]
 
 PORTS: tuple[Ports, ...] = get_args(Ports)
+
+ADDRESSES: tuple[Addresses, ...] = get_args(Addresses)
 
 CHOICES: tuple[Choice, ...] = get_args(Choice)
 

@@ -15,7 +15,17 @@ from floodtest.flyweight.command import parsers
 from floodtest.flyweight.command.options import choice, flag, option, part, repeatable
 from floodtest.flyweight.command.parsers import Parser
 from floodtest.flyweight.machine.headroom import DEFAULT_RESERVE, Reserve
-from floodtest.loadgen.plan.choices import BASE_IPS, CHOICES, LINKS, PORTS, Choice, Link, Ports
+from floodtest.loadgen.plan.choices import (
+    ADDRESSES,
+    BASE_IPS,
+    CHOICES,
+    LINKS,
+    PORTS,
+    Addresses,
+    Choice,
+    Link,
+    Ports,
+)
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.models import (
     CLIENT_MODELS,
@@ -99,6 +109,11 @@ class RunOptions:
     users: Path | None = option(
         None, parsers.path, "FILE", "A row for each user: csv, ndjson or parquet. Its columns are placeholders."
     )
+    address: Addresses = choice(
+        "all",
+        ADDRESSES,
+        "Of a target's name that has several addresses: connect to all of them in turn, or to the first.",
+    )
     protocol: str = choice(
         DEFAULT_PROTOCOL,
         PROTOCOLS,
@@ -130,7 +145,9 @@ class RunOptions:
     out: Path = option(Path("runs"), parsers.path, "FOLDER", "Where run records go.")
     client: ClientModel = choice(DEFAULT_CLIENT_MODEL, CLIENT_MODELS, f"{_CLIENT_WORDS.capitalize()}.")
     server_model: ServerModel = choice(DEFAULT_SERVER_MODEL, SERVER_MODELS, f"Our server: {_SERVER_WORDS}.")
-    server_pid: int | None = option(None, parsers.count, "PID", "Measure this process and its children.")
+    server_pid: int | None = option(
+        None, parsers.count, "PID", "Measure this process and its children.  [default: who listens at the target]"
+    )
     messages: MessageOptions | None = field(default=None, metadata=part(MessageOptions))
     friends: Path | None = option(None, parsers.path, "FILE", "Who gets messages about whom: a file of pairs.")
     columns: tuple[str, str] | None = option(

@@ -46,6 +46,7 @@ def _about_servers(options: RunOptions) -> Iterator[str]:
             "--method": options.method != DEFAULT_METHOD,
             "--body": options.body is not None,
             "--users": options.users,
+            "--address": options.address != "all",
         }
         yield from (f"{name} is for a server that was named with --target." for name, value in given.items() if value)
         return

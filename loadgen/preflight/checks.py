@@ -280,6 +280,14 @@ CHECKS = (
         of_network=True,
     ),
     Check(
+        "backlog of the server",
+        lambda machine, demand: demand.server_backlog,
+        _in_flight,
+        "the queue of its listener holds so many connections that it has not accepted, and past it handshakes are "
+        "dropped: raise what it tells listen(2), net.core.somaxconn if that is less, or take a smaller --in-flight",
+        "listen(2); sock_diag(7)",
+    ),
+    Check(
         "net.ipv4.tcp_max_syn_backlog",
         _sysctl("net/ipv4/tcp_max_syn_backlog"),
         _in_flight,

@@ -24,7 +24,7 @@ from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.pacer import Pacer, steady
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.preflight.machine import Machine
-from floodtest.loadgen.preflight.targets import Target, is_here
+from floodtest.loadgen.preflight.targets import Target, addresses_elsewhere
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Demand:
     """By how much more memory must be there than is predicted."""
     server_files: int | None = None
     """Files that the processes of a server that is not ours may have open together, if they are known."""
+    server_backlog: int | None = None
+    """Connections that may wait in its listeners' queues together, if they are on this machine."""
 
     def of(self, connections: int) -> "Demand":
         """Return the demand of fewer connections."""
@@ -172,13 +174,17 @@ def _ramp_seconds(demand: Demand, machine: Machine) -> float:
 
 
 def demand_of(
-    options: RunOptions, target: Target | None, network: Network = HOST, server_files: int | None = None
+    options: RunOptions,
+    target: Target | None,
+    network: Network = HOST,
+    server_files: int | None = None,
+    server_backlog: int | None = None,
 ) -> Demand:
     """Return what a run asks of the machine; `target` None is the bundled server."""
     return Demand(
         plan=options.plan,
         bundled=target is None,
-        server_here=target is None or is_here(target),
+        server_here=target is None or len(addresses_elsewhere(target)) < len(target.addresses),
         hash_entries=network.all_hash_entries,
         isolated=network.is_isolated,
         explicit_ports=options.ports == "explicit",
@@ -188,4 +194,5 @@ def demand_of(
         client_model=options.client,
         server_model=options.server_model,
         server_files=server_files,
+        server_backlog=server_backlog,
     )

@@ -6,13 +6,13 @@ for one moment.
 """
 
 import os
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 from floodtest.flyweight.machine.cpu import read_cpu_time
 from floodtest.flyweight.machine.files import PROC, Memory, cores, read_memory, reserved_ports
 from floodtest.flyweight.machine.headroom import DEFAULT_RESERVE, MemoryGauge, Reserve, Room
+from floodtest.flyweight.machine.listeners import read_listeners
 
 SYS = Path("/sys")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -21,9 +21,6 @@ _FIRST_USER_NAMESPACE = 0xEFFFFFFD
 """USER_NS_INIT_INO of linux/nsfs.h."""
 
 _CAP_SYS_ADMIN = 21
-
-_LISTENING = "0A"
-"""TCP_LISTEN in /proc/net/tcp (include/net/tcp_states.h)."""
 
 
 class Machine:
@@ -100,21 +97,7 @@ class Machine:
     @cached_property
     def listening_ports(self) -> frozenset[int]:
         """Ports that something listens on with a wildcard address, which no source pair can have."""
-        return frozenset(
-            int(port, 16)
-            for name in ("net/tcp", "net/tcp6")
-            for address, _, port in (local.partition(":") for local, _ in _listeners(self.proc / name))
-            if not address.strip("0")
-        )
-
-    def listeners_at(self, port: int) -> frozenset[str]:
-        """Return the inodes of the sockets that listen on a port, of whatever address."""
-        return frozenset(
-            inode
-            for name in ("net/tcp", "net/tcp6")
-            for local, inode in _listeners(self.proc / name)
-            if int(local.rpartition(":")[2], 16) == port
-        )
+        return frozenset(one.port for one in read_listeners(self.proc / "net") if one.address in ("0.0.0.0", "::"))
 
     @cached_property
     def governor(self) -> str | None:
@@ -150,17 +133,3 @@ def _numbers(path: Path) -> list[int] | None:
         return [int(word) for word in path.read_text().split()]
     except (OSError, ValueError):
         return None
-
-
-def _listeners(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield address and inode of each listener. The kernel lists those first, so a million others are not read."""
-    try:
-        with path.open() as lines:
-            next(lines, None)
-            for line in lines:
-                words = line.split()
-                if words[3] != _LISTENING:
-                    return
-                yield words[1], words[9]
-    except OSError:
-        return

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.listeners import Listener, ask_for_listeners, listeners_at, read_listeners
 from floodtest.loadgen.network.wish import HOST, Network
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.request import file_of, request_of, to_bytes
@@ -21,13 +22,14 @@ from floodtest.loadgen.preflight.demand import Demand, Forecast, demand_of, fore
 from floodtest.loadgen.preflight.fit import Fit, fit, refuse_what_does_not_fit
 from floodtest.loadgen.preflight.machine import Machine
 from floodtest.loadgen.preflight.ports import note_on_kernel_ports
-from floodtest.loadgen.preflight.server_files import files_of_listeners, files_of_server
+from floodtest.loadgen.preflight.server_files import files_of
+from floodtest.loadgen.preflight.server_processes import ServerProcesses, find_server, named_server
 from floodtest.loadgen.preflight.targets import (
     Target,
+    addresses_elsewhere,
     check_addresses,
     check_consent,
     check_publishing,
-    is_here,
     resolve_target,
 )
 from floodtest.loadgen.preflight.users import Users, load_users, read_body
@@ -46,6 +48,10 @@ class Outlook:
     target: Target | None
     machine: Machine
     demand: Demand
+    server: ServerProcesses | None = None
+    """Whose memory is that of a server that is not ours; None: it is ours."""
+    elsewhere: tuple[str, ...] = ()
+    """Addresses of the target that are not on this machine."""
 
     @cached_property
     def users(self) -> Users | None:
@@ -65,10 +71,15 @@ class Outlook:
         """Return how many of the planned connections this machine can hold."""
         return fit(self.machine, self.demand)
 
-    def note_on_ports(self) -> str | None:
-        """Return what to say of source ports that the kernel is to choose, if it has too few of them."""
-        chosen = None if self.demand.explicit_ports else self.machine.port_range
-        return None if chosen is None else note_on_kernel_ports(self.options.plan, chosen)
+    def notes(self) -> list[str]:
+        """Return what to say of a run before it starts, a sentence or more each."""
+        chosen = None if self.demand.explicit_ports or self.demand.isolated else self.machine.port_range
+        found = [
+            None if chosen is None else note_on_kernel_ports(self.options.plan, chosen),
+            None if self.target is None else self.target.note(),
+            None if self.server is None else self.server.note(),
+        ]
+        return [note for note in found if note is not None]
 
     def refuse(self) -> None:
         """Refuse a run that would fail; each reason is said by the first that has one."""
@@ -129,15 +140,26 @@ def cut_to_fit(options: RunOptions, network: Network, say: Callable[[str], None]
 
 def look(options: RunOptions, network: Network = HOST) -> Outlook:
     """Return the outlook; Refused when the target or its process can't be found."""
-    target = None if options.target is None else _target(options.target, options)
-    files = _server_files(options, target)
     machine = Machine(reserve=options.reserve)
-    return Outlook(options, target, machine, demand_of(options, target, network, files))
+    if options.target is None:
+        return Outlook(options, None, machine, demand_of(options, None, network))
+    target = _target(options.target, options)
+    elsewhere = addresses_elsewhere(target)
+    listeners = [] if elsewhere else ask_for_listeners() or read_listeners()
+    if options.server_pid is not None:
+        server = named_server(options.server_pid)
+    elif elsewhere:
+        server = ServerProcesses(reason=f"{elsewhere[0]} is on another machine")
+    else:
+        server = find_server(target.addresses, listeners)
+    files = files_of(server.holders) if server.holders else None
+    demand = demand_of(options, target, network, files, _backlog(target, listeners))
+    return Outlook(options, target, machine, demand, server, tuple(elsewhere))
 
 
 def _target(url: str, options: RunOptions) -> Target:
     """Look up a target, and read what is asked for there if it is in a file."""
-    target = resolve_target(url, options.plan.base_ip)
+    target = resolve_target(url, options.plan.base_ip, options.address)
     file = None if options.body is None else file_of(options.body)
     text = None if options.body is None else to_bytes(options.body)
     asked = request_of(url, options.headers, options.method, text if file is None else read_body(file))
@@ -174,8 +196,8 @@ def _refuse_small_files(demand: Demand) -> None:
         )
 
 
-def _server_files(options: RunOptions, target: Target | None) -> int | None:
-    """Return how many files a server may open that is not ours, if it is here and can be looked at."""
-    if options.server_pid is not None:
-        return files_of_server(options.server_pid)
-    return None if target is None or not is_here(target) else files_of_listeners(target.address[1])
+def _backlog(target: Target, listeners: list[Listener]) -> int | None:
+    """Return how many connections may wait at a target's listeners together; None where that is not known of each."""
+    found = {one.inode: one for address, port in target.addresses for one in listeners_at(listeners, address, port)}
+    known = [one.backlog for one in found.values() if one.backlog is not None]
+    return sum(known) if known and len(known) == len(found) else None

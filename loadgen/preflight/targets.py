@@ -1,4 +1,4 @@
-"""Where connections go: a target, and whether the source addresses can reach it. Looks up one name."""
+"""Where connections go: a target, all its addresses, and whether the sources can reach them. Looks up one name."""
 
 import ipaddress
 import socket
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from floodtest.flyweight.errors import Refused
-from floodtest.loadgen.plan.choices import BASE_IPS
+from floodtest.loadgen.plan.choices import BASE_IPS, Addresses
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import parse_target
 from floodtest.wire.template import RequestTemplate
@@ -16,18 +16,22 @@ from floodtest.wire.template import RequestTemplate
 class Target:
     """Where connections go, and what they ask for there."""
 
-    address: tuple[str, int]
+    addresses: tuple[tuple[str, int], ...]
+    """User i goes to number (i - 1) mod n of them, counted from 0."""
     asked: RequestTemplate
     host: str
     """What the header Host says."""
 
-    @property
-    def is_loopback(self) -> bool:
-        return ipaddress.ip_address(self.address[0]).is_loopback
+    def note(self) -> str | None:
+        """Say where connections go, if there are several addresses."""
+        if len(self.addresses) == 1:
+            return None
+        named = ", ".join(address for address, _ in self.addresses)
+        return f"The target has {len(self.addresses)} addresses, and users go to them in turn: {named}."
 
 
-def resolve_target(url: str, base_ip: str) -> Target:
-    """Look up a target, at an address of the same kind as the sources; Refused when it has none.
+def resolve_target(url: str, base_ip: str, wanted: Addresses = "all") -> Target:
+    """Look up a target, at addresses of the same kind as the sources; Refused when it has none.
 
     What is asked for there is what the URL alone says.
     """
@@ -35,22 +39,26 @@ def resolve_target(url: str, base_ip: str) -> Target:
     host, port = found.host, found.port
     version = ipaddress.ip_address(base_ip).version
     try:
-        address = _look_up(host, port, version)
+        addresses = _look_up(host, port, version)
     except (OSError, UnicodeError) as error:
         raise _refusal(host, port, version, error) from error
-    return Target((address, port), found.asked, urlsplit(url).netloc.rpartition("@")[2])
+    addresses = addresses[:1] if wanted == "first" else addresses
+    pairs = tuple((address, port) for address in addresses)
+    return Target(pairs, found.asked, urlsplit(url).netloc.rpartition("@")[2])
 
 
-def _look_up(host: str, port: int, version: int) -> str:
+def _look_up(host: str, port: int, version: int) -> list[str]:
+    """Return all addresses of a name, each once, in the order in which the resolver has them."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
-    return str(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4][0])
+    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _refusal(host: str, port: int, version: int, error: Exception) -> Refused:
     """Say why a target has no address of the sources' kind: it has one of the other kind, or none at all."""
     other = 10 - version
     try:
-        address = _look_up(host, port, other)
+        address = _look_up(host, port, other)[0]
     except (OSError, UnicodeError):
         reason = error.strerror if isinstance(error, OSError) else "no such name"
         return Refused(
@@ -91,12 +99,14 @@ def is_public(address: str) -> bool:
 
 def check_consent(url: str, target: Target, allowed: str | None) -> None:
     """Refuse a public target that was not named a second time: a million connections are an attack on whoever it is."""
-    host, address = parse_target(url).host, target.address[0]
-    if not is_public(address) or (allowed is not None and allowed.lower() in (host, address)):
+    host, twice = parse_target(url).host, None if allowed is None else allowed.lower()
+    public = [address for address, _ in target.addresses if is_public(address) and twice not in (host, address)]
+    if not public:
         return
     named = "" if allowed is None else f", and --allow-public-target names {allowed!r}"
+    are = "is a public address" if len(public) == 1 else "has public addresses"
     raise Refused(
-        f"The target {host} ({address}) is a public address{named}. If it is yours, or you may load it, say so: "
+        f"The target {host} ({', '.join(public)}) {are}{named}. If it is yours, or you may load it, say so: "
         f"--allow-public-target {host}."
     )
 
@@ -118,12 +128,13 @@ def check_publishing(url: str, allowed: str | None) -> None:
 
 def check_addresses(plan: Plan, target: Target | None) -> None:
     """Refuse a plan whose source addresses are not on this machine, or can't reach the target; name them."""
-    if target is not None and ipaddress.ip_address(plan.base_ip).is_loopback and not is_here(target):
+    elsewhere = addresses_elsewhere(target) if target is not None and _is_loopback(plan.base_ip) else []
+    if elsewhere:
         raise Refused(
-            f"The target {target.address[0]} can't be reached from {plan.base_ip}, which is for this machine only. "
+            f"The target {elsewhere[0]} can't be reached from {plan.base_ip}, which is for this machine only. "
             "Name the first of your own addresses with --base-ip."
         )
-    wanted = [a for a in plan.addresses if not ipaddress.ip_address(a).is_loopback]
+    wanted = [a for a in plan.addresses if not _is_loopback(a)]
     here = own_addresses() if wanted else set()
     missing = [a for a in wanted if a not in here]
     if missing:
@@ -134,9 +145,15 @@ def check_addresses(plan: Plan, target: Target | None) -> None:
         )
 
 
-def is_here(target: Target) -> bool:
-    """Return whether the target is on this machine."""
-    return target.is_loopback or target.address[0] in own_addresses()
+def addresses_elsewhere(target: Target) -> list[str]:
+    """Return the addresses of a target that are not on this machine."""
+    doubtful = [address for address, _ in target.addresses if not _is_loopback(address)]
+    here = own_addresses() if doubtful else set()
+    return [address for address in doubtful if address not in here]
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
 
 
 def own_addresses() -> set[str]:

@@ -20,6 +20,9 @@ from floodtest.loadgen.run.reading import Reading, ReceivedTick
 from floodtest.wire.control import Generated, Stats
 from floodtest.wire.sequence import MAX_STEP
 
+NOTABLE = 0.01
+"""The share of requests to connect that were sent again which is no chance any more."""
+
 KERNEL_SOURCE = "growth of Slab + KernelStack + PageTables + Percpu (/proc/meminfo) from before the ramp to the hold"
 
 
@@ -50,6 +53,10 @@ class Facts:
     """What has gone wrong elsewhere than at a site; the run falls short for it, as for what a site says."""
     network: sums.Network
     predicted_bytes: int | None
+    other_end: sums.Server | None = None
+    """Where connections went, whose processes were measured, and what became of the server's queue."""
+    in_flight: int = 1024
+    """Connections that were begun and not yet open, at the most."""
     remarks: Sequence[str] = ()
     """What has gone wrong and leaves the outcome as it is; told behind all reasons."""
     messages: MessageFacts | None = None
@@ -63,7 +70,7 @@ def conclude(facts: Facts) -> Summary:
     thresholds = [condition.judge(summary) for condition in facts.conditions]
     reasons = [*summary.reasons, *(_threshold_reason(threshold) for threshold in thresholds if threshold.failed)]
     outcome = _outcome(facts, reasons)
-    reasons += facts.remarks
+    reasons += [*_remarks_on_queue(summary, facts.in_flight), *facts.remarks]
     return msgspec.structs.replace(summary, thresholds=thresholds, reasons=reasons, outcome=outcome)
 
 
@@ -89,7 +96,10 @@ def _summarize(facts: Facts) -> Summary:
         ramp=sums.Ramp(round(seconds, 3), round(connections.opened / seconds, 1) if seconds > 0 else 0.0),
         workers=sums.Workers(facts.reading.workers, fronts, facts.reading.files_limit),
         network=facts.network,
-        memory=summarize_memory(facts.samples, KERNEL_SOURCE, facts.predicted_bytes),
+        server=facts.other_end,
+        memory=summarize_memory(
+            facts.samples, KERNEL_SOURCE, facts.predicted_bytes, server_is_ours=facts.models.server is not None
+        ),
         cpu=sums.Cpu(idle_share(facts.samples, "server_cpu"), idle_share(facts.samples, "client_cpu")),
         ticks=ticks,
         messages=messages,
@@ -260,6 +270,39 @@ def _reasons_of_server(facts: Facts) -> list[str]:
     if facts.server_silent:
         reasons.append("the bundled server did not answer any more when the run ended: its figures are from before")
     return reasons
+
+
+def _remarks_on_queue(summary: Summary, in_flight: int) -> list[str]:
+    """Say that the queue of connections that the server has not accepted was full, where it was.
+
+    That alone is no shortfall: the handshake is tried again. What timed out meanwhile has failed, and is a reason.
+    """
+    queue = None if summary.server is None else summary.server.queue
+    if queue is None:
+        return []
+    if queue.overflows is None:
+        return _remarks_on_silence(queue, summary)
+    dropped = queue.overflows if queue.dropped is None else min(queue.dropped, queue.overflows)
+    if dropped == 0:
+        return []
+    whose = "a queue of the server's network" if queue.dropped is None else "the server's queue"
+    size, fewer = "", "a smaller --in-flight"
+    if queue.backlog is not None:
+        size = f" of {queue.backlog:,}"
+        fewer = f"--in-flight {max(1, queue.backlog)}" if queue.backlog < in_flight else fewer
+    full = f"{whose}{size} was full {_times(dropped)}, and a handshake had to be tried again a second later or more"
+    return [f"listen queue: {full}: raise its backlog (listen(2), net.core.somaxconn), or take {fewer}, or --rate"]
+
+
+def _remarks_on_silence(queue: sums.ListenQueue, summary: Summary) -> list[str]:
+    """Say that a server whose queue can't be looked at did not answer, where that was more than a chance packet."""
+    again, attempts = queue.syn_retransmits or 0, summary.connections.attempts or 0
+    timed_out = any(name.startswith("ETIMEDOUT@") for name in summary.connections.failed)
+    if again == 0 or not (timed_out or again > attempts * NOTABLE):
+        return []
+    unanswered = f"{counted(again, 'requests')} to connect had no answer within a second and were sent again"
+    remedy = "raise its backlog (listen(2), net.core.somaxconn), or take a smaller --in-flight, or --rate"
+    return [f"listen queue: {unanswered}: packets were lost, or the server's queue was full; then {remedy}"]
 
 
 def _times(number: int) -> str:

@@ -76,7 +76,7 @@ class Run:
     async def _execute(self) -> Summary:
         outlook = look(self._options, self._network)
         outlook.refuse()
-        if (note := outlook.note_on_ports()) is not None:
+        for note in outlook.notes():
             self._watchers.say(note)
         workers = min(self._options.plan.connections, workers_for(self._options.plan.connections, self._files_limit))
         with self._claim():
@@ -107,7 +107,7 @@ class Run:
         """Go through the stages. Sites are left before the server, whose sockets would linger if it closed first."""
         folder, interruption, say = self._journal.folder, self._interruption, self._watchers.say
         async with (
-            server_side(self._options, outlook.target, self._network, folder, interruption, say) as server,
+            server_side(self._options, outlook, self._network, folder, interruption, say) as server,
             sites.attached(),
             trio.open_nursery() as beside,
         ):
@@ -167,6 +167,8 @@ class Run:
             reading=reading,
             samples=sampler.samples,
             server=server.figures,
+            other_end=server.described(),
+            in_flight=options.in_flight,
             server_ended=server.has_ended,
             server_silent=server.is_silent,
             ramp_seconds=progress.ramp_ended - progress.ramp_began,

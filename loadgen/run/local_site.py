@@ -88,7 +88,7 @@ class LocalSite:
                 workers=len(self._ledger.rows),
                 share=share,
                 folder=os.fsencode(self._folder.absolute()),
-                target=target.address,
+                targets=list(target.addresses),
                 request=request,
                 protocol=self._options.spoken,
                 open_when=self._options.opens_when,

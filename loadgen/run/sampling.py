@@ -56,6 +56,8 @@ class Sampler:
         if self._began is None:
             self._began = time.monotonic()
         stats = await self._server.ask()
+        if self._progress.stage in OPENING:
+            self._server.queue.look()
         cost = self._server.measure(detail is Detail.EVERYTHING)  # just before connections, against which it is held
         reading = await self._sites.read(detail)
         if reading.figures is None:

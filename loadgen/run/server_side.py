@@ -1,7 +1,8 @@
 """The server's side of a run: what connections are opened to, what it says of itself, what its processes cost here.
 
 In: a target that was named, or none, and the bundled server is started as long as the block of `server_side` lasts.
-Out: the target, the server's figures as it last gave them, its processes' memory and CPU where they are known. Fails:
+Out: the target, the server's figures as it last gave them, its processes' memory and CPU where they are known, and what
+becomes of the queue in which connections wait for it. Fails:
 Refused and WorkerFault where the bundled server or its store does not come up; one that ends later, or does not answer
 any more, is told of by `has_ended` and `is_silent`, and what else goes wrong by `reasons`.
 """
@@ -9,18 +10,21 @@ any more, is told of by `has_ended` and `is_silent`, and what else goes wrong by
 import ipaddress
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
+from floodtest.analysis.record import summary as sums
 from floodtest.flyweight.errors import WorkerFault
+from floodtest.flyweight.machine.listeners import NET, net_of
 from floodtest.flyweight.machine.processes import ProcessMeter
 from floodtest.loadgen.network.wish import Network
 from floodtest.loadgen.plan.options import RunOptions
-from floodtest.loadgen.preflight.server_files import process_tree
+from floodtest.loadgen.preflight.outlook import Outlook
+from floodtest.loadgen.preflight.server_processes import Process, ServerProcesses
 from floodtest.loadgen.preflight.targets import Target
 from floodtest.loadgen.run.bundled import BundledServer, bundled_server, place_of
 from floodtest.loadgen.run.generator import store_for
 from floodtest.loadgen.run.interruption import Interruption
+from floodtest.loadgen.run.listen_queue import QueueWatch
 from floodtest.wire.control import Stats
 from floodtest.wire.http import authority
 from floodtest.wire.protocols import OWN
@@ -30,19 +34,22 @@ from floodtest.wire.template import RequestTemplate
 class ServerSide:
     """The server of a run, as far as it is known."""
 
-    def __init__(self, target: Target, bundled: BundledServer | None, pids: Callable[[], list[int]] | None) -> None:
+    def __init__(
+        self, target: Target, bundled: BundledServer | None, processes: ServerProcesses, queue: QueueWatch
+    ) -> None:
         self.target = target
         self.bundled = bundled
+        self.queue = queue
         self.figures: Stats | None = None
         """What the bundled server said last."""
         self.is_silent = False
         """Whether the bundled server did not answer when it was last asked."""
         self.reasons: list[str] = []
         """What has gone wrong here, a sentence each."""
-        self._pids = pids
+        self._found = processes
         self._last_pids: list[int] | None = None
         self._is_unread = False
-        self._processes = ProcessMeter()
+        self._meter = ProcessMeter()
 
     @property
     def has_ended(self) -> bool:
@@ -63,19 +70,28 @@ class ServerSide:
 
         Memory is read within a budget, or of all processes if everything is asked for.
         """
-        if self._pids is not None:
-            pids = self._look_for(self._pids)
-        else:
+        if self.bundled is not None:
             pids = None if self.figures is None else self.figures.pids.all
+        else:
+            pids = self._look_for_processes() if self._found.roots else None
         if pids is None:
             return None
-        self._processes.read(pids, everything)
-        return self._processes.private, round(self._processes.cpu, 2)
+        self._meter.read(pids, everything)
+        return self._meter.private, round(self._meter.cpu, 2)
 
-    def _look_for(self, pids: Callable[[], list[int]]) -> list[int] | None:
+    def described(self) -> sums.Server:
+        """Return what a summary has of it."""
+        return sums.Server(
+            addresses=[authority(*address) for address in self.target.addresses],
+            processes=[sums.ServerProcess(process.pid, process.name) for process in self._found.roots],
+            found=self._found.reason,
+            queue=self.queue.found,
+        )
+
+    def _look_for_processes(self) -> list[int] | None:
         """Return the processes there are; as it was the last time (None: not known) where /proc can't be opened."""
         try:
-            self._last_pids = pids()
+            self._last_pids = self._found.pids()
         except OSError as error:
             if not self._is_unread:
                 why = f"{error.filename}: {error.strerror}"
@@ -87,16 +103,16 @@ class ServerSide:
 @asynccontextmanager
 async def server_side(
     options: RunOptions,
-    target: Target | None,
+    outlook: Outlook,
     network: Network,
     folder: Path,
     interruption: Interruption,
     say: Callable[[str], None],
 ) -> AsyncIterator[ServerSide]:
     """The target that was named, or the bundled server as long as the block lasts, with log and store in `folder`."""
-    if target is not None:
-        root = options.server_pid
-        yield ServerSide(target, None, None if root is None else partial(process_tree, root))
+    if (target := outlook.target) is not None and outlook.server is not None:
+        net = None if outlook.elsewhere else NET
+        yield ServerSide(target, None, outlook.server, QueueWatch(target.addresses, net))
         return
     log = folder / "server.log"
     plan, place = options.plan, place_of(network, ipaddress.ip_address(options.plan.base_ip).version)
@@ -104,8 +120,10 @@ async def server_side(
         store_for(options, folder, interruption, say) as store,
         bundled_server(plan, store, log, place, options.server_model) as bundled,
     ):
-        asked = RequestTemplate(f"/{OWN[options.spoken].path}/{{user}}".encode())
-        server = ServerSide(Target(bundled.address, asked, authority(*bundled.address)), bundled, None)
+        asked, addresses = RequestTemplate(f"/{OWN[options.spoken].path}/{{user}}".encode()), (bundled.address,)
+        own = ServerProcesses((Process(bundled.process.pid, "comet serve"),), "it is ours")
+        queue = QueueWatch(addresses, NET if place.namespace is None else net_of(bundled.process.pid))
+        server = ServerSide(Target(addresses, asked, authority(*bundled.address)), bundled, own, queue)
         if await server.ask() is None:
             raise WorkerFault(f"The bundled server came up and does not answer. See {log}.")
         yield server

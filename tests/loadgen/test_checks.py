@@ -187,6 +187,15 @@ def test_a_server_that_may_open_a_thousand_files_is_an_obstacle(fake: FakeMachin
     assert fit(fake.machine(), demand).connections == 1024
 
 
+def test_the_backlog_of_a_server_stands_beside_that_of_the_machine(fake: FakeMachine) -> None:
+    fake.set("net/core/somaxconn", "4096")
+    demand = replace(MILLION, bundled=False, server_backlog=100)
+    verdict = found(fake, "backlog of the server", demand)
+    assert (verdict.value, verdict.needed, verdict.ok, verdict.stops) == (100, 1024, False, False)
+    assert found(fake, "net.core.somaxconn", demand).ok
+    assert not any(verdict.check.name == "backlog of the server" for verdict in examine(fake.machine(), MILLION))
+
+
 @pytest.mark.parametrize("isolated", [False, True])
 def test_what_is_slower_does_not_stop(fake: FakeMachine, isolated: bool) -> None:
     fake.set("net/core/somaxconn", "128")

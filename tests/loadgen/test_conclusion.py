@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from floodtest.analysis.record.summary import Models, Network
+from floodtest.analysis.record.summary import ListenQueue, Models, Network, Server
 from floodtest.analysis.record.thresholds import parse
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.loadgen.client import histogram
@@ -428,3 +428,71 @@ def test_a_server_that_does_not_answer_is_a_reason() -> None:
     summary = conclude(facts(server_silent=True))
     assert (summary.outcome, len(summary.reasons)) == ("shortfall", 1)
     assert "did not answer any more" in summary.reasons[0]
+
+
+def queue(**changes: int | None) -> Server:
+    """The other end of a run, whose queue of 128 was never full, as far as it can be known."""
+    known = {"backlog": 128, "most_queued": 3, "dropped": 0, "overflows": 0, "drops": 0, "syn_retransmits": 0}
+    found = ListenQueue(**{**known, **changes})
+    return Server(addresses=["127.0.0.1:80"], processes=[], found="", queue=found)
+
+
+NOBODY = {"backlog": None, "most_queued": None, "dropped": None, "overflows": None, "drops": None}
+"""What is known of the queue of a server on another machine."""
+
+UNANSWERED = "900 requests to connect had no answer within a second and were sent again"
+FEWER = "a smaller --in-flight, or --rate"
+LATER = "and a handshake had to be tried again a second later or more"
+RAISE = "raise its backlog (listen(2), net.core.somaxconn), or take"
+
+
+@pytest.mark.parametrize(
+    ("changes", "remark"),
+    [
+        ({}, None),
+        ({"overflows": 900}, None),  # of another listener
+        ({"dropped": 40, "drops": 40}, None),  # for another reason
+        (
+            {"dropped": 412, "overflows": 400},
+            f"the server's queue of 128 was full 400 times, {LATER}: {RAISE} --in-flight 128, or --rate",
+        ),
+        (
+            {"dropped": 1, "overflows": 1, "backlog": 4096},
+            f"the server's queue of 4,096 was full once, {LATER}: {RAISE} {FEWER}",
+        ),
+        (
+            {"dropped": None, "backlog": None, "overflows": 7},
+            f"a queue of the server's network was full 7 times, {LATER}: {RAISE} {FEWER}",
+        ),
+        ({**NOBODY, "syn_retransmits": 9}, None),
+        ({**NOBODY, "syn_retransmits": None}, None),
+        (
+            {**NOBODY, "syn_retransmits": 900},
+            f"{UNANSWERED}: packets were lost, or the server's queue was full; then {RAISE} {FEWER}",
+        ),
+    ],
+)
+def test_a_queue_that_was_full_is_named_and_is_no_shortfall(changes: dict[str, int | None], remark: str | None) -> None:
+    attempted = ledger(lambda made: made.row(0)["attempts"].__setitem__(0, PLANNED))
+    summary = conclude(facts(ledger=attempted, other_end=queue(**changes), in_flight=1024))
+    assert summary.reasons == ([] if remark is None else [f"listen queue: {remark}"])
+    assert summary.outcome == "ok"
+    assert summary.server == queue(**changes)
+
+
+def test_a_few_requests_that_were_sent_again_are_named_where_connections_timed_out() -> None:
+    late = counts(failed=3)
+    timed_out = failures((Phase.CONNECT, errno.ETIMEDOUT, 3))
+    other_end = queue(**NOBODY, syn_retransmits=4)
+    summary = conclude(facts(counts=late, ledger=timed_out, other_end=other_end))
+    assert summary.outcome == "shortfall"
+    assert [reason.partition(":")[0] for reason in summary.reasons] == ["3 connections failed", "listen queue"]
+
+
+def test_what_was_predicted_is_held_against_a_server_of_our_own_only() -> None:
+    ours = conclude(facts()).memory
+    theirs = conclude(facts(models=Models("columns", None))).memory
+    server = sample().server_private
+    assert server is not None
+    assert ours.measured_bytes is not None
+    assert theirs.measured_bytes == ours.measured_bytes - server

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from floodtest.analysis.record.stages import Stage
-from floodtest.analysis.record.summary import Models, Ramp, Tick, Workers
+from floodtest.analysis.record.summary import Models, Ramp, Server, ServerProcess, Tick, Workers
 from floodtest.flyweight.command.units import size
 from floodtest.loadgen.commands.console import PlainConsole, render
 from floodtest.loadgen.commands.live_console import LiveConsole
@@ -145,6 +145,20 @@ def test_what_was_not_measured_is_said_to_be() -> None:
     assert line(text, "kernel, both ends") == "kernel, both ends not measured"
     assert "server, all of it" not in text
     assert line(text, "workers") == "workers 2 client, the server is not ours; 1,024 files each"
+
+
+def test_a_server_that_is_not_ours_is_named_with_where_it_is() -> None:
+    addresses, processes = ["127.0.0.1:80", "127.0.0.2:80"], [ServerProcess(12, "nginx"), ServerProcess(31, "nginx")]
+    server = Server(addresses=addresses, processes=processes, found="found by who listens at the target")
+    text = render(summary(models=Models("columns", None), server=server))
+    named = "nginx (process 12), nginx (process 31) and children: found by who listens at the target"
+    assert line(text, "server ") == f"server {named}"
+    assert line(text, "addresses") == "addresses 2 in turn: 127.0.0.1:80, 127.0.0.2:80"
+    unknown = Server(addresses=addresses[:1], processes=[], found="it is on another machine")
+    text = render(summary(models=Models("columns", None), server=unknown))
+    assert line(text, "server ") == "server not measured: it is on another machine"
+    assert "addresses" not in text
+    assert "not measured: it is" not in render(summary(server=unknown))
 
 
 def test_a_shortfall_gives_its_reasons_first() -> None:

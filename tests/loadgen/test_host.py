@@ -15,6 +15,7 @@ from floodtest.loadgen.plan.request import TargetUrl, parse_target, without_cred
 from floodtest.loadgen.preflight.ports import as_ranges, kept_ports
 from floodtest.loadgen.preflight.targets import (
     Target,
+    addresses_elsewhere,
     check_addresses,
     check_consent,
     check_publishing,
@@ -83,17 +84,16 @@ def test_no_target(url: str) -> None:
 
 def test_an_address_needs_no_look_up() -> None:
     target = resolve_target("http://127.0.0.1:8000/test/{user}", "127.0.1.1")
-    assert target.address == ("127.0.0.1", 8000)
+    assert target.addresses == (("127.0.0.1", 8000),)
     assert (target.asked, target.host) == (RequestTemplate(b"/test/{user}"), "127.0.0.1:8000")
-    assert target.is_loopback
+    assert (target.note(), addresses_elsewhere(target)) == (None, [])
 
 
 def test_an_ipv6_address() -> None:
     target = resolve_target("http://[::1]:8000/test/{user}", "fd00::1")
-    assert target.address == ("::1", 8000)
+    assert target.addresses == (("::1", 8000),)
     assert target.host == "[::1]:8000"
-    assert target.is_loopback
-    assert not resolve_target("http://[2001:db8::1]/{user}", "fd00::1").is_loopback
+    assert (target.note(), addresses_elsewhere(target)) == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,20 @@ def test_a_name_is_looked_up_for_the_kind_of_the_sources(monkeypatch: pytest.Mon
         return [(family, socket.SOCK_STREAM, 6, "", (address, port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    assert resolve_target("http://both.example/{user}", "127.0.1.1").address == ("192.0.2.9", 80)
-    assert resolve_target("http://both.example/{user}", "::1").address == ("2001:db8::9", 80)
+    assert resolve_target("http://both.example/{user}", "127.0.1.1").addresses == (("192.0.2.9", 80),)
+    assert resolve_target("http://both.example/{user}", "::1").addresses == (("2001:db8::9", 80),)
+
+
+def test_a_name_with_several_addresses_has_all_of_them_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = ["192.0.2.9", "192.0.2.7", "192.0.2.9", "192.0.2.8"]
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in listed]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: found)
+    every = resolve_target("http://several.example/{user}", "127.0.1.1")
+    assert every.addresses == (("192.0.2.9", 80), ("192.0.2.7", 80), ("192.0.2.8", 80))
+    words = "The target has 3 addresses, and users go to them in turn: 192.0.2.9, 192.0.2.7, 192.0.2.8."
+    assert every.note() == words
+    first = resolve_target("http://several.example/{user}", "127.0.1.1", "first")
+    assert (first.addresses, first.note()) == ((("192.0.2.9", 80),), None)
 
 
 def test_a_password_in_the_url_is_not_part_of_the_host() -> None:
@@ -189,8 +201,8 @@ def two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "net_if_addrs", lambda: cards)
 
 
-def target(address: str) -> Target:
-    return Target((address, 80), RequestTemplate(b"/{user}"), address)
+def target(*addresses: str) -> Target:
+    return Target(tuple((address, 80) for address in addresses), RequestTemplate(b"/{user}"), addresses[0])
 
 
 @pytest.mark.usefixtures("two_addresses")
@@ -204,6 +216,15 @@ def test_loopback_sources_reach_this_machine_without_preparation(address: str) -
 def test_loopback_sources_reach_no_other_machine() -> None:
     with pytest.raises(Refused, match=r"198\.51\.100\.1 can't be reached from 127\.0\.1\.1.*--base-ip"):
         check_addresses(MILLION, target("198.51.100.1"))
+
+
+@pytest.mark.usefixtures("two_addresses")
+def test_each_address_of_a_target_must_be_in_reach() -> None:
+    several = target("127.0.0.1", "192.0.2.7", "198.51.100.1", "198.51.100.2")
+    assert addresses_elsewhere(several) == ["198.51.100.1", "198.51.100.2"]
+    with pytest.raises(Refused, match=r"198\.51\.100\.1 can't be reached from 127\.0\.1\.1"):
+        check_addresses(MILLION, several)
+    check_addresses(MILLION, target("127.0.0.1", "192.0.2.7"))
 
 
 @pytest.mark.usefixtures("two_addresses")
@@ -322,3 +343,13 @@ def test_publishing_to_this_machine_or_to_whom_was_named_is_allowed() -> None:
     check_publishing("http://203.0.113.5/pub/{user}", "203.0.113.5")
     with pytest.raises(Refused, match="can't be resolved"):
         check_publishing("http://no.such.name.invalid/pub/{user}", None)
+
+
+@pytest.mark.parametrize("allowed", [None, "203.0.113.5"])
+def test_a_public_address_among_others_is_refused_and_named(allowed: str | None) -> None:
+    several = target("127.0.0.1", "203.0.113.5", "10.0.0.1", "203.0.113.6")
+    public = "203.0.113.6" if allowed else r"203.0.113.5, 203.0.113.6"
+    words = rf"example\.org \({public}\) (is a public address|has public addresses).*--allow-public-target example\.org"
+    with pytest.raises(Refused, match=words):
+        check_consent("http://example.org/{user}", several, allowed)
+    check_consent("http://example.org/{user}", several, "example.org")

@@ -79,6 +79,13 @@ def test_an_answer_of_another_major_version_opens_nothing(answer: bytes, name: s
     assert (httpx_rig.failed, httpx_rig.closed) == ({f"{name}@response": 1}, {"EOF": 9})
 
 
+def test_users_go_to_the_addresses_of_a_target_in_turn(tmp_path: Path) -> None:
+    rig = HttpxRig(tmp_path, 5, ["127.0.0.1", "127.0.0.2"])
+    rig.feed({user: [welcome(user)] for user in range(1, 6)})
+    rig.end()
+    assert rig.hosts == {user: "127.0.0.1" if user % 2 else "127.0.0.2" for user in range(1, 6)}
+
+
 def test_explicit_ports_are_refused_when_asked_for_by_name(tmp_path: Path) -> None:
     done = run_here("floodtest", "run", *FEW, "--ports", "explicit", "--out", str(tmp_path))
     assert done.returncode == 2

@@ -23,11 +23,13 @@ from floodtest.loadgen.client.accounts import LEDGER, State
 from floodtest.loadgen.commands.console import PlainConsole
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
+from floodtest.loadgen.preflight.server_processes import Process, ServerProcesses
 from floodtest.loadgen.run import journal, local_site
 from floodtest.loadgen.run.bundled import BundledServer
 from floodtest.loadgen.run.conductor import Run
 from floodtest.loadgen.run.crew import SETTLE_QUIET, Crew
 from floodtest.loadgen.run.journal import Journal
+from floodtest.loadgen.run.listen_queue import QueueWatch
 from floodtest.loadgen.run.sampling import Sampler
 from floodtest.loadgen.run.server_side import ServerSide
 from floodtest.wire.control import Stats
@@ -103,7 +105,9 @@ def test_facts_of_the_host_are_read_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert not (tmp_path / "second").exists()
 
 
-def test_processes_of_a_server_that_can_not_be_looked_for_are_those_of_the_last_time() -> None:
+def test_processes_of_a_server_that_can_not_be_looked_for_are_those_of_the_last_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     answers: list[list[int] | OSError] = [FULL_TABLE, [os.getpid()], FULL_TABLE, FULL_TABLE]
 
     def pids() -> list[int]:
@@ -112,7 +116,9 @@ def test_processes_of_a_server_that_can_not_be_looked_for_are_those_of_the_last_
             raise answer
         return answer
 
-    server = ServerSide(TARGET, None, pids)
+    processes = ServerProcesses((Process(os.getpid(), "server"),))
+    monkeypatch.setattr(ServerProcesses, "pids", lambda found: pids())
+    server = ServerSide(TARGET, None, processes, QueueWatch(TARGET.addresses, None))
     assert server.measure(everything=True) is None
     for _ in range(3):
         measured = server.measure(everything=True)

@@ -251,3 +251,21 @@ def test_a_share_begins_with_any_user_and_at_any_time(rigs: Rigs) -> None:
     rig.servers[1_000_004].sendall(welcome(1_000_004))
     rig.until(lambda: rig.state(1_000_004) == State.OPEN)
     rig.assert_balanced()
+
+
+# -- several addresses of a target -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first_user", [1, 60])
+def test_users_go_to_the_addresses_of_a_target_in_turn(first_user: int, rigs: Rigs) -> None:
+    rig = rigs(150, each=60, addresses=3, first_user=first_user)
+
+    def numbers(users: list[int]) -> dict[int, int]:
+        """Which address each went to: the first has the number 0."""
+        return {user: int(rig.servers[user].getsockname()[0].rpartition(".")[2]) // 100 for user in users}
+
+    users = open_all(rig)
+    assert numbers(users) == {user: (user - 1) % 3 for user in users}
+    rig.end(users[:9])
+    again = rig.open_again(users[:9])
+    assert numbers(again) == {user: (user - 1) % 3 for user in again}

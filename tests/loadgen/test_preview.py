@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,11 @@ def test_users_are_shown_by_their_numbers() -> None:
     assert [(row.first_user, row.last_user, row.last_port) for row in rows] == [(1001, 1100, 2099), (1101, 1150, 2049)]
 
 
-def plan(*arguments: str, cwd: Path | str = ".") -> tuple[int, str]:
+def plan(*arguments: str, cwd: Path | str = ".", notes: Sequence[str] = ()) -> tuple[int, str]:
     done = run_here("floodtest", "plan", "--network", "host", *arguments, cwd=cwd)
-    (line,) = done.stderr.splitlines()
+    line, *told = done.stderr.splitlines()
     assert line.startswith("Network: ")
+    assert told == list(notes)
     return done.returncode, done.stdout
 
 
@@ -55,7 +57,8 @@ def test_a_plan_for_a_program() -> None:
 
 
 def test_all_that_would_stop_a_run_is_told_and_the_code_is_3() -> None:
-    code, text = plan("--base-ip", "203.0.113.1", "--target", "http://8.8.8.8/{user}", "--connections", "10", "--json")
+    asked = ("--base-ip", "203.0.113.1", "--target", "http://8.8.8.8/{user}", "--connections", "10", "--json")
+    code, text = plan(*asked, notes=["The server's memory and CPU are not measured: 8.8.8.8 is on another machine."])
     shown = json.loads(text)
     assert code == 3
     assert ["No interface" in shown["obstacles"][0], "public" in shown["obstacles"][1]] == [True, True]

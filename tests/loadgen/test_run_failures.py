@@ -370,13 +370,15 @@ def test_the_same_pairs_twice_in_a_row(tmp_path: Path) -> None:
             assert (code, summary["connections"]["opened"]) == (0, 500), errors
 
 
-def test_an_external_server_is_measured_by_its_process_id(tmp_path: Path) -> None:
+def test_an_external_server_is_found_and_measured(tmp_path: Path) -> None:
     with comet("--max-users", "500") as server:
-        pid = str(server.process.pid)
-        code, summary, _ = flood(
-            tmp_path, "--target", server.url, "--connections", "300", "--hold", "0.2", "--server-pid", pid
-        )
+        code, summary, errors = flood(tmp_path, "--target", server.url, "--connections", "300", "--hold", "0.2")
     assert code == 0
+    (process,) = summary["server"]["processes"]
+    assert process["pid"] == server.process.pid
+    assert f"those of {process['name']} (process {process['pid']}) and their children: found by who" in errors
+    assert summary["server"]["addresses"] == [f"127.0.0.1:{server.port}"]
+    assert summary["server"]["queue"]["overflows"] is not None
     assert summary["memory"]["server_user_bytes_per_connection"] > 0
     assert summary["workers"]["server"] is None
 

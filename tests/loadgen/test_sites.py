@@ -25,7 +25,7 @@ from floodtest.wire.template import RequestTemplate
 from tests.rigs.figures import reading
 from tests.rigs.support import OUR_NETWORK
 
-TARGET = Target(("127.0.0.1", 8000), RequestTemplate(b"/{user}"), "127.0.0.1:8000")
+TARGET = Target((("127.0.0.1", 8000),), RequestTemplate(b"/{user}"), "127.0.0.1:8000")
 
 
 def figures(**changes: Any) -> Figures:

@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import time
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from tests.rigs.support import REQUEST
 class Script(httpcore.AsyncNetworkStream):
     """A connection that reads what its user's server says, and then its end."""
 
-    def __init__(self, answers: dict[int, list[bytes]]) -> None:
+    def __init__(self, answers: dict[int, list[bytes]], note: Callable[[int], None]) -> None:
         self._answers = answers
+        self._note = note
         self._left: list[bytes] = []
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 (as in httpcore)
@@ -42,6 +44,7 @@ class Script(httpcore.AsyncNetworkStream):
         await trio.lowlevel.checkpoint()
         asked = re.match(rb"GET /test/(\d+) ", buffer)
         if asked:
+            self._note(int(asked[1]))
             self._left = [piece for piece in self._answers[int(asked[1])] if piece]
 
     async def aclose(self) -> None:
@@ -56,10 +59,12 @@ class Network(httpcore.AsyncNetworkBackend):
 
     def __init__(self, answers: dict[int, list[bytes]]) -> None:
         self._answers = answers
+        self.hosts: dict[int, str] = {}
+        """Where each user's request went."""
 
-    async def connect_tcp(self, *address: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+    async def connect_tcp(self, host: str, *rest: Any, **options: Any) -> httpcore.AsyncNetworkStream:
         await trio.lowlevel.checkpoint()
-        return Script(self._answers)
+        return Script(self._answers, lambda user: self.hosts.update({user: host}))
 
 
 class ScriptedClient(HttpxClient):
@@ -76,15 +81,16 @@ class ScriptedClient(HttpxClient):
 class HttpxRig(AccountsReader):
     """Connections of the httpx client, and their accounts."""
 
-    def __init__(self, folder: Path, users: int) -> None:
+    def __init__(self, folder: Path, users: int, hosts: Sequence[str] = ("127.0.0.1",)) -> None:
         super().__init__(folder, users)
+        self.hosts: dict[int, str] = {}
         (share,) = Plan(1, users, "127.0.0.1", 1024, users).shares(1)
         self._spec = Specification(
             worker=0,
             workers=1,
             share=share,
             folder=os.fsencode(folder),
-            target=("127.0.0.1", 80),
+            targets=[(host, 80) for host in hosts],
             request=REQUEST,
             protocol="chunked",
             open_when="id",
@@ -107,4 +113,5 @@ class HttpxRig(AccountsReader):
             async with AsyncExitStack() as clients, trio.open_nursery() as tasks:
                 client = ScriptedClient(shared, tasks, clients)
                 client.network = Network(answers)
+                self.hosts = client.network.hosts
                 await client.ramp(Go(time.monotonic(), len(answers)))

@@ -45,7 +45,7 @@ def can_be_read(sock: socket.socket) -> bool:
 class WorkerRig:
     """One worker that opens all of a plan, the connections of its users at the server, and its accounts.
 
-    The source addresses begin at the second one of this test process, the target is the first one.
+    The source addresses begin at the second one of this test process, the target is the first one, the 101st and so on.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class WorkerRig:
         in_flight: int = 1024,
         request: RequestTemplate = REQUEST,
         table: Users | None = None,
+        addresses: int = 1,
     ) -> None:
         self.plan = Plan(-(-users // each), each, f"{OUR_NETWORK}.2", first_port, users, first_user)
         (self.share,) = self.plan.shares(1)
@@ -65,7 +66,9 @@ class WorkerRig:
         self.states, self.ports = map_columns(folder, 1, users)
         self.ledger = Ledger(LEDGER, 1)
         self._held: list[socket.socket] = []
-        self.listen((f"{OUR_NETWORK}.1", 0))
+        self.listen(("0.0.0.0" if addresses > 1 else f"{OUR_NETWORK}.1", 0))
+        port = self.listener.getsockname()[1]
+        self._targets = [(f"{OUR_NETWORK}.{1 + 100 * number}", port) for number in range(addresses)]
         self.readiness = Readiness()
         self.ended: list[End] = []
         """Who has ended, as the worker hands them over."""
@@ -85,7 +88,7 @@ class WorkerRig:
             workers=1,
             share=self.share,
             folder=os.fsencode(folder),
-            target=self.listener.getsockname(),
+            targets=self._targets,
             request=request,
             protocol="chunked",
             open_when="id",

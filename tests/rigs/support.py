@@ -220,7 +220,7 @@ Handler = Callable[[socket.socket], None]
 
 
 @contextmanager
-def scripted_server(handle: Handler) -> Iterator[str]:
+def scripted_server(handle: Handler, host: str = "127.0.0.1") -> Iterator[str]:
     """A server that calls `handle` in a thread for each connection it accepts; gives its target URL."""
     held: list[socket.socket] = []
 
@@ -233,9 +233,9 @@ def scripted_server(handle: Handler) -> Iterator[str]:
             held.append(connection)
             threading.Thread(target=handle, args=(connection,), daemon=True).start()
 
-    with socket.create_server(("127.0.0.1", 0), backlog=1000) as listener:
+    with socket.create_server((host, 0), backlog=1000) as listener:
         threading.Thread(target=accept, args=(listener,), daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/test/{{user}}"
+        yield f"http://{host}:{listener.getsockname()[1]}/test/{{user}}"
         listener.shutdown(socket.SHUT_RDWR)
     for connection in held:
         connection.close()
