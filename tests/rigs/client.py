@@ -108,7 +108,7 @@ class ClientRig(AccountsReader):
     def __init__(self, folder: Path, users: int = USERS) -> None:
         super().__init__(folder, users)
         self.readiness = Readiness()
-        self.streams = Streams(self.accounts, self.readiness, FILES, CHUNKED, ID)
+        self.streams = Streams(self.accounts, self.readiness, FILES, CHUNKED, ID, DEADLINE)
         self.servers: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}
 
@@ -121,7 +121,7 @@ class ClientRig(AccountsReader):
         self.readiness.register(fd, READ)
         if request:
             assert self.streams.outbox.write([fd], [request]) == {}
-        self.streams.add([fd], [user], deadline)
+        self.streams.add([fd], [user], deadline, connect_us=0)
         self.servers[user], self.descriptors[user] = server, fd
         return server
 
