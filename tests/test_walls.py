@@ -26,6 +26,7 @@ ROOMS: dict[str, set[str]] = {
 FLOORS: dict[str, list[str]] = {
     "flyweight": ["errors", "machine", "engine", "command", "processes"],
     "wire": [
+        "causes",
         "http",
         "template",
         "stamp",

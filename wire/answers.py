@@ -6,7 +6,6 @@ answer from its first byte until what opens the connection has come (`wire.open_
 surrounds the id in the last one of its kind is remembered, and others are compared with that.
 """
 
-import errno
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from functools import lru_cache
 from http import HTTPStatus
 from itertools import repeat
 
-from floodtest.flyweight.engine.intake import END
 from floodtest.wire import http
+from floodtest.wire.causes import Cause, foreign
 from floodtest.wire.framing import chunked
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, decode_all
 from floodtest.wire.framing.websocket import masked
@@ -41,6 +40,9 @@ def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 MAX_ANSWER = 2 * MAX_PAYLOAD
 """Bytes of an answer before the message that names the user is whole: informational answers, comments and itself."""
+
+SHOWN = 200
+"""Bytes of the beginning of an answer, and of a header that says more, that are kept for people."""
 
 _OF_STREAMS = _lines(FOR_BROWSERS + FOR_PROXIES)
 _OF_REFUSALS = _lines(FOR_BROWSERS)
@@ -96,11 +98,41 @@ SWITCHED = (
 
 
 class NotOpened(Exception):
-    """An answer that does not open the connection; `code` is an errno, an HTTP status or `END`."""
+    """An answer that does not open the connection.
 
-    def __init__(self, code: int) -> None:
+    `code` is a `Cause` or an HTTP status, `note` the header that says more, if there is one.
+    """
+
+    def __init__(self, code: int, note: str | None = None) -> None:
         super().__init__(code)
         self.code = code
+        self.note = note
+
+
+def why_no_head(error: http.HeadError, is_http: bool) -> Cause:
+    """Return the cause when an answer is refused for its head; `is_http`: its first bytes were those of HTTP/1."""
+    if not is_http:
+        return Cause.NOT_HTTP
+    return _CAUSES_OF_HEADS.get(error.status, Cause.BAD_HEAD)
+
+
+_CAUSES_OF_HEADS = {
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: Cause.HEAD_TOO_LARGE,
+    HTTPStatus.NOT_IMPLEMENTED: Cause.TRANSFER_CODING,  # h11 takes no other one than chunked
+}
+
+
+def parse_head(data: bytes, is_upgrade: bool = False) -> tuple[http.Response, bytes] | None:
+    """Return the head of an answer and what came after it, None while it is not whole; NotOpened if it can't be one."""
+    cause, may_become_foreign = foreign(data)
+    if cause is not None:
+        raise NotOpened(cause)
+    if may_become_foreign:
+        return None
+    try:
+        return http.parse_response(data, limit=http.MAX_ANSWER_HEAD, is_upgrade=is_upgrade)
+    except http.HeadError as error:
+        raise NotOpened(why_no_head(error, data.startswith(b"HTTP/1."))) from error
 
 
 @dataclass(frozen=True)
@@ -166,9 +198,9 @@ class Answers:
     def read_head(self, user: int, data: bytes) -> tuple[Framing, bytes] | None:
         """Return the framing of an answer and what there is of its body, None while its head is not whole.
 
-        HeadError if it can't become one, NotOpened if it is one that does not open the connection.
+        NotOpened if it can't become a head, or if it is one that does not open the connection.
         """
-        parsed = http.parse_response(data)
+        parsed = parse_head(data)
         return None if parsed is None else (self.framing_of(parsed[0]), parsed[1])
 
     def remember_head(self, user: int, head: bytes, framing: Framing) -> None:
@@ -206,28 +238,29 @@ class Answer:
         self.search = Search(answers.open_when, user)
         self.size = 0
         """Bytes so far."""
+        self.begin = b""
+        """The first of them, for people to look at."""
         self.reply = b""
         """What the server has to be sent for what was added last."""
 
     def add(self, data: bytes) -> Opened | None:
         """Return what opened the connection, with all of the body that has come; None if that has not come yet.
 
-        NotOpened: a status other than 200 (that status), no HTTP, a body that is framed otherwise or more than
-        `MAX_ANSWER` bytes (EPROTO), messages that do not meet the condition within its bound (EBADMSG), a body that
-        ended (`END`).
+        NotOpened: a status other than 200 (that status), or the `Cause`: no HTTP, a body that is no stream of the
+        protocol or broke its framing, messages that do not meet the condition within its bound or `MAX_ANSWER` bytes,
+        a body that ended.
         """
         is_first = not self.size
         self.size += len(data)
         self.reply = b""
-        try:
-            if self.size > MAX_ANSWER:
-                raise NotOpened(errno.EPROTO)
-            if self._framing is not None:
-                return self._read_body(self._framing, data, None)
-            self._head += data
-            parsed = self._answers.read_head(self._user, self._head)
-        except http.HeadError as error:
-            raise NotOpened(errno.EPROTO) from error
+        if len(self.begin) < SHOWN:
+            self.begin += data[: SHOWN - len(self.begin)]
+        if self.size > MAX_ANSWER:
+            raise NotOpened(Cause.HEAD_TOO_LARGE if self._framing is None else Cause.OPEN_WHEN_UNMET)
+        if self._framing is not None:
+            return self._read_body(self._framing, data, None)
+        self._head += data
+        parsed = self._answers.read_head(self._user, self._head)
         if parsed is None:
             return None
         self._framing, body = parsed
@@ -243,17 +276,17 @@ class Answer:
         fresh = data if self._begun is None else self._begun.add(data)
         if fresh is None:
             return None
-        decoded, is_broken = decode_all(framing, fresh)
+        decoded, broken = decode_all(framing, fresh)
         if self.search.add(decoded.payloads, has_borders=framing is not chunked):
-            if whole is not None and not (decoded.rest or decoded.reply or decoded.ended or is_broken):
+            if whole is not None and not (decoded.rest or decoded.reply or decoded.ended or broken):
                 self._answers.remember(self._user, whole, decoded.payloads, framing)
             return Opened(framing, 0, [bytes(self._body)])
         self.reply = masked(decoded.reply)
-        if is_broken:
-            raise NotOpened(errno.EPROTO)
+        if broken is not None:
+            raise NotOpened(broken)
         if decoded.ended:
-            raise NotOpened(END)
+            raise NotOpened(Cause.FINISHED)
         if self.search.is_over:
-            raise NotOpened(errno.EBADMSG)
+            raise NotOpened(Cause.OPEN_WHEN_UNMET)
         self._begun = framing.beginning(decoded.rest) if decoded.rest else None
         return None

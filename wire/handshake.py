@@ -7,7 +7,6 @@ Fails: NotOpened, with the status of an answer that is not 101, or EPROTO where 
 """
 
 import base64
-import errno
 import os
 
 from floodtest.wire import http
@@ -38,7 +37,7 @@ def _accept(user: int) -> bytes:
 def check(head: http.Response, user: int) -> None:
     """Raise NotOpened if an answer with this head does not open the WebSocket that a user has asked for."""
     if head.status != 101:
-        raise NotOpened(head.status if head.status >= 200 else errno.EPROTO)
+        raise NotOpened(head.status if head.status >= 200 else Cause.BAD_HEAD, head.note)
     tokens = {token.strip().lower() for line in head.fields.get(b"connection", []) for token in line.split(",")}
     is_right = (
         [value.lower() for value in head.fields.get(b"upgrade", [])] == ["websocket"]
@@ -47,7 +46,7 @@ def check(head: http.Response, user: int) -> None:
     )
     unasked = any("".join(head.fields.get(b"sec-websocket-" + name, [])) for name in (b"extensions", b"protocol"))
     if unasked or not is_right:
-        raise NotOpened(errno.EPROTO)
+        raise NotOpened(Cause.BAD_HANDSHAKE)
 
 
 class Handshakes(Answers):
@@ -55,7 +54,7 @@ class Handshakes(Answers):
 
     def read_head(self, user: int, data: bytes) -> tuple[Framing, bytes] | None:
         """Return the framing of an answer and what there is of its body, None while its head is not whole."""
-        parsed = http.parse_response(data, is_upgrade=True)
+        parsed = parse_head(data, is_upgrade=True)
         if parsed is None:
             return None
         check(parsed[0], user)

@@ -28,6 +28,11 @@ _ABSOLUTE_FORM = re.compile(r"(?i:http)://(?P<authority>[^/?#]+)(?P<rest>.*)", r
 _REQUEST_VERSION = re.compile(rb"[^\r\n]* HTTP/(\d)\.(\d)\r?\n")
 
 MAX_HEAD = 8192
+MAX_ANSWER_HEAD = 1 << 16
+"""Bytes of the head of an answer that a client reads: servers that are not ours set many cookies."""
+
+_ANSWER = b"HTTP/1."
+
 MAX_INFORMATIONAL = 100
 """1xx answers before the real one."""
 
@@ -70,6 +75,8 @@ class Response:
     """Whether it says how long its body is."""
     media_type: str | None = None
     """That of its body, in lower case and without parameters."""
+    note: str | None = None
+    """The header that says what to do about its status: Location of a redirect, WWW-Authenticate of a 401."""
     fields: Mapping[bytes, list[str]] = field(default_factory=dict, compare=False)
     """The values of its headers, by their names in lower case."""
 
@@ -80,13 +87,20 @@ def response_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Response
     for name, value in headers:
         fields.setdefault(name, []).append(value.decode("latin-1"))
     types = fields.get(b"content-type", [""])
+    telling = _telling(status)
     return Response(
         status,
         ", ".join(fields.get(b"transfer-encoding", [])).lower() or None,
         b"content-length" in fields,
         types[0].partition(";")[0].strip().lower() or None,
+        f"{telling}: {', '.join(fields[name])}" if (name := telling.lower().encode()) in fields else None,
         fields,
     )
+
+
+def _telling(status: int) -> str:
+    """Return the name of the header that says what to do about a status; empty: there is none."""
+    return "Location" if 300 <= status < 400 else "WWW-Authenticate" if status == 401 else ""
 
 
 def authority(host: str, port: int) -> str:
@@ -173,19 +187,22 @@ def parse_response(
     """Parse the head of an answer by h11; return it and the bytes after it, or None while it is not whole.
 
     An informational answer (1xx) before it is passed over. With `is_upgrade` another protocol was asked for, and 101 is
-    a last answer; otherwise it is none.
+    a last answer; otherwise it is none. What is no answer of HTTP/1 is refused at the byte that shows it: a server of
+    another protocol may say no more than a line.
     """
-    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=limit)
+    connection: h11.Connection | None = None
     asked = [("Connection", "Upgrade"), ("Upgrade", "websocket")] if is_upgrade else []
-    connection.send(h11.Request(method=method, target="/", headers=[("Host", "target"), *asked]))
     rest = data
     for _ in range(MAX_INFORMATIONAL + 1):
+        if not _ANSWER.startswith(rest[: len(_ANSWER)]):
+            raise HeadError(HTTPStatus.BAD_GATEWAY, "no answer of HTTP/1")
         parts = split_head(rest, limit)
         if parts is None:
             return None
         head, rest = parts
-        if not head.startswith(b"HTTP/1."):
-            raise HeadError(HTTPStatus.BAD_GATEWAY, "no answer of HTTP/1")
+        if connection is None:
+            connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=limit)
+            connection.send(h11.Request(method=method, target="/", headers=[("Host", "target"), *asked]))
         event = _next_event(connection, head)
         if isinstance(event, h11.Response) or (
             isinstance(event, h11.InformationalResponse) and event.status_code == HTTPStatus.SWITCHING_PROTOCOLS

@@ -9,7 +9,6 @@ nothing.
 Fails: a stream that breaks its framing, or says that it is over, stands in `Received.over`; nothing else is lost by it.
 """
 
-import errno
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from itertools import repeat
 
 import numpy as np
 
-from floodtest.flyweight.engine.intake import END, Reads
+from floodtest.flyweight.engine.intake import Reads
 from floodtest.wire import mark
+from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import Beginning, Framing, decode_all, find_frames
 from floodtest.wire.framing.websocket import masked
 from floodtest.wire.matrix import PADDING, Ints
@@ -50,8 +50,8 @@ class Parsed:
     rest: bytes
     """The beginning of a frame that is not whole."""
     ended: bool
-    broken: bool
-    """What follows is no frame."""
+    broken: Cause | None
+    """What is wrong with what follows, where it is no frame that is taken."""
     reply: bytes = b""
     """What the peer has to be sent for it, without a mask."""
 
@@ -86,7 +86,7 @@ class Received:
         """Numbered ones that are no ticks."""
         self.ticks: Counter[int] = Counter()
         self.over: dict[int, int] = {}
-        """Descriptors whose stream is over, in order: `END`, or EPROTO where it broke its framing."""
+        """Descriptors whose stream is over, in order, each with the `Cause`: it said so, or broke its framing."""
         self._owed: list[tuple[int, int, bytes]] = []
         """Row of the read, descriptor, and the reply to it."""
         self._numbered: list[Columns] = []
@@ -173,6 +173,15 @@ class Incoming:
             self._framing_of[fds] = place
             self._used.add(place)
 
+    def cut(self, fd: int) -> Cause:
+        """Return what it is when a descriptor's connection ends now, and the framing has not said that it would."""
+        begun = self._begun.get(fd)
+        if begun is None:
+            return Cause.CUT
+        # What was collected may be nothing but what is passed over, such as a comment that has become whole.
+        decoded, _ = decode_all(self._framings[self._framing_of[fd]], bytes(begun.data))
+        return Cause.CUT_INSIDE if decoded.rest else Cause.CUT
+
     def forget(self, fd: int) -> None:
         """Keep no beginning of a frame for a descriptor that is closed."""
         self._begun.pop(fd, None)
@@ -248,7 +257,7 @@ class Incoming:
         found = self._parse[place](data)
         received.add(found, np.array([fd]), np.array([row]))
         if found.broken or found.ended:
-            received.over[fd] = errno.EPROTO if found.broken else END
+            received.over[fd] = found.broken or Cause.FINISHED
         elif found.rest:
             self._begun[fd] = self._framings[place].beginning(found.rest)
 

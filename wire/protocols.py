@@ -7,7 +7,6 @@ To add one: a module in `wire/framing` for its frames, its name in `wire.names`,
 speaks it, in `BY_PATH`, and in `UNTIL_CLOSE` what clients of HTTP/1.0 get for it.
 """
 
-import errno
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import lru_cache
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from floodtest.wire import answers, handshake, http, messages
 from floodtest.wire.answers import NotOpened
+from floodtest.wire.causes import Cause
 from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing, encode
 from floodtest.wire.framing.in_chunks import InChunks
@@ -24,6 +24,9 @@ from floodtest.wire.framing.websocket import FROM_SERVER, NORMAL, accept_of, clo
 from floodtest.wire.incoming import Incoming
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.template import Column, Requests, RequestTemplate
+
+_PAGES = ("text/html", "application/xhtml+xml")
+"""Media types of what people look at in browsers, such as a page to log in."""
 
 
 @dataclass(frozen=True, eq=False)  # each of them is there once
@@ -46,18 +49,26 @@ class Protocol:
         return request.requests(column)
 
     def framing_of(self, head: http.Response) -> Framing:
-        """Return the framing of an answer with this head. NotOpened if it is no stream of this protocol: by its status,
-        or EPROTO where its transfer coding or its media type is another one, or it says how long its body is.
+        """Return the framing of an answer with this head. NotOpened if it is no stream of this protocol, by its status
+        or by the `Cause`.
 
-        A status below 200 is none of a last answer, and as a code it would be read as an errno: EPROTO.
+        A status below 200 is none of a last answer, and as a code it would be read as an errno: BAD_HEAD.
         """
         if head.status != 200:
-            raise NotOpened(head.status if head.status > 200 else errno.EPROTO)
-        is_other = self.accept is not None and head.media_type != self.accept
+            raise NotOpened(head.status if head.status > 200 else Cause.BAD_HEAD, head.note)
         framing = self._framing_in(head)
-        if framing is None or is_other or (head.is_sized and head.coding is None):
-            raise NotOpened(errno.EPROTO)
-        return framing
+        is_sized, is_other = head.is_sized and head.coding is None, self.accept not in (None, head.media_type)
+        if framing is not None and not is_sized and not is_other:
+            return framing
+        if head.media_type in _PAGES:
+            raise NotOpened(Cause.WEB_PAGE)
+        if is_other:
+            raise NotOpened(Cause.MEDIA_TYPE, f"Content-Type: {head.media_type or 'none'}")
+        if is_sized:
+            raise NotOpened(Cause.NOT_A_STREAM)
+        if head.coding is None:
+            raise NotOpened(Cause.NOT_CHUNKED)
+        raise NotOpened(Cause.TRANSFER_CODING, f"Transfer-Encoding: {head.coding}")
 
     def _framing_in(self, head: http.Response) -> Framing | None:
         return next((framing for framing in self.framings if head.coding == framing.CODING), None)

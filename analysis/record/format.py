@@ -14,6 +14,7 @@ RENAMED = {1: {"chunks": "received"}}
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.csv"
 LATENCY_FILE = "latency.csv"
+ANSWERS_FILE = "answers.json"
 STATES_FILE = "states.u8"
 PORTS_FILE = "ports.u16"
 

@@ -88,6 +88,47 @@ class Latency(msgspec.Struct, frozen=True):
     max: float
 
 
+class Percentiles(msgspec.Struct, frozen=True):
+    """Durations that so many of the connections did not exceed; each is off by under 3.2%."""
+
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Milliseconds from when a connection was begun; None: it was not measured, or none got so far."""
+
+    connect_ms: Percentiles | None
+    first_byte_ms: Percentiles | None
+    """Until the first byte of its answer was read."""
+    open_ms: Percentiles | None
+
+
+class Lifetimes(msgspec.Struct, frozen=True):
+    """Of connections that were open and ended by themselves: for how long, and since when they had got nothing."""
+
+    ended: int
+    life_seconds: Percentiles
+    quiet_seconds: Percentiles
+    note: str | None
+    """Where most of them bunch at one duration: at which, and what that may mean."""
+
+
+class CauseInWords(msgspec.Struct, frozen=True):
+    """A name of `connections.failed` or `.closed_by`, in words."""
+
+    name: str
+    count: int
+    what: str
+    remedy: str
+    answer: str | None = None
+    """The beginning of an answer that ended so."""
+    note: str | None = None
+    """The header that says more about it: Location of a redirect, WWW-Authenticate of a 401."""
+
+
 class Messages(msgspec.Struct, frozen=True, kw_only=True):
     """Messages about users, sent to all who are connected and subscribed: expected = received - duplicated + lost."""
 
@@ -200,3 +241,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     jumps: int = 0
     """Messages whose number is further above the one before than messages can be missing."""
     thresholds: list[Threshold] = []
+    timing: Timing | None = None
+    lifetimes: Lifetimes | None = None
+    causes: list[CauseInWords] = []
+    """Each name by which connections failed or closed early, the most frequent first."""

@@ -38,7 +38,7 @@ _UNITS = {
     "share": {"%": 0.01},
     "number": {},
 }
-_NOT_NUMBERS = {"format", "thresholds", "prediction"}
+_NOT_NUMBERS = {"format", "thresholds", "prediction", "causes"}
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ def _kind(path: tuple[str, ...]) -> tuple[str, float]:
     for name in path:
         if name.endswith("_ms"):
             return "time", 0.001
+        if name.endswith("seconds"):
+            return "time", 1.0
     last = path[-1]
-    if last.endswith("seconds"):
-        return "time", 1.0
     if last.endswith("_share"):
         return "share", 1.0
     return ("size" if "bytes" in last else "number"), 1.0

@@ -1,8 +1,8 @@
-"""Writing a run record as the run goes: `run.json`, `samples.csv` and `latency.csv` in a folder of its own.
+"""Writing a run record as the run goes: the files of `analysis.record.format` in a folder of its own.
 
-`run.json` and `latency.csv` are replaced as a whole, a sample is one line written at once. After SIGKILL, or a full
-disk, the record reads back to the last whole sample. Fails: Refused where no record can be begun, DiskFault where one
-can't be written on with.
+Samples are lines, each written at once; the other files are replaced as a whole. After SIGKILL, or a full disk, the
+record reads back to the last whole sample. Fails: Refused where no record can be begun, DiskFault where one can't be
+written on with.
 """
 
 import csv
@@ -17,7 +17,14 @@ from typing import Any
 
 import msgspec
 
-from floodtest.analysis.record.format import FORMAT, LATENCY_FILE, RUN_FILE, SAMPLES_FILE, DiskFault
+from floodtest.analysis.record.format import (
+    ANSWERS_FILE,
+    FORMAT,
+    LATENCY_FILE,
+    RUN_FILE,
+    SAMPLES_FILE,
+    DiskFault,
+)
 from floodtest.analysis.record.samples import FIELDS, Sample
 from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.reasons import reason
@@ -44,6 +51,10 @@ class RecordWriter:
         """Replace latency.csv as a whole: milliseconds, and how many messages took so long from plan and publishing."""
         lines = [f"{milliseconds},{planned},{published}\n" for milliseconds, planned, published in rows]
         self._replace(LATENCY_FILE, "".join(["milliseconds,planned,published\n", *lines]))
+
+    def write_answers(self, answers: list[dict[str, Any]]) -> None:
+        """Replace answers.json as a whole: the beginnings of answers that did not open their connection."""
+        self._replace(ANSWERS_FILE, json.dumps(answers, indent=2) + "\n")
 
     def _replace(self, name: str, text: str) -> None:
         with self._explained():

@@ -17,9 +17,6 @@ from floodtest.flyweight.engine.shared import shared_memory
 TICKS = 256
 """How many ticks a row remembers; the place of tick k is k modulo this, and the highest k has it."""
 
-CODES = 1000
-"""Failure codes are an errno (below 200), an HTTP status (three digits), or 0 for the end of the stream."""
-
 _TICK_FIELDS = ("number", "count", "first_ns", "last_ns")
 TICK = np.dtype([(field, "i8") for field in _TICK_FIELDS])
 """One tick as this worker saw it: how many deliveries, and when (CLOCK_MONOTONIC) the first and the last of them."""

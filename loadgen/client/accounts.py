@@ -17,12 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.flyweight.engine.intake import END, Reads
-from floodtest.flyweight.engine.ledger import CODES, TICK, TICKS, Counter, TickTable
+from floodtest.flyweight.engine.intake import Reads
+from floodtest.flyweight.engine.ledger import TICK, TICKS, Counter, TickTable
 from floodtest.flyweight.engine.shared import map_shared
 from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.reasons import reason
-from floodtest.loadgen.client import histogram
+from floodtest.loadgen.client import durations, histogram
+from floodtest.loadgen.client.durations import Durations
+from floodtest.loadgen.client.kept_answers import SLOT, SLOTS, KeptAnswers
+from floodtest.wire.causes import CODES, Cause
 from floodtest.wire.incoming import Received
 from floodtest.wire.sequence import OutOfSequence
 
@@ -74,23 +77,32 @@ LEDGER = np.dtype(
         ("latency_published", "i8", (histogram.BUCKETS,)),
         ("failures", "i8", (len(Phase), CODES)),
         ("ticks", TICK, (TICKS,)),
+        *((field, "i8", (durations.BUCKETS,)) for field in durations.FIELDS),
+        ("answers_kept", "i8"),
+        ("answers", SLOT, (SLOTS,)),
     ]
 )
 """attempts: connections that were begun · opens: those that became open · closed: open ones that we closed · missing,
 repeated, jumps: see `wire.sequence` · messages: numbered ones that are no ticks, repeated ones and those that jump
 included · first_ns, last_ns: when the first and the last of them was read (CLOCK_MONOTONIC) · latency: of stamped ones,
 from the planned time, by bucket · latency_published: from the time they were published, which forgives what came before
-· failures: connections that ended by themselves, by phase and code, where those of phase OPEN closed early.
+· failures: connections that ended by themselves, by phase and code, where those of phase OPEN closed early · connect_us
+and so on: see `client.durations` · answers: see `client.kept_answers`.
 
 Over all connections of all users, attempts = opens + failures + those in flight, and opens = open now + closed early +
 closed. Who reads while a worker counts reads the right-hand sides first: the left-hand sides are counted first."""
 
 
 def code_name(code: int) -> str:
-    """Name a failure code: `ECONNRESET`, `HTTP_404`, or `EOF` for an orderly end where none was due."""
-    if code == END:
-        return "EOF"
-    return errno.errorcode.get(code, f"E{code}") if code < 200 else f"HTTP_{code}"
+    """Name a failure code: `ECONNRESET`, `HTTP_404`, or a cause of our own such as `not_a_stream`."""
+    if code < 200:
+        return errno.errorcode.get(code, f"E{code}")
+    return f"HTTP_{code}" if code < min(Cause) else Cause(code).name.lower()
+
+
+def failure_name(phase: int, code: int) -> str:
+    """Name a failure, or an early end, as a summary does."""
+    return code_name(code) if phase == Phase.OPEN else f"{code_name(code)}@{Phase(phase).name.lower()}"
 
 
 def named_failures(table: npt.NDArray[np.int64]) -> tuple[dict[str, int], dict[str, int]]:
@@ -98,10 +110,7 @@ def named_failures(table: npt.NDArray[np.int64]) -> tuple[dict[str, int], dict[s
     failed: dict[str, int] = {}
     closed: dict[str, int] = {}
     for phase, code in zip(*(axis.tolist() for axis in np.nonzero(table)), strict=True):
-        if phase == Phase.OPEN:
-            closed[code_name(code)] = int(table[phase, code])
-        else:
-            failed[f"{code_name(code)}@{Phase(phase).name.lower()}"] = int(table[phase, code])
+        (closed if phase == Phase.OPEN else failed)[failure_name(phase, code)] = int(table[phase, code])
     return failed, closed
 
 
@@ -146,6 +155,10 @@ class Accounts:
         )
         self._latency, self._latency_published = row["latency"][0], row["latency_published"][0]
         self._failures = row["failures"][0]
+        self.connect, self.first_byte, self.open, self._life, self._quiet = (
+            Durations(row, field) for field in durations.FIELDS
+        )
+        self._answers = KeptAnswers(row)
         self.ticks = TickTable(row)
 
     @property
@@ -173,6 +186,15 @@ class Accounts:
     def closed_early(self, user: int, code: int) -> None:
         self._states[user - self._first_user] = State.CLOSED_EARLY
         self._failures[Phase.OPEN, code] += 1
+
+    def answered(self, user: int, phase: Phase, code: int, begin: bytes, note: str | None) -> None:
+        """Keep the beginning of an answer that did not open its connection, and the header that says more."""
+        self._answers.add(user, phase, code, begin, note)
+
+    def lived(self, life_ms: int, quiet_ms: int) -> None:
+        """Count how long a connection that ended by itself had been open, and since when it had got nothing."""
+        self._life.count(life_ms)
+        self._quiet.count(quiet_ms)
 
     def closed(self, count: int) -> None:
         """Count open connections that we closed; the states stay what they were."""

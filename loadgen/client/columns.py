@@ -50,8 +50,9 @@ class Client:
         self._again: deque[int] = deque()
         """Users that are to be opened again, as soon as there is room for them in flight."""
         protocol = OPENED[spec.protocol]
+        open_when, patience = OpenWhen(spec.open_when), spec.connect_timeout
         self._streams = Streams(
-            accounts, readiness, shared.files_limit, protocol, OpenWhen(spec.open_when), spec.marks, ended
+            accounts, readiness, shared.files_limit, protocol, open_when, patience, spec.marks, ended
         )
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
         pieces, outbox = spec.share.pieces, self._streams.outbox
@@ -136,8 +137,9 @@ class Client:
         rows = self._next_planned(self._go) or self._next_again()
         if rows is None:
             return False
+        began = time.monotonic()
         fds, users = self._opener.open(rows)
-        self._streams.add(fds, users, time.monotonic() + self._timeout)
+        self._streams.add(fds, users, began + self._timeout, self._opener.connect_us)
         return True
 
     def _next_planned(self, order: Go) -> Rows | None:

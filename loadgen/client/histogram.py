@@ -30,6 +30,13 @@ def count(values: npt.NDArray[np.int64]) -> Counts:
     return np.bincount((values >> shift) + (shift << _BITS), minlength=BUCKETS)
 
 
+def bucket(value: int) -> int:
+    """Return the bucket that a value (µs; negative ones are 0) falls into."""
+    value = min(max(value, 0), MAX)
+    shift = max(value.bit_length() - (_BITS + 1), 0)
+    return (value >> shift) + (shift << _BITS)
+
+
 def highest(bucket: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
     """Return the largest value (µs) that falls into each of the buckets."""
     shift = np.maximum((bucket >> _BITS) - 1, 0).astype(np.int64)

@@ -4,8 +4,8 @@ A message's way goes in one direction: the intake reads a batch of descriptors, 
 column (`wire.incoming`), and one posting brings it on the accounts. Reads are put aside until there is a thousand of
 them, or nothing else to do. Answers of connections that are not open yet are looked at at once; an answer is
 recognised by comparing it with what the last one of its kind taught (`wire.answers`), and whatever differs is parsed
-in full. Between two messages a stream keeps nothing but its entry in two columns (user and last `#n`, 8 bytes); dicts
-hold the bytes of the few that stopped in the middle of something.
+in full. Between two messages a stream keeps nothing but its entry in four columns (user, last `#n`, when it was open,
+when it last got something: 16 bytes); dicts hold the bytes of the few that stopped in the middle of something.
 """
 
 import errno
@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import time
+from collections import Counter
 from itertools import repeat
 
 import numpy as np
@@ -23,6 +24,7 @@ from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.engine.sweep import sweep
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
 from floodtest.wire.answers import Answer, NotOpened, Opened
+from floodtest.wire.causes import Cause
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import Protocol
 from floodtest.wire.sequence import Follower, Sequences, Windows
@@ -42,6 +44,9 @@ DIGEST_BYTES = 1 << 18
 DIGEST_SECONDS = 0.25
 """The longest that a read is put aside; when it was made is noted at once."""
 
+_WRAP = 0xFFFFFFFF
+"""Columns of times are milliseconds in 32 bits, which begin anew after 49 days."""
+
 
 class Streams:
     """All descriptors of a worker, from the request on."""
@@ -53,12 +58,16 @@ class Streams:
         files_limit: int,
         protocol: Protocol,
         open_when: OpenWhen,
+        timeout: float,
         marks: str | None = None,
         ended: list[End] | None = None,
     ) -> None:
         self._accounts = accounts
         self._users = np.zeros(files_limit, np.uint32)  # by descriptor; 0 where there is no connection of ours
         self._user_of = self._users.data
+        self._opened_at = np.zeros(files_limit, np.uint32)
+        self._last_byte = np.zeros(files_limit, np.uint32)
+        self._timeout = timeout
         self._intake = Intake()
         self._protocol = protocol
         self._answers = protocol.answers(open_when, READ_SIZE)
@@ -69,12 +78,18 @@ class Streams:
         self.outbox = Outbox(MOST_UNSENT, readiness.modify)
         """What is still to be written of requests, and of replies to what servers ask on open streams."""
         self.in_flight: dict[int, float] = {}
-        """Deadline (`time.monotonic`) of each connection that is not open yet, oldest first."""
+        """Deadline (`time.monotonic`) of each connection that is not open yet, oldest first: `timeout` seconds after it
+        was begun."""
+        self._connecting: set[int] = set()
+        """Those of them whose handshake was not over when their request was to be written."""
         self._ended = ended
         """Users whose connection has ended by itself, for who opens them again; None: nobody does."""
 
-    def add(self, fds: list[int], users: list[int], deadline: float) -> None:
-        """Take over descriptors whose request is on its way, or in the outbox."""
+    def add(self, fds: list[int], users: list[int], deadline: float, connect_us: int) -> None:
+        """Take over descriptors whose request is on its way, or in the outbox; the others took so long to connect."""
+        connecting = [fd for fd in fds if fd in self.outbox] if self.outbox else []
+        self._connecting.update(connecting)
+        self._accounts.connect.count(connect_us, len(fds) - len(connecting))
         self._users[fds] = users
         self._sequences.begin(fds)
         self.in_flight.update(zip(fds, repeat(deadline), strict=False))
@@ -83,16 +98,12 @@ class Streams:
         """Write and read what the events announce. What was read is on the accounts after the next `digest`, which
         comes by itself when enough has been read.
         """
-        if self.outbox and (gone := self.outbox.flush(fd for fd, _ in events)):
-            self.digest()  # of what open ones among them have sent before
-            for fd, code in gone.items():
-                if self._user_of[fd]:
-                    self._end(fd, code)
-            events = [event for event in events if self._user_of[event[0]]]
+        if self.outbox:
+            events = self._flush(events)
         sweeps, over = self._intake.read(events)
         for fds, data, began, ended in sweeps:
             if self.in_flight:
-                fds, data = self._take_answers(fds, data)
+                fds, data = self._take_answers(fds, data, ended / 1e9)
             self._reads.add(fds, data, began, ended)
         if over or len(self._reads) >= DIGEST or self._reads.size >= DIGEST_BYTES:
             self.digest()
@@ -100,11 +111,27 @@ class Streams:
             if self._user_of[fd]:
                 self._end(fd, code)
 
+    def _flush(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Write what is pending for descriptors that have events; return the events of those that are not gone."""
+        gone = self.outbox.flush(fd for fd, _ in events)
+        if gone:
+            self.digest()  # of what open ones among them have sent before
+        for fd, code in gone.items():
+            if self._user_of[fd]:
+                self._end(fd, code)
+        if self._connecting:
+            now = time.monotonic()
+            for fd in self._connecting & {fd for fd, _ in events}:
+                self._connecting.discard(fd)
+                self._accounts.connect.count(self._since_begun(self.in_flight[fd], now))
+        return [event for event in events if self._user_of[event[0]]] if gone else events
+
     def digest(self) -> None:
         """Bring everything that was read on the accounts."""
         reads, self._reads = self._reads, Reads()
         if not len(reads):
             return
+        self._last_byte[reads.fds] = _milliseconds(reads.last / 1e9)
         received = self._incoming.take(reads)
         self._accounts.post(received, self._sequences.follow(*received.numbered()), reads)
         for fd, code in (self._reply(received.replies()) | received.over).items():
@@ -138,7 +165,7 @@ class Streams:
                 return
             answer = self._begun_answers.get(fd)
             said_something_else = answer is not None and answer.search.has_messages
-            self._end(fd, errno.EBADMSG if said_something_else else errno.ETIMEDOUT)
+            self._end(fd, Cause.OPEN_WHEN_UNMET if said_something_else else errno.ETIMEDOUT)
 
     def close(self, most: int, reset: bool) -> int:
         """Close up to `most` connections, whatever their state, and return how many there were; the accounts stand.
@@ -164,69 +191,89 @@ class Streams:
         self._accounts.closed(len(fds) - len(self.in_flight.keys() & fds))
         return len(fds)
 
-    def _take_answers(self, fds: list[int], read: list[bytes]) -> tuple[list[int], list[bytes]]:
-        """Handle what belongs to connections in flight; return what does not."""
-        if self._open_common(fds, read):
+    def _take_answers(self, fds: list[int], read: list[bytes], now: float) -> tuple[list[int], list[bytes]]:
+        """Handle what belongs to connections in flight and was read by now; return what does not."""
+        if self._open_common(fds, read, now):
             return [], []
         others: tuple[list[int], list[bytes]] = ([], [])
         for fd, data in zip(fds, read, strict=True):
             if fd not in self.in_flight:
                 others[0].append(fd)
                 others[1].append(data)
-            elif not self._open_common([fd], [data]):
-                self._answer(fd, data)
+            elif not self._open_common([fd], [data], now):
+                self._answer(fd, data, now)
         return others
 
-    def _open_common(self, fds: list[int], read: list[bytes]) -> bool:
+    def _open_common(self, fds: list[int], read: list[bytes], now: float) -> bool:
         """Open connections in flight that have got whole answers like one before; False if one of them has not."""
         if not fds or not self._begun_answers.keys().isdisjoint(fds) or not all(map(self.in_flight.__contains__, fds)):
             return False
         opened = self._answers.common(self._users[fds].tolist(), read)
         if opened is None:
             return False
-        self._open(fds, opened, sum(map(len, read)))
+        self._open(fds, opened, sum(map(len, read)), now, are_first=True)
         return True
 
-    def _open(self, fds: list[int], opened: Opened, size: int) -> None:
-        """Count connections as open whose answers so far have so many bytes together."""
-        for fd in fds:
-            del self.in_flight[fd]
+    def _open(self, fds: list[int], opened: Opened, size: int, now: float, are_first: bool) -> None:
+        """Count connections as open whose answers so far have so many bytes together, of which the last were read by
+        now; `are_first`: the first of them as well.
+        """
+        for deadline, count in Counter([self.in_flight.pop(fd) for fd in fds]).items():  # those of a batch have one
+            took = self._since_begun(deadline, now)
+            self._accounts.open.count(took, count)
+            if are_first:
+                self._accounts.first_byte.count(took, count)
+        self._opened_at[fds] = self._last_byte[fds] = _milliseconds(now)
         self._incoming.begin(fds, opened.framing)
         self._accounts.opened(self._users[fds])
         if opened.bodies:
-            now = time.monotonic_ns()
+            ns = time.monotonic_ns()
             size -= sum(map(len, opened.bodies))
-            self._reads.add(fds, opened.bodies, now, now)
+            self._reads.add(fds, opened.bodies, ns, ns)
         self._accounts.received(opened.messages * len(fds), size)
 
-    def _answer(self, fd: int, data: bytes) -> None:
+    def _answer(self, fd: int, data: bytes, now: float) -> None:
         """Parse an answer that is not like the ones before it."""
-        answer = self._begun_answers.pop(fd, None) or self._answers.begin(self._user_of[fd])
-        opened, ended = None, {}
+        answer = self._begun_answers.get(fd)
+        if answer is None:
+            answer = self._begun_answers[fd] = self._answers.begin(self._user_of[fd])
+            self._accounts.first_byte.count(self._since_begun(self.in_flight[fd], now))
+        opened, why = None, None
         try:
             opened = answer.add(data)
         except NotOpened as error:
-            ended = {fd: error.code}
-        if answer.reply:
-            ended = self._reply({fd: answer.reply}) | ended
-        if ended:
-            self._end(fd, ended[fd])
-        elif opened is None:
-            self._begun_answers[fd] = answer
-        else:
-            self._open([fd], opened, answer.size)
+            why = error
+        gone = self._reply({fd: answer.reply}) if answer.reply else {}
+        if why is not None:
+            self._end(fd, why.code, why.note)
+        elif gone:
+            self._end(fd, gone[fd])
+        elif opened is not None:
+            del self._begun_answers[fd]
+            self._open([fd], opened, answer.size, now, are_first=False)
 
-    def _end(self, fd: int, code: int) -> None:
-        """Close a connection that ended by itself, and account for it."""
-        user = self._user_of[fd]
-        phase = Phase.OPEN if self.in_flight.pop(fd, None) is None else self._phase(fd, code)
-        if phase == Phase.OPEN:
+    def _since_begun(self, deadline: float, now: float) -> int:
+        """Return the microseconds since a connection with this deadline was begun."""
+        return int((now - deadline + self._timeout) * 1e6)
+
+    def _end(self, fd: int, code: int, note: str | None = None) -> None:
+        """Close a connection that ended by itself, and account for it; `note` is what the head of its answer adds."""
+        user, answer = self._user_of[fd], self._begun_answers.pop(fd, None)
+        if self.in_flight.pop(fd, None) is None:
+            phase = Phase.OPEN
+            code = self._incoming.cut(fd) if code == END else code
+            now = _milliseconds(time.monotonic())
+            self._accounts.lived(*((now - int(at[fd])) & _WRAP for at in (self._opened_at, self._last_byte)))
             self._accounts.closed_early(user, code)
         else:
+            phase = self._phase(fd, code)
+            code = code if code != END else Cause.NO_ANSWER if answer is None else Cause.CUT
             self._accounts.failed(user, phase, code)
+            if answer is not None:
+                self._accounts.answered(user, phase, code, answer.begin, note)
         if self._ended is not None:
             self._ended.append(End(user, phase, code))
-        self._begun_answers.pop(fd, None)
+        self._connecting.discard(fd)
         self._incoming.forget(fd)
         self.outbox.forget(fd)
         self._intake.forget(fd)
@@ -238,3 +285,8 @@ class Streams:
         if fd not in self.outbox:
             return Phase.RESPONSE
         return Phase.REQUEST if code in (errno.EPIPE, errno.ECONNRESET, END) else Phase.CONNECT
+
+
+def _milliseconds(now: float) -> int:
+    """Return a time (`time.monotonic`) as columns have it."""
+    return int(now * 1000) & _WRAP

@@ -20,13 +20,13 @@ import httpx
 import numpy as np
 import trio
 
-from floodtest.flyweight.engine.intake import END
 from floodtest.loadgen.client.accounts import Phase
 from floodtest.loadgen.client.orders import Closed, Go, Halt
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.wire import http, mark
-from floodtest.wire.answers import NotOpened
+from floodtest.wire.answers import SHOWN, NotOpened
+from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Framing, decode_all
 from floodtest.wire.framing.in_chunks import without_chunks
 from floodtest.wire.http import authority
@@ -57,6 +57,19 @@ class Stream:
     """Of the last messages, where they may overtake each other."""
     begun: bytes = b""
     """Text without its end."""
+    ends_with_connection: bool = False
+    """Whether the end of its body is that of its connection."""
+    said: bytes = b""
+    """The beginning of its answer, while it is not open."""
+    since: float = 0.0
+    """When it was begun, or when it was open (time.monotonic)."""
+    last: float = 0.0
+    """When it last got something."""
+
+    @property
+    def cut(self) -> Cause:
+        """What it is when it ends now, and nothing has said that it would."""
+        return Cause.CUT_INSIDE if self.is_open and self.begun else Cause.CUT
 
 
 class HttpxClient:
@@ -140,8 +153,8 @@ class HttpxClient:
 
     async def _follow(self, client: httpx.AsyncClient, user: int) -> None:
         """Be one connection, from its request to its end."""
-        stream = Stream(user, Search(self._open_when, user))
-        phase, code = Phase.RESPONSE, END
+        stream = Stream(user, Search(self._open_when, user), since=time.monotonic())
+        phase, code, note = Phase.RESPONSE, 0, None
         try:
             with trio.move_on_after(self._timeout + LATER) as patience:
                 async with self._ask(client, stream) as response:
@@ -149,19 +162,25 @@ class HttpxClient:
                         self._open(stream, patience)
                     async for text in response.aiter_raw():
                         self._read(stream, text, patience)
+                    code = stream.cut if stream.ends_with_connection else Cause.FINISHED
             if patience.cancelled_caught:
-                code = errno.EBADMSG if stream.search.has_messages else errno.ETIMEDOUT
+                code = Cause.OPEN_WHEN_UNMET if stream.search.has_messages else errno.ETIMEDOUT
         except NotOpened as error:
-            code = error.code
+            code, note = error.code, error.note
         except httpx.TransportError as error:
             phase, code = cause(error)
+            code = stream.cut if code == Cause.CUT else code
         except trio.Cancelled:
             self._accounts.closed(int(stream.is_open))
             raise
         if stream.is_open:
+            now = time.monotonic()
+            self._accounts.lived(*(int((now - at) * 1000) for at in (stream.since, stream.last)))
             self._accounts.closed_early(user, code)
         else:
             self._accounts.failed(user, phase, code)
+            if stream.said:
+                self._accounts.answered(user, phase, code, stream.said, note)
             self._settle()
 
     def _ask(self, client: httpx.AsyncClient, stream: Stream) -> AbstractAsyncContextManager[httpx.Response]:
@@ -183,30 +202,37 @@ class HttpxClient:
         port = response.extensions["network_stream"].get_extra_info("client_addr")[1]
         stream: Stream = response.request.extensions["stream"]
         self._accounts.bound(np.array([stream.user]), [port])
+        self._accounts.first_byte.count(int((time.monotonic() - stream.since) * 1e6))
+        stream.said = _head_of(response)[:SHOWN]
         if not response.http_version.startswith("HTTP/1."):
-            raise NotOpened(errno.EPROTO)
-        headers = [(name.lower(), value) for name, value in response.headers.raw]
-        framing = self._protocol.framing_of(http.response_of(response.status_code, headers))
-        stream.framing = without_chunks(framing)
+            raise NotOpened(Cause.NOT_HTTP)
+        head = http.response_of(response.status_code, [(name.lower(), value) for name, value in response.headers.raw])
+        stream.framing = without_chunks(self._protocol.framing_of(head))
+        stream.ends_with_connection = head.coding is None
 
     def _open(self, stream: Stream, patience: trio.CancelScope) -> None:
-        stream.is_open = True
+        now = time.monotonic()
+        self._accounts.open.count(int((now - stream.since) * 1e6))
+        stream.is_open, stream.said, stream.since, stream.last = True, b"", now, now
         patience.deadline = float("inf")
         self._accounts.opened(np.array([stream.user]))
         self._settle()
 
     def _read(self, stream: Stream, text: bytes, patience: trio.CancelScope) -> None:
         """Take the next text of an answer, with any number of messages in it, or a part of one."""
-        payloads, stream.begun, is_broken = _split(stream.framing, stream.begun + text)
+        payloads, stream.begun, broken = _split(stream.framing, stream.begun + text)
+        if not stream.is_open:
+            stream.said += text[: SHOWN - len(stream.said)]
+        stream.last = time.monotonic()
         if not stream.is_open and stream.search.add(payloads, has_borders=stream.framing is not None):
             self._open(stream, patience)
         for payload in payloads:
             self._count(stream, payload)
         self._accounts.received(len(payloads), len(text))
-        if is_broken:
-            raise NotOpened(errno.EPROTO)
+        if broken is not None:
+            raise NotOpened(broken)
         if not stream.is_open and stream.search.is_over:
-            raise NotOpened(errno.EBADMSG)
+            raise NotOpened(Cause.OPEN_WHEN_UNMET)
 
     def _count(self, stream: Stream, payload: bytes) -> None:
         """Account for what a message says of itself."""
@@ -234,18 +260,38 @@ class HttpxClient:
             self._all_begun()
 
 
-def _split(framing: Framing | None, text: bytes) -> tuple[list[bytes], bytes, bool]:
-    """Return the messages in a text, the beginning of one that is not whole, and whether something else follows."""
+def _head_of(response: httpx.Response) -> bytes:
+    """Return the head of an answer as it may have come: httpx does not hand it on."""
+    line = f"{response.http_version} {response.status_code} {response.reason_phrase}".encode("latin-1", "replace")
+    return b"\r\n".join([line, *(name + b": " + value for name, value in response.headers.raw), b"", b""])
+
+
+def _split(framing: Framing | None, text: bytes) -> tuple[list[bytes], bytes, Cause | None]:
+    """Return the messages in a text, the beginning of one that is not whole, and what is wrong with what follows."""
     if framing is not None:
-        decoded, is_broken = decode_all(framing, text)
-        return decoded.payloads, decoded.rest, is_broken
+        decoded, broken = decode_all(framing, text)
+        return decoded.payloads, decoded.rest, broken
     if text.endswith(b"\n"):
-        return [text], b"", False
-    return [], text, len(text) > MAX_PAYLOAD
+        return [text], b"", None
+    return [], text, Cause.MESSAGE_TOO_LARGE if len(text) > MAX_PAYLOAD else None
+
+
+_IN_WORDS = (
+    ("Server disconnected", Cause.NO_ANSWER),
+    ("peer closed", Cause.CUT),
+    ("peer unexpectedly closed", Cause.CUT),
+    ("Only Transfer-Encoding: chunked", Cause.TRANSFER_CODING),
+    ("illegal chunk header", Cause.BAD_FRAMING),
+    ("malformed chunk footer", Cause.BAD_FRAMING),
+    ("illegal status line", Cause.NOT_HTTP),
+    ("illegal request line", Cause.NOT_HTTP),  # h11 calls it so at a first byte that is no letter
+    ("Receive buffer too long", Cause.HEAD_TOO_LARGE),
+)
+"""How errors of httpx begin that come from h11; what begins otherwise is about a head."""
 
 
 def cause(error: httpx.TransportError) -> tuple[Phase, int]:
-    """Return how far a connection had got, and what ended it: END, or an errno."""
+    """Return how far a connection had got, and what ended it: an errno, or a cause as far as h11's words tell it."""
     phase = Phase.RESPONSE
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         phase = Phase.CONNECT
@@ -254,8 +300,7 @@ def cause(error: httpx.TransportError) -> tuple[Phase, int]:
     if isinstance(error, httpx.TimeoutException):
         return phase, errno.ETIMEDOUT
     if isinstance(error, httpx.RemoteProtocolError):
-        ended = "disconnected without" in str(error) or "peer closed" in str(error)
-        return phase, END if ended else errno.EPROTO
+        return phase, next((code for words, code in _IN_WORDS if str(error).startswith(words)), Cause.BAD_HEAD)
     below: BaseException | None = error
     while below is not None:
         if isinstance(below, OSError) and below.errno:

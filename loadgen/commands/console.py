@@ -9,12 +9,15 @@ import msgspec
 
 from floodtest.analysis import Sample, Summary
 from floodtest.analysis.record.stages import Stage
-from floodtest.analysis.record.summary import Messages, Models, Network
+from floodtest.analysis.record.summary import Messages, Models, Network, Percentiles
 from floodtest.flyweight.command.counted import counted, was
 from floodtest.flyweight.command.units import size
 from floodtest.loadgen.plan.models import DEFAULT_CLIENT_MODEL, DEFAULT_SERVER_MODEL
 from floodtest.loadgen.run.reading import Reading
 from floodtest.loadgen.run.watch import Watcher
+
+MOST_CAUSES = 5
+"""Causes that are told in words; all of them are in the summary of the record."""
 
 HISTORY = (
     ("2008, mochiweb", 38_000.0),
@@ -127,6 +130,39 @@ def _message_lines(messages: Messages) -> list[str]:
     return lines
 
 
+def _cause_lines(summary: Summary) -> list[str]:
+    """Say in words why connections failed or closed early, and show one answer that did not open its connection."""
+    lines = []
+    for cause in summary.causes[:MOST_CAUSES]:
+        lines.append(f"cause         {cause.name} {cause.count:,}: {cause.what} {cause.remedy}".rstrip())
+        if cause.note is not None:
+            lines.append(f"              {cause.note}")
+    for cause in summary.causes:
+        if cause.answer is not None:
+            lines.append(f"answer        of {cause.name}: {cause.answer}")
+            break
+    return lines
+
+
+def _timing_lines(summary: Summary) -> list[str]:
+    """Write how long connections took to open, and how long those had lived that closed early."""
+    lines, timing, lifetimes = [], summary.timing, summary.lifetimes
+    if timing is not None:
+        times = (("connect", timing.connect_ms), ("first byte", timing.first_byte_ms), ("open", timing.open_ms))
+        told = [f"{name} {_percentiles(found)}" for name, found in times if found is not None]
+        lines.append(f"timing        {'; '.join(told)} ms")
+    if lifetimes is not None:
+        lived, quiet = _percentiles(lifetimes.life_seconds), _percentiles(lifetimes.quiet_seconds)
+        lines.append(f"lifetimes     of those closed early: {lived} s; since their last byte {quiet} s")
+        lines += [] if lifetimes.note is None else [f"              {lifetimes.note}"]
+    return lines
+
+
+def _percentiles(found: Percentiles) -> str:
+    shares = zip(("p50", "p90", "p99", "max"), msgspec.structs.astuple(found), strict=True)
+    return ", ".join(f"{share} {value:,.1f}" for share, value in shares)
+
+
 def _network(network: Network) -> str:
     """Write where the run was."""
     if network.kind == "host":
@@ -161,6 +197,8 @@ def render(summary: Summary) -> str:
         f"failed        {sum(c.failed.values()):,}",
         f"closed early  {c.closed_early:,}",
         f"not reached   {c.not_reached:,}",
+        *_cause_lines(summary),
+        *_timing_lines(summary),
         f"received      {counted(summary.received, 'messages')}, {size(summary.bytes)}",
         f"workers       {workers.client} client, {server}; {workers.files_limit:,} files each",
     ]

@@ -10,12 +10,14 @@ import msgspec
 from floodtest.analysis import FORMAT, Sample, Summary
 from floodtest.analysis.figures.summary_figures import idle_share, summarize_memory
 from floodtest.analysis.record import summary as sums
-from floodtest.analysis.record.summary import Connections, Latency, Messages, Outcome, Tick
+from floodtest.analysis.record.causes import words_of
+from floodtest.analysis.record.summary import CauseInWords, Connections, Latency, Messages, Outcome, Tick
 from floodtest.analysis.record.thresholds import Condition
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.engine.ledger import TICKS
 from floodtest.flyweight.processes.launch import how_it_ended
 from floodtest.loadgen.client import histogram
+from floodtest.loadgen.run.lifespans import lifetimes_of, timing_of
 from floodtest.loadgen.run.reading import Reading, ReceivedTick
 from floodtest.wire.control import Generated, Stats
 from floodtest.wire.sequence import MAX_STEP
@@ -108,7 +110,21 @@ def _summarize(facts: Facts) -> Summary:
         missing=counters.missing,
         repeated=counters.repeated,
         jumps=counters.jumps,
+        timing=timing_of(facts.reading),
+        lifetimes=lifetimes_of(facts.reading),
+        causes=_causes(facts.reading),
     )
+
+
+def _causes(reading: Reading) -> list[CauseInWords]:
+    """Put each name by which connections failed or closed early in words, with an answer that shows it."""
+    shown = {answer.name: answer for answer in reversed(reading.answers)}
+    return [
+        CauseInWords(
+            name, count, *words_of(name), *((shown[name].answer, shown[name].note) if name in shown else (None, None))
+        )
+        for name, count in _by_count({**reading.failed, **reading.closed_by})
+    ]
 
 
 def _outcome(facts: Facts, reasons: list[str]) -> Outcome:
@@ -310,4 +326,8 @@ def _times(number: int) -> str:
 
 
 def _named(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+    return ", ".join(f"{name} {count:,}" for name, count in _by_count(counts))
+
+
+def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: -item[1])

@@ -52,6 +52,7 @@ class Journal(Watcher):
         self._prediction = prediction
         self._began = time.monotonic()
         self._stages: list[dict[str, Any]] = []
+        self._answers = 0
         self.fault: str | None = None
         """Why the record could not be written any more, None while it can."""
 
@@ -72,6 +73,9 @@ class Journal(Watcher):
             if sample.latency_p50 is not None:
                 planned, published = histogram.dense(reading.latency), histogram.dense(reading.latency_published)
                 self._record.write_latency(histogram.rows(planned, published))
+            if len(reading.answers) > self._answers:
+                self._answers = len(reading.answers)
+                self._record.write_answers(msgspec.to_builtins(reading.answers))
 
     def summary(self, summary: Summary, is_final: bool) -> None:
         """Write down what has come of the run; the last stage ends with the final one."""

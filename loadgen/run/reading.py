@@ -12,8 +12,9 @@ from typing import TypeVar
 import msgspec
 
 from floodtest.flyweight.engine.ledger import Ledger
-from floodtest.loadgen.client import histogram
-from floodtest.loadgen.client.accounts import State, named_failures
+from floodtest.loadgen.client import durations, histogram
+from floodtest.loadgen.client.accounts import State, failure_name, named_failures
+from floodtest.loadgen.client.kept_answers import KeptAnswer, few_of_each, read_kept
 
 LOST = "LOST"
 """How connections are said to have ended that ended with their worker."""
@@ -90,6 +91,10 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Connections that failed, by `NAME@phase`."""
     closed_by: dict[str, int]
     """Connections that closed early, by NAME."""
+    durations: dict[str, dict[int, int]]
+    """How long connections took to open, and lived: by field, and by bucket (`client.durations`)."""
+    answers: list[KeptAnswer]
+    """The beginnings of a few answers that did not open their connection, of each cause."""
     ticks: dict[int, ReceivedTick]
     """By the number of the tick; the last ones only (`flyweight.engine.ledger.TICKS`)."""
     latency: dict[int, int]
@@ -133,6 +138,8 @@ def read_accounts(
         opens=int(ledger.total("opens")),
         failed=failed,
         closed_by=closed_by,
+        durations={field: histogram.sparse(ledger.total(field)) for field in durations.FIELDS},
+        answers=read_kept(ledger.rows, failure_name),
         ticks={number: ReceivedTick(*seen) for number, seen in ledger.ticks().items()},
         latency=histogram.sparse(ledger.total("latency")),
         latency_published=histogram.sparse(ledger.total("latency_published")),
@@ -158,6 +165,10 @@ def total(readings: Sequence[Reading]) -> Reading:
         opens=sum(each.opens for each in readings),
         failed=_sum_of_counts(each.failed for each in readings),
         closed_by=_sum_of_counts(each.closed_by for each in readings),
+        durations={
+            field: _sum_of_counts(each.durations.get(field, {}) for each in readings) for field in durations.FIELDS
+        },
+        answers=few_of_each([answer for each in readings for answer in each.answers]),
         ticks=_sum_of_ticks(readings),
         latency=_sum_of_counts(each.latency for each in readings),
         latency_published=_sum_of_counts(each.latency_published for each in readings),

@@ -87,7 +87,7 @@ def test_every_number_of_the_summary_can_be_named_in_full() -> None:
 
 
 SUMMARY = figures.summary(
-    connections=figures.connections(opened=900, failed={"EMFILE@connect": 3, "EOF@request": 4}),
+    connections=figures.connections(opened=900, failed={"EMFILE@connect": 3, "EPIPE@request": 4}),
     ticks=[Tick(1, 10, 10, 0.5, 20.0), Tick(2, 10, 9, 0.5, 18.0)],
     messages=figures.messages(latency_ms=Latency(1.0, 2.0, 60.5, 70.0, 80.0)),
 )

@@ -19,10 +19,10 @@ from tests.attacks import parts
 from tests.attacks.trial import VARIANTS, Outcome
 
 _FILES = {
-    "run.json", "samples.csv", "states.u8", "ports.u16", "latency.csv", "messages.log", "server.log",
+    "run.json", "samples.csv", "states.u8", "ports.u16", "latency.csv", "answers.json", "messages.log", "server.log",
 }  # fmt: skip
 
-_UNFINISHED = {".run.json", ".latency.csv"}
+_UNFINISHED = {".run.json", ".latency.csv", ".answers.json"}
 """What a run that is killed may have been writing."""
 
 

@@ -19,6 +19,7 @@ from floodtest.flyweight.machine.files import raise_files_limit
 from floodtest.loadgen.client.accounts import code_name
 from floodtest.wire import stamp
 from floodtest.wire.answers import NotOpened
+from floodtest.wire.causes import Cause
 from floodtest.wire.protocols import CHUNKED
 from tests.attacks.mutations import ANYWHERE, NUMBERS, Mutation, mutate, pieces_of
 from tests.attacks.order import Order, Tally
@@ -34,7 +35,8 @@ TOGETHER = 20
 RUNS = {"columns": 1_000, "httpx": 1_000}
 """Connections of a run, by client."""
 
-NAMED = re.compile(r"([A-Z][A-Z0-9]*|HTTP_\d{3})(@(bind|connect|request|response))?")
+OWN = [cause.name.lower() for cause in Cause]
+NAMED = re.compile(rf"([A-Z][A-Z0-9]*|HTTP_\d{{3}}|{'|'.join(OWN)})(@(bind|connect|request|response))?")
 
 HEADS = [
     b"HTTP/1.1 100 Continue\r\n\r\n",
@@ -44,7 +46,7 @@ HEADS = [
 FIELDS = [
     b"Content-Length: 5",
     b"Transfer-Encoding: gzip, chunked",
-    b"X: " + b"y" * 9000,
+    b"X: " + b"y" * 70_000,
     b" folded",
     b"Connection: close",
 ]
@@ -131,9 +133,9 @@ def ending(user: int, data: bytes) -> str:
     except NotOpened as error:
         return f"{code_name(error.code)}@response"
     if opened is None and not stays(user):
-        return "EOF@response"
+        return "cut@response" if data else "no_answer@response"
     if opened is None:
-        return "EBADMSG@response" if answer.search.has_messages else "ETIMEDOUT@response"
+        return "open_when_unmet@response" if answer.search.has_messages else "ETIMEDOUT@response"
     return "open"
 
 

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from floodtest.flyweight.engine.intake import END
 from floodtest.flyweight.engine.ledger import TICKS, Ledger, TickTable
 from floodtest.flyweight.errors import Refused
 from floodtest.loadgen.client import histogram
@@ -29,6 +28,7 @@ from floodtest.loadgen.client.accounts import (
     named_failures,
 )
 from floodtest.wire import stamp
+from floodtest.wire.causes import Cause
 from floodtest.wire.sequence import OutOfSequence
 
 USERS = 10
@@ -148,7 +148,7 @@ def step(accounts: Accounts, user: int, event: str, before: State, begins: tuple
         accounts.failed(user, Phase.CONNECT, errno.ETIMEDOUT)
         return State.FAILED
     if event == "close" and before == State.OPEN:
-        accounts.closed_early(user, END)
+        accounts.closed_early(user, Cause.CUT)
         return State.CLOSED_EARLY
     return before
 
@@ -197,7 +197,14 @@ def test_all_connections_of_all_lives_add_up(tmp_path_factory: pytest.TempPathFa
 
 @pytest.mark.parametrize(
     ("code", "name"),
-    [(0, "EOF"), (errno.ECONNREFUSED, "ECONNREFUSED"), (199, "E199"), (200, "HTTP_200"), (404, "HTTP_404")],
+    [
+        (Cause.CUT, "cut"),
+        (Cause.NO_ANSWER, "no_answer"),
+        (errno.ECONNREFUSED, "ECONNREFUSED"),
+        (199, "E199"),
+        (200, "HTTP_200"),
+        (404, "HTTP_404"),
+    ],
 )
 def test_codes_have_names(code: int, name: str) -> None:
     assert code_name(code) == name
@@ -210,12 +217,12 @@ def test_failures_are_named_by_what_and_where(folder: Path, ledger: Ledger) -> N
     other.failed(6, Phase.CONNECT, errno.ECONNREFUSED)
     other.failed(7, Phase.REQUEST, errno.EPIPE)
     other.failed(8, Phase.RESPONSE, 503)
-    one.closed_early(3, END)
-    other.closed_early(9, END)
+    one.closed_early(3, Cause.CUT)
+    other.closed_early(9, Cause.CUT)
     other.closed_early(10, errno.ECONNRESET)
     failed, closed = named_failures(ledger.total("failures"))
     assert failed == {"EADDRINUSE@bind": 1, "ECONNREFUSED@connect": 2, "EPIPE@request": 1, "HTTP_503@response": 1}
-    assert closed == {"EOF": 2, "ECONNRESET": 1}
+    assert closed == {"cut": 2, "ECONNRESET": 1}
 
 
 def test_no_failures_have_no_names(ledger: Ledger) -> None:

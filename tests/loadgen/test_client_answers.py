@@ -161,20 +161,22 @@ NOT_OPENED: list[tuple[bytes, str]] = [
     (status(b"204 No Content"), "HTTP_204"),
     (status(b"599 Timeout"), "HTTP_599"),
     (status(b"999 Request denied"), "HTTP_999"),
-    (status(b"200 OK"), "EPROTO"),
-    (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "EPROTO"),
-    (welcome(12).replace(b"HTTP/1.1", b"HTTP/9.9"), "EPROTO"),
-    (status(b"404 Not Found").replace(b"HTTP/1.1", b"HTTP/2.0"), "EPROTO"),
-    (status(b"101 Switching Protocols"), "EPROTO"),
-    (status(b"099 Low"), "EPROTO"),
-    (b"\x15\x03\x01\x00\x02\x02\x16", "EPROTO"),
-    (b"12", "EPROTO"),
-    (b"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", "EPROTO"),
-    (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 9000, "EPROTO"),
-    (HEAD + b"Welcome, user 12\n", "EPROTO"),
-    (HEAD + b"200000\r\n", "EPROTO"),
-    (HEAD + chunk(b"Welcome, user 13\n" * 4000), "EBADMSG"),
-    (HEAD + b"0\r\n\r\n", "EOF"),
+    (status(b"200 OK"), "not_a_stream"),
+    (b"SSH-2.0-OpenSSH_9.6\r\n", "not_http"),
+    (welcome(12).replace(b"HTTP/1.1", b"HTTP/9.9"), "not_http"),
+    (status(b"404 Not Found").replace(b"HTTP/1.1", b"HTTP/2.0"), "not_http"),
+    (status(b"101 Switching Protocols"), "bad_head"),
+    (status(b"099 Low"), "bad_head"),
+    (b"\x15\x03\x01\x00\x02\x02\x16", "tls_port"),
+    (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03", "http2_port"),
+    (b"\x00\x00\x12\x05\x00\x00\x00\x00\x00", "not_http"),
+    (b"12", "not_http"),
+    (b"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", "bad_head"),
+    (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000, "head_too_large"),
+    (HEAD + b"Welcome, user 12\n", "bad_framing"),
+    (HEAD + b"200000\r\n", "message_too_large"),
+    (HEAD + chunk(b"Welcome, user 13\n" * 4000), "open_when_unmet"),
+    (HEAD + b"0\r\n\r\n", "finished"),
 ]
 
 
@@ -210,7 +212,7 @@ def test_messages_that_do_not_name_the_user_fail_when_the_time_is_over(said: byt
     rig.feed(12, HEAD + chunk(said), chunk(b"more\n"))
     assert rig.state(12) == State.IN_FLIGHT
     rig.streams.expire(DEADLINE + 1)
-    assert (rig.state(12), rig.failed) == (State.FAILED, {"EBADMSG@response": 1})
+    assert (rig.state(12), rig.failed) == (State.FAILED, {"open_when_unmet@response": 1})
 
 
 @pytest.mark.parametrize("before", [chunk(b"hello\n"), chunk(b"user 1"), message(1), message(1) + message(3)])
@@ -239,7 +241,7 @@ def test_a_learnt_answer_behind_other_bytes_opens_nothing(rig: ClientRig) -> Non
     rig.open(34)
     rig.connect(12)
     rig.feed(12, b"HT", welcome(12))
-    assert rig.failed == {"EPROTO@response": 1}
+    assert rig.failed == {"not_http@response": 1}
 
 
 def test_endless_informational_answers_are_given_up_within_a_bound(rig: ClientRig) -> None:
@@ -248,7 +250,7 @@ def test_endless_informational_answers_are_given_up_within_a_bound(rig: ClientRi
     for _ in range(10):
         if rig.state(12) == State.IN_FLIGHT:
             rig.feed(12, piece)
-    assert rig.failed == {"EPROTO@response": 1}
+    assert rig.failed == {"bad_head@response": 1}
 
 
 @pytest.mark.parametrize("before", [b"", b"HTTP", HEAD, HEAD + b"1", welcome(12)[:-1]])
@@ -257,7 +259,8 @@ def test_a_close_before_the_welcome(before: bytes, rig: ClientRig) -> None:
     rig.settle()
     rig.servers[12].close()
     rig.settle()
-    assert (rig.state(12), rig.failed) == (State.FAILED, {"EOF@response": 1})
+    name = "cut" if before else "no_answer"
+    assert (rig.state(12), rig.failed) == (State.FAILED, {f"{name}@response": 1})
 
 
 @pytest.mark.parametrize("before", [b"", b"HTTP", welcome(12)[:-1]])
@@ -266,7 +269,8 @@ def test_data_and_end_behind_one_edge_before_the_welcome(before: bytes, rig: Cli
     server.sendall(before)
     server.close()
     rig.settle()
-    assert (rig.state(12), rig.failed) == (State.FAILED, {"EOF@response": 1})
+    name = "cut" if before else "no_answer"
+    assert (rig.state(12), rig.failed) == (State.FAILED, {f"{name}@response": 1})
 
 
 def test_a_reset_before_the_welcome(rig: ClientRig) -> None:

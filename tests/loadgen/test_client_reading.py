@@ -23,7 +23,7 @@ def test_more_than_one_read_holds(size: int, ends: bool, rig: ClientRig) -> None
         server.close()
     rig.settle()
     assert rig.received == (1, size)
-    assert rig.closed == ({"EOF": 1} if ends else {})
+    assert rig.closed == ({"cut": 1} if ends else {})
     assert not rig.streams.has_unread
 
 
@@ -49,7 +49,7 @@ def test_one_that_has_a_lot_to_say_lets_the_others_have_their_turn(
     assert rig.out_of_sequence == (0, 0)
     rig.settle()
     assert (rig.received, rig.out_of_sequence) == ((401, len(data) + len(message(1))), (0, 0))
-    assert rig.closed == ({"EOF": 1} if ends else {})
+    assert rig.closed == ({"cut": 1} if ends else {})
     assert rig.state(2) == State.OPEN
 
 
@@ -78,7 +78,7 @@ def test_however_much_comes_at_once_little_of_it_is_put_aside(
             server.close()
     rig.settle()
     assert (rig.received, rig.out_of_sequence) == ((40 * 800, 40 * len(data)), (0, 0))
-    assert rig.closed == ({"EOF": 40} if ends else {})
+    assert rig.closed == ({"cut": 40} if ends else {})
     assert max(sizes) <= 40 * READ_SIZE + 2 * (5000 + 2 * 1000) < 40 * 2000
     assert not rig.streams.has_unread
 
@@ -103,7 +103,7 @@ def test_what_was_to_be_read_on_of_a_connection_that_ended_is_forgotten(rig: Cli
     for _ in range(3):
         rig.turn()
         rig.streams.digest()
-    assert (rig.closed, rig.streams.has_unread) == ({"EPROTO": 1}, False)
+    assert (rig.closed, rig.streams.has_unread) == ({"bad_framing": 1}, False)
 
 
 # -- requests that wait, and closing ---------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ def test_one_that_breaks_off_costs_the_others_with_the_same_bytes_nothing(rig: C
         server.sendall(message(1, b"tick 1"))
     rig.settle()
     assert [rig.state(user) for user in range(1, 21)].count(State.OPEN) == 19
-    assert (rig.state(7), rig.closed) == (State.CLOSED_EARLY, {"EPROTO": 1})
+    assert (rig.state(7), rig.closed) == (State.CLOSED_EARLY, {"bad_framing": 1})
     assert rig.ticks == {1: 19}
 
 
@@ -161,7 +161,7 @@ def test_reads_of_one_digest_are_seen_in_their_order(rigs: Callable[[], ClientRi
         rig.settle()
         accounts.append(rig.everything())
     assert accounts[0]["out_of_sequence"] == (1, 3)  # user 1: 3 again; user 2: 2 without 1, 1 late, 3 again
-    assert accounts[0]["closed"] == {"EOF": 2}
+    assert accounts[0]["closed"] == {"finished": 2}
     assert accounts[0]["received"][0] == 14
     assert accounts[0] == accounts[1]
 
@@ -182,17 +182,17 @@ def test_a_tick_is_timed_from_the_first_to_the_last(rig: ClientRig) -> None:
 @pytest.mark.parametrize(
     ("data", "chunks", "name"),
     [
-        (b"", 0, "EOF"),
-        (message(1), 1, "EOF"),
-        (message(1)[:-1], 0, "EOF"),
-        (message(1) + b"5\r\nhel", 1, "EOF"),
-        (message(1) + LAST, 1, "EOF"),
-        (LAST, 0, "EOF"),
-        (b"nonsense\r\n", 0, "EPROTO"),
-        (b"5\r\nhello!", 0, "EPROTO"),
-        (b"fffffff\r\n", 0, "EPROTO"),
-        (chunk(b"x" * 5000), 1, "EOF"),
-        (chunk(b"x" * 5000) + message(1)[:7], 1, "EOF"),
+        (b"", 0, "cut"),
+        (message(1), 1, "cut"),
+        (message(1)[:-1], 0, "cut_inside"),
+        (message(1) + b"5\r\nhel", 1, "cut_inside"),
+        (message(1) + LAST, 1, "finished"),
+        (LAST, 0, "finished"),
+        (b"nonsense\r\n", 0, "bad_framing"),
+        (b"5\r\nhello!", 0, "bad_framing"),
+        (b"fffffff\r\n", 0, "message_too_large"),
+        (chunk(b"x" * 5000), 1, "cut"),
+        (chunk(b"x" * 5000) + message(1)[:7], 1, "cut_inside"),
     ],
 )
 @pytest.mark.parametrize("together", [True, False], ids=["behind one edge", "one after the other"])
@@ -211,7 +211,7 @@ def test_the_end_of_what_is_sent_is_the_end(rig: ClientRig) -> None:
     (server,) = rig.open(1)
     server.shutdown(socket.SHUT_WR)
     rig.settle()
-    assert rig.closed == {"EOF": 1}
+    assert rig.closed == {"cut": 1}
     with pytest.raises(BrokenPipeError):
         server.sendall(b"x")
 
@@ -230,13 +230,21 @@ def test_welcome_messages_and_end_behind_one_edge(rig: ClientRig) -> None:
     server.sendall(data)
     server.close()
     rig.settle()
-    assert (rig.state(1), rig.closed, rig.failed) == (State.CLOSED_EARLY, {"EOF": 1}, {})
+    assert (rig.state(1), rig.closed, rig.failed) == (State.CLOSED_EARLY, {"cut": 1}, {})
     assert (rig.received, rig.out_of_sequence, rig.ticks) == ((4, len(data)), (1, 0), {9: 1})
 
 
-@pytest.mark.parametrize("broken", [b"nonsense\r\n", b"5\r\nhello!!", b"fffffff\r\n", b"5;%b\r\n" % (b"x" * 400)])
+@pytest.mark.parametrize(
+    ("broken", "name"),
+    [
+        (b"nonsense\r\n", "bad_framing"),
+        (b"5\r\nhello!!", "bad_framing"),
+        (b"fffffff\r\n", "message_too_large"),
+        (b"5;%b\r\n" % (b"x" * 400), "bad_framing"),
+    ],
+)
 def test_messages_before_a_framing_error_count_however_they_are_split(
-    broken: bytes, rigs: Callable[[], ClientRig]
+    broken: bytes, name: str, rigs: Callable[[], ClientRig]
 ) -> None:
     outcomes = []
     for pieces in ([message(1), broken], [message(1) + broken]):
@@ -245,7 +253,7 @@ def test_messages_before_a_framing_error_count_however_they_are_split(
         rig.feed(1, *pieces)
         outcomes.append(rig.everything())
     assert outcomes[0] == outcomes[1]
-    assert (outcomes[0]["received"][0], outcomes[0]["closed"]) == (1, {"EPROTO": 1})
+    assert (outcomes[0]["received"][0], outcomes[0]["closed"]) == (1, {name: 1})
 
 
 PARTS = st.one_of(

@@ -15,6 +15,7 @@ from floodtest.loadgen.client import histogram
 from floodtest.loadgen.client.accounts import LEDGER, Phase, State
 from floodtest.loadgen.run.conclusion import Facts, MessageFacts, conclude
 from floodtest.loadgen.run.reading import LOST, read_accounts
+from floodtest.wire.causes import Cause
 from floodtest.wire.control import Generated, SentTick, Stats
 from tests.rigs.figures import generated, sample, start, stats
 
@@ -92,12 +93,12 @@ def test_failures_are_a_shortfall_and_the_most_frequent_comes_first() -> None:
 
 
 def test_connections_that_closed_early_were_opened() -> None:
-    table = failures((Phase.OPEN, 0, 20), (Phase.OPEN, errno.ECONNRESET, 10))
+    table = failures((Phase.OPEN, Cause.CUT, 20), (Phase.OPEN, errno.ECONNRESET, 10))
     summary = conclude(facts(counts=counts(closed_early=30), ledger=table))
     c = summary.connections
-    assert (c.opened, c.closed_early, c.closed_by, c.peak_open) == (1000, 30, {"EOF": 20, "ECONNRESET": 10}, 1000)
+    assert (c.opened, c.closed_early, c.closed_by, c.peak_open) == (1000, 30, {"cut": 20, "ECONNRESET": 10}, 1000)
     assert summary.outcome == "shortfall"
-    assert summary.reasons == ["30 connections closed early: EOF 20, ECONNRESET 10"]
+    assert summary.reasons == ["30 connections closed early: cut 20, ECONNRESET 10"]
 
 
 def test_connections_that_were_lost_with_their_worker_are_named() -> None:

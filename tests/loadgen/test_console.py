@@ -6,7 +6,18 @@ from contextlib import closing
 import pytest
 
 from floodtest.analysis.record.stages import Stage
-from floodtest.analysis.record.summary import Models, Ramp, Server, ServerProcess, Tick, Workers
+from floodtest.analysis.record.summary import (
+    CauseInWords,
+    Lifetimes,
+    Models,
+    Percentiles,
+    Ramp,
+    Server,
+    ServerProcess,
+    Tick,
+    Timing,
+    Workers,
+)
 from floodtest.flyweight.command.units import size
 from floodtest.loadgen.commands.console import PlainConsole, render
 from floodtest.loadgen.commands.live_console import LiveConsole
@@ -235,3 +246,31 @@ def test_messages_of_which_little_is_known_are_told_as_well() -> None:
 def test_models_are_named_unless_they_are_the_usual_ones(models: Models, line: str | None) -> None:
     lines = [text for text in render(summary(models=models)).splitlines() if text.startswith("models ")]
     assert lines == ([] if line is None else [line])
+
+
+def test_causes_are_told_in_words_with_one_answer() -> None:
+    told = render(
+        summary(
+            causes=[
+                CauseInWords("cut", 30, "It was cut.", "Look."),
+                CauseInWords("HTTP_302@response", 9, "It moved.", "Follow.", r"HTTP/1.1 302\r\n", "Location: /b"),
+                CauseInWords("web_page@response", 8, "A page.", "Log in.", "HTTP/1.1 200"),
+            ]
+        )
+    )
+    assert line(told, "cause         cut") == "cause cut 30: It was cut. Look."
+    assert line(told, "Location") == "Location: /b"
+    assert line(told, "answer") == r"answer of HTTP_302@response: HTTP/1.1 302\r\n"
+
+
+def test_times_to_open_and_lifetimes_have_a_line_each() -> None:
+    times = Percentiles(0.04, 1.26, 3.0, 1234.5)
+    told = render(
+        summary(
+            timing=Timing(times, None, times), lifetimes=Lifetimes(200, times, times, "180 of 200 connections ended")
+        )
+    )
+    shares = "p50 0.0, p90 1.3, p99 3.0, max 1,234.5"
+    assert line(told, "timing") == f"timing connect {shares}; open {shares} ms"
+    assert line(told, "lifetimes") == f"lifetimes of those closed early: {shares} s; since their last byte {shares} s"
+    assert line(told, "180") == "180 of 200 connections ended"

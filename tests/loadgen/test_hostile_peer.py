@@ -13,8 +13,9 @@ from floodtest.flyweight.engine.ledger import TICKS
 from floodtest.loadgen.client.accounts import State, code_name
 from floodtest.wire import stamp
 from floodtest.wire.answers import NotOpened
+from floodtest.wire.causes import Cause
 from floodtest.wire.framing import chunked
-from floodtest.wire.incoming import parse
+from floodtest.wire.incoming import Parsed, parse
 from floodtest.wire.protocols import CHUNKED
 from floodtest.wire.sequence import MAX_STEP, OutOfSequence
 from tests.rigs import peer_input
@@ -50,7 +51,7 @@ def test_a_forged_stamp_costs_the_httpx_client_no_more_than_itself(forged: bytes
     texts = {1: forged, 2: SOON, 3: SOON}
     rig.feed({user: [welcome(user), message(1, text), message(2, SOON)] for user, text in texts.items()})
     assert (rig.received[0], rig.out_of_sequence, rig.stamped) == (9, (0, 0), 5)
-    assert rig.closed == {"EOF": 3}
+    assert rig.closed == {"cut": 3}
     rig.end()
 
 
@@ -128,7 +129,7 @@ def in_full(pieces: dict[int, list[bytes]]) -> dict[str, Any]:
             failed[f"{code_name(error.code)}@response"] += 1
             continue
         if opened is None:
-            failed["EOF@response"] += 1
+            failed["cut@response" if any(some) else "no_answer@response"] += 1
             continue
         parsed, last = parse(chunked, b"".join(opened.bodies)), 0
         said = parsed.said
@@ -138,8 +139,15 @@ def in_full(pieces: dict[int, list[bytes]]) -> dict[str, Any]:
         found["messages"] += len(said.numbers) - len(said.ticks)
         found["stamped"] += len(said.stamps)
         ticks.update(said.ticks)
-        closed["EPROTO" if parsed.broken else "EOF"] += 1
+        closed[code_name(end_of(parsed))] += 1
     return {**found, "sequence": sequence, "ticks": remembered(ticks), "failed": failed, "closed": closed}
+
+
+def end_of(parsed: Parsed) -> Cause:
+    """What it is when the connection ends behind all of a stream."""
+    if parsed.broken is not None:
+        return parsed.broken
+    return Cause.FINISHED if parsed.ended else Cause.CUT_INSIDE if parsed.rest else Cause.CUT
 
 
 def remembered(ticks: Counter[int]) -> dict[int, int]:
@@ -306,4 +314,4 @@ def test_a_redirect_fails_by_its_status_wherever_it_points_to(place: bytes, tmp_
     answer = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % place
     pieces = {1: [answer], 2: [welcome(2)]}
     for found in (in_columns(tmp_path / "columns", pieces, together=True), in_httpx(tmp_path / "httpx", pieces)):
-        assert (found["failed"], found["closed"]) == ({"HTTP_302@response": 1}, {"EOF": 1})
+        assert (found["failed"], found["closed"]) == ({"HTTP_302@response": 1}, {"cut": 1})

@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from floodtest.analysis import load
-from floodtest.flyweight.engine.intake import END
 from floodtest.loadgen.client.accounts import Phase, State
 from floodtest.loadgen.client.tasks import cause
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.preflight.ports import note_on_kernel_ports
+from floodtest.wire.causes import Cause
 from tests.rigs.client import message, welcome
 from tests.rigs.httpx_client import HttpxRig
 from tests.rigs.support import HEAD, chunk, flood, run_here, scripted_server, user_of
@@ -44,10 +44,10 @@ def test_an_error_is_named_by_what_is_below_it(error: type[httpx.TransportError]
     ("error", "expected"),
     [
         (httpx.ConnectTimeout(""), (Phase.CONNECT, errno.ETIMEDOUT)),
-        (httpx.RemoteProtocolError("illegal status line"), (Phase.RESPONSE, errno.EPROTO)),
+        (httpx.RemoteProtocolError("illegal status line"), (Phase.RESPONSE, Cause.NOT_HTTP)),
         (
             httpx.RemoteProtocolError("Server disconnected without sending a response."),
-            (Phase.RESPONSE, END),
+            (Phase.RESPONSE, Cause.NO_ANSWER),
         ),
         (httpx.ReadError("for a reason it does not give"), (Phase.RESPONSE, errno.EIO)),
     ],
@@ -60,15 +60,15 @@ def test_what_each_connection_got_is_on_the_accounts(httpx_rig: HttpxRig) -> Non
     answers = {user: [welcome(user) + message(1)[:9], message(1)[9:], message(2, b"tick 7")] for user in range(1, 10)}
     httpx_rig.feed({**answers, 10: [b"HTTP/1.1 404 Not Found\r\n\r\n"]})
     assert httpx_rig.states.tolist() == [State.CLOSED_EARLY] * 9 + [State.FAILED]
-    assert (httpx_rig.closed, httpx_rig.failed) == ({"EOF": 9}, {"HTTP_404@response": 1})
+    assert (httpx_rig.closed, httpx_rig.failed) == ({"cut": 9}, {"HTTP_404@response": 1})
     assert (httpx_rig.received[0], httpx_rig.ticks, httpx_rig.out_of_sequence) == (27, {7: 9}, (0, 0))
 
 
 @pytest.mark.parametrize(
     ("answer", "name"),
     [
-        (welcome(1).replace(b"HTTP/1.1", b"HTTP/9.9"), "EPROTO"),
-        (b"HTTP/2.0 404 Not Found\r\nContent-Length: 0\r\n\r\n", "EPROTO"),
+        (welcome(1).replace(b"HTTP/1.1", b"HTTP/9.9"), "not_http"),
+        (b"HTTP/2.0 404 Not Found\r\nContent-Length: 0\r\n\r\n", "not_http"),
         (b"HTTP/1.2 404 Not Found\r\nContent-Length: 0\r\n\r\n", "HTTP_404"),
     ],
 )
@@ -76,7 +76,7 @@ def test_an_answer_of_another_major_version_opens_nothing(answer: bytes, name: s
     later = welcome(2).replace(b"HTTP/1.1", b"HTTP/1.2")
     others = {user: [welcome(user)] for user in range(3, 11)}
     httpx_rig.feed({1: [answer], 2: [later], **others})
-    assert (httpx_rig.failed, httpx_rig.closed) == ({f"{name}@response": 1}, {"EOF": 9})
+    assert (httpx_rig.failed, httpx_rig.closed) == ({f"{name}@response": 1}, {"cut": 9})
 
 
 def test_users_go_to_the_addresses_of_a_target_in_turn(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_chunk_without_an_end_is_given_up_at_a_bound(tmp_path: Path) -> None:
 
     with scripted_server(handle) as target:
         code, summary, _ = flood(tmp_path, "--target", target, *FEW, "--hold", "5")
-    assert (code, summary["connections"]["closed_by"]) == (4, {"EPROTO": 3})
+    assert (code, summary["connections"]["closed_by"]) == (4, {"message_too_large": 3})
 
 
 def test_a_message_in_pieces_is_counted_once(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from floodtest.flyweight.engine.intake import END
 from floodtest.loadgen.client.accounts import End, Phase, State
 from floodtest.loadgen.client.orders import Halt
+from floodtest.wire.causes import Cause
 from tests.rigs.client import message, welcome
 from tests.rigs.loopback import WorkerRig
 
@@ -60,7 +60,7 @@ def test_two_lives_of_each_user_are_all_on_the_accounts(rigs: Rigs) -> None:
     rig.assert_balanced()
     assert (rig.total("attempts"), rig.total("opens"), rig.failures, rig.closed_early) == (150, 140, 10, 140)
     assert Counter(rig.take_ended()) == Counter(
-        [End(user, Phase.OPEN, END) if user <= 140 else End(user, Phase.RESPONSE, 404) for user in users]
+        [End(user, Phase.OPEN, Cause.CUT) if user <= 140 else End(user, Phase.RESPONSE, 404) for user in users]
     )
 
     assert rig.open_again(users) == users
@@ -95,7 +95,7 @@ def test_who_comes_back_has_its_own_source_pair_and_begins_anew(rigs: Rigs) -> N
         rig.servers[user].sendall(message(1) + message(2) + message(3)[:5])
     rig.end([2])
     (found,) = rig.take_ended()
-    assert found == End(2, Phase.OPEN, END)
+    assert found == End(2, Phase.OPEN, Cause.CUT_INSIDE)
 
     assert rig.open_again([2]) == [2]
     assert rig.pair(2) == rig.plan.pair(2)
@@ -104,7 +104,7 @@ def test_who_comes_back_has_its_own_source_pair_and_begins_anew(rigs: Rigs) -> N
     for user, rest in ((1, message(3)[5:]), (2, message(1)), (3, message(3)[5:])):
         rig.servers[user].sendall(rest + LAST)
     rig.until(lambda: len(rig.ended) == 3)
-    assert {(end.user, end.code) for end in rig.ended} == {(1, END), (2, END), (3, END)}
+    assert {(end.user, end.code) for end in rig.ended} == {(user, Cause.FINISHED) for user in (1, 2, 3)}
     assert (rig.total("missing"), rig.total("repeated"), rig.total("messages")) == (0, 0, 9)
     rig.assert_balanced()
 

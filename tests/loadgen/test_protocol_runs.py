@@ -92,4 +92,4 @@ def test_a_price_in_an_event_opens_nobody_and_a_silent_stream_opens_at_its_head(
         assert (code, summary["connections"]["opened"]) == (0, 20), errors
         code, summary, _ = flood(tmp_path, *options, "0", "--open-when", "id")
     assert code == 4
-    assert summary["connections"]["failed"] == {"EBADMSG@response": 10, "ETIMEDOUT@response": 10}
+    assert summary["connections"]["failed"] == {"open_when_unmet@response": 10, "ETIMEDOUT@response": 10}

@@ -108,11 +108,11 @@ def test_reset_before_the_welcome(client: str, tmp_path: Path) -> None:
     [
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "HTTP_404@response"),
         (b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", "HTTP_503@response"),
-        (b"\x00\x01garbage\r\n\r\n", "EPROTO@response"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "EPROTO@response"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "EPROTO@response"),
-        (HEAD + b"zz\r\nhello\r\n", "EPROTO@response"),
-        (HEAD + chunk(b"hello user 999999999\n"), "EBADMSG@response"),
+        (b"\x00\x01garbage\r\n\r\n", "not_http@response"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "not_http@response"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "not_a_stream@response"),
+        (HEAD + b"zz\r\nhello\r\n", "bad_framing@response"),
+        (HEAD + chunk(b"hello user 999999999\n"), "open_when_unmet@response"),
     ],
 )
 def test_an_answer_that_opens_nothing(client: str, text: bytes, name: str, tmp_path: Path) -> None:
@@ -121,10 +121,25 @@ def test_an_answer_that_opens_nothing(client: str, text: bytes, name: str, tmp_p
     assert (code, connections["failed"]) == (4, {name: 20})
 
 
+def test_a_redirect_is_told_in_words_and_shown(client: str, tmp_path: Path) -> None:
+    head = b"HTTP/1.1 302 Found\r\nLocation: https://elsewhere.example/\r\nContent-Length: 0\r\n\r\n"
+    with scripted_server(answer(lambda _: head)) as target:
+        code, summary, _ = flood(tmp_path, "--target", target, *FEW, "--client", client)
+    (cause,) = summary["causes"]
+    assert (code, cause["name"], cause["count"]) == (4, "HTTP_302@response", 20)
+    assert cause["note"] == "Location: https://elsewhere.example/"
+    kept = json.loads((Path(summary["run"]) / "answers.json").read_text())
+    assert [(one["name"], one["note"]) for one in kept] == [("HTTP_302@response", cause["note"])] * 5
+    assert all(one["answer"].startswith(r"HTTP/1.1 302 Found\r\nLocation: ") for one in kept)
+    assert summary["timing"]["first_byte_ms"]["max"] > 0
+    assert (summary["timing"]["connect_ms"] is not None) == (client == "columns")
+    assert summary["timing"]["open_ms"] is summary["lifetimes"] is None
+
+
 def test_closed_before_the_welcome(client: str, tmp_path: Path) -> None:
     options = ("--client", client, "--open-when", "first")
     code, connections = against(answer(lambda _: HEAD, then_close=True), tmp_path, *options)
-    assert (code, connections["failed"]) == (4, {"EOF@response": 20})
+    assert (code, connections["failed"]) == (4, {"cut@response": 20})
 
 
 def test_closed_in_mid_chunk(client: str, tmp_path: Path) -> None:
@@ -136,7 +151,7 @@ def test_closed_in_mid_chunk(client: str, tmp_path: Path) -> None:
         "--hold",
         "10",
     )
-    assert (code, connections["closed_early"], connections["closed_by"]) == (4, 20, {"EOF": 20})
+    assert (code, connections["closed_early"], connections["closed_by"]) == (4, 20, {"cut_inside": 20})
 
 
 def test_never_answers(client: str, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def figures(**changes: Any) -> Figures:
 
 FULL = reading(
     failed={"ECONNREFUSED@connect": 2},
-    closed_by={"EOF": 3},
+    closed_by={"cut": 3},
     ticks={7: ReceivedTick(10, 1.5, 2.5)},
     latency={5: 9, 300: 1},
     reasons=["memory: the ramp was ended"],
@@ -58,8 +58,8 @@ def test_sites_are_added_up() -> None:
     one = reading(
         states=States(1, 2, 3, 4, 5),
         counters=Counters(10, 20, 30, 40, 50, 60),
-        failed={"EOF@response": 3, "EMFILE@bind": 1},
-        closed_by={"EOF": 5},
+        failed={"cut@response": 3, "EMFILE@bind": 1},
+        closed_by={"cut": 5},
         latency={0: 4, 7: 1},
         latency_published={1: 1},
         first_message_ns=500,
@@ -73,7 +73,7 @@ def test_sites_are_added_up() -> None:
     two = reading(
         states=States(10, 20, 30, 40, 50),
         counters=Counters(1, 2, 3, 4, 5, 6),
-        failed={"EOF@response": 40},
+        failed={"cut@response": 40},
         latency={7: 2},
         first_message_ns=400,
         last_message_ns=800,
@@ -87,8 +87,8 @@ def test_sites_are_added_up() -> None:
     assert both.states == States(11, 22, 33, 44, 55)
     assert both.states.planned == one.states.planned + two.states.planned
     assert both.counters == Counters(11, 22, 33, 44, 55, 66)
-    assert both.failed == {"EOF@response": 43, "EMFILE@bind": 1}
-    assert (both.closed_by, both.latency, both.latency_published) == ({"EOF": 5}, {0: 4, 7: 3}, {1: 1})
+    assert both.failed == {"cut@response": 43, "EMFILE@bind": 1}
+    assert (both.closed_by, both.latency, both.latency_published) == ({"cut": 5}, {0: 4, 7: 3}, {1: 1})
     assert (both.first_message_ns, both.last_message_ns) == (400, 900)
     assert (both.replaced_ports, both.workers, both.files_limit) == (7, 5, 1024)
     assert both.reasons == ["one", "two"]

@@ -110,7 +110,7 @@ class ClientRig(AccountsReader):
     ) -> None:
         super().__init__(folder, users)
         self.readiness = Readiness()
-        self.streams = Streams(self.accounts, self.readiness, FILES, protocol, open_when)
+        self.streams = Streams(self.accounts, self.readiness, FILES, protocol, open_when, DEADLINE)
         self.servers: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}
 
@@ -123,7 +123,7 @@ class ClientRig(AccountsReader):
         self.readiness.register(fd, READ)
         if request:
             assert self.streams.outbox.write([fd], [request]) == {}
-        self.streams.add([fd], [user], deadline)
+        self.streams.add([fd], [user], deadline, connect_us=0)
         self.servers[user], self.descriptors[user] = server, fd
         return server
 

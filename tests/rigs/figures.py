@@ -103,6 +103,8 @@ def reading(planned: int = EACH, **changes: Any) -> Reading:
         "opens": planned,
         "failed": {},
         "closed_by": {},
+        "durations": {},
+        "answers": [],
         "ticks": {},
         "latency": {},
         "latency_published": {},

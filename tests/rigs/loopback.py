@@ -186,6 +186,8 @@ class WorkerRig:
         assert in_flight == self.client.in_flight
         assert self.total("attempts") == self.total("opens") + self.failures + in_flight
         assert self.total("opens") == open_now + self.closed_early + self.total("closed")
+        assert self.ledger.total("open_us").sum() == self.total("opens")
+        assert self.ledger.total("life_ms").sum() == self.ledger.total("quiet_ms").sum() == self.closed_early
 
     def close(self) -> None:
         """Close everything."""

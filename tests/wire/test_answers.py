@@ -1,6 +1,5 @@
 """wire.answers: bytes that must be right to the last one, and what of them opens a connection."""
 
-import errno
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -8,10 +7,11 @@ from http import HTTPStatus
 import h11
 import pytest
 
-from floodtest.flyweight.engine.intake import END
 from floodtest.wire import answers, http
 from floodtest.wire.answers import MAX_ANSWER, NotOpened, Opened
+from floodtest.wire.causes import Cause
 from floodtest.wire.framing import chunked, lines
+from floodtest.wire.http import MAX_ANSWER_HEAD
 from floodtest.wire.open_when import MAX_SAID, OpenWhen
 from floodtest.wire.protocols import AUTO, CHUNKED, EVENTS, LINES, Served
 from tests.rigs.client import ID, message, welcome
@@ -134,12 +134,12 @@ def test_an_answer_is_open_at_the_byte_that_ends_its_welcome_and_all_of_its_body
 @pytest.mark.parametrize(
     ("status", "coding", "code"),
     [
-        (100, "chunked", errno.EPROTO),
-        (101, None, errno.EPROTO),
-        (111, "chunked", errno.EPROTO),
-        (199, "chunked", errno.EPROTO),
-        (200, None, errno.EPROTO),
-        (200, "gzip, chunked", errno.EPROTO),
+        (100, "chunked", Cause.BAD_HEAD),
+        (101, None, Cause.BAD_HEAD),
+        (111, "chunked", Cause.BAD_HEAD),
+        (199, "chunked", Cause.BAD_HEAD),
+        (200, None, Cause.NOT_CHUNKED),
+        (200, "gzip, chunked", Cause.TRANSFER_CODING),
         (201, "chunked", 201),
         (999, None, 999),
     ],
@@ -154,12 +154,13 @@ def test_a_status_is_never_taken_for_an_errno(status: int, coding: str | None, c
     ("answer", "code"),
     [
         (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", 404),
-        (b"x" * 9000, errno.EPROTO),
-        (HEAD + b"0\r\n", END),
-        (welcome(13) + b"0\r\n", END),
-        (welcome(13) + b"nonsense", errno.EPROTO),
-        (HEAD + chunk(b"x" * MAX_SAID + b"x"), errno.EBADMSG),
-        (HEAD + chunk(b"x") * (MAX_SAID + 1), errno.EBADMSG),
+        (b"x" * 9000, Cause.NOT_HTTP),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * MAX_ANSWER_HEAD, Cause.HEAD_TOO_LARGE),
+        (HEAD + b"0\r\n", Cause.FINISHED),
+        (welcome(13) + b"0\r\n", Cause.FINISHED),
+        (welcome(13) + b"nonsense", Cause.BAD_FRAMING),
+        (HEAD + chunk(b"x" * MAX_SAID + b"x"), Cause.OPEN_WHEN_UNMET),
+        (HEAD + chunk(b"x") * (MAX_SAID + 1), Cause.OPEN_WHEN_UNMET),
     ],
 )
 def test_not_opened_says_why(answer: bytes, code: int) -> None:
@@ -244,20 +245,25 @@ def test_an_answer_that_a_pattern_takes_for_one_user_is_not_taken_for_another() 
 
 
 @pytest.mark.parametrize(
-    ("protocol", "fields"),
+    ("protocol", "fields", "code", "note"),
     [
-        (LINES, b"Content-Length: 9\r\n"),
-        (EVENTS, b"Content-Type: text/html\r\n"),
-        (EVENTS, b""),
-        (EVENTS, b"Content-Type: text/event-stream\r\nContent-Length: 99\r\n"),
-        (LINES, b"Transfer-Encoding: gzip, chunked\r\n"),
+        (LINES, b"Content-Length: 9\r\n", Cause.NOT_A_STREAM, None),
+        (LINES, b"Content-Length: 9\r\nContent-Type: text/html; charset=utf-8\r\n", Cause.WEB_PAGE, None),
+        (EVENTS, b"Content-Type: text/html\r\n", Cause.WEB_PAGE, None),
+        (EVENTS, b"Content-Type: text/plain\r\n", Cause.MEDIA_TYPE, "Content-Type: text/plain"),
+        (EVENTS, b"", Cause.MEDIA_TYPE, "Content-Type: none"),
+        (EVENTS, b"Content-Type: text/event-stream\r\nContent-Length: 99\r\n", Cause.NOT_A_STREAM, None),
+        (CHUNKED, b"", Cause.NOT_CHUNKED, None),
+        (LINES, b"Transfer-Encoding: gzip, chunked\r\n", Cause.TRANSFER_CODING, None),
     ],
 )
 @pytest.mark.parametrize("condition", ["id", "head"])
-def test_what_is_no_stream_of_its_kind_does_not_open(protocol: Served, fields: bytes, condition: str) -> None:
+def test_what_is_no_stream_of_its_kind_does_not_open(
+    protocol: Served, fields: bytes, code: Cause, note: str | None, condition: str
+) -> None:
     with pytest.raises(NotOpened) as caught:
         protocol.answers(OpenWhen(condition), 448).begin(5).add(b"HTTP/1.1 200 OK\r\n%b\r\ndata: 5\n\n" % fields)
-    assert caught.value.code == errno.EPROTO
+    assert (caught.value.code, caught.value.note) == (code, note)
 
 
 def test_comments_without_end_are_given_up_within_a_bound() -> None:

@@ -1,17 +1,19 @@
 """wire.incoming, messages and frames: by the column, what is found is what is there, message by message."""
 
-import errno
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floodtest.flyweight.engine.intake import END, Reads
+from floodtest.flyweight.engine.intake import Reads
 from floodtest.wire import stamp
-from floodtest.wire.framing import chunked
-from floodtest.wire.framing.frames import FEW
+from floodtest.wire.causes import Cause
+from floodtest.wire.framing import chunked, lines, sse
+from floodtest.wire.framing.frames import FEW, Framing
+from floodtest.wire.framing.in_chunks import InChunks
 from floodtest.wire.incoming import MANY, MAX_REMEMBERED, Incoming, Parsed, Received, find_stamped
 from floodtest.wire.incoming import parse as parse_framed
 from tests.rigs.client import FILES, message
@@ -158,6 +160,11 @@ def columns(found: Received) -> list[tuple[int, int]]:
     return list(zip(fds[by].tolist(), numbers[by].tolist(), strict=True))
 
 
+def ends_of(incoming: Incoming, fds: Iterable[int]) -> dict[int, Cause]:
+    """Return what it is when these descriptors' connections end now."""
+    return {fd: incoming.cut(fd) for fd in fds}
+
+
 def taken(*rows: tuple[int, bytes]) -> Received:
     return Incoming([chunked], FILES).take(reads_of(*rows))
 
@@ -188,10 +195,10 @@ def test_several_reads_of_one_stay_in_order() -> None:
 @pytest.mark.parametrize(
     ("odd", "over", "after"),
     [
-        (stamped(1)[:-3], {7: errno.EPROTO}, 0),
-        (b"0\r\n\r\n", {7: END}, 1),
-        (b"nonsense\r\n", {7: errno.EPROTO}, 1),
-        (chunk(b"odd") + b"5\r\nh", {7: errno.EPROTO}, 0),
+        (stamped(1)[:-3], {7: Cause.BAD_FRAMING}, 0),
+        (b"0\r\n\r\n", {7: Cause.FINISHED}, 1),
+        (b"nonsense\r\n", {7: Cause.BAD_FRAMING}, 1),
+        (chunk(b"odd") + b"5\r\nh", {7: Cause.BAD_FRAMING}, 0),
     ],
 )
 def test_reads_of_one_that_is_odd_are_taken_apart_in_order(
@@ -230,7 +237,8 @@ FEW_KINDS = st.lists(BODIES.filter(bool), min_size=1, max_size=3).flatmap(
 
 @given(st.one_of(ROWS, FEW_KINDS))
 def test_sums_are_those_of_parsing_each_stream_by_itself(rows: list[tuple[int, bytes]]) -> None:
-    found = taken(*rows)
+    incoming = Incoming([chunked], FILES)
+    found = incoming.take(reads_of(*rows))
     streams = {fd: b"".join(data for other, data in rows if other == fd) for fd, _ in rows}
     parsed = {fd: parse(data) for fd, data in streams.items()}
     said = [one.said for one in parsed.values()]
@@ -241,8 +249,41 @@ def test_sums_are_those_of_parsing_each_stream_by_itself(rows: list[tuple[int, b
     assert columns(found) == sorted(expected, key=lambda row: row[0])
     _, planned, late = (column.tolist() for column in found.stamped())
     assert sorted(zip(planned, late, strict=True)) == sorted(stamp for one in said for stamp in one.stamps)
-    ends = {fd: errno.EPROTO if one.broken else END for fd, one in parsed.items() if one.broken or one.ended}
+    ends = {fd: one.broken or Cause.FINISHED for fd, one in parsed.items() if one.broken or one.ended}
     assert found.over == ends
+    going_on = {fd: Cause.CUT_INSIDE if one.rest else Cause.CUT for fd, one in parsed.items() if fd not in ends}
+    assert ends_of(incoming, going_on) == going_on
+
+
+EVENT_PIECES = st.sampled_from(
+    [
+        b": hi\n",
+        b"\n",
+        b"data: a\n",
+        b"\n\n",
+        b"\r\n",
+        b"id: 1\n",
+        b"3\r\n:a\n\r\n",
+        b"1\r\n",
+        b"\r\n",
+        b"5;x",
+        b":",
+        b"\r",
+    ]
+)
+
+
+@pytest.mark.parametrize("framing", [sse, lines, InChunks(sse), InChunks(lines)])
+@given(pieces=st.lists(EVENT_PIECES, min_size=1, max_size=8))
+def test_an_end_is_within_a_message_or_between_two_however_it_is_cut(framing: Framing, pieces: list[bytes]) -> None:
+    whole = parse_framed(framing, b"".join(pieces))
+    incoming, over = Incoming([framing], FILES), dict[int, int]()
+    for piece in pieces:
+        if not over:
+            over = incoming.take(reads_of((7, piece))).over
+    assert bool(over) == bool(whole.broken or whole.ended)
+    if not over:
+        assert incoming.cut(7) == (Cause.CUT_INSIDE if whole.rest else Cause.CUT)
 
 
 # -- reads that are parsed -------------------------------------------------------------------------------------------
@@ -257,7 +298,7 @@ def test_what_a_read_says() -> None:
     assert parse(message(1, b"tick " + b"9" * 18) + message(2, b"tick " + b"9" * 19)).said.ticks == (10**18 - 1,)
     assert parse(b"0\r\n\r\n").ended
     broken = parse(message(4) + b"nonsense\r\n")
-    assert (broken.said.count, broken.broken) == (1, True)
+    assert (broken.said.count, broken.broken) == (1, Cause.BAD_FRAMING)
 
 
 @pytest.mark.parametrize("more", [0, 1])

@@ -1,7 +1,5 @@
 """wire.protocols: what the server half writes, to the last byte, and that the client half reads it."""
 
-import errno
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +8,7 @@ from hypothesis import strategies as st
 from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.wire import answers
 from floodtest.wire.answers import NotOpened
+from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import encode
 from floodtest.wire.framing.websocket import TEXT as TEXT_FRAME
 from floodtest.wire.http import Response
@@ -194,9 +193,9 @@ def test_auto_is_what_the_head_of_an_answer_says(coding: str | None, media_type:
 @pytest.mark.parametrize(
     ("head", "code"),
     [
-        (Response(200, None, is_sized=True), errno.EPROTO),
-        (Response(200, None, is_sized=True, media_type="text/event-stream"), errno.EPROTO),
-        (Response(200, "gzip, chunked"), errno.EPROTO),
+        (Response(200, None, is_sized=True), Cause.NOT_A_STREAM),
+        (Response(200, None, is_sized=True, media_type="text/event-stream"), Cause.NOT_A_STREAM),
+        (Response(200, "gzip, chunked"), Cause.TRANSFER_CODING),
         (Response(204, "chunked"), 204),
         (Response(401, None), 401),
     ],

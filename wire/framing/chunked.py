@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, FramingError, Heads
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, FramingError, Heads, TooLarge
 from floodtest.wire.matrix import FAR, Ints, weights, windows
 
 CODING: str | None = "chunked"
@@ -68,7 +68,7 @@ def _whole_chunks(data: bytes, largest: int) -> Decoded:
             break
         size = int(line[1], 16)
         if size > largest:
-            raise FramingError(f"a chunk of {size} bytes, more than the {largest} that are accepted", payloads)
+            raise TooLarge(f"a chunk of {size} bytes, more than the {largest} that are accepted", payloads)
         if size == 0:
             return Decoded(payloads, data[line.end() :], ended=True)
         start, end = line.end(), line.end() + size

@@ -2,8 +2,8 @@
 
 A framing is a module that has what `Framing` lists. In: the bytes of a stream from the beginning of a frame on. Out:
 the payloads of the frames that are whole, and the bytes that are not whole yet, which the caller keeps. Nothing is
-kept here: a stream between two frames costs nothing. What is not whole is bounded by `MAX_PAYLOAD`; past it, and for
-bytes that are no frame, `FramingError` is raised.
+kept here: a stream between two frames costs nothing. What is not whole is bounded by `MAX_PAYLOAD`; past it `TooLarge`
+is raised, and for bytes that are no frame another `FramingError`.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from floodtest.wire.causes import Cause
 from floodtest.wire.matrix import Ints
 
 MAX_PAYLOAD = 1 << 20
@@ -29,14 +30,20 @@ to `decode`."""
 
 
 class FramingError(ValueError):
-    """The peer's framing is wrong, or a payload is larger than `MAX_PAYLOAD`; `payloads` came whole before that, and
-    `reply` is what the peer is to be told.
-    """
+    """The peer's framing is wrong; `payloads` came whole before that, and `reply` is what the peer is to be told."""
+
+    cause = Cause.BAD_FRAMING
 
     def __init__(self, reason: str, payloads: list[bytes] | None = None) -> None:
         super().__init__(reason)
         self.payloads = payloads or []
         self.reply = b""
+
+
+class TooLarge(FramingError):
+    """A payload is larger than `MAX_PAYLOAD`."""
+
+    cause = Cause.MESSAGE_TOO_LARGE
 
 
 @dataclass(frozen=True)
@@ -127,12 +134,12 @@ def encode(framing: Framing, payload: bytes) -> bytes:
     return head + payload + framing.TAIL
 
 
-def decode_all(framing: Framing, data: bytes) -> tuple[Decoded, bool]:
-    """Decode all that there is, and return whether something follows that is no frame."""
+def decode_all(framing: Framing, data: bytes) -> tuple[Decoded, Cause | None]:
+    """Decode all that there is, and return what is wrong with what follows; None: nothing."""
     try:
-        return framing.decode(data), False
+        return framing.decode(data), None
     except FramingError as error:
-        return Decoded(error.payloads, b"", ended=False, reply=error.reply), True
+        return Decoded(error.payloads, b"", ended=False, reply=error.reply), error.cause
 
 
 def find_frames(framing: Framing, joined: bytes, lengths: Ints) -> Frames:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, FramingError
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, TooLarge
 from floodtest.wire.matrix import FAR, Ints
 
 CODING: str | None = None
@@ -29,7 +29,7 @@ def decode(data: bytes) -> Decoded:
     whole, feed, rest = data.rpartition(b"\n")
     payloads = [line.removesuffix(b"\r") for line in whole.split(b"\n") if line not in _EMPTY] if feed else []
     if len(rest) > MAX_PAYLOAD:
-        raise FramingError(f"a line of more than the {MAX_PAYLOAD} bytes that are accepted", payloads)
+        raise TooLarge(f"a line of more than the {MAX_PAYLOAD} bytes that are accepted", payloads)
     return Decoded(payloads, rest, ended=False)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, FramingError
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, TooLarge
 from floodtest.wire.matrix import FAR, Ints, windows
 
 CODING: str | None = None
@@ -62,7 +62,7 @@ def decode(data: bytes) -> Decoded:
         position = comments.end()  # they belong to no data, and may be all that an idle server sends
     rest = data[position:]
     if len(rest) > MAX_PAYLOAD:
-        raise FramingError(f"an event of more than the {MAX_PAYLOAD} bytes that are accepted", payloads)
+        raise TooLarge(f"an event of more than the {MAX_PAYLOAD} bytes that are accepted", payloads)
     return Decoded(payloads, rest, ended=False)
 
 

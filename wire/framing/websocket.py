@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, FramingError, Heads
 from floodtest.wire.matrix import FAR, Ints, windows
 
@@ -55,6 +56,8 @@ class Violation(FramingError):
         super().__init__(reason)
         self.status = status
         self.reply = close(status)
+        if status == TOO_BIG:
+            self.cause = Cause.MESSAGE_TOO_LARGE
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,152 @@
+"""Causes in words: for each name by which a summary counts failures and early ends, what happened and what to do.
+
+In: a name as `connections.failed` (`NAME@phase`) or `connections.closed_by` (`NAME`) has it. Out: a sentence and a
+remedy. The table of docs/floodtest.md is made of `TABLE`. Names that are not in it are those of errnos, which the C
+library has words for. Pure.
+"""
+
+import errno
+import os
+from typing import NamedTuple
+
+
+class Words(NamedTuple):
+    """What happened, and what to do about it."""
+
+    what: str
+    remedy: str
+
+
+_LOOK = "Look at the beginning of such an answer in answers.json of the record."
+
+TABLE: dict[str, Words] = {
+    # Before there is a connection.
+    "EADDRINUSE": Words(
+        "The source port could not be had, and its address has no spare port left.",
+        "Choose other ports (--first-port), fewer connections from an address (--each) and more addresses (--ips).",
+    ),
+    "EADDRNOTAVAIL": Words(
+        "The source address is none of this machine's, or the kernel has no port left for it.",
+        "Add the addresses with floodtest net up, or use more of them (--ips).",
+    ),
+    "EMFILE": Words("The worker may open no more files.", "Raise the hard limit of open files (ulimit -Hn)."),
+    "ENFILE": Words("The machine may open no more files.", "Raise fs.file-max; floodtest doctor says to what."),
+    "ECONNREFUSED": Words(
+        "Nobody listens at the target.", "Start the server, and hold its address and port against those of --target."
+    ),
+    "ETIMEDOUT@connect": Words(
+        "The connection did not come about within --connect-timeout: the server's queue of new connections was full, "
+        "or a firewall drops them.",
+        "Open fewer at a time (--in-flight, --rate), and raise the server's backlog and net.core.somaxconn.",
+    ),
+    # Instead of a stream.
+    "ETIMEDOUT@response": Words(
+        "What opens the connection did not come within --connect-timeout.",
+        "Raise --connect-timeout, or ask for less: --open-when head takes the head of an answer for open.",
+    ),
+    "no_answer": Words(
+        "The server closed the connection without any answer.",
+        "Look into the server's log: it may have too many connections, or no patience for the request.",
+    ),
+    "tls_port": Words("The server speaks TLS at this port.", "Name the port at which it speaks plain HTTP."),
+    "http2_port": Words(
+        "The server speaks HTTP/2 only at this port.", "Name a port at which it speaks HTTP/1.1, or allow it there."
+    ),
+    "not_http": Words("The answer is not one of HTTP/1.", f"Hold the port against the server's. {_LOOK}"),
+    "bad_handshake": Words(
+        "The answer does not open the WebSocket that was asked for (RFC 6455, section 4.1).",
+        f"Hold the path against that of the server's WebSockets. {_LOOK}",
+    ),
+    "head_too_large": Words(
+        "The head of the answer is larger than the 64 KiB that are read.",
+        "Have the server send fewer headers or cookies.",
+    ),
+    "bad_head": Words(
+        "The head of the answer breaks the rules of HTTP/1.1, or is of a status under 200 that nobody asked for.", _LOOK
+    ),
+    "web_page": Words(
+        "A page for people (text/html) came instead of a stream: to log in, perhaps, or of an error.",
+        f"Send what logs in with the request, or name another path. {_LOOK}",
+    ),
+    "media_type": Words(
+        "The answer's Content-Type is not that of the protocol.", "Name its protocol, or take --protocol auto."
+    ),
+    "not_a_stream": Words(
+        "The answer says how long it is (Content-Length), so it is no stream.",
+        f"Name the path of the stream; some servers want to be asked with an Accept header. {_LOOK}",
+    ),
+    "not_chunked": Words(
+        "The answer goes on until the connection closes, and --protocol chunked asks for chunks.",
+        "Take --protocol auto, sse or lines.",
+    ),
+    "transfer_coding": Words(
+        "The answer has a Transfer-Encoding that is not read, such as gzip.", "Switch it off at the server or proxy."
+    ),
+    "open_when_unmet": Words(
+        "Messages came, but none in time, or in the first 64 KiB of them, that --open-when asks for.",
+        f"Ask for what the server says: --open-when first takes any message. {_LOOK}",
+    ),
+    "HTTP_3xx": Words(
+        "The server redirects to another place, which is not followed.", "Take the URL of its Location as --target."
+    ),
+    "HTTP_401": Words("The server wants a login.", "Send one that fits its WWW-Authenticate with the request."),
+    "HTTP_403": Words("The server forbids it.", "Look at what it checks: a login, an Origin, an address."),
+    "HTTP_404": Words("The server does not know the path.", "Hold the path of --target against the server's."),
+    "HTTP_406": Words(
+        "The server has no answer of the media type asked for.", "Name its protocol, which sets the header Accept."
+    ),
+    "HTTP_429": Words("The server limits how often it is asked.", "Open more slowly (--rate), or lift its limit."),
+    "HTTP_503": Words(
+        "The server, or a proxy before it, has no room.",
+        "Raise its limits of connections, or open more slowly (--rate).",
+    ),
+    "HTTP_4xx": Words("The server refuses the request.", _LOOK),
+    "HTTP_5xx": Words("The server, or a proxy before it, failed.", f"Look into its log. {_LOOK}"),
+    "HTTP_xxx": Words("The server answered with a status that begins no stream.", _LOOK),
+    # How streams end.
+    "bad_framing": Words(
+        "The stream broke its framing: what came is no chunk, or no frame of the protocol.",
+        "Hold --protocol against what the server sends; an error of a server often stands in the middle of a stream.",
+    ),
+    "message_too_large": Words(
+        "A message was larger than the 1 MiB that is read.", "Have the server send smaller ones."
+    ),
+    "finished": Words(
+        "The server said that the stream is over.", "Name a path whose stream goes on, or look why the server ended it."
+    ),
+    "cut": Words(
+        "The connection was closed between two messages, and nothing had said that the stream is over.",
+        "Look at the lifetimes: a server that ends, or an idle time-out of a proxy, ends many alike.",
+    ),
+    "cut_inside": Words(
+        "The connection was closed within a message.",
+        "Look for a process that ended, and for limits of time or size at the server and proxies.",
+    ),
+    "ECONNRESET": Words(
+        "The connection was reset: the process at the other end ended, or closed it with data unread.",
+        "Look for a process that ended, and for limits of the server and of what stands between.",
+    ),
+    "EPIPE": Words("The connection was closed before the request was written.", "Look into the server's log."),
+    "LOST": Words(
+        "The client worker of these connections ended.",
+        "See the reasons: a kill, or memory that ran out, says so there.",
+    ),
+}
+"""By name, with the phase where a name means another thing in another; `HTTP_4xx` stands for what has no row."""
+
+
+def words_of(name: str) -> Words:
+    """Return what a name of a summary means."""
+    plain = name.partition("@")[0]
+    status = plain.removeprefix("HTTP_")
+    for known in (name, plain, *([f"HTTP_{status[:1]}xx", "HTTP_xxx"] if status != plain else [])):
+        if known in TABLE:
+            return TABLE[known]
+    number = getattr(errno, plain, None)
+    return Words(f"{os.strerror(number)}." if isinstance(number, int) else "", "")
+
+
+def as_markdown() -> str:
+    """Return the table as documents have it."""
+    rows = [f"| `{name}` | {words.what} | {words.remedy} |" for name, words in TABLE.items()]
+    return "\n".join(["| name | what happened | what to do |", "|---|---|---|", *rows]) + "\n"

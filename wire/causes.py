@@ -1,0 +1,65 @@
+"""Causes of our own: why a connection did not open, or ended, where neither an errno nor an HTTP status says it.
+
+Codes of failures are an errno (below 200), an HTTP status (three digits), or one of these. Their names in a summary are
+the members', in small letters; `analysis.record.causes` has a sentence and a remedy for each. Pure.
+"""
+
+import enum
+
+
+class Cause(enum.IntEnum):
+    """What ended a connection, or kept it from opening."""
+
+    NO_ANSWER = 1000
+    """It ended before a byte of an answer had come."""
+    TLS_PORT = 1001
+    HTTP2_PORT = 1002
+    NOT_HTTP = 1003
+    HEAD_TOO_LARGE = 1004
+    BAD_HEAD = 1005
+    """The head of an answer that breaks the rules of HTTP/1, or that is none of a last answer."""
+    WEB_PAGE = 1006
+    MEDIA_TYPE = 1007
+    """Another one than the protocol's."""
+    NOT_A_STREAM = 1008
+    """A body that says how long it is."""
+    NOT_CHUNKED = 1009
+    """A body that ends with its connection, where the protocol has chunks only."""
+    TRANSFER_CODING = 1010
+    OPEN_WHEN_UNMET = 1011
+    """Messages came, but not what was to open the connection."""
+    BAD_FRAMING = 1012
+    MESSAGE_TOO_LARGE = 1013
+    FINISHED = 1014
+    """The framing said that the stream is over."""
+    CUT = 1015
+    """It ended between two messages, or before it was open."""
+    CUT_INSIDE = 1016
+    """It ended within a message."""
+    BAD_HANDSHAKE = 1017
+    """An answer of 101 that does not fit the request for a WebSocket."""
+
+
+CODES = 1100
+"""Columns of a table of failures by code."""
+
+_TLS_ALERT = (0x15, 3)
+"""An alert of any version of TLS, by which a server answers what is no handshake (RFC 8446, section 5.1)."""
+
+_SETTINGS = (0, 0, None, 4, 0, 0, 0, 0, 0)
+"""The frame that a server of HTTP/2 begins with: SETTINGS, of under 256 bytes and of stream 0 (RFC 9113, 4.1)."""
+
+_FOREIGN = ((_TLS_ALERT, Cause.TLS_PORT), (_SETTINGS, Cause.HTTP2_PORT))
+
+
+def foreign(data: bytes) -> tuple[Cause | None, bool]:
+    """Return what other protocol the first bytes of an answer are of, and whether they may still become of one.
+
+    Cost: nothing for what begins with a letter, as HTTP does.
+    """
+    if not data or data[0] > max(form[0] for form, _ in _FOREIGN):
+        return None, False
+    for form, cause in _FOREIGN:
+        if all(wanted in (None, byte) for wanted, byte in zip(form, data, strict=False)):
+            return (cause, False) if len(data) >= len(form) else (None, True)
+    return None, False
