@@ -10,7 +10,8 @@ import base64
 import os
 
 from floodtest.wire import http
-from floodtest.wire.answers import Answers, NotOpened, Opened
+from floodtest.wire.answers import Answers, NotOpened, Opened, parse_head
+from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import Framing
 from floodtest.wire.framing.websocket import FROM_SERVER, accept_of
 from floodtest.wire.template import Header

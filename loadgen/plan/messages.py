@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from floodtest.analysis.record.format import STATES_FILE
 from floodtest.flyweight.command import parsers
 from floodtest.flyweight.command.options import choice, option, repeatable, required
 from floodtest.flyweight.command.parsers import Parser
@@ -59,8 +58,8 @@ class MessageOptions:
     def planned(self) -> int:
         return -int(-self.rate * self.seconds // 1)
 
-    def order(self, run: str, first_user: int, folder: Path) -> Order:
-        """Return what a publisher is to do for a run with these marks, whose record is in a folder."""
+    def order(self, run: str, first_user: int, states: Path) -> Order:
+        """Return what a publisher is to do for a run with these marks, and the states of users in a file."""
         assert self.publish is not None, "the rules about options see to it"
         method, url = self.publish
         body = self.publish_body
@@ -73,6 +72,6 @@ class MessageOptions:
             size=self.size,
             run=run,
             first_user=first_user,
-            states=str(folder / STATES_FILE),
+            states=str(states),
             to_all=self.deliver_to == "all",
         )

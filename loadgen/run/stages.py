@@ -13,6 +13,7 @@ from typing import assert_never
 
 import trio
 
+from floodtest.analysis.record.format import STATES_FILE
 from floodtest.analysis.record.stages import Stage
 from floodtest.loadgen.plan.scenario import Hold, Ramp, ScenarioStage, SendMessages
 from floodtest.loadgen.run.generator import generate, publish
@@ -108,7 +109,9 @@ async def send_messages(stage: SendMessages, context: StageContext) -> None:
     if bundled is not None:
         progress.generated = await generate(stage.messages, context.users, bundled.control_url, bundled.token, folder)
     elif context.marks is not None:
-        progress.generated = await publish(stage.messages.order(context.marks, context.first_user, folder), folder)
+        progress.generated = await publish(
+            stage.messages.order(context.marks, context.first_user, folder / STATES_FILE), folder
+        )
     await drain_messages(context)
 
 

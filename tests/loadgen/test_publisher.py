@@ -38,7 +38,7 @@ def order(folder: Path, options: MessageOptions = OPTIONS, is_open: Callable[[in
     """Return an order about users from 101 on, with connections that are open or closed."""
     states = [State.OPEN if is_open(user) else State.CLOSED_EARLY for user in range(101, 101 + USERS)]
     (folder / "states.u8").write_bytes(bytes(states))
-    return msgspec.json.decode(msgspec.json.encode(options.order(RUN, 101, folder)), type=Order)
+    return msgspec.json.decode(msgspec.json.encode(options.order(RUN, 101, folder / "states.u8")), type=Order)
 
 
 def publish(order: Order, handle: Handler, seconds: float = 0.0) -> tuple[Generated, list[httpx.Request]]:

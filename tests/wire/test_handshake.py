@@ -1,7 +1,6 @@
 """wire.handshake: the request for a WebSocket, and the answers that open it, recognised alike fast and slowly."""
 
 import base64
-import errno
 
 import pytest
 from hypothesis import given
@@ -10,6 +9,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Request
 
 from floodtest.wire.answers import Answers, NotOpened, Opened
+from floodtest.wire.causes import Cause
 from floodtest.wire.framing import websocket
 from floodtest.wire.framing.websocket import FROM_SERVER, PING, PONG, TEXT, accept_of
 from floodtest.wire.handshake import key_of
@@ -79,21 +79,21 @@ def test_what_opens(right: bytes) -> None:
 @pytest.mark.parametrize(
     ("wrong", "code"),
     [
-        (head(13), errno.EPROTO),
-        (head(12).replace(b"Upgrade: websocket\r\n", b""), errno.EPROTO),
-        (head(12).replace(b"Upgrade: websocket", b"Upgrade: h2c"), errno.EPROTO),
-        (head(12).replace(b"Upgrade: websocket", b"Upgrade: websocket, h2c"), errno.EPROTO),
-        (head(12).replace(b"Connection: Upgrade\r\n", b""), errno.EPROTO),
-        (head(12).replace(b"Connection: Upgrade", b"Connection: keep-alive"), errno.EPROTO),
-        (head(12).replace(b"Sec-WebSocket-Accept", b"X-Accept"), errno.EPROTO),
-        (head(12).replace(b"Date: now", b"Sec-WebSocket-Accept: " + accept_of(key_of(12))), errno.EPROTO),
-        (head(12).replace(b"Date: now", b"Sec-WebSocket-Extensions: permessage-deflate"), errno.EPROTO),
-        (head(12).replace(b"Date: now", b"Sec-WebSocket-Protocol: chat"), errno.EPROTO),
+        (head(13), Cause.BAD_HANDSHAKE),
+        (head(12).replace(b"Upgrade: websocket\r\n", b""), Cause.BAD_HANDSHAKE),
+        (head(12).replace(b"Upgrade: websocket", b"Upgrade: h2c"), Cause.BAD_HANDSHAKE),
+        (head(12).replace(b"Upgrade: websocket", b"Upgrade: websocket, h2c"), Cause.BAD_HANDSHAKE),
+        (head(12).replace(b"Connection: Upgrade\r\n", b""), Cause.BAD_HANDSHAKE),
+        (head(12).replace(b"Connection: Upgrade", b"Connection: keep-alive"), Cause.BAD_HANDSHAKE),
+        (head(12).replace(b"Sec-WebSocket-Accept", b"X-Accept"), Cause.BAD_HANDSHAKE),
+        (head(12).replace(b"Date: now", b"Sec-WebSocket-Accept: " + accept_of(key_of(12))), Cause.BAD_HANDSHAKE),
+        (head(12).replace(b"Date: now", b"Sec-WebSocket-Extensions: permessage-deflate"), Cause.BAD_HANDSHAKE),
+        (head(12).replace(b"Date: now", b"Sec-WebSocket-Protocol: chat"), Cause.BAD_HANDSHAKE),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 200),
         (b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", 302),
         (b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 8\r\n\r\n", 426),
-        (b"nothing of HTTP\r\n\r\n", errno.EPROTO),
-        (b"\x81\x01x", errno.EPROTO),
+        (b"nothing of HTTP\r\n\r\n", Cause.NOT_HTTP),
+        (b"\x81\x01x", Cause.NOT_HTTP),
     ],
 )
 @pytest.mark.parametrize("learnt", [False, True])
@@ -160,7 +160,7 @@ def test_a_close_before_it_opened_is_answered() -> None:
     answer = answers("id").begin(12)
     with pytest.raises(NotOpened) as caught:
         answer.add(head(12) + websocket.close(1008, "no"))
-    assert caught.value.code == 0
+    assert caught.value.code == Cause.FINISHED
     assert websocket.FROM_CLIENT.decode(answer.reply).status == 1008
 
 
