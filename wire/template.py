@@ -142,9 +142,10 @@ class RequestTemplate(msgspec.Struct, frozen=True):
         for name, _ in self.headers:
             if name.lower() in _OURS:
                 found.append(f"--header {name.decode()} can't be given: floodtest says itself how long the body is.")
-        size = sum(len(text) for _, _, template in self.parts() for text in template.texts)
+        size = sum(map(len, (self.path, self.credentials or b"", self.body or b"")))
+        size += sum(len(name) + len(value) for name, value in self.headers)
         if size > MAX_TEMPLATE:
-            found.append(f"A request may be {MAX_TEMPLATE:,} bytes long, and this one has {size:,}: shorten --body.")
+            found.append(f"A request may have {MAX_TEMPLATE:,} bytes of texts, and has {size:,}: shorten --body.")
         return found
 
     def with_headers(self, headers: Sequence[Header]) -> "RequestTemplate":

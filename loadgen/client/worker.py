@@ -6,8 +6,9 @@ raises, which ends the worker, and its parent sees that.
 """
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -18,6 +19,7 @@ from floodtest.flyweight.machine.files import raise_files_limit
 from floodtest.flyweight.processes.channel import Channel, decoder
 from floodtest.loadgen.client.accounts import LEDGER, Accounts
 from floodtest.loadgen.client.orders import Ready, Settled, Specification, Started, ToWorker
+from floodtest.loadgen.plan.plan import Share
 from floodtest.wire.protocols import OPENED
 from floodtest.wire.template import ADDRESS, LINE, Column, Requests
 
@@ -36,19 +38,21 @@ class Shared:
 
     def requests(self) -> Requests:
         """Return what makes the requests of users."""
-        return OPENED[self.spec.protocol].requests(self.spec.request, self._column)
+        spec = self.spec
+        column = partial(column_of, share=spec.share, columns=spec.columns, texts=self.texts)
+        return OPENED[spec.protocol].requests(spec.request, column)
 
-    def _column(self, name: str) -> Column:
-        """Return what stands for a placeholder in the requests of users."""
-        share = self.spec.share
-        first_of_plan = share.first_user - share.before
-        if name == LINE:
-            return lambda users: [user - first_of_plan + 1 for user in users]  # from 1 on
-        if name == ADDRESS:
-            return lambda users: [address.encode() for address in share.rows(users).addresses]
-        assert self.texts is not None
-        column, texts = self.spec.columns.index(name), self.texts
-        return lambda users: texts.column(column, [user - first_of_plan for user in users])
+
+def column_of(name: str, share: Share, columns: Sequence[str], texts: Texts | None) -> Column:
+    """Return what stands for a placeholder in the requests of a share's users; `texts` have those columns."""
+    first_of_plan = share.first_user - share.before
+    if name == LINE:
+        return lambda users: [user - first_of_plan + 1 for user in users]
+    if name == ADDRESS:
+        return lambda users: [address.encode() for address in share.rows(users).addresses]
+    assert texts is not None
+    column, of_all = columns.index(name), texts
+    return lambda users: of_all.column(column, [user - first_of_plan for user in users])
 
 
 def be_worker(

@@ -15,6 +15,7 @@ from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.listeners import Listener, ask_for_listeners, listeners_at, read_listeners
 from floodtest.loadgen.network.wish import HOST, Network
 from floodtest.loadgen.plan.options import RunOptions
+from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import file_of, request_of, to_bytes
 from floodtest.loadgen.preflight.checks import Verdict, examine
 from floodtest.loadgen.preflight.claims import claim_of, refuse_what_is_claimed
@@ -33,6 +34,7 @@ from floodtest.loadgen.preflight.targets import (
     resolve_target,
 )
 from floodtest.loadgen.preflight.users import Users, load_users, read_body
+from floodtest.wire.requests import MAX_USERS
 from floodtest.wire.template import OWN
 
 LEAST_FILE, BYTES_A_USER = 48 << 20, 24
@@ -56,9 +58,10 @@ class Outlook:
     @cached_property
     def users(self) -> Users | None:
         """Users' own values, if a file has them; Refused where it does not have what requests need."""
-        if self.options.users is None or self.target is None:
+        options = self.options
+        if options.users is None or self.target is None:
             return None
-        return load_users(self.options.users, self.target.asked, self.options.plan.connections)
+        return load_users(options.users, self.target.asked, options.plan.connections, options.reserve)
 
     def forecast(self) -> Forecast:
         return forecast(self.demand, self.machine)
@@ -106,7 +109,7 @@ class Outlook:
         if self.options.messages is not None and self.options.messages.publish is not None:
             _, url = self.options.messages.publish
             checks.append(partial(check_publishing, url, self.options.allow_public_target))
-        checks.append(self._read_users)
+        checks.append(partial(_refuse_numbers_beyond_our_server, plan) if target is None else self._read_users)
         if self.demand.explicit_ports and not self.demand.isolated:
             checks.append(lambda: refuse_what_is_claimed(claim_of(plan)))
         if self.options.friends is not None:
@@ -166,6 +169,14 @@ def _target(url: str, options: RunOptions) -> Target:
     if file is not None and (problems := asked.problems(OWN if options.users is None else None)):
         raise Refused("\n".join(problems))
     return replace(target, asked=asked)
+
+
+def _refuse_numbers_beyond_our_server(plan: Plan) -> None:
+    if plan.last_user > MAX_USERS:
+        raise Refused(
+            f"Our server takes users up to {MAX_USERS:,}, and the last one would be {plan.last_user:,}: choose another "
+            "--first-user."
+        )
 
 
 def _refuse_what_is_no_file(friends: Path) -> None:

@@ -3,7 +3,8 @@
 In: a file, and a request with columns of it as placeholders. Out: those columns, a row for each user of the plan in
 its order; workers read them by the batch, and no disk has them (`flyweight.engine.texts`). Memory: 8 bytes a value, and
 its own. Fails: Refused, which names file, line and column, for a value that can't go where its placeholder stands, for
-placeholders that nothing has, and for fewer rows than connections. Rows beyond those are not looked at.
+placeholders that nothing has, for fewer rows than connections, and for more than memory has room for. Rows beyond the
+last connection are not looked at.
 """
 
 import os
@@ -16,9 +17,13 @@ from pathlib import Path
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.engine.texts import Shape, write_texts
 from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.headroom import DEFAULT_RESERVE, MemoryGauge, Reserve
 from floodtest.flyweight.machine.reasons import reason
 from floodtest.loadgen.preflight.user_files import Row, open_rows
 from floodtest.wire.template import MISPLACED, OWN, Place, RequestTemplate
+
+LOOK = 1 << 24
+"""Bytes between two looks at how much memory is left."""
 
 MAX_VALUE = 1 << 16
 """Bytes of a value."""
@@ -36,8 +41,8 @@ class Users:
         weakref.finalize(self, os.close, self.descriptor)
 
 
-def load_users(path: Path, asked: RequestTemplate, connections: int) -> Users:
-    """Read a file for the connections of a plan, which ask for this."""
+def load_users(path: Path, asked: RequestTemplate, connections: int, reserve: Reserve = DEFAULT_RESERVE) -> Users:
+    """Read a file for the connections of a plan, which ask for this; so much memory is left free."""
     places = asked.places()
     try:
         with open_rows(path) as found:
@@ -45,7 +50,7 @@ def load_users(path: Path, asked: RequestTemplate, connections: int) -> Users:
             columns = tuple(name for name in found.names if name in places)
             in_headers = [Place.HEADER in places[name] for name in columns]
             rows = _checked(path, columns, in_headers, islice(found.rows(columns), connections))
-            descriptor, shape = write_texts("users", len(columns), rows)
+            descriptor, shape = write_texts("users", len(columns), _within(path, rows, MemoryGauge(reserve)))
     except OSError as error:
         raise Refused(f"Can't read {path}: {reason(error)}. Name another file with --users.") from error
     users = Users(columns, shape, descriptor)
@@ -89,6 +94,22 @@ def _checked(
                 raise Refused(
                     f"{path}, {where}, column {column!r}: it has a carriage return, a line feed or a NUL in it, which "
                     "no header can have."
+                )
+        yield values
+
+
+def _within(path: Path, rows: Iterator[list[bytes]], gauge: MemoryGauge) -> Iterator[list[bytes]]:
+    """Yield rows as long as there is memory for them."""
+    size, looked_at = 0, 0
+    for values in rows:
+        size += sum(map(len, values))
+        if size >= looked_at:
+            looked_at = size + LOOK
+            if (room := gauge.read()).free < LOOK:
+                left, kept = room.available >> 20, room.reserve >> 20
+                raise Refused(
+                    f"{path} takes more memory than there is: {left:,} MiB are available in {room.source}, and "
+                    f"{kept:,} MiB are to stay free. Use fewer of its columns, or ask for fewer connections."
                 )
         yield values
 

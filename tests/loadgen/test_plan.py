@@ -192,7 +192,10 @@ def test_the_first_port_must_be_one(port: int) -> None:
 )
 def test_users_must_have_numbers(first_user: int, connections: int) -> None:
     found = problems(first_user=first_user, connections=connections)
-    assert found[-1] == f"Users must have numbers from 1 to 4294967295, not from {first_user} on."
+    assert (
+        found[-1]
+        == f"Users must have numbers from 1 to 4294967295, not from {first_user} on: choose another --first-user."
+    )
     assert plan(ips=1, each=1, first_user=MAX_USER).pair(MAX_USER) == ("127.0.1.1", 1024)
 
 

@@ -3,12 +3,16 @@
 import gzip
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from floodtest.flyweight.engine.texts import Texts
 from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.headroom import Reserve
+from floodtest.loadgen.client.worker import column_of
+from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.preflight.users import MAX_VALUE, load_users
 from floodtest.wire.template import RequestTemplate
 
@@ -43,12 +47,13 @@ EXPECTED = {"name": [row[0].encode() for row in ROWS], "token": [row[1].encode()
         csv_of(ROWS),
         b"\xef\xbb\xbf" + csv_of(ROWS).replace(b"\n", b"\r\n"),
         csv_of(ROWS).replace(b"\n", b"\n\n"),
-        gzip.compress(csv_of(ROWS)),
+        gzip.compress(csv_of(ROWS), mtime=0),
         ndjson_of(ROWS),
         b"\xef\xbb\xbf" + ndjson_of(ROWS) + b"\n",
-        gzip.compress(ndjson_of(ROWS)),
+        gzip.compress(ndjson_of(ROWS), mtime=0),
         csv_of([*ROWS, ("more", "than there are connections")]),
     ],
+    ids=["csv", "csv of Windows", "empty lines", "csv.gz", "ndjson", "ndjson of Windows", "ndjson.gz", "more rows"],
 )
 def test_only_the_columns_that_requests_need_are_kept(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "users").write_bytes(data)
@@ -106,13 +111,14 @@ def test_numbers_of_json_are_sent_as_they_stand_there(tmp_path: Path) -> None:
         (csv_of([("x" * (MAX_VALUE + 1), "b", "c")]), "users, line 2, column 'name': it is longer than 65,536 bytes."),
         (b'name,token\na,"b', "users, line 2: this is no CSV: "),
         (b"name,token\na,\xe9\n", "this is no UTF-8 text. Save it as UTF-8."),
-        (gzip.compress(csv_of(ROWS))[:-9], "users is a broken gzip archive: "),
+        (gzip.compress(csv_of(ROWS), mtime=0)[:-9], "users is a broken gzip archive: "),
         (b'{"name": 1, "token": 2}\n{"name": 1}', "users, line 2, column 'token': it has no value there."),
         (b'{"name": 1, "token": null}', "users, line 1, column 'token': it has no value there."),
         (b'{"name": [], "token": 2}', "users, line 1, column 'name': a value is a text or a number, not [."),
         (b'{"name": 1, "token": "a\\r"}', "users, line 1, column 'token': it has a carriage return"),
         (b'{"name": 1,\n"token": 2}', "users, line 1: this is no JSON object on a line of its own: "),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_wrong_is_named_with_its_place(data: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "users").write_bytes(data)
@@ -138,6 +144,24 @@ def test_a_file_of_which_nothing_is_needed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "users").write_bytes(csv_of(ROWS))
     with pytest.raises(Refused, match=r"No request needs .*\(\{name\}, \{token\}, \{other\}\), or leave --users out"):
         load_users(tmp_path / "users", RequestTemplate(b"/{user}"), 3)
+
+
+def test_more_than_there_is_memory_for_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "users").write_bytes(csv_of(ROWS))
+    with pytest.raises(Refused, match="users takes more memory than there is: "):
+        load_users(tmp_path / "users", ASKED, 3, Reserve(share=1.0))
+
+
+def test_each_worker_takes_the_rows_of_its_own_users(tmp_path: Path) -> None:
+    asked = RequestTemplate(b"/{user}/{line}/{n}")
+    (tmp_path / "users").write_text("n\n" + "".join(f"n{row}\n" for row in range(1, 1001)))
+    users = load_users(tmp_path / "users", asked, 1000)
+    texts, made = Texts(users.descriptor, users.shape), []
+    for share in Plan(3, 400, "127.0.1.1", 1024, 1000, first_user=501).shares(7):
+        of_share = range(share.first_user, share.first_user + share.count)
+        column = partial(column_of, share=share, columns=users.columns, texts=texts)
+        made += asked.requests(column)([*of_share])
+    assert made == [b"GET /%d/%d/n%d HTTP/1.1\r\n\r\n" % (500 + row, row, row) for row in range(1, 1001)]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

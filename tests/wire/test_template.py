@@ -150,7 +150,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 def test_a_request_has_a_bound() -> None:
     assert not RequestTemplate(b"/", body=b"x" * (MAX_TEMPLATE - 1)).problems(OWN)
     assert RequestTemplate(b"/", body=b"x" * MAX_TEMPLATE).problems(OWN) == [
-        f"A request may be {MAX_TEMPLATE:,} bytes long, and this one has {MAX_TEMPLATE + 1:,}: shorten --body."
+        f"A request may have {MAX_TEMPLATE:,} bytes of texts, and has {MAX_TEMPLATE + 1:,}: shorten --body."
     ]
 
 
