@@ -96,9 +96,8 @@ class Plan:
         ]
         users = max(1, self.connections) if self.connections <= MAX_USER else 1  # too many are complained about below
         if not 1 <= self.first_user <= MAX_USER + 1 - users:
-            problems.append(
-                f"Users must have numbers from 1 to {MAX_USER}, not from {self.first_user} on: choose another --first-user."
-            )
+            wrong = f"not from {self.first_user} on: choose another --first-user."
+            problems.append(f"Users must have numbers from 1 to {MAX_USER}, {wrong}")
         if not 1 <= self.first_port <= LAST_PORT:
             problems.append(f"--first-port must be from 1 to {LAST_PORT}, not {self.first_port}.")
         elif self.each > LAST_PORT + 1 - self.first_port:

@@ -94,8 +94,8 @@ class Run:
     def _begin_record(self, outlook: Outlook) -> None:
         forecast = outlook.forecast()
         self._predicted_bytes = forecast.total - forecast.hash_table
-        options, secrets = self._options.recorded(), self._options.hidden
-        self._journal = Journal(self._options.out, options, msgspec.to_builtins(forecast), secrets)
+        options, hidden = self._options.recorded(), self._options.hidden
+        self._journal = Journal(self._options.out, options, msgspec.to_builtins(forecast), hidden)
         self._watchers.put_first(self._journal)  # so that a person is shown nothing that the record has not got
         self._watchers.say(f"The record of this run is {self._journal.folder}.")
 
