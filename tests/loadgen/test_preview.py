@@ -38,9 +38,9 @@ def plan(*arguments: str, cwd: Path | str = ".", notes: Sequence[str] = ()) -> t
 
 
 def test_users_beyond_those_of_our_server_are_refused() -> None:
-    code, text = plan("--connections", "10", "--first-user", "999999990")
+    code, text = plan(*OURS, "--connections", "10", "--first-user", "999999990")
     assert (code, "999,999,990 to 999,999,999" in text) == (0, True)
-    code, text = plan("--connections", "10", "--first-user", "999999991")
+    code, text = plan(*OURS, "--connections", "10", "--first-user", "999999991")
     assert code == 3
     assert "Our server takes users up to 999,999,999, and the last one would be 1,000,000,000: choose" in text
 

@@ -17,7 +17,7 @@ from floodtest.loadgen.plan.rules import problems
 from floodtest.loadgen.preflight.users import load_users
 from floodtest.wire.template import RequestTemplate
 from tests.rigs.loopback import WorkerRig, can_be_read
-from tests.rigs.support import chunk, flood, run_here, scripted_server
+from tests.rigs.support import OURS, chunk, flood, run_here, scripted_server
 
 PLAN = Plan(1, 10, "127.0.1.1", 1024, 10)
 
@@ -161,16 +161,16 @@ def test_a_plan_tells_what_is_wrong_with_files_and_shows_no_password(tmp_path: P
     (tmp_path / "users.csv").write_text("name\nann\n")
     (tmp_path / "body").write_text("{name} {word}")
     line = ["--target", "http://bob:s3cr3t@127.0.0.1:9/", "--users", str(tmp_path / "users.csv"), "--connections", "2"]
-    done = run_here("floodtest", "plan", "--network", "host", *line, "--body", f"@{tmp_path / 'body'}", "--json")
+    done = run_here("floodtest", "plan", *OURS, *line, "--body", f"@{tmp_path / 'body'}", "--json")
     (obstacle,) = json.loads(done.stdout)["obstacles"]
     assert obstacle.startswith(
         "--body has {word}, and there is no such placeholder: there are {user}, {address}, {line}"
     )
     assert json.loads(done.stdout)["target"] == f"http://{HIDDEN}@127.0.0.1:9/"
-    done = run_here("floodtest", "plan", "--network", "host", *line, "--body", "{name}")
+    done = run_here("floodtest", "plan", *OURS, *line, "--body", "{name}")
     assert done.returncode == 3
     assert "has 1 row, and 2 connections are planned" in done.stdout
     assert "s3cr3t" not in done.stdout + done.stderr
-    done = run_here("floodtest", "plan", "--network", "host", *line, "--body", f"@{tmp_path / 'nothing'}")
+    done = run_here("floodtest", "plan", *OURS, *line, "--body", f"@{tmp_path / 'nothing'}")
     assert (done.returncode, done.stdout) == (3, "")
     assert "nothing for --body: No such file" in done.stderr
