@@ -4,18 +4,22 @@ import base64
 import json
 import socket
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from floodtest.analysis import load
+from floodtest.loadgen.client.worker import column_of
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import HIDDEN
 from floodtest.loadgen.plan.rules import problems
 from floodtest.loadgen.preflight.users import load_users
 from floodtest.wire.template import RequestTemplate
+from tests.rigs.client import welcome
+from tests.rigs.httpx_client import HttpxRig
 from tests.rigs.loopback import WorkerRig, can_be_read
 from tests.rigs.support import OURS, chunk, flood, run_here, scripted_server
 
@@ -68,6 +72,27 @@ def test_a_request_that_is_longer_than_one_write_takes_comes_whole(tmp_path: Pat
     assert read == expected
     rig.close()
 
+
+def test_the_httpx_client_sends_what_the_other_one_does_and_headers_that_httpx_adds(tmp_path: Path) -> None:
+    headers = ((b"Host", b"other"), (b"X", b"1"), (b"x", b"{user}"), (b"User-Agent", b""), (b"Accept", b"a"))
+    asked = RequestTemplate(
+        b"/test/{user}?%2f/../{line}", headers=headers, credentials=b"a:b", body=b"{address}\r\n{user}"
+    )
+    rig = HttpxRig(tmp_path, 12, asked)
+    sent = rig.feed({user: [welcome(user)] for user in range(1, 13)})
+    rig.end()
+    column = partial(column_of, share=Plan(1, 12, "127.0.0.1", 1024, 12).shares(1)[0], columns=(), texts=None)
+    for request, expected in zip(sorted(sent), sorted(asked.requests(column)(list(range(1, 13)))), strict=True):
+        (line, *lines), body = head_and_body(request)
+        assert ([line, *(one for one in lines if one not in OF_HTTPX)], body) == head_and_body(expected)
+
+
+def head_and_body(request: bytes) -> tuple[list[bytes], bytes]:
+    head, _, body = request.partition(b"\r\n\r\n")
+    return head.split(b"\r\n"), body
+
+
+OF_HTTPX = (b"Accept-Encoding: identity", b"Connection: keep-alive")
 
 GUARDED = {
     b"accept": b"text/event-stream",

@@ -19,6 +19,7 @@ from floodtest.loadgen.client.tasks import HttpxClient
 from floodtest.loadgen.client.worker import Shared
 from floodtest.loadgen.plan.pacer import Stage
 from floodtest.loadgen.plan.plan import Plan
+from floodtest.wire.template import RequestTemplate
 from tests.rigs.client import FILES, AccountsReader
 from tests.rigs.support import REQUEST
 
@@ -30,6 +31,7 @@ class Script(httpcore.AsyncNetworkStream):
         self._answers = answers
         self._note = note
         self._left: list[bytes] = []
+        self.written = b""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 (as in httpcore)
         await trio.lowlevel.checkpoint()
@@ -42,7 +44,8 @@ class Script(httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 (as in httpcore)
         await trio.lowlevel.checkpoint()
-        asked = re.match(rb"GET /test/(\d+) ", buffer)
+        self.written += buffer
+        asked = re.match(rb"GET /test/(\d+)[ ?]", buffer)
         if asked:
             self._note(int(asked[1]))
             self._left = [piece for piece in self._answers[int(asked[1])] if piece]
@@ -61,10 +64,12 @@ class Network(httpcore.AsyncNetworkBackend):
         self._answers = answers
         self.hosts: dict[int, str] = {}
         """Where each user's request went."""
+        self.connections: list[Script] = []
 
     async def connect_tcp(self, host: str, *rest: Any, **options: Any) -> httpcore.AsyncNetworkStream:
         await trio.lowlevel.checkpoint()
-        return Script(self._answers, lambda user: self.hosts.update({user: host}))
+        self.connections.append(Script(self._answers, lambda user: self.hosts.update({user: host})))
+        return self.connections[-1]
 
 
 class ScriptedClient(HttpxClient):
@@ -81,7 +86,9 @@ class ScriptedClient(HttpxClient):
 class HttpxRig(AccountsReader):
     """Connections of the httpx client, and their accounts."""
 
-    def __init__(self, folder: Path, users: int, hosts: Sequence[str] = ("127.0.0.1",)) -> None:
+    def __init__(
+        self, folder: Path, users: int, hosts: Sequence[str] = ("127.0.0.1",), request: RequestTemplate = REQUEST
+    ) -> None:
         super().__init__(folder, users)
         self.hosts: dict[int, str] = {}
         (share,) = Plan(1, users, "127.0.0.1", 1024, users).shares(1)
@@ -91,7 +98,7 @@ class HttpxRig(AccountsReader):
             share=share,
             folder=os.fsencode(folder),
             targets=[(host, 80) for host in hosts],
-            request=REQUEST,
+            request=request,
             protocol="chunked",
             open_when="id",
             marks=None,
@@ -102,11 +109,13 @@ class HttpxRig(AccountsReader):
             reset_at_end=False,
         )
 
-    def feed(self, answers: dict[int, list[bytes]]) -> None:
-        """Open a connection for each user, to a server that says this and then ends it; return when all have ended."""
-        trio.run(self._feed, answers)
+    def feed(self, answers: dict[int, list[bytes]]) -> list[bytes]:
+        """Open a connection for each user, to a server that says this and then ends it; return what each has sent, when
+        all have ended.
+        """
+        return trio.run(self._feed, answers)
 
-    async def _feed(self, answers: dict[int, list[bytes]]) -> None:
+    async def _feed(self, answers: dict[int, list[bytes]]) -> list[bytes]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with trio.fail_after(60), ours, theirs:
             shared = Shared(self._spec, Channel[ToWorker](theirs, ToWorker), FILES, self.accounts)
@@ -115,3 +124,4 @@ class HttpxRig(AccountsReader):
                 client.network = Network(answers)
                 self.hosts = client.network.hosts
                 await client.ramp(Go(time.monotonic(), len(answers)))
+        return [connection.written for connection in client.network.connections]
