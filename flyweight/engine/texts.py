@@ -9,8 +9,8 @@ Cost: 8 bytes a text, and its own. Fails: Refused where a limit of this process,
 
 import os
 from array import array
-from collections.abc import Iterable, Sequence
-from typing import IO
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -22,6 +22,9 @@ from floodtest.flyweight.machine.reasons import reason
 
 _OFFSET = 8
 """Bytes of the place where a text begins."""
+
+_AT_ONCE = 1 << 18
+"""Bytes that are written at a time."""
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -40,32 +43,41 @@ class Shape(msgspec.Struct, frozen=True):
 def write_texts(name: str, columns: int, rows: Iterable[Sequence[bytes]]) -> tuple[int, Shape]:
     """Write rows; return the descriptor and the shape. The name is for people, in errors and in /proc/PID/maps.
 
-    What `rows` raises goes on, but for an OSError, which would be taken for one of the memory.
+    What `rows` raises goes on.
     """
     descriptor = os.memfd_create(name)
     try:
-        with open(descriptor, "wb", closefd=False) as file:
-            return descriptor, _write(file, columns, rows)
-    except OSError as error:
-        os.close(descriptor)
-        raise Refused(f"Shared memory for the {name} can't be had: {reason(error)}.") from error
+        return descriptor, _write(partial(_append, name, descriptor), columns, rows)
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def _write(file: IO[bytes], columns: int, rows: Iterable[Sequence[bytes]]) -> Shape:
-    offsets = array("Q", [0])
-    size = 0
+def _write(
+    append: Callable[[bytes | bytearray | memoryview], None], columns: int, rows: Iterable[Sequence[bytes]]
+) -> Shape:
+    offsets, size, held = array("Q", [0]), 0, bytearray()
     for row in rows:
         for text in row:
             size += len(text)
             offsets.append(size)
-        file.write(b"".join(row))
+            held += text
+        if len(held) >= _AT_ONCE:
+            append(held)
+            held = bytearray()
     shape = Shape(columns, (len(offsets) - 1) // columns, size)
-    file.write(bytes(shape.offsets[0] - size))
-    file.write(memoryview(offsets))
+    append(held + bytes(shape.offsets[0] - size))
+    append(memoryview(offsets).cast("B"))
     return shape
+
+
+def _append(name: str, descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError as error:
+        raise Refused(f"Shared memory for the {name} can't be had: {reason(error)}.") from error
 
 
 class Texts:

@@ -19,6 +19,7 @@ class Target:
     addresses: tuple[tuple[str, int], ...]
     """User i goes to number (i - 1) mod n of them, counted from 0."""
     asked: RequestTemplate
+    """What is asked for there, without what each protocol adds."""
     host: str
     """What the header Host says."""
 

@@ -45,7 +45,8 @@ def open_rows(path: Path) -> Iterator[Rows]:
     with open(path, "rb") as file:
         start = file.peek(4)
         if start.startswith(_PARQUET):
-            yield _parquet(path)
+            with _parquet(path) as found:
+                yield found
         elif not start.startswith(_GZIP):
             yield _text(path, file)
         else:
@@ -134,13 +135,19 @@ def _of_json(path: Path, number: int, name: str, found: dict[str, msgspec.Raw]) 
 # Parquet
 
 
-def _parquet(path: Path) -> Rows:
+@contextmanager
+def _parquet(path: Path) -> Iterator[Rows]:
     arrow, parquet = import_pyarrow()
     try:
-        file = parquet.ParquetFile(path)
-    except arrow.ArrowException as error:
-        raise Refused(f"{path} is a broken parquet file: {str(error).partition(chr(10))[0]}.") from error
-    return Rows(file.schema_arrow.names, lambda columns: _parquet_rows(path, arrow, file, list(columns)))
+        with parquet.ParquetFile(path) as file:
+            yield Rows(file.schema_arrow.names, lambda columns: _parquet_rows(path, arrow, file, columns))
+    except MemoryError:  # arrow's own as well
+        raise
+    except (arrow.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file can't be read; others are what pyarrow says of a file that it can't make sense of
+        why = str(error).partition("\n")[0].rstrip(".")
+        raise Refused(f"{path} is a broken parquet file: {why}.") from error
 
 
 def _parquet_rows(path: Path, arrow: Any, file: Any, columns: Sequence[str]) -> Iterator[Row]:

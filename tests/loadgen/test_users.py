@@ -77,6 +77,11 @@ def test_a_parquet_file(tmp_path: Path) -> None:
     parquet.write_table(arrow.table({"name": [[1]], "token": ["c"]}), tmp_path / "users")
     with pytest.raises(Refused, match=r"column 'name': its type is list<.*no text and no number"):
         values(tmp_path / "users", 1)
+    parquet.write_table(arrow.table({"name": ["a"], "token": ["c"]}), tmp_path / "users")
+    data = (tmp_path / "users").read_bytes()
+    (tmp_path / "users").write_bytes(data[:4] + b"\xff" * 40 + data[44:])
+    with pytest.raises(Refused, match="users is a broken parquet file: "):
+        values(tmp_path / "users", 1)
     (tmp_path / "users").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(Refused, match="is a broken parquet file"):
         values(tmp_path / "users", 1)
