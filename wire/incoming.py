@@ -54,6 +54,7 @@ class Parsed:
     """What is wrong with what follows, where it is no frame that is taken."""
     reply: bytes = b""
     """What the peer has to be sent for it, without a mask."""
+    pings: int = 0
 
     @property
     def whole(self) -> bool:
@@ -64,7 +65,8 @@ class Parsed:
 def parse(framing: Framing, data: bytes, read: Callable[[Sequence[bytes]], Said] = read_payloads) -> Parsed:
     """Take the bytes of one stream apart."""
     decoded, broken = decode_all(framing, data)
-    return Parsed(read(decoded.payloads), decoded.rest, decoded.ended, broken, decoded.reply)
+    said = read(decoded.payloads)
+    return Parsed(said, decoded.rest, decoded.ended, broken, decoded.reply, decoded.pings)
 
 
 def find_stamped(framing: Framing, data: list[bytes]) -> Stamped:
@@ -84,6 +86,7 @@ class Received:
         """Messages of any kind."""
         self.messages = 0
         """Numbered ones that are no ticks."""
+        self.pings = 0
         self.ticks: Counter[int] = Counter()
         self.over: dict[int, int] = {}
         """Descriptors whose stream is over, in order, each with the `Cause`: it said so, or broke its framing."""
@@ -97,6 +100,7 @@ class Received:
     def add(self, found: Parsed, fds: Ints, rows: Ints) -> None:
         """Add what each of the descriptors got, by the read of that row of the batch."""
         if found.reply:
+            self.pings += found.pings * len(fds)
             self._owed += zip(rows.tolist(), fds.tolist(), repeat(found.reply), strict=False)
         self._add_said(found.said, fds, rows)
 

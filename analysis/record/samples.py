@@ -52,6 +52,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     kernel_cpu: float | None = None
     swapped: int | None = None
     jumps: int = 0
+    pings: int = 0
 
     @property
     def kernel(self) -> int:

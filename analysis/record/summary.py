@@ -240,6 +240,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     repeated: int
     jumps: int = 0
     """Messages whose number is further above the one before than messages can be missing."""
+    pings: int = 0
+    """Of a server's WebSockets."""
     thresholds: list[Threshold] = []
     timing: Timing | None = None
     lifetimes: Lifetimes | None = None

@@ -70,6 +70,7 @@ LEDGER = np.dtype(
         ("missing", "i8"),
         ("repeated", "i8"),
         ("jumps", "i8"),
+        ("pings", "i8"),
         ("messages", "i8"),
         ("first_ns", "i8"),
         ("last_ns", "i8"),
@@ -83,11 +84,12 @@ LEDGER = np.dtype(
     ]
 )
 """attempts: connections that were begun · opens: those that became open · closed: open ones that we closed · missing,
-repeated, jumps: see `wire.sequence` · messages: numbered ones that are no ticks, repeated ones and those that jump
-included · first_ns, last_ns: when the first and the last of them was read (CLOCK_MONOTONIC) · latency: of stamped ones,
-from the planned time, by bucket · latency_published: from the time they were published, which forgives what came before
-· failures: connections that ended by themselves, by phase and code, where those of phase OPEN closed early · connect_us
-and so on: see `client.durations` · answers: see `client.kept_answers`.
+repeated, jumps: see `wire.sequence` · pings: of servers, which want an answer · messages: numbered ones that are no
+ticks, repeated ones and those that jump included · first_ns, last_ns: when the first and the last of them was read
+(CLOCK_MONOTONIC) · latency: of stamped ones, from the planned time, by bucket · latency_published: from the time they
+were published, which forgives what came before · failures: connections that ended by themselves, by phase and code,
+where those of phase OPEN closed early · connect_us and so on: see `client.durations` · answers: see
+`client.kept_answers`.
 
 Over all connections of all users, attempts = opens + failures + those in flight, and opens = open now + closed early +
 closed. Who reads while a worker counts reads the right-hand sides first: the left-hand sides are counted first."""
@@ -153,6 +155,7 @@ class Accounts:
         self._messages, self._first_ns, self._last_ns = (
             Counter(row, name) for name in ("messages", "first_ns", "last_ns")
         )
+        self._pings = Counter(row, "pings")
         self._latency, self._latency_published = row["latency"][0], row["latency_published"][0]
         self._failures = row["failures"][0]
         self.connect, self.first_byte, self.open, self._life, self._quiet = (
@@ -209,6 +212,8 @@ class Accounts:
         """Count all that a batch of reads brought: what was taken out of it, and what its numbers show."""
         self.received(received.count, received.size)
         self.out_of_sequence(sequence)
+        if received.pings:
+            self._pings.add(received.pings)
         for number, deliveries in received.ticks.items():
             self.ticks.count(number, deliveries, reads.first, reads.last)
         if received.messages:

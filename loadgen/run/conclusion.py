@@ -113,6 +113,7 @@ def _summarize(facts: Facts) -> Summary:
         timing=timing_of(facts.reading),
         lifetimes=lifetimes_of(facts.reading),
         causes=_causes(facts.reading),
+        pings=counters.pings,
     )
 
 

@@ -44,6 +44,7 @@ class Counters(msgspec.Struct, frozen=True):
     repeated: int
     jumps: int
     messages: int
+    pings: int = 0
 
 
 class ReceivedTick(msgspec.Struct, frozen=True):

@@ -110,11 +110,12 @@ def test_a_record_that_was_cut_off_anywhere_reads_to_the_last_whole_sample(folde
         assert load(folder).samples == SAMPLES[:whole]
 
 
-def test_samples_from_before_a_later_field_are_read(folder: Path) -> None:
+@pytest.mark.parametrize("later", [["pings"], ["jumps", "pings"]])
+def test_samples_from_before_a_later_field_are_read(folder: Path, later: list[str]) -> None:
     samples = folder / "samples.csv"
-    rows = [line.rsplit(",", 1) for line in samples.read_text().splitlines()]
-    assert rows[0][1] == "jumps"
-    samples.write_text("\n".join(before for before, _ in rows) + "\n")
+    rows = [line.rsplit(",", len(later)) for line in samples.read_text().splitlines()]
+    assert rows[0][1:] == later
+    samples.write_text("\n".join(before for before, *_ in rows) + "\n")
     assert load(folder).samples == SAMPLES
 
 

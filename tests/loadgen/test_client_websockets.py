@@ -97,6 +97,7 @@ def test_of_many_pings_the_last_is_answered(rig: ClientRig) -> None:
         rig.turn()
     rig.servers[1].sendall(message(1) + frame(PING, b"last"))
     rig.settle()
+    assert int(rig.ledger.total("pings")) == 51
     data = rig.servers[1].recv(1 << 16)
     assert FROM_CLIENT.decode(data).pongs == 1
     assert websocket.with_mask(data[6:], data[2:6]) == b"last"

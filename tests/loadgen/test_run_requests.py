@@ -78,7 +78,7 @@ def test_the_httpx_client_sends_what_the_other_one_does_and_headers_that_httpx_a
     asked = RequestTemplate(
         b"/test/{user}?%2f/../{line}", headers=headers, credentials=b"a:b", body=b"{address}\r\n{user}"
     )
-    rig = HttpxRig(tmp_path, 12, asked)
+    rig = HttpxRig(tmp_path, 12, request=asked)
     sent = rig.feed({user: [welcome(user)] for user in range(1, 13)})
     rig.end()
     column = partial(column_of, share=Plan(1, 12, "127.0.0.1", 1024, 12).shares(1)[0], columns=(), texts=None)

@@ -57,7 +57,7 @@ def test_the_total_of_one_site_is_what_it_says() -> None:
 def test_sites_are_added_up() -> None:
     one = reading(
         states=States(1, 2, 3, 4, 5),
-        counters=Counters(10, 20, 30, 40, 50, 60),
+        counters=Counters(10, 20, 30, 40, 50, 60, 70),
         failed={"cut@response": 3, "EMFILE@bind": 1},
         closed_by={"cut": 5},
         latency={0: 4, 7: 1},
@@ -72,7 +72,7 @@ def test_sites_are_added_up() -> None:
     )
     two = reading(
         states=States(10, 20, 30, 40, 50),
-        counters=Counters(1, 2, 3, 4, 5, 6),
+        counters=Counters(1, 2, 3, 4, 5, 6, 7),
         failed={"cut@response": 40},
         latency={7: 2},
         first_message_ns=400,
@@ -86,7 +86,7 @@ def test_sites_are_added_up() -> None:
     both = total([one, two])
     assert both.states == States(11, 22, 33, 44, 55)
     assert both.states.planned == one.states.planned + two.states.planned
-    assert both.counters == Counters(11, 22, 33, 44, 55, 66)
+    assert both.counters == Counters(11, 22, 33, 44, 55, 66, 77)
     assert both.failed == {"cut@response": 43, "EMFILE@bind": 1}
     assert (both.closed_by, both.latency, both.latency_published) == ({"cut": 5}, {0: 4, 7: 3}, {1: 1})
     assert (both.first_message_ns, both.last_message_ns) == (400, 900)

@@ -18,6 +18,7 @@ def test_a_server_that_nobody_here_wrote(name: str, tmp_path: Path) -> None:
         code, summary, errors = flood(tmp_path, *options)
         assert (code, summary["outcome"], summary["connections"]["opened"]) == (0, "ok", COUNT), errors
         assert (summary["received"], summary["missing"], summary["repeated"]) == (COUNT * (1 + MESSAGES), 0, 0)
+        assert summary["pings"] >= COUNT
         seen = server.end()
     assert seen.get("messages", 0) == seen.get("extensions", 0) == 0
     assert seen["closed 1000"] == COUNT

@@ -30,7 +30,9 @@ to `decode`."""
 
 
 class FramingError(ValueError):
-    """The peer's framing is wrong; `payloads` came whole before that, and `reply` is what the peer is to be told."""
+    """The peer's framing is wrong; `payloads` and `pings` came whole before that, and `reply` is what the peer is to be
+    told.
+    """
 
     cause = Cause.BAD_FRAMING
 
@@ -38,6 +40,7 @@ class FramingError(ValueError):
         super().__init__(reason)
         self.payloads = payloads or []
         self.reply = b""
+        self.pings = 0
 
 
 class TooLarge(FramingError):
@@ -56,6 +59,8 @@ class Decoded:
     """The framing says that the stream is over; `rest` is whatever follows."""
     reply: bytes = b""
     """What the peer has to be sent for it; only a WebSocket's answers anything."""
+    pings: int = 0
+    """How often the peer has asked for an answer."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ def decode_all(framing: Framing, data: bytes) -> tuple[Decoded, Cause | None]:
     try:
         return framing.decode(data), None
     except FramingError as error:
-        return Decoded(error.payloads, b"", ended=False, reply=error.reply), error.cause
+        return Decoded(error.payloads, b"", ended=False, reply=error.reply, pings=error.pings), error.cause
 
 
 def find_frames(framing: Framing, joined: bytes, lengths: Ints) -> Frames:

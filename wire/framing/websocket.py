@@ -64,7 +64,6 @@ class Violation(FramingError):
 class Heard(Decoded):
     """What the bytes of a stream held, with its control frames; `payloads` are the messages."""
 
-    pings: int = 0
     pongs: int = 0
     status: int | None = None
     """That of the peer's close; None: there was no close, or it had none."""
@@ -342,7 +341,7 @@ class WebSocket:
             while walk.step():
                 pass
         except Violation as violation:
-            violation.payloads = walk.payloads
+            violation.payloads, violation.pings = walk.payloads, walk.pings
             violation.reply = walk.pong + violation.reply
             raise
         return Heard(walk.payloads, walk.rest, walk.is_closed, walk.reply, walk.pings, walk.pongs, walk.status)
