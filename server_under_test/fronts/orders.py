@@ -18,7 +18,7 @@ class Specification(msgspec.Struct, frozen=True):
     workers: int
     max_users: int
     limits: Limits
-    allow_origin: str | None
+    allow_origin: str | None = None
     """Of web pages that may read streams."""
 
 

@@ -49,7 +49,7 @@ class TaskRig(Clients):
 
     async def _main(self) -> None:
         limits = Limits(pending=PENDING, excess=EXCESS)
-        spec = Specification(0, 1, MAX_USERS, limits, None)
+        spec = Specification(0, 1, MAX_USERS, limits)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             channel = Channel[ToWorker](theirs, ToWorker)
