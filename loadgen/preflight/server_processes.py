@@ -63,7 +63,8 @@ class ServerProcesses:
             return f"The server's memory and CPU are not measured: {self.reason}."
         named = ", ".join(map(str, self.roots[:5]))
         more = "" if len(self.roots) <= 5 else f" and {len(self.roots) - 5} more"
-        return f"The server's memory and CPU are those of {named}{more} and their children: {self.reason}."
+        whose = "its" if len(self.roots) == 1 else "their"
+        return f"The server's memory and CPU are those of {named}{more} and {whose} children: {self.reason}."
 
 
 def named_server(pid: int) -> ServerProcesses:

@@ -391,7 +391,7 @@ def test_an_external_server_is_found_and_measured(tmp_path: Path) -> None:
     assert code == 0
     (process,) = summary["server"]["processes"]
     assert process["pid"] == server.process.pid
-    assert f"those of {process['name']} (process {process['pid']}) and their children: found by who" in errors
+    assert f"those of {process['name']} (process {process['pid']}) and its children: found by who" in errors
     assert summary["server"]["addresses"] == [f"127.0.0.1:{server.port}"]
     assert summary["server"]["queue"]["overflows"] is not None
     assert summary["memory"]["server_user_bytes_per_connection"] > 0

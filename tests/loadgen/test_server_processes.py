@@ -28,7 +28,7 @@ def test_a_process_that_listens_is_the_server() -> None:
         assert roots(found) == found.pids() == list(found.holders) == [server.pid]
         name = psutil.Process(server.pid).name()
         assert found.note() == (
-            f"The server's memory and CPU are those of {name} (process {server.pid}) and their children: "
+            f"The server's memory and CPU are those of {name} (process {server.pid}) and its children: "
             "found by who listens at the target."
         )
     assert find(server).roots == ()
