@@ -29,13 +29,14 @@ class Cause(enum.IntEnum):
     OPEN_WHEN_UNMET = 1011
     """Messages came, but not what was to open the connection."""
     BAD_FRAMING = 1012
-    MESSAGE_TOO_LARGE = 1013
-    FINISHED = 1014
+    FINISHED = 1013
     """The framing said that the stream is over."""
-    CUT = 1015
+    CUT = 1014
     """It ended between two messages, or before it was open."""
-    CUT_INSIDE = 1016
+    CUT_INSIDE = 1015
     """It ended within a message."""
+    FRAME_TOO_LARGE = 1016
+    """A message of a WebSocket, which was closed for it (RFC 6455, status 1009)."""
     BAD_HANDSHAKE = 1017
     """An answer of 101 that does not fit the request for a WebSocket."""
 

@@ -104,12 +104,12 @@ TABLE: dict[str, Words] = {
     "HTTP_5xx": Words("The server, or a proxy before it, failed.", f"Look into its log. {_LOOK}"),
     "HTTP_xxx": Words("The server answered with a status that begins no stream.", _LOOK),
     # How streams end.
+    "frame_too_large": Words(
+        "A message of the WebSocket was larger than the 1 MiB that is taken.", "Have the server send smaller ones."
+    ),
     "bad_framing": Words(
         "The stream broke its framing: what came is no chunk, or no frame of the protocol.",
         "Hold --protocol against what the server sends; an error of a server often stands in the middle of a stream.",
-    ),
-    "message_too_large": Words(
-        "A message was larger than the 1 MiB that is read.", "Have the server send smaller ones."
     ),
     "finished": Words(
         "The server said that the stream is over.", "Name a path whose stream goes on, or look why the server ended it."

@@ -27,7 +27,7 @@ from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.wire import http, mark
 from floodtest.wire.answers import SHOWN, NotOpened
 from floodtest.wire.causes import Cause
-from floodtest.wire.framing.frames import MAX_PAYLOAD, Framing, decode_all
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, decode_all
 from floodtest.wire.framing.in_chunks import without_chunks
 from floodtest.wire.http import authority
 from floodtest.wire.messages import read_payloads
@@ -56,7 +56,9 @@ class Stream:
     window: Window = field(default_factory=Window)
     """Of the last messages, where they may overtake each other."""
     begun: bytes = b""
-    """Text without its end."""
+    """Text without its end, where nothing else tells of messages."""
+    frame: Beginning | None = None
+    """The beginning of a message in the framing."""
     ends_with_connection: bool = False
     """Whether the end of its body is that of its connection."""
     said: bytes = b""
@@ -69,7 +71,10 @@ class Stream:
     @property
     def cut(self) -> Cause:
         """What it is when it ends now, and nothing has said that it would."""
-        return Cause.CUT_INSIDE if self.is_open and self.begun else Cause.CUT
+        begun = self.begun
+        if self.framing is not None and self.frame is not None:
+            begun = decode_all(self.framing, bytes(self.frame.data))[0].rest
+        return Cause.CUT_INSIDE if self.is_open and begun else Cause.CUT
 
 
 class HttpxClient:
@@ -220,7 +225,7 @@ class HttpxClient:
 
     def _read(self, stream: Stream, text: bytes, patience: trio.CancelScope) -> None:
         """Take the next text of an answer, with any number of messages in it, or a part of one."""
-        payloads, stream.begun, broken = _split(stream.framing, stream.begun + text)
+        payloads, broken = split_text(stream, text)
         if not stream.is_open:
             stream.said += text[: SHOWN - len(stream.said)]
         stream.last = time.monotonic()
@@ -266,14 +271,19 @@ def _head_of(response: httpx.Response) -> bytes:
     return b"\r\n".join([line, *(name + b": " + value for name, value in response.headers.raw), b"", b""])
 
 
-def _split(framing: Framing | None, text: bytes) -> tuple[list[bytes], bytes, Cause | None]:
-    """Return the messages in a text, the beginning of one that is not whole, and what is wrong with what follows."""
-    if framing is not None:
-        decoded, broken = decode_all(framing, text)
-        return decoded.payloads, decoded.rest, broken
-    if text.endswith(b"\n"):
-        return [text], b"", None
-    return [], text, Cause.MESSAGE_TOO_LARGE if len(text) > MAX_PAYLOAD else None
+def split_text(stream: Stream, text: bytes) -> tuple[list[bytes], Cause | None]:
+    """Return the messages that end in a text, and what is wrong with what follows; keep the beginning of one."""
+    if stream.framing is None:
+        is_whole = text.endswith(b"\n")
+        said = (stream.begun + text)[:MAX_PAYLOAD]
+        stream.begun = b"" if is_whole else said
+        return [said] if is_whole else [], None
+    data = text if stream.frame is None else stream.frame.add(text)
+    if data is None:
+        return [], None
+    decoded, broken = decode_all(stream.framing, data)
+    stream.frame = stream.framing.beginning(decoded.rest) if decoded.rest else None
+    return decoded.payloads, broken
 
 
 _IN_WORDS = (

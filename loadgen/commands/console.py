@@ -160,7 +160,7 @@ def _timing_lines(summary: Summary) -> list[str]:
 
 def _percentiles(found: Percentiles) -> str:
     shares = zip(("p50", "p90", "p99", "max"), msgspec.structs.astuple(found), strict=True)
-    return ", ".join(f"{share} {value:,.1f}" for share, value in shares)
+    return ", ".join(f"{share} {value:,.{1 if value >= 1 else 2}f}" for share, value in shares)
 
 
 def _network(network: Network) -> str:

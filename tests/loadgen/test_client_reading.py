@@ -97,6 +97,15 @@ def test_those_that_have_more_to_say_take_turns(rig: ClientRig, monkeypatch: pyt
     assert rig.ticks == {1: 10, 2: 10}
 
 
+def test_a_message_that_is_larger_than_is_kept_is_counted_and_passed_over(rig: ClientRig) -> None:
+    rig.open(1)
+    data = chunk(b"Recvd msg #1: " + b"x" * 1_500_000)
+    for at in range(0, len(data), 100_000):
+        rig.feed(1, data[at : at + 100_000])
+    rig.feed(1, message(2))
+    assert (rig.state(1), rig.received, rig.out_of_sequence) == (State.OPEN, (2, len(data + message(2))), (0, 0))
+
+
 def test_what_was_to_be_read_on_of_a_connection_that_ended_is_forgotten(rig: ClientRig) -> None:
     (server,) = rig.open(1)
     server.sendall(b"nonsense" * 20_000)

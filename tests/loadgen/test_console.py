@@ -270,7 +270,7 @@ def test_times_to_open_and_lifetimes_have_a_line_each() -> None:
             timing=Timing(times, None, times), lifetimes=Lifetimes(200, times, times, "180 of 200 connections ended")
         )
     )
-    shares = "p50 0.0, p90 1.3, p99 3.0, max 1,234.5"
+    shares = "p50 0.04, p90 1.3, p99 3.0, max 1,234.5"
     assert line(told, "timing") == f"timing connect {shares}; open {shares} ms"
     assert line(told, "lifetimes") == f"lifetimes of those closed early: {shares} s; since their last byte {shares} s"
     assert line(told, "180") == "180 of 200 connections ended"

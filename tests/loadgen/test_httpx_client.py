@@ -11,11 +11,14 @@ import trio
 
 from floodtest.analysis import load
 from floodtest.loadgen.client.accounts import Phase, State
-from floodtest.loadgen.client.tasks import cause
+from floodtest.loadgen.client.tasks import Stream, cause, split_text
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.preflight.ports import note_on_kernel_ports
 from floodtest.wire.causes import Cause
-from tests.rigs.client import message, welcome
+from floodtest.wire.framing import lines
+from floodtest.wire.framing.frames import MAX_PAYLOAD
+from floodtest.wire.open_when import Search
+from tests.rigs.client import ID, message, welcome
 from tests.rigs.httpx_client import HttpxRig
 from tests.rigs.support import HEAD, chunk, flood, run_here, scripted_server, user_of
 
@@ -120,15 +123,22 @@ def test_what_has_no_end_of_line_is_not_taken_for_a_chunk(tmp_path: Path) -> Non
     assert (code, summary["connections"]["failed"]) == (4, {"ETIMEDOUT@response": 3})
 
 
-def test_a_chunk_without_an_end_is_given_up_at_a_bound(tmp_path: Path) -> None:
-    def handle(connection: socket.socket) -> None:
-        connection.sendall(HEAD + chunk(b"Welcome, user %b\n" % user_of(connection.recv(4096))))
-        for _ in range(20):
-            connection.sendall(chunk(b"x" * 65536))
+def test_a_text_of_any_size_without_an_end_of_line_is_one_message_of_which_a_part_is_kept(tmp_path: Path) -> None:
+    rig, text = HttpxRig(tmp_path, 1), [chunk(b"x" * 65536)] * 20
+    rig.feed({1: [welcome(1), *text, chunk(b"\n"), message(1), *text]})
+    assert (rig.received[0], rig.closed, rig.out_of_sequence) == (3, {"cut_inside": 1}, (0, 0))
+    rig.end()
+    stream = Stream(1, Search(ID, 1))
+    for _ in range(20):
+        assert split_text(stream, b"x" * 65536) == ([], None)
+    assert len(stream.begun) == MAX_PAYLOAD
 
-    with scripted_server(handle) as target:
-        code, summary, _ = flood(tmp_path, "--target", target, *FEW, "--hold", "5")
-    assert (code, summary["connections"]["closed_by"]) == (4, {"message_too_large": 3})
+
+def test_of_a_line_of_any_size_a_part_is_kept() -> None:
+    stream = Stream(1, Search(ID, 1), framing=lines)
+    for _ in range(20):
+        assert split_text(stream, b"x" * 65536) == ([], None)
+    assert split_text(stream, b"\nmore\n") == ([b"x" * MAX_PAYLOAD, b"more"], None)
 
 
 def test_a_message_in_pieces_is_counted_once(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, FramingError, Heads, TooLarge
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, FramingError, Heads
 from floodtest.wire.matrix import FAR, Ints, weights, windows
 
 CODING: str | None = "chunked"
@@ -43,7 +43,7 @@ def heads(sizes: Iterable[int]) -> Iterable[bytes]:
 
 def decode(data: bytes) -> Decoded:
     """Split `data` into whole chunks and the rest; the last chunk (size 0) ends the body, and trailers are rest."""
-    return _whole_chunks(data, MAX_PAYLOAD)
+    return _whole_chunks(data, MAX_PAYLOAD)  # chunks may be larger, of which that much is kept
 
 
 def decode_parts(data: bytes) -> Decoded:
@@ -58,8 +58,8 @@ def decode_parts(data: bytes) -> Decoded:
     return Decoded([*whole.payloads, part] if part else whole.payloads, rest, ended=False)
 
 
-def _whole_chunks(data: bytes, largest: int) -> Decoded:
-    """Split `data` into whole chunks of at most `largest` bytes, and the rest."""
+def _whole_chunks(data: bytes, most: int) -> Decoded:
+    """Split `data` into whole chunks, of each the first `most` bytes, and the rest."""
     payloads: list[bytes] = []
     position = 0
     while position < len(data):
@@ -67,14 +67,12 @@ def _whole_chunks(data: bytes, largest: int) -> Decoded:
         if line is None:
             break
         size = int(line[1], 16)
-        if size > largest:
-            raise TooLarge(f"a chunk of {size} bytes, more than the {largest} that are accepted", payloads)
         if size == 0:
             return Decoded(payloads, data[line.end() :], ended=True)
         start, end = line.end(), line.end() + size
         if not _is_ended(data, end, payloads):
             break
-        payloads.append(data[start:end])
+        payloads.append(data[start : min(end, start + most)])
         position = end + 2
     return Decoded(payloads, data[position:], ended=False)
 
@@ -116,9 +114,44 @@ class BegunChunk:
         return bytes(self.data) if len(self.data) >= self._wanted else None
 
 
-def beginning(rest: bytes) -> BegunChunk:
+class LargeChunk:
+    """The beginning of a chunk of which only the first `MAX_PAYLOAD` bytes are kept, while more than these are to come.
+
+    When its last byte has come it is a chunk of those that were kept.
+    """
+
+    def __init__(self, payload: bytes, missing: int) -> None:
+        self.data = bytearray(b"%x\r\n" % (len(payload) + missing) + payload)
+        self._start = len(self.data) - len(payload)
+        self._missing = missing
+        self._cut()
+
+    def _cut(self) -> None:
+        del self.data[self._start + MAX_PAYLOAD :]
+
+    def add(self, data: bytes) -> bytes | None:
+        """Return what is kept of it with what comes after it in `data`, or None while it is not whole."""
+        part = data[: self._missing]
+        self._missing -= len(part)
+        self.data += part
+        self._cut()
+        if self._missing:
+            return None
+        payload = bytes(self.data[self._start :])
+        return b"%x\r\n" % len(payload) + payload + data[len(part) :]
+
+
+def beginning(rest: bytes) -> BegunChunk | LargeChunk:
     """Begin with what `decode` left."""
-    return BegunChunk(rest)
+    line = _SIZE_LINE.match(rest)
+    size = 0 if line is None else int(line[1], 16)
+    if line is None or size <= MAX_PAYLOAD:
+        return BegunChunk(rest)
+    payload, after = rest[line.end() : line.end() + size], rest[line.end() + size :]
+    if len(payload) == size:
+        payload = payload[:MAX_PAYLOAD]
+        return BegunChunk(b"%x\r\n" % len(payload) + payload + after)
+    return LargeChunk(payload, size - len(payload))
 
 
 def locate(joined: bytes, at: Ints) -> tuple[Ints, Ints, Ints]:

@@ -2,8 +2,8 @@
 
 A framing is a module that has what `Framing` lists. In: the bytes of a stream from the beginning of a frame on. Out:
 the payloads of the frames that are whole, and the bytes that are not whole yet, which the caller keeps. Nothing is
-kept here: a stream between two frames costs nothing. What is not whole is bounded by `MAX_PAYLOAD`; past it `TooLarge`
-is raised, and for bytes that are no frame another `FramingError`.
+kept here: a stream between two frames costs nothing. What is kept of a frame that is not whole is bounded by
+`MAX_PAYLOAD`. For bytes that are no frame `FramingError` is raised.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +16,8 @@ from floodtest.wire.causes import Cause
 from floodtest.wire.matrix import Ints
 
 MAX_PAYLOAD = 1 << 20
-"""Bytes of the largest payload that is accepted: sixteen of the largest messages we send ourselves."""
+"""Bytes of a payload that are kept: sixteen of the largest messages we send ourselves. What a larger one has beyond
+them is passed over; it is one message all the same."""
 
 FEW = 4
 """Reads that are not worth a step of their own."""
@@ -41,12 +42,6 @@ class FramingError(ValueError):
         self.payloads = payloads or []
         self.reply = b""
         self.pings = 0
-
-
-class TooLarge(FramingError):
-    """A payload is larger than `MAX_PAYLOAD`."""
-
-    cause = Cause.MESSAGE_TOO_LARGE
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,7 @@ class Beginning(Protocol):
         """What was collected."""
 
     def add(self, data: bytes) -> bytes | None:
-        """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
+        """Return what is kept of it with `data` behind it, or None while `decode` would find nothing new in that."""
 
 
 class Framing(Protocol):

@@ -14,6 +14,8 @@ from floodtest.wire.framing import chunked
 from floodtest.wire.framing.frames import Beginning, Decoded, Framing, FramingError, Heads, encode
 from floodtest.wire.matrix import FAR, Ints
 
+_LAST = b"0\r\n"
+
 
 class InChunks:
     """A framing in chunks. Our own server writes a chunk for each message."""
@@ -76,9 +78,10 @@ class _Begun:
             outer = chunked.decode_parts(self._rest + data)
         except FramingError:
             return bytes(self.data) + data
-        if outer.ended:
-            return bytes(self.data) + data
         whole = self._inner.add(b"".join(outer.payloads))
+        if outer.ended:
+            whole = whole or bytes(self._inner.data)
+            return (encode(chunked, whole) if whole else b"") + _LAST + outer.rest
         self._rest = outer.rest
         return None if whole is None else encode(chunked, whole) + outer.rest
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, TooLarge
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded
 from floodtest.wire.matrix import FAR, Ints
 
 CODING: str | None = None
@@ -16,6 +16,7 @@ TAIL = b""
 LINE_END: bytes | None = b" "
 
 _FEED = ord("\n")
+_MOST = MAX_PAYLOAD + 1
 _EMPTY = (b"", b"\r")
 
 
@@ -28,21 +29,29 @@ def decode(data: bytes) -> Decoded:
     """Split `data` into whole lines and the rest; payloads are without the line's end."""
     whole, feed, rest = data.rpartition(b"\n")
     payloads = [line.removesuffix(b"\r") for line in whole.split(b"\n") if line not in _EMPTY] if feed else []
-    if len(rest) > MAX_PAYLOAD:
-        raise TooLarge(f"a line of more than the {MAX_PAYLOAD} bytes that are accepted", payloads)
+    if len(whole) > MAX_PAYLOAD:
+        payloads = [payload[:MAX_PAYLOAD] for payload in payloads]
     return Decoded(payloads, rest, ended=False)
 
 
 class BegunLine:
-    """The beginning of a line, collected until its end has come, or more than a line may have."""
+    """The beginning of a line, of which as much is collected as is kept, until its end has come."""
 
     def __init__(self, rest: bytes) -> None:
         self.data = bytearray(rest)
+        self._cut()
+
+    def _cut(self) -> None:
+        if len(self.data) > _MOST:
+            del self.data[_MOST:]
+            self.data[-1:] = b"."  # no part of the payload, and no carriage return that may belong to the line's end
 
     def add(self, data: bytes) -> bytes | None:
-        """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
-        self.data += data
-        return bytes(self.data) if b"\n" in data or len(self.data) > MAX_PAYLOAD else None
+        """Return what is kept of it with `data` behind it, or None while its end has not come."""
+        end = data.find(b"\n")
+        self.data += data[: end if end >= 0 else len(data)]
+        self._cut()
+        return bytes(self.data) + data[end:] if end >= 0 else None
 
 
 def beginning(rest: bytes) -> BegunLine:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded, TooLarge
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Decoded
 from floodtest.wire.matrix import FAR, Ints, windows
 
 CODING: str | None = None
@@ -25,12 +25,12 @@ _HEAD = b"data: "
 _MARK = b"\xef\xbb\xbf"
 
 _LINE_END = rb"(?:\r\n|\n|\r(?!\n))"
-_EMPTY_LINES = re.compile(rb"%b+" % _LINE_END)
-"""At the beginning of an event. A CR at the end of what has been read may be half a CR LF: its LF then is an empty line
-more, which says nothing."""
+_NOTHING = re.compile(rb"(?:(?::[^\r\n]*)?%b)+" % _LINE_END)
+"""Empty lines and comments at the beginning of an event: they belong to no data, and may be all that an idle server
+sends. A CR at the end of what has been read may be half a CR LF: its LF then is an empty line more, which says nothing.
+"""
 _EVENT_END = re.compile(rb"%b%b" % (_LINE_END, _LINE_END))
 """The end of an event's last line, and an empty one."""
-_COMMENTS = re.compile(rb"(?::[^\r\n]*%b)+" % _LINE_END)
 
 _LINES = re.compile(rb"\r\n|\n|\r")
 
@@ -50,20 +50,14 @@ def decode(data: bytes) -> Decoded:
     payloads: list[bytes] = []
     position = 0
     while True:
-        if (empty := _EMPTY_LINES.match(data, position)) is not None:
-            position = empty.end()
+        if (nothing := _NOTHING.match(data, position)) is not None:
+            position = nothing.end()
         if (end := _EVENT_END.search(data, position)) is None:
-            break
-        payload = _data_of(data[position : end.start()])
+            return Decoded(payloads, data[position:], ended=False)
+        payload = _data_of(data[position : min(end.start(), position + MAX_PAYLOAD)])
         if payload is not None:
             payloads.append(payload)
         position = end.end()
-    if (comments := _COMMENTS.match(data, position)) is not None:
-        position = comments.end()  # they belong to no data, and may be all that an idle server sends
-    rest = data[position:]
-    if len(rest) > MAX_PAYLOAD:
-        raise TooLarge(f"an event of more than the {MAX_PAYLOAD} bytes that are accepted", payloads)
-    return Decoded(payloads, rest, ended=False)
 
 
 def _data_of(event: bytes) -> bytes | None:
@@ -77,18 +71,36 @@ def _data_of(event: bytes) -> bytes | None:
 
 
 class BegunEvent:
-    """The beginning of an event, collected until an empty line has come, or more than an event may have."""
+    """The beginning of an event, of which `MAX_PAYLOAD` bytes are kept, collected until an empty line has come."""
 
     def __init__(self, rest: bytes) -> None:
-        self.data = bytearray(rest)
+        self.data = bytearray()
+        self._last = b""
+        self._is_cut = False
+        self._keep(rest)
+
+    def _keep(self, data: bytes) -> None:
+        """Keep what there is room for, and the last bytes of all, as the end may lie across them and what comes."""
+        self.data += data
+        self._last = (self._last + data)[-3:]
+        if len(self.data) > MAX_PAYLOAD:
+            del self.data[MAX_PAYLOAD:]
+            self._is_cut = True
 
     def add(self, data: bytes) -> bytes | None:
-        """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
-        seam = bytes(self.data[-3:]) + data  # the end may lie across both
-        is_first_line = len(self.data) <= 3
-        self.data += data
-        is_over = _EVENT_END.search(seam) or (is_first_line and _EMPTY_LINES.match(seam))
-        return bytes(self.data) if is_over or len(self.data) > MAX_PAYLOAD else None
+        """Return what is kept of it with what comes after it in `data`, or None while `decode` would find nothing new
+        in that.
+        """
+        if (not self.data or self.data.startswith(b":")) and (line := _LINES.search(data)) is not None:
+            return b":" + data[line.start() :] if self.data else data  # what a comment says is nothing
+        seam = self._last + data
+        over = _EVENT_END.search(seam)
+        if over is not None and self._is_cut:
+            return bytes(self.data) + seam[over.start() :]
+        if over is not None:
+            return bytes(self.data) + data
+        self._keep(data)
+        return None
 
 
 def beginning(rest: bytes) -> BegunEvent:

@@ -57,7 +57,7 @@ class Violation(FramingError):
         self.status = status
         self.reply = close(status)
         if status == TOO_BIG:
-            self.cause = Cause.MESSAGE_TOO_LARGE
+            self.cause = Cause.FRAME_TOO_LARGE
 
 
 @dataclass(frozen=True)
