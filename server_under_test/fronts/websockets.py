@@ -1,8 +1,8 @@
 """What clients send on WebSockets, where the server only tells: frames are checked, pings and closes answered, messages
 read and dropped.
 
-In: the bytes of a client as they come. Out: a `Heard` each time. Between two frames a client has no state here; the
-beginning of one is a `Beginning`, which the caller keeps, and bounds with all that it takes from a client. Fails:
+In: the bytes of a client as they come. Out: a `FromClient` each time. Between two frames a client has no state here;
+the beginning of one is a `Beginning`, which the caller keeps, and bounds with all that it takes from a client. Fails:
 never; a client that breaks RFC 6455 is to be told so by the close in `reply`, and its connection is over.
 """
 
@@ -20,7 +20,7 @@ GOING_AWAY_FRAME = close(GOING_AWAY)
 
 
 @dataclass(frozen=True)
-class Heard:
+class FromClient:
     """What some bytes of a client said."""
 
     reply: bytes
@@ -34,14 +34,14 @@ class Heard:
     """The status of the close that says what was wrong."""
 
 
-def hear(begun: Beginning | None, data: bytes) -> Heard:
+def hear(begun: Beginning | None, data: bytes) -> FromClient:
     """Take in what a client has sent, behind what had begun before."""
     whole = data if begun is None else begun.add(data)
     if whole is None:
-        return Heard(b"", is_over=False, has_ponged=False, begun=begun)
+        return FromClient(b"", is_over=False, has_ponged=False, begun=begun)
     try:
         found = FROM_CLIENT.decode(whole)
     except Violation as wrong:
-        return Heard(wrong.reply, is_over=True, has_ponged=False, begun=None, violation=wrong.status)
+        return FromClient(wrong.reply, is_over=True, has_ponged=False, begun=None, violation=wrong.status)
     rest = FROM_CLIENT.beginning(found.rest) if found.rest and not found.ended else None
-    return Heard(found.reply, found.ended, found.pongs > 0, rest)
+    return FromClient(found.reply, found.ended, found.pongs > 0, rest)

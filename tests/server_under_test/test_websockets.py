@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floodtest.server_under_test.fronts.websockets import Heard, hear
+from floodtest.server_under_test.fronts.websockets import FromClient, hear
 from floodtest.wire.framing.frames import MAX_PAYLOAD
 from floodtest.wire.framing.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, masked
 from floodtest.wire.messages import MESSAGE, WELCOME
@@ -331,7 +331,7 @@ FRAMES = st.one_of(
 @given(frames=st.lists(FRAMES, max_size=6), places=st.lists(st.integers(1, 60), max_size=8))
 def test_what_is_heard_in_pieces_is_what_is_heard_as_a_whole(frames: list[bytes], places: list[int]) -> None:
     whole = hear(None, b"".join(frames))
-    begun, replies, ponged, heard = None, b"", False, Heard(b"", False, False, None)
+    begun, replies, ponged, heard = None, b"", False, FromClient(b"", False, False, None)
     for piece in cut(b"".join(frames), places):
         heard = hear(begun, piece)
         begun, replies, ponged = heard.begun, replies + heard.reply, ponged or heard.has_ponged
