@@ -243,6 +243,11 @@ class Answer:
         self.reply = b""
         """What the server has to be sent for what was added last."""
 
+    @property
+    def has_head(self) -> bool:
+        """Whether its head has come, and is that of a stream."""
+        return self._framing is not None
+
     def add(self, data: bytes) -> Opened | None:
         """Return what opened the connection, with all of the body that has come; None if that has not come yet.
 

@@ -20,7 +20,7 @@ from floodtest.wire.causes import Cause
 from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing, encode
 from floodtest.wire.framing.in_chunks import InChunks
-from floodtest.wire.framing.websocket import FROM_SERVER, NORMAL, accept_of, close, masked
+from floodtest.wire.framing.websocket import FROM_SERVER, NORMAL, accept_of, close, masked, message
 from floodtest.wire.incoming import Incoming
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.template import Column, Requests, RequestTemplate
@@ -47,6 +47,10 @@ class Protocol:
     def requests(self, request: RequestTemplate, column: Callable[[str], Column]) -> Requests:
         """Return what makes requests of users by the batch; `column` has what stands for placeholders in them."""
         return request.requests(column)
+
+    def sends(self, request: RequestTemplate, column: Callable[[str], Column]) -> Requests | None:
+        """Return what makes what users send once the heads of their answers have come, as it travels; None: nothing."""
+        return None
 
     def framing_of(self, head: http.Response) -> Framing:
         """Return the framing of an answer with this head. NotOpened if it is no stream of this protocol, by its status
@@ -104,6 +108,11 @@ class Upgraded(Protocol):
             return [b"%bSec-WebSocket-Key: %b\r\n\r\n" % pair for pair in zip(heads, keys, strict=True)]
 
         return with_keys
+
+    def sends(self, request: RequestTemplate, column: Callable[[str], Column]) -> Requests | None:
+        """Return what makes the first message of each user: text, or binary where it is no UTF-8."""
+        make = request.texts_to_send(column)
+        return None if make is None else lambda users: [masked(message(text)) for text in make(users)]
 
     def answers(self, open_when: OpenWhen, longest: int) -> answers.Answers:
         """Return what tells the answers that open a connection."""

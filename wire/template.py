@@ -111,6 +111,8 @@ class RequestTemplate(msgspec.Struct, frozen=True):
     credentials: bytes | None = None
     """User and password as a URL has them, `user:password` in percent-encoding; None: none."""
     body: bytes | None = None
+    sent: bytes | None = None
+    """What a connection sends once the head of its answer has come; None: nothing."""
 
     def parts(self) -> Iterator[tuple[str, Place, Template]]:
         """Yield each template with the option that it was given by, and its place."""
@@ -121,6 +123,8 @@ class RequestTemplate(msgspec.Struct, frozen=True):
             yield f"--header {name.decode(errors='replace')}", Place.HEADER, parse(value)
         if self.body is not None:
             yield "--body", Place.BODY, parse(self.body)
+        if self.sent is not None:
+            yield "--send", Place.BODY, parse(self.sent)
 
     def places(self) -> dict[str, set[Place]]:
         """Return the placeholders in it, and the places where each stands."""
@@ -180,6 +184,14 @@ class RequestTemplate(msgspec.Struct, frozen=True):
             head.add_text(b"Content-Length: %d\r\n" % len(text))
         head.add_text(b"\r\n" + text)
         return head.made()
+
+    def texts_to_send(self, column: Callable[[str], Column]) -> Requests | None:
+        """Return what makes what users send once their answers have begun; None: they send nothing."""
+        if self.sent is None:
+            return None
+        form = _Form(column)
+        form.add(parse(self.sent))
+        return form.made()
 
 
 def _with_bodies(head: "_Form", body: Template, column: Callable[[str], Column]) -> Requests:

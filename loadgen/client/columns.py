@@ -52,7 +52,7 @@ class Client:
         protocol = OPENED[spec.protocol]
         open_when, patience = OpenWhen(spec.open_when), spec.connect_timeout
         self._streams = Streams(
-            accounts, readiness, shared.files_limit, protocol, open_when, patience, spec.marks, ended
+            accounts, readiness, shared.files_limit, protocol, open_when, patience, spec.marks, ended, shared.sends()
         )
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
         pieces, outbox = spec.share.pieces, self._streams.outbox

@@ -28,6 +28,7 @@ from floodtest.wire.causes import Cause
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import Protocol
 from floodtest.wire.sequence import Follower, Sequences, Windows
+from floodtest.wire.template import Requests
 
 _NOW = struct.pack("ii", 1, 0)
 """SO_LINGER: on, for no seconds."""
@@ -61,6 +62,7 @@ class Streams:
         timeout: float,
         marks: str | None = None,
         ended: list[End] | None = None,
+        sends: Requests | None = None,
     ) -> None:
         self._accounts = accounts
         self._users = np.zeros(files_limit, np.uint32)  # by descriptor; 0 where there is no connection of ours
@@ -80,6 +82,9 @@ class Streams:
         self.in_flight: dict[int, float] = {}
         """Deadline (`time.monotonic`) of each connection that is not open yet, oldest first: `timeout` seconds after it
         was begun."""
+        self._sends = sends
+        self._to_send: list[int] = []
+        """Descriptors whose answers have begun in this turn, and that have something to send then."""
         self._connecting: set[int] = set()
         """Those of them whose handshake was not over when their request was to be written."""
         self._ended = ended
@@ -105,11 +110,21 @@ class Streams:
             if self.in_flight:
                 fds, data = self._take_answers(fds, data, ended / 1e9)
             self._reads.add(fds, data, began, ended)
+        if self._to_send:
+            self._send_first()
         if over or len(self._reads) >= DIGEST or self._reads.size >= DIGEST_BYTES:
             self.digest()
         for fd, code in over:
             if self._user_of[fd]:
                 self._end(fd, code)
+
+    def _send_first(self) -> None:
+        """Send what users send first. It comes after all reads of the turn: who is gone ends here."""
+        fds, self._to_send = [fd for fd in self._to_send if self._user_of[fd]], []
+        assert self._sends is not None
+        gone = self.outbox.write(fds, self._sends(self._users[fds].tolist()))
+        for fd, code in gone.items():
+            self._end(fd, code)
 
     def _flush(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Write what is pending for descriptors that have events; return the events of those that are not gone."""
@@ -224,6 +239,8 @@ class Streams:
             if are_first:
                 self._accounts.first_byte.count(took, count)
         self._opened_at[fds] = self._last_byte[fds] = _milliseconds(now)
+        if self._sends is not None and are_first:
+            self._to_send += fds
         self._incoming.begin(fds, opened.framing)
         self._accounts.opened(self._users[fds])
         if opened.bodies:
@@ -238,11 +255,13 @@ class Streams:
         if answer is None:
             answer = self._begun_answers[fd] = self._answers.begin(self._user_of[fd])
             self._accounts.first_byte.count(self._since_begun(self.in_flight[fd], now))
-        opened, why = None, None
+        opened, why, had_no_head = None, None, not answer.has_head
         try:
             opened = answer.add(data)
         except NotOpened as error:
             why = error
+        if self._sends is not None and had_no_head and answer.has_head and why is None:
+            self._to_send.append(fd)
         gone = self._reply({fd: answer.reply}) if answer.reply else {}
         if why is not None:
             self._end(fd, why.code, why.note)

@@ -8,7 +8,6 @@ raises, which ends the worker, and its parent sees that.
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import trio
@@ -38,9 +37,14 @@ class Shared:
 
     def requests(self) -> Requests:
         """Return what makes the requests of users."""
-        spec = self.spec
-        column = partial(column_of, share=spec.share, columns=spec.columns, texts=self.texts)
-        return OPENED[spec.protocol].requests(spec.request, column)
+        return OPENED[self.spec.protocol].requests(self.spec.request, self._column)
+
+    def sends(self) -> Requests | None:
+        """Return what makes what users send once their answers have begun; None: nothing."""
+        return OPENED[self.spec.protocol].sends(self.spec.request, self._column)
+
+    def _column(self, name: str) -> Column:
+        return column_of(name, self.spec.share, self.spec.columns, self.texts)
 
 
 def column_of(name: str, share: Share, columns: Sequence[str], texts: Texts | None) -> Column:

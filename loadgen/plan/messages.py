@@ -8,19 +8,9 @@ from floodtest.flyweight.command.options import choice, option, repeatable, requ
 from floodtest.flyweight.command.parsers import Parser
 from floodtest.loadgen.plan.choices import DELIVER_TO, DeliverTo
 from floodtest.loadgen.plan.publication import METHODS, Order, Request, split_request
-from floodtest.wire.options import message_size
+from floodtest.wire import options as of_wire
 
 PUBLISH = Parser(split_request, f"an URL, with {', '.join(METHODS)} before it or without (POST)")
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name or not name.isascii() or not text.isprintable() or " " in name:
-        raise ValueError(text)
-    return name, value.strip()
-
-
-HEADER = Parser(_header, "a header such as 'Content-Type: application/json'")
 
 
 @dataclass(frozen=True)
@@ -38,7 +28,7 @@ class MessageOptions:
     seconds: float = option(
         60.0, parsers.positive_duration, "SECONDS", "How long messages are sent.", "--message-seconds"
     )
-    size: int = option(100, message_size, "BYTES", "Of a message's text.", "--message-size")
+    size: int = option(100, of_wire.message_size, "BYTES", "Of a message's text.", "--message-size")
     publish: tuple[str, str] | None = option(
         None,
         PUBLISH,
@@ -49,8 +39,8 @@ class MessageOptions:
     publish_body: str | None = option(
         None, parsers.text, "TEXT", "Of a request to --publish, with {message} in it.  [default: {message}]"
     )
-    publish_header: tuple[tuple[str, str], ...] = repeatable(
-        HEADER, "'NAME: VALUE'", "Of a request to --publish. Repeatable."
+    publish_header: tuple[str, ...] = repeatable(
+        of_wire.header, "'NAME: VALUE'", "Of a request to --publish. Repeatable."
     )
     deliver_to: DeliverTo = choice("own", DELIVER_TO, "Who should get it: its user's own connection, or all of them.")
 
@@ -66,7 +56,7 @@ class MessageOptions:
         if body is None:
             body = "" if "{message}" in url else "{message}"
         return Order(
-            request=Request(method, url, list(self.publish_header), body),
+            request=Request(method, url, [_split(header) for header in self.publish_header], body),
             rate=self.rate,
             seconds=self.seconds,
             size=self.size,
@@ -75,3 +65,8 @@ class MessageOptions:
             states=str(states),
             to_all=self.deliver_to == "all",
         )
+
+
+def _split(header: str) -> tuple[str, str]:
+    name, value = of_wire.split_header(header)
+    return name.decode(), value.decode(errors="replace")

@@ -37,7 +37,7 @@ from floodtest.loadgen.plan.models import (
 )
 from floodtest.loadgen.plan.pacer import Pacer, Stage, parse_stages, steady
 from floodtest.loadgen.plan.plan import Plan
-from floodtest.loadgen.plan.request import hidden
+from floodtest.loadgen.plan.request import hidden, without_credentials
 from floodtest.wire import options as of_wire
 from floodtest.wire.names import DEFAULT_PROTOCOL, OWN_PROTOCOL, PROTOCOLS, WEBSOCKET
 
@@ -106,6 +106,9 @@ class RunOptions:
     )
     method: str = option(DEFAULT_METHOD, of_wire.method, "METHOD", "Of each request.")
     body: str | None = option(None, parsers.text, "TEXT|@FILE", "Of each request: a text, or what is in a file.")
+    send: str | None = option(
+        None, parsers.text, "TEXT|@FILE", "What each WebSocket sends first, such as a subscription or a login."
+    )
     users: Path | None = option(
         None, parsers.path, "FILE", "A row for each user: csv, ndjson or parquet. Its columns are placeholders."
     )
@@ -199,7 +202,17 @@ class RunOptions:
     @property
     def hidden(self) -> Mapping[str, str]:
         """Return the texts among them that hold secrets, each with what may be shown in its place."""
-        return hidden(self.target, self.headers, self.body)
+        messages = self.messages
+        if messages is None:
+            return hidden(self.target, self.headers, self.body, self.send)
+        found = hidden(
+            self.target, (*self.headers, *messages.publish_header), self.body, self.send, messages.publish_body
+        )
+        if messages.publish is not None:
+            method, url = messages.publish
+            shown = without_credentials(url)
+            found = {**found, url: shown, f"{method} {url}": f"{method} {shown}"}
+        return found
 
     @property
     def shown_target(self) -> str | None:
@@ -208,9 +221,14 @@ class RunOptions:
 
     def recorded(self) -> dict[str, Any]:
         """Return what a run record keeps of them, as JSON has it; secrets are left out."""
-        secrets = self.hidden
-        found: dict[str, Any] = msgspec.to_builtins(asdict(self), enc_hook=str)
-        found["target"] = self.shown_target
-        found["headers"] = [secrets.get(header, header) for header in self.headers]
-        found["body"] = None if self.body is None else secrets.get(self.body, self.body)
+        found: dict[str, Any] = _shown(msgspec.to_builtins(asdict(self), enc_hook=str), self.hidden)
         return found
+
+
+def _shown(value: Any, secrets: Mapping[str, str]) -> Any:
+    """Return values of JSON with what is shown in place of each text that is a secret."""
+    if isinstance(value, dict):
+        return {name: _shown(one, secrets) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_shown(one, secrets) for one in value]
+    return secrets.get(value, value) if isinstance(value, str) else value

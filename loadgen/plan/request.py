@@ -87,16 +87,23 @@ def _is_url(url: str) -> bool:
         return False
 
 
-def request_of(url: str, headers: Sequence[str], method: str, body: bytes | None) -> RequestTemplate:
-    """Return what connections to a target ask for; all of it was checked by `problems_of`."""
-    return _with(parse_target(url).asked, [of_wire.split_header(header) for header in headers], method, body)
+def request_of(
+    url: str, headers: Sequence[str], method: str, body: bytes | None, sent: bytes | None
+) -> RequestTemplate:
+    """Return what connections to a target ask for, and send; all of it was checked by `problems_of`."""
+    good = [of_wire.split_header(header) for header in headers]
+    return _with(parse_target(url).asked, good, method, body, sent)
 
 
-def _with(asked: RequestTemplate, headers: list[Header], method: str, body: bytes | None) -> RequestTemplate:
-    return msgspec.structs.replace(asked, headers=tuple(headers), method=method.encode(), body=body)
+def _with(
+    asked: RequestTemplate, headers: list[Header], method: str, body: bytes | None, sent: bytes | None
+) -> RequestTemplate:
+    return msgspec.structs.replace(asked, headers=tuple(headers), method=method.encode(), body=body, sent=sent)
 
 
-def problems_of(url: str, headers: Sequence[str], method: str, body: str | None, has_columns: bool) -> Iterator[str]:
+def problems_of(
+    url: str, headers: Sequence[str], method: str, body: str | None, sent: str | None, has_columns: bool
+) -> Iterator[str]:
     """Yield a sentence for each thing that is wrong with what is asked for, as far as no file has to be read for it."""
     asked, good = RequestTemplate(b"/"), list[Header]()
     try:
@@ -113,7 +120,8 @@ def problems_of(url: str, headers: Sequence[str], method: str, body: str | None,
     except ValueError:
         yield of_wire.method.complaint("--method", method)
         method = "GET"
-    asked = _with(asked, good, method, None if body is None or file_of(body) else to_bytes(body))
+    texts = (None if text is None or file_of(text) else to_bytes(text) for text in (body, sent))
+    asked = _with(asked, good, method, *texts)
     yield from asked.problems(None if has_columns else OWN)
     if not has_columns and not asked.places().keys() <= set(OWN):
         yield "The columns of a file are placeholders as well where --users names it."
@@ -129,7 +137,7 @@ def to_bytes(text: str) -> bytes:
     return text.encode(errors="surrogateescape")
 
 
-def hidden(target: str | None, headers: Sequence[str], body: str | None) -> Mapping[str, str]:
+def hidden(target: str | None, headers: Sequence[str], *texts: str | None) -> Mapping[str, str]:
     """Return the texts of a command line that must not be shown, each with what is shown in its place."""
     found = {}
     if target is not None:
@@ -138,6 +146,7 @@ def hidden(target: str | None, headers: Sequence[str], body: str | None) -> Mapp
         name = header.partition(":")[0]
         if name.lower() not in SHOWN_HEADERS:
             found[header] = f"{name}: {HIDDEN}"
-    if body is not None and file_of(body) is None:
-        found[body] = HIDDEN
+    for text in texts:
+        if text is not None and file_of(text) is None:
+            found[text] = HIDDEN
     return {text: shown for text, shown in found.items() if text != shown}

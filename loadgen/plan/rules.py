@@ -45,6 +45,7 @@ def _about_servers(options: RunOptions) -> Iterator[str]:
             "--header": options.headers,
             "--method": options.method != DEFAULT_METHOD,
             "--body": options.body is not None,
+            "--send": options.send is not None,
             "--users": options.users,
             "--address": options.address != "all",
         }
@@ -59,11 +60,14 @@ def _about_servers(options: RunOptions) -> Iterator[str]:
 def _about_requests(options: RunOptions) -> Iterator[str]:
     if options.target is not None:
         has_columns = options.users is not None
-        yield from problems_of(options.target, options.headers, options.method, options.body, has_columns)
+        texts = (options.body, options.send)
+        yield from problems_of(options.target, options.headers, options.method, *texts, has_columns)
 
 
 def _about_protocols(options: RunOptions) -> Iterator[str]:
     if options.spoken != WEBSOCKET:
+        if options.send is not None:
+            yield "--send is for WebSockets: name a target of ws://, or take --protocol websocket."
         if options.is_for_websockets:
             yield f"--protocol {options.protocol} is not for a target of ws://: leave it out, or name one of http://."
         return

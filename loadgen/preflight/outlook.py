@@ -33,7 +33,7 @@ from floodtest.loadgen.preflight.targets import (
     check_publishing,
     resolve_target,
 )
-from floodtest.loadgen.preflight.users import Users, load_users, read_body
+from floodtest.loadgen.preflight.users import Users, load_users, read_text
 from floodtest.wire.requests import MAX_USERS
 from floodtest.wire.template import OWN
 
@@ -163,10 +163,9 @@ def look(options: RunOptions, network: Network = HOST) -> Outlook:
 def _target(url: str, options: RunOptions) -> Target:
     """Look up a target, and read what is asked for there if it is in a file."""
     target = resolve_target(url, options.plan.base_ip, options.address)
-    file = None if options.body is None else file_of(options.body)
-    text = None if options.body is None else to_bytes(options.body)
-    asked = request_of(url, options.headers, options.method, text if file is None else read_body(file))
-    if file is not None and (problems := asked.problems(OWN if options.users is None else None)):
+    body, sent = (_text_of(text, name) for text, name in ((options.body, "--body"), (options.send, "--send")))
+    asked = request_of(url, options.headers, options.method, body, sent)
+    if problems := asked.problems(OWN if options.users is None else None):
         raise Refused("\n".join(problems))
     return replace(target, asked=asked)
 
@@ -177,6 +176,12 @@ def _refuse_numbers_beyond_our_server(plan: Plan) -> None:
             f"Our server takes users up to {MAX_USERS:,}, and the last one would be {plan.last_user:,}: choose another "
             "--first-user."
         )
+
+
+def _text_of(text: str | None, name: str) -> bytes | None:
+    """Return the bytes of an option that is a text, or in a file."""
+    file = None if text is None else file_of(text)
+    return read_text(file, name) if file is not None else None if text is None else to_bytes(text)
 
 
 def _refuse_what_is_no_file(friends: Path) -> None:

@@ -114,9 +114,9 @@ def _within(path: Path, rows: Iterator[list[bytes]], gauge: MemoryGauge) -> Iter
         yield values
 
 
-def read_body(file: str) -> bytes:
-    """Return what is in the file that `--body @FILE` names; Refused where it can't be read."""
+def read_text(file: str, name: str) -> bytes:
+    """Return what is in the file that an option such as `--body @FILE` names; Refused where it can't be read."""
     try:
         return Path(file).read_bytes()
     except OSError as error:
-        raise Refused(f"Can't read {file} for --body: {reason(error)}.") from error
+        raise Refused(f"Can't read {file} for {name}: {reason(error)}.") from error

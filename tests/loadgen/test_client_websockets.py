@@ -14,6 +14,7 @@ from floodtest.wire.framing.websocket import BINARY, FROM_CLIENT, PING, TEXT, He
 from floodtest.wire.handshake import key_of
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import WEBSOCKET
+from floodtest.wire.template import Column, RequestTemplate
 from tests.rigs.client import FILES, USERS, ClientRig
 
 HEAD = (
@@ -113,7 +114,7 @@ def test_a_close_is_answered_with_its_status_and_ends_the_connection(
     if then_ends:
         rig.servers[1].shutdown(socket.SHUT_WR)
     rig.settle()
-    assert (rig.closed, rig.state(1)) == ({"EOF": 1}, State.CLOSED_EARLY)
+    assert (rig.closed, rig.state(1)) == ({"finished": 1}, State.CLOSED_EARLY)
     found = heard(rig, 1)
     assert (found.ended, found.status) == (True, status)
 
@@ -131,7 +132,7 @@ def test_what_breaks_the_rules_is_told_so_and_ends_the_connection(
         for at in range(0, len(broken), size):
             rig.servers[1].sendall(broken[at : at + size])
             rig.settle()
-    assert rig.closed == {"EPROTO": 1}
+    assert rig.closed == {"frame_too_large" if status == 1009 else "bad_framing": 1}
     assert heard(rig, 1).status == status
     rig.feed(2, message(1))
     assert rig.state(2) == State.OPEN
@@ -157,7 +158,7 @@ def test_a_server_that_is_gone_before_its_ping_is_answered_ends_by_name(rig: Cli
     rig.servers[1].close()
     rig.settle()
     assert sum(rig.closed.values()) == 1
-    assert set(rig.closed) <= {"EOF", "EPIPE", "ECONNRESET"}
+    assert set(rig.closed) <= {"finished", "cut", "EPIPE", "ECONNRESET"}
 
 
 def test_a_pong_that_waits_is_written_when_there_is_room_and_what_came_before_an_end_counts(rig: ClientRig) -> None:
@@ -194,3 +195,40 @@ def test_pings_before_the_first_message_are_answered(rig: ClientRig) -> None:
     rig.feed(1, close(1001))
     assert heard(rig, 1).status == 1001
     assert sum((rig.failed | rig.closed).values()) == 1
+
+
+@pytest.mark.parametrize("condition", ["head", "id", "text:subscribed {user}"])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_what_users_send_first_goes_out_once_when_the_head_has_come(condition: str, size: int, tmp_path: Path) -> None:
+    asked = RequestTemplate(b"/", sent=b'{{"subscribe": {user}}}')
+    sends = WEBSOCKET.sends(asked, dict[str, Column]().__getitem__)
+    rig = ClientRig(tmp_path, USERS, WEBSOCKET, OpenWhen(condition), sends)
+    for user in (12, 13):  # the second one's answer is like the first one's
+        rig.connect(user)
+        rig.feed(user, *(head(user)[at : at + size] for at in range(0, len(head(user)), size)))
+        found = heard(rig, user)
+        assert (found.payloads, found.ended) == ([b'{"subscribe": %d}' % user], False)
+        rig.feed(user, frame(TEXT, b"subscribed %d" % user))
+        assert rig.state(user) == State.OPEN
+        assert heard(rig, user).payloads == []
+    rig.end()
+
+
+def test_what_is_no_text_is_sent_as_binary(tmp_path: Path) -> None:
+    sends = WEBSOCKET.sends(RequestTemplate(b"/", sent=b"\xff\x00{user}"), dict[str, Column]().__getitem__)
+    assert sends is not None
+    (sent,) = sends([5])
+    assert sent[0] & 0x0F == BINARY
+    assert FROM_CLIENT.decode(sent).payloads == [b"\xff\x005"]
+    assert WEBSOCKET.sends(RequestTemplate(b"/"), dict[str, Column]().__getitem__) is None
+
+
+def test_who_is_gone_when_it_is_to_be_sent_to_ends_by_name(tmp_path: Path) -> None:
+    sends = WEBSOCKET.sends(RequestTemplate(b"/", sent=b"hello"), dict[str, Column]().__getitem__)
+    rig = ClientRig(tmp_path, USERS, WEBSOCKET, OpenWhen("head"), sends)
+    server = rig.connect(12)
+    server.sendall(head(12))
+    server.shutdown(socket.SHUT_RD)  # so that what the client writes fails
+    rig.settle()
+    assert (rig.state(12), rig.closed) == (State.CLOSED_EARLY, {"EPIPE": 1})
+    rig.end()

@@ -14,6 +14,7 @@ from floodtest.loadgen.client.accounts import LEDGER, Accounts, State, create_co
 from floodtest.loadgen.client.streams import Streams
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import CHUNKED, Protocol
+from floodtest.wire.template import Requests
 from tests.rigs.support import HEAD, chunk
 
 USERS = 2000
@@ -106,11 +107,16 @@ class ClientRig(AccountsReader):
     """Streams of one worker, the servers they talk to, and their accounts."""
 
     def __init__(
-        self, folder: Path, users: int = USERS, protocol: Protocol = CHUNKED, open_when: OpenWhen = ID
+        self,
+        folder: Path,
+        users: int = USERS,
+        protocol: Protocol = CHUNKED,
+        open_when: OpenWhen = ID,
+        sends: Requests | None = None,
     ) -> None:
         super().__init__(folder, users)
         self.readiness = Readiness()
-        self.streams = Streams(self.accounts, self.readiness, FILES, protocol, open_when, DEADLINE)
+        self.streams = Streams(self.accounts, self.readiness, FILES, protocol, open_when, DEADLINE, sends=sends)
         self.servers: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}
 

@@ -1,6 +1,5 @@
 """wire.incoming on WebSockets: a batch of reads is what each stream by itself says, with what is owed for it."""
 
-import errno
 from collections import Counter
 
 from hypothesis import given
@@ -8,6 +7,7 @@ from hypothesis import strategies as st
 
 from floodtest.flyweight.engine.intake import END, Reads
 from floodtest.wire import stamp
+from floodtest.wire.causes import Cause
 from floodtest.wire.framing import websocket
 from floodtest.wire.framing.websocket import BINARY, CONTINUATION, FROM_CLIENT, FROM_SERVER, PING, PONG, TEXT, frame
 from floodtest.wire.incoming import Incoming, Received
@@ -94,5 +94,5 @@ def test_what_has_ended_is_told_so_and_owed_no_pong_more() -> None:
     assert received.over == {5: END}
     assert pongs_of(received.replies()) == {5: (0, 1001)}
     received = opened().take(batch([5], [frame(PING) + b"\xff"]))
-    assert received.over == {5: errno.EPROTO}
+    assert received.over == {5: Cause.BAD_FRAMING}
     assert pongs_of(received.replies()) == {5: (1, 1002)}

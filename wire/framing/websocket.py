@@ -90,6 +90,15 @@ def close(status: int | None, reason: str = "") -> bytes:
     return frame(CLOSE, b"" if status is None else struct.pack(">H", status) + reason.encode()[: MAX_CONTROL - 2])
 
 
+def message(payload: bytes) -> bytes:
+    """Return a message in one frame without a mask: text if it is UTF-8, otherwise binary."""
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return frame(BINARY, payload)
+    return frame(TEXT, payload)
+
+
 def masked(frames: bytes) -> bytes:
     """Return whole frames that have no masks with one each, as a client sends them."""
     found = []
