@@ -37,7 +37,12 @@ class Protocol:
     framings: tuple[Framing, ...]
     """All in which a body may come."""
     accept: str | None = None
-    """The media type that a request says that it accepts, and an answer has to have; None: any."""
+    """What a request says that it accepts; None: nothing is said."""
+
+    @property
+    def media_type(self) -> str | None:
+        """That an answer has to have; None: any."""
+        return self.accept
 
     def request(self, asked: RequestTemplate, host: str) -> RequestTemplate:
         """Return what a connection sends to a host, with the headers that this protocol has where none is given."""
@@ -61,7 +66,7 @@ class Protocol:
         if head.status != 200:
             raise NotOpened(head.status if head.status > 200 else Cause.BAD_HEAD, head.note)
         framing = self._framing_in(head)
-        is_sized, is_other = head.is_sized and head.coding is None, self.accept not in (None, head.media_type)
+        is_sized, is_other = head.is_sized and head.coding is None, self.media_type not in (None, head.media_type)
         if framing is not None and not is_sized and not is_other:
             return framing
         if head.media_type in _PAGES:
@@ -212,7 +217,15 @@ SERVED: tuple[Served, ...] = (*BY_PATH.values(), *UNTIL_CLOSE.values())
 
 
 class Auto(Protocol):
-    """Any of the others, by what the head of an answer says; what says nothing is chunks, or lines until its end."""
+    """Any of the others, by what the head of an answer says; what says nothing is chunks, or lines until its end.
+
+    Events are asked for first: a server that has a stream in several forms would otherwise take us for a program that
+    knows none of them, and some answer 406.
+    """
+
+    @property
+    def media_type(self) -> None:
+        """That an answer has to have: any."""
 
     def _framing_in(self, head: http.Response) -> Framing | None:
         kind = _KINDS.get(head.media_type, CHUNKED)
@@ -228,7 +241,7 @@ _KINDS: dict[str | None, Served] = {
 }
 """Media types whose framing is known."""
 
-AUTO = Auto("auto", (*CHUNKED.framings, *EVENTS.framings, *LINES.framings))
+AUTO = Auto("auto", (*CHUNKED.framings, *EVENTS.framings, *LINES.framings), "text/event-stream, */*")
 
 OWN: dict[str, Served] = {protocol.name: protocol for protocol in BY_PATH.values()}
 """What the client opens of our own server, by name."""

@@ -229,6 +229,6 @@ def _shown(value: Any, secrets: Mapping[str, str]) -> Any:
     """Return values of JSON with what is shown in place of each text that is a secret."""
     if isinstance(value, dict):
         return {name: _shown(one, secrets) for name, one in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_shown(one, secrets) for one in value]
     return secrets.get(value, value) if isinstance(value, str) else value

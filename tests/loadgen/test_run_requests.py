@@ -12,6 +12,7 @@ import pytest
 
 from floodtest.analysis import load
 from floodtest.loadgen.client.worker import column_of
+from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import HIDDEN
@@ -199,3 +200,19 @@ def test_a_plan_tells_what_is_wrong_with_files_and_shows_no_password(tmp_path: P
     done = run_here("floodtest", "plan", *OURS, *line, "--body", f"@{tmp_path / 'nothing'}")
     assert (done.returncode, done.stdout) == (3, "")
     assert "nothing for --body: No such file" in done.stderr
+
+
+def test_secrets_of_publishing_are_hidden_as_well() -> None:
+    messages = MessageOptions(
+        10.0,
+        publish=("POST", "http://bob:s3cr3t@h/pub/{user}"),
+        publish_body="w0rd={message}",
+        publish_header=("Authorization: t0k3n", "Accept: a"),
+    )
+    options = RunOptions(PLAN, target="ws://h/", send="s3nt", messages=messages)
+    found = options.recorded()
+    assert found["send"] == HIDDEN
+    assert found["messages"]["publish"] == ["POST", f"http://{HIDDEN}@h/pub/{{user}}"]
+    assert found["messages"]["publish_header"] == [f"Authorization: {HIDDEN}", "Accept: a"]
+    assert found["messages"]["publish_body"] == HIDDEN
+    assert options.hidden["POST http://bob:s3cr3t@h/pub/{user}"] == f"POST http://{HIDDEN}@h/pub/{{user}}"

@@ -150,7 +150,8 @@ HTTP = [protocol for protocol in OPENED.values() if protocol is not WEBSOCKET]
 @pytest.mark.parametrize("protocol", HTTP)
 def test_a_request_has_the_headers_of_its_protocol(protocol: Protocol) -> None:
     make = protocol.requests(protocol.request(RequestTemplate(b"/test/{user}?x"), "h:81"), NO_COLUMNS)
-    accept = b"Accept: text/event-stream\r\n" if protocol is EVENTS else b""
+    accepts = {EVENTS: b"Accept: text/event-stream\r\n", AUTO: b"Accept: text/event-stream, */*\r\n"}
+    accept = accepts.get(protocol, b"")
     head = b"GET /test/%d?x HTTP/1.1\r\nHost: h:81\r\nUser-Agent: floodtest\r\n%b\r\n"
     assert make([17, 4]) == [head % (user, accept) for user in (17, 4)]
 

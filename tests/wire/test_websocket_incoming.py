@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floodtest.flyweight.engine.intake import END, Reads
+from floodtest.flyweight.engine.intake import Reads
 from floodtest.wire import stamp
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing import websocket
@@ -91,7 +91,7 @@ def test_of_several_reads_of_a_descriptor_the_last_is_answered_whatever_others_h
 
 def test_what_has_ended_is_told_so_and_owed_no_pong_more() -> None:
     received = opened().take(batch([5, 5], [websocket.close(1001), frame(PING)]))
-    assert received.over == {5: END}
+    assert received.over == {5: Cause.FINISHED}
     assert pongs_of(received.replies()) == {5: (0, 1001)}
     received = opened().take(batch([5], [frame(PING) + b"\xff"]))
     assert received.over == {5: Cause.BAD_FRAMING}
