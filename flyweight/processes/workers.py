@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import trio
 
-from floodtest.flyweight.errors import WorkerFault
+from floodtest.flyweight.errors import Refused, WorkerFault
 from floodtest.flyweight.machine.files import can_unshare_files, cores
 from floodtest.flyweight.processes.channel import Channel
 from floodtest.flyweight.processes.launch import Program, launch, wait_for_end
@@ -184,13 +184,20 @@ class Workers:
 def _processes_for(specifications: Sequence[bytes], shared: int) -> int:
     """Return how many processes the workers live in: as many as cores, or more where one can't have its part.
 
-    That is where a packet can't carry it, and where a limit of addresses leaves no room for as many stacks.
+    That is where a packet can't carry it, and where a limit of addresses leaves no room for as many stacks. Refused
+    where a packet can't even carry that of one worker.
     """
     workers = len(specifications)
     if not can_unshare_files():
         return workers
     header = 5  # bytes, of a msgpack list or string, at the most
-    most = min(MAX_DESCRIPTORS - shared, (MAX_PACKET - header) // (max(map(len, specifications)) + header))
+    largest = max(map(len, specifications))
+    if largest + 2 * header > MAX_PACKET:
+        raise Refused(
+            f"What a worker has to be told takes {largest >> 10:,} KiB, and {MAX_PACKET >> 10:,} KiB can be told: "
+            "ask for fewer source addresses (--ips, or more connections --each), or for shorter texts."
+        )
+    most = min(MAX_DESCRIPTORS - shared, (MAX_PACKET - header) // (largest + header))
     most = min(most, _threads_that_fit())
     return min(workers, max(cores(), -(-workers // most)))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from floodtest.flyweight.errors import WorkerFault
+from floodtest.flyweight.errors import Refused, WorkerFault
 from floodtest.flyweight.machine.files import cores
 from floodtest.flyweight.processes import nursery
 from floodtest.flyweight.processes import workers as workers_module
@@ -253,3 +253,9 @@ def test_an_error_in_the_block_ends_the_workers_too() -> None:
         trio.run(main)
     assert caught.group_contains(LookupError)
     assert processes_of(pids) == []
+
+
+def test_what_no_packet_can_carry_is_refused() -> None:
+    assert workers_module._processes_for([b"x" * (nursery.MAX_PACKET - 10)] * 3, 1) == 3
+    with pytest.raises(Refused, match=r"takes 127 KiB, and 128 KiB can be told: ask for fewer source addresses"):
+        workers_module._processes_for([b"x" * (nursery.MAX_PACKET - 9)] * 3, 1)
