@@ -34,7 +34,7 @@ class Options:
         None, of_wire.token, "TEXT", "Every call of the control API has to bring it.", variable=TOKEN_VARIABLE
     )
     allow_origin: str | None = option(
-        None, of_wire.origin, "ORIGIN", "Web pages that may read streams; *: all.  [default: this server's own]"
+        None, of_wire.origin, "ORIGIN", "Web pages that may read streams over HTTP; *: all.  [default: our own]"
     )
     db: Path | None = option(None, parsers.path, "DIR", "Subscription store, made by comet load.")
     limits: Limits = field(default_factory=Limits, metadata=part(Limits))

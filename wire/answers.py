@@ -19,7 +19,7 @@ from floodtest.wire.causes import Cause, foreign
 from floodtest.wire.framing import chunked
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, decode_all
 from floodtest.wire.framing.websocket import masked
-from floodtest.wire.messages import read_payloads
+from floodtest.wire.messages import read_payloads, reader_of_marks
 from floodtest.wire.open_when import OpenWhen, Search
 
 OUT_OF_NUMBERS = "We ran out of numbers"
@@ -149,10 +149,18 @@ class Opened:
 class Answers:
     """Tells the answers that open a connection; remembers what common ones look like."""
 
-    def __init__(self, framing_of: Callable[[http.Response], Framing], open_when: OpenWhen, longest: int) -> None:
+    def __init__(
+        self,
+        framing_of: Callable[[http.Response], Framing],
+        open_when: OpenWhen,
+        longest: int,
+        run: str | None = None,
+    ) -> None:
         """Take answers whose head has a framing, which raises `NotOpened` where it has none, and that meet a condition.
-        Those that are shorter than `longest` bytes, which one read holds whole, are remembered.
+        Those that are shorter than `longest` bytes, which one read holds whole, are remembered, if no message in them
+        has a number: by our own server's grammar, or by the marks of a run.
         """
+        self._read = read_payloads if run is None else reader_of_marks(run)
         self.framing_of = framing_of
         self.open_when = open_when
         self._longest = longest
@@ -212,7 +220,7 @@ class Answers:
         """Remember a whole answer to a user that is these messages and nothing else; numbered ones are to be counted
         one by one, and teach nothing.
         """
-        if len(answer) >= self._longest or not self.open_when.can_be_learnt or read_payloads(payloads).numbers:
+        if len(answer) >= self._longest or not self.open_when.can_be_learnt or self._read(payloads).numbers:
             return
         if not self.open_when.names_user:
             self._known[0] = self._form(user, answer, None), framing, len(payloads)

@@ -3,18 +3,20 @@
 A key is made of the user's number and a secret of the process, so that none has to be kept: what answers it is computed
 again when the answer has come, which costs a SHA-1. No extension and no subprotocol is asked for.
 
-Fails: NotOpened, with the status of an answer that is not 101, or EPROTO where one is but does not answer the request.
+Fails: NotOpened, with the status of an answer that is not 101, or BAD_HANDSHAKE where one does not fit the request.
 """
 
 import base64
 import os
+from collections.abc import Callable
 
 from floodtest.wire import http
 from floodtest.wire.answers import Answers, NotOpened, Opened, parse_head
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import Framing
 from floodtest.wire.framing.websocket import FROM_SERVER, accept_of
-from floodtest.wire.template import Header
+from floodtest.wire.open_when import OpenWhen
+from floodtest.wire.template import Header, RequestTemplate
 
 HEADERS: tuple[Header, ...] = (
     (b"Connection", b"Upgrade"),
@@ -35,8 +37,16 @@ def _accept(user: int) -> bytes:
     return accept_of(key_of(user))
 
 
-def check(head: http.Response, user: int) -> None:
-    """Raise NotOpened if an answer with this head does not open the WebSocket that a user has asked for."""
+def subprotocols_of(request: RequestTemplate) -> frozenset[str]:
+    """Return the subprotocols that a request offers."""
+    values = [value.decode("latin-1") for name, value in request.headers if name.lower() == b"sec-websocket-protocol"]
+    return frozenset(token.strip() for value in values for token in value.split(","))
+
+
+def check(head: http.Response, user: int, offered: frozenset[str]) -> None:
+    """Raise NotOpened if an answer with this head does not open the WebSocket that a user has asked for, with one of
+    the subprotocols that were offered or with none.
+    """
     if head.status != 101:
         raise NotOpened(head.status if head.status >= 200 else Cause.BAD_HEAD, head.note)
     tokens = {token.strip().lower() for line in head.fields.get(b"connection", []) for token in line.split(",")}
@@ -45,7 +55,8 @@ def check(head: http.Response, user: int) -> None:
         and "upgrade" in tokens
         and head.fields.get(b"sec-websocket-accept") == [_accept(user).decode()]
     )
-    unasked = any("".join(head.fields.get(b"sec-websocket-" + name, [])) for name in (b"extensions", b"protocol"))
+    chosen = {value.strip() for value in head.fields.get(b"sec-websocket-protocol", [])} - {""}
+    unasked = any(head.fields.get(b"sec-websocket-extensions", [])) or not chosen <= offered or len(chosen) > 1
     if unasked or not is_right:
         raise NotOpened(Cause.BAD_HANDSHAKE)
 
@@ -53,12 +64,23 @@ def check(head: http.Response, user: int) -> None:
 class Handshakes(Answers):
     """Tells the answers that open a WebSocket. Those of a kind differ in what answers the key, and maybe in the id."""
 
+    def __init__(
+        self,
+        framing_of: Callable[[http.Response], Framing],
+        open_when: OpenWhen,
+        longest: int,
+        run: str | None = None,
+        offered: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__(framing_of, open_when, longest, run)
+        self._offered = offered
+
     def read_head(self, user: int, data: bytes) -> tuple[Framing, bytes] | None:
         """Return the framing of an answer and what there is of its body, None while its head is not whole."""
         parsed = parse_head(data, is_upgrade=True)
         if parsed is None:
             return None
-        check(parsed[0], user)
+        check(parsed[0], user, self._offered)
         return FROM_SERVER, parsed[1]
 
     def _form(self, user: int, before: bytes, after: bytes | None) -> bytes:

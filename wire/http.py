@@ -33,7 +33,7 @@ MAX_ANSWER_HEAD = 1 << 16
 
 _ANSWER = b"HTTP/1."
 
-MAX_INFORMATIONAL = 100
+MAX_INFORMATIONAL = 10
 """1xx answers before the real one."""
 
 
@@ -76,7 +76,8 @@ class Response:
     media_type: str | None = None
     """That of its body, in lower case and without parameters."""
     note: str | None = None
-    """The header that says what to do about its status: Location of a redirect, WWW-Authenticate of a 401."""
+    """The header that says what to do about its status: Location of a redirect, without its query, in which may be
+    secrets; WWW-Authenticate of a 401."""
     fields: Mapping[bytes, list[str]] = field(default_factory=dict, compare=False)
     """The values of its headers, by their names in lower case."""
 
@@ -93,9 +94,16 @@ def response_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Response
         ", ".join(fields.get(b"transfer-encoding", [])).lower() or None,
         b"content-length" in fields,
         types[0].partition(";")[0].strip().lower() or None,
-        f"{telling}: {', '.join(fields[name])}" if (name := telling.lower().encode()) in fields else None,
+        _note(telling, fields.get(telling.lower().encode())),
         fields,
     )
+
+
+def _note(telling: str, values: list[str] | None) -> str | None:
+    if values is None:
+        return None
+    value = ", ".join(values)
+    return f"{telling}: {value.partition('?')[0] if telling == 'Location' else value}"
 
 
 def _telling(status: int) -> str:

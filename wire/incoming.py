@@ -18,12 +18,11 @@ from itertools import repeat
 import numpy as np
 
 from floodtest.flyweight.engine.intake import Reads
-from floodtest.wire import mark
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import Beginning, Framing, decode_all, find_frames
 from floodtest.wire.framing.websocket import masked
 from floodtest.wire.matrix import PADDING, Ints
-from floodtest.wire.messages import Said, Stamped, read_payloads, read_stamped
+from floodtest.wire.messages import Said, Stamped, read_payloads, read_stamped, reader_of_marks
 
 SAMPLE = 64
 KINDS = 8
@@ -162,7 +161,7 @@ class Incoming:
     def __init__(self, framings: Sequence[Framing], files_limit: int, run: str | None = None) -> None:
         self._framings = framings
         self._is_marked = run is not None
-        read = read_payloads if run is None else mark.reader(run)
+        read = read_payloads if run is None else reader_of_marks(run)
         self._parse = [partial(parse, framing, read=read) for framing in framings]
         self._framing_of = np.zeros(files_limit, np.uint8)  # places in `framings`
         self._used: set[int] = {0} if len(framings) == 1 else set()

@@ -9,11 +9,8 @@ A planned time begins as that of a stamp does (`wire.stamp`), for the same colum
 """
 
 import re
-from collections.abc import Callable, Sequence
-from functools import partial
 
 from floodtest.wire import stamp
-from floodtest.wire.messages import Said
 
 _FORMAT = f"ft-%s-%d-%0{stamp.PLANNED_DIGITS}d-%0{stamp.LATE_DIGITS}d"
 _RUN = re.compile(r"[0-9a-f]{8}")
@@ -24,20 +21,14 @@ def mark(run: str, number: int, planned_ns: int, late_us: int) -> str:
     return _FORMAT % (run, number, planned_ns, min(max(0, late_us), stamp.MAX_LATE_US))
 
 
-def reader(run: str) -> Callable[[Sequence[bytes]], Said]:
-    """Return what reads payloads for the marks of a run; any of them may have none, one, or several."""
+MARK_SIZE = len(mark("0" * 8, 10**9 - 1, 0, 0))
+"""Bytes of the longest."""
+
+
+def pattern_of(run: str) -> re.Pattern[bytes]:
+    """Return what finds the marks of a run: number, planned time and lateness. ValueError if that is no run's name."""
     if not _RUN.fullmatch(run):
         raise ValueError(f"a run is named by eight hex digits, not {run!r}")
     first, rest = stamp.FIRST_DIGIT, stamp.PLANNED_DIGITS - 1
-    pattern = rb"(?<![0-9A-Za-z])ft-%b-(\d{1,9})-([0-%d]\d{%d})-(\d{%d})(?!\d)"
-    return partial(_read, re.compile(pattern % (run.encode(), first, rest, stamp.LATE_DIGITS)))
-
-
-def _read(pattern: re.Pattern[bytes], payloads: Sequence[bytes]) -> Said:
-    found = [match for payload in payloads for match in pattern.finditer(payload)]
-    return Said(
-        len(payloads),
-        numbers=tuple(int(match[1]) for match in found),
-        ticks=(),
-        stamps=tuple((int(match[2]), int(match[3])) for match in found),
-    )
+    pattern = rb"ft-%b-(\d{1,9})-([0-%d]\d{%d})-(\d{%d})(?!\d)"
+    return re.compile(pattern % (run.encode(), first, rest, stamp.LATE_DIGITS))

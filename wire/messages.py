@@ -10,13 +10,14 @@ Cost: 5 µs a message one by one; 0.3 ms and 0.4 µs a message as a matrix.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.wire import stamp
+from floodtest.wire import mark, stamp
 from floodtest.wire.framing.frames import Frames
 from floodtest.wire.matrix import Ints, weights, windows
 
@@ -77,6 +78,22 @@ def read_payloads(payloads: Sequence[bytes]) -> Said:
     ticks = tuple(int(match[2]) for match in found if match[2])
     stamps = tuple((int(match[3]), int(match[4])) for match in found if match[3])
     return Said(len(payloads), numbers, ticks, stamps)
+
+
+def reader_of_marks(run: str) -> Callable[[Sequence[bytes]], Said]:
+    """Return what reads payloads for the marks of a run (`wire.mark`); each may have none, one, or several."""
+    return partial(_read_marked, mark.pattern_of(run))
+
+
+def _read_marked(pattern: re.Pattern[bytes], payloads: Sequence[bytes]) -> Said:
+    # A mark that stands in a payload twice, such as in a text and in its HTML, is one message.
+    found = [one for payload in payloads for one in dict.fromkeys(pattern.findall(payload))]
+    return Said(
+        len(payloads),
+        numbers=tuple(int(number) for number, _, _ in found),
+        ticks=(),
+        stamps=tuple((int(planned), int(late)) for _, planned, late in found),
+    )
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class OpenWhen:
             raise ValueError(f"{self.text!r} is none of {', '.join(KINDS)}")
         try:
             self._pattern_of(b"1")
-        except re.error as error:
+        except (re.error, OverflowError) as error:
             raise ValueError(f"{self.text!r} is no regular expression: {error}") from error
 
     @property
@@ -55,7 +55,7 @@ class OpenWhen:
     @property
     def can_be_learnt(self) -> bool:
         """Whether an answer like one that met it, but with another id of as many digits, meets it for that one."""
-        return not (self.names_user and self._is_regex)
+        return not self.names_user or (not self._is_regex and self.text.count("{user}") <= 1)
 
     def find(self, user: int, said: bytes, before: int = 0) -> Iterator[re.Match[bytes]]:
         """Return where the text of a user's messages meets the condition; not for `head`. So many bytes of it were
@@ -65,8 +65,13 @@ class OpenWhen:
         if self._is_regex:
             # For each user anew, which takes 0.1 ms: a pattern for all would take `.*{user}` up to another number.
             return self._pattern_of(text).finditer(said) if text in said or not self.names_user else iter(())
-        found = self._pattern.finditer(said, max(0, before - len(self.text) - MAX_ID))
+        found = self._pattern.finditer(said, max(0, before - self._reach))
         return (match for match in found if match["user"] == text) if self.names_user else found
+
+    @cached_property
+    def _reach(self) -> int:
+        """How many bytes a text can have that meets the condition, and stands in several messages."""
+        return len(self.text.encode()) + MAX_ID * (1 + self.text.count("{user}"))
 
     @property
     def _is_regex(self) -> bool:
@@ -83,6 +88,8 @@ class OpenWhen:
             return re.compile(rb"(?<!\w)(?<!\d[.,])%b(?!\w)(?![.,]\d)" % user)
         if kind == "text":
             value = "{user}".join(map(re.escape, value.split("{user}")))
+            if user is _ANY_USER:  # looked for at every place: what is around one id may belong to the next as well
+                value = f"(?={value})"
         first, again = rb"(?<!\d)%b(?!\d)" % user, rb"(?P=user)" if user is _ANY_USER else user
         return re.compile(value.encode().replace(b"{user}", first, 1).replace(b"{user}", again), re.DOTALL)
 

@@ -20,7 +20,7 @@ from floodtest.wire.causes import Cause
 from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing, encode
 from floodtest.wire.framing.in_chunks import InChunks
-from floodtest.wire.framing.websocket import FROM_SERVER, NORMAL, accept_of, close, masked, message
+from floodtest.wire.framing.websocket import FROM_SERVER, NORMAL, accept_of, close, masked, masked_message
 from floodtest.wire.incoming import Incoming
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.template import Column, Requests, RequestTemplate
@@ -82,9 +82,11 @@ class Protocol:
     def _framing_in(self, head: http.Response) -> Framing | None:
         return next((framing for framing in self.framings if head.coding == framing.CODING), None)
 
-    def answers(self, open_when: OpenWhen, longest: int) -> answers.Answers:
-        """Return what tells the answers that open a connection."""
-        return answers.Answers(self.framing_of, open_when, longest)
+    def answers(
+        self, open_when: OpenWhen, longest: int, request: RequestTemplate | None = None, run: str | None = None
+    ) -> answers.Answers:
+        """Return what tells the answers to such a request that open a connection; `run` is as in `incoming`."""
+        return answers.Answers(self.framing_of, open_when, longest, run)
 
     def incoming(self, files_limit: int, run: str | None = None) -> Incoming:
         """Return what takes batches of reads apart, with messages that have a mark of a run if one is named."""
@@ -117,11 +119,14 @@ class Upgraded(Protocol):
     def sends(self, request: RequestTemplate, column: Callable[[str], Column]) -> Requests | None:
         """Return what makes the first message of each user: text, or binary where it is no UTF-8."""
         make = request.texts_to_send(column)
-        return None if make is None else lambda users: [masked(message(text)) for text in make(users)]
+        return None if make is None else lambda users: list(map(masked_message, make(users)))
 
-    def answers(self, open_when: OpenWhen, longest: int) -> answers.Answers:
-        """Return what tells the answers that open a connection."""
-        return handshake.Handshakes(self.framing_of, open_when, longest)
+    def answers(
+        self, open_when: OpenWhen, longest: int, request: RequestTemplate | None = None, run: str | None = None
+    ) -> answers.Answers:
+        """Return what tells the answers to such a request that open a connection; `run` is as in `incoming`."""
+        offered = frozenset() if request is None else handshake.subprotocols_of(request)
+        return handshake.Handshakes(self.framing_of, open_when, longest, run, offered)
 
     def goodbye(self) -> bytes:
         """Return a close, which tells the server that nothing has gone wrong."""
@@ -228,6 +233,8 @@ class Auto(Protocol):
         """That an answer has to have: any."""
 
     def _framing_in(self, head: http.Response) -> Framing | None:
+        if head.media_type in _PAGES:
+            return None  # of a login, or of an error: streams that are HTML have to be named
         kind = _KINDS.get(head.media_type, CHUNKED)
         kind = LINES if kind is CHUNKED and head.coding is None else kind
         return kind._framing_in(head)

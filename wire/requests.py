@@ -130,6 +130,8 @@ class Requests:
 
     def _remember(self, data: bytes, protocol: Served) -> None:
         kind = _kind_of(data)
+        if protocol is WEBSOCKET and not kind.between:
+            return  # its key does not stand in its place, such as behind a line that was folded
         if len(self._known) < MAX_KNOWN and kind.before == b"GET /%b/" % protocol.path.encode() and kind.after:
             self._known[kind] = protocol
 

@@ -89,8 +89,8 @@ class Follower(Protocol):
 
 
 WINDOW = 64
-"""Numbers below the highest of a connection of which is known whether each has come. What is older counts as repeated,
-whether it has come or is very late."""
+"""Numbers below the highest of a connection of which is known whether each has come. What is older is taken for very
+late: it is neither missing nor repeated, though it may be."""
 
 _ALL = (1 << WINDOW) - 1
 
@@ -115,7 +115,7 @@ class Window:
         elif step > -WINDOW and not self.seen >> -step & 1:
             found.missing -= 1
             self.seen |= 1 << -step
-        else:
+        elif step > -WINDOW:
             found.repeated += 1
 
 

@@ -146,7 +146,7 @@ class RequestTemplate(msgspec.Struct, frozen=True):
         for name, _ in self.headers:
             if name.lower() in _OURS:
                 found.append(f"--header {name.decode()} can't be given: floodtest says itself how long the body is.")
-        size = sum(map(len, (self.path, self.credentials or b"", self.body or b"")))
+        size = sum(map(len, (self.path, self.credentials or b"", self.body or b"", self.sent or b"")))
         size += sum(len(name) + len(value) for name, value in self.headers)
         if size > MAX_TEMPLATE:
             found.append(f"A request may have {MAX_TEMPLATE:,} bytes of texts, and has {size:,}: shorten --body.")

@@ -126,7 +126,15 @@ TABLE: dict[str, Words] = {
         "The connection was reset: the process at the other end ended, or closed it with data unread.",
         "Look for a process that ended, and for limits of the server and of what stands between.",
     ),
-    "EPIPE": Words("The connection was closed before the request was written.", "Look into the server's log."),
+    "EPIPE@request": Words("The connection was closed before the request was written.", "Look into the server's log."),
+    "EPIPE": Words(
+        "The connection was closed while something was written to it, such as the answer to a ping.",
+        "Look for a process that ended, and for limits of the server and of what stands between.",
+    ),
+    "ENOBUFS": Words(
+        "The server sent one ping after another and read none of the answers.",
+        "Look into the server: it asks for answers that it does not take.",
+    ),
     "LOST": Words(
         "The client worker of these connections ended.",
         "See the reasons: a kill, or memory that ran out, says so there.",

@@ -78,9 +78,22 @@ class CommandLine:
                 self._unread.add(one.key)
             is_whole = is_whole and not (one.is_required and one.field not in values)
         for name, part in parts_of(kind):
-            if name not in made and (found := self._read(part, {})) is not None:
+            if name in made:
+                continue
+            if (found := self._read(part, {})) is not None:
                 values[name] = found
+            else:
+                self._complain_of_lone(part)
         return cast(Callable[..., T], kind)(**values) if is_whole else None
+
+    def _complain_of_lone(self, part: type) -> None:
+        """Complain of options that say nothing without another one, which is not given."""
+        given = [one for one in own_options_of(part) if self._texts[one.key]]
+        missing = [one for one in own_options_of(part) if one.is_required and self._texts[one.key] is None]
+        if given and missing:
+            lone = " and ".join(one.names[-1] for one in given)
+            are = "are" if len(given) > 1 else "is"
+            self._problems.append(f"{lone} {are} for {missing[0].names[-1]}: say that as well.")
 
 
 class _Unreadable(Exception):

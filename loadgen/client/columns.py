@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
+from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.processes.channel import Channel
 from floodtest.loadgen.client.accounts import End
@@ -50,9 +51,10 @@ class Client:
         self._again: deque[int] = deque()
         """Users that are to be opened again, as soon as there is room for them in flight."""
         protocol = OPENED[spec.protocol]
-        open_when, patience = OpenWhen(spec.open_when), spec.connect_timeout
+        answers = protocol.answers(OpenWhen(spec.open_when), READ_SIZE, spec.request, spec.marks)
+        patience, files_limit = spec.connect_timeout, shared.files_limit
         self._streams = Streams(
-            accounts, readiness, shared.files_limit, protocol, open_when, patience, spec.marks, ended, shared.sends()
+            accounts, readiness, files_limit, protocol, answers, patience, spec.marks, ended, shared.sends()
         )
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
         pieces, outbox = spec.share.pieces, self._streams.outbox

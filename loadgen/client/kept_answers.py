@@ -5,6 +5,7 @@ beginning of an answer, as it came. Out: `KeptAnswer`s, as text in which every b
 cause and `SLOTS` of a worker; what a peer sends costs no more than that.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -46,6 +47,10 @@ class KeptAnswer(msgspec.Struct, frozen=True):
     """The header that says more about its status."""
 
 
+_SECRETS = re.compile(rb"(?i)(\nset-cookie: ?|\nlocation:[^\r\n?]*\?)[^\r\n]*")
+"""Sessions that a server has begun, and what it repeats of a request's query."""
+
+
 class KeptAnswers:
     """The table of one worker."""
 
@@ -60,6 +65,7 @@ class KeptAnswers:
         if self._of[phase, code] == EACH or place == SLOTS:
             return
         self._of[phase, code] += 1
+        begin = _SECRETS.sub(rb"\1***", begin)[:SHOWN]
         said = (note or "").encode("latin-1", "replace")[:SHOWN]
         slot = self._slots[place]
         for field, value in (("phase", phase), ("code", code), ("user", user), ("size", len(begin))):

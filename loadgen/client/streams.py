@@ -18,14 +18,13 @@ from itertools import repeat
 
 import numpy as np
 
-from floodtest.flyweight.engine.intake import END, READ_SIZE, Intake, Reads
+from floodtest.flyweight.engine.intake import END, Intake, Reads
 from floodtest.flyweight.engine.outbox import TOO_SLOW, Gone, Outbox
 from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.engine.sweep import sweep
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
-from floodtest.wire.answers import Answer, NotOpened, Opened
+from floodtest.wire.answers import Answer, Answers, NotOpened, Opened
 from floodtest.wire.causes import Cause
-from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import Protocol
 from floodtest.wire.sequence import Follower, Sequences, Windows
 from floodtest.wire.template import Requests
@@ -58,7 +57,7 @@ class Streams:
         readiness: Readiness,
         files_limit: int,
         protocol: Protocol,
-        open_when: OpenWhen,
+        answers: Answers,
         timeout: float,
         marks: str | None = None,
         ended: list[End] | None = None,
@@ -72,7 +71,7 @@ class Streams:
         self._timeout = timeout
         self._intake = Intake()
         self._protocol = protocol
-        self._answers = protocol.answers(open_when, READ_SIZE)
+        self._answers = answers
         self._begun_answers: dict[int, Answer] = {}
         self._reads = Reads()  # from open connections, in order, and not taken apart yet
         self._incoming = protocol.incoming(files_limit, marks)
@@ -123,8 +122,11 @@ class Streams:
         fds, self._to_send = [fd for fd in self._to_send if self._user_of[fd]], []
         assert self._sends is not None
         gone = self.outbox.write(fds, self._sends(self._users[fds].tolist()))
+        if gone:
+            self.digest()  # of what they have sent before, which may end them by a better name
         for fd, code in gone.items():
-            self._end(fd, code)
+            if self._user_of[fd]:
+                self._end(fd, code)
 
     def _flush(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Write what is pending for descriptors that have events; return the events of those that are not gone."""
@@ -150,7 +152,8 @@ class Streams:
         received = self._incoming.take(reads)
         self._accounts.post(received, self._sequences.follow(*received.numbered()), reads)
         for fd, code in (self._reply(received.replies()) | received.over).items():
-            self._end(fd, code)
+            if self._user_of[fd]:
+                self._end(fd, code)
 
     def _reply(self, replies: dict[int, bytes]) -> Gone:
         """Write what servers have asked for; return the connections that have to end: what is gone, and where a server

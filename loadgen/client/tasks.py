@@ -24,13 +24,13 @@ from floodtest.loadgen.client.accounts import Phase
 from floodtest.loadgen.client.orders import Closed, Go, Halt
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
-from floodtest.wire import http, mark
+from floodtest.wire import http
 from floodtest.wire.answers import SHOWN, NotOpened
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, decode_all
 from floodtest.wire.framing.in_chunks import without_chunks
 from floodtest.wire.http import authority
-from floodtest.wire.messages import read_payloads
+from floodtest.wire.messages import read_payloads, reader_of_marks
 from floodtest.wire.open_when import OpenWhen, Search
 from floodtest.wire.protocols import OPENED
 from floodtest.wire.sequence import OutOfSequence, Window
@@ -92,7 +92,7 @@ class HttpxClient:
         self._protocol = OPENED[spec.protocol]
         self._open_when = OpenWhen(spec.open_when)
         self._is_marked = spec.marks is not None
-        self._said = read_payloads if spec.marks is None else mark.reader(spec.marks)
+        self._said = read_payloads if spec.marks is None else reader_of_marks(spec.marks)
         self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
         self._urls = [f"http://{authority(*target)}/" for target in spec.targets]
         self._requests = shared.requests()

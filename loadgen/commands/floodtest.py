@@ -101,6 +101,18 @@ def plan_command_line(
     sys.exit(ExitCode.OK if would_start else ExitCode.REFUSED)
 
 
+@app.command("probe")
+@takes_run_options
+def probe_command_line(options: RunOptions) -> None:
+    """Open one connection to --target as a run would; show what was sent, what came, and what a run would make of it.
+
+    Exit codes: 0 it opened, 2 usage, 3 refused before anything was opened, 4 it did not open.
+    """
+    from floodtest.loadgen.commands.probing import probe
+
+    sys.exit(ExitCode.OK if probe(options) else ExitCode.SHORTFALL)
+
+
 add_version("floodtest", app)
 
 

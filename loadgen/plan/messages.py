@@ -10,7 +10,9 @@ from floodtest.loadgen.plan.choices import DELIVER_TO, DeliverTo
 from floodtest.loadgen.plan.publication import METHODS, Order, Request, split_request
 from floodtest.wire import options as of_wire
 
-PUBLISH = Parser(split_request, f"an URL, with {', '.join(METHODS)} before it or without (POST)")
+PUBLISH = Parser(
+    split_request, f"a URL of ASCII, with {', '.join(METHODS)} before it or without (POST)", is_secret=True
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,12 @@ class MessageOptions:
         of_wire.header, "'NAME: VALUE'", "Of a request to --publish. Repeatable."
     )
     deliver_to: DeliverTo = choice("own", DELIVER_TO, "Who should get it: its user's own connection, or all of them.")
+
+    @property
+    def is_for_others(self) -> bool:
+        """Whether something was said that is for a server that is not ours."""
+        said = (self.publish, self.publish_body, self.publish_header or None)
+        return any(one is not None for one in said) or self.deliver_to != "own"
 
     @property
     def planned(self) -> int:

@@ -1,6 +1,7 @@
 """What a publisher is to do, as the run gives it to the process on standard input. Pure."""
 
 import re
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -37,6 +38,15 @@ class Order(msgspec.Struct, frozen=True):
 def split_request(text: str) -> tuple[str, str]:
     """Return method and URL of a text such as `POST http://…`, POST if it names none; ValueError for anything else."""
     found = _REQUEST.fullmatch(text)
-    if found is None:
+    if found is None or not text.isascii() or not _is_complete(found["url"]):
         raise ValueError(text)
     return found["method"] or METHODS[0], found["url"]
+
+
+def _is_complete(url: str) -> bool:
+    """Whether a URL names a host, and a port that there can be if it names one."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and "{" not in parts.netloc and parts.port != 0
+    except ValueError:
+        return False

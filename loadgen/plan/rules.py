@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from floodtest.flyweight.errors import UsageError
+from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.models import CLIENT_MODELS, DEFAULT_SERVER_MODEL
 from floodtest.loadgen.plan.options import DEFAULT_METHOD, RunOptions
 from floodtest.loadgen.plan.pacer import are_sound
 from floodtest.loadgen.plan.request import problems_of
+from floodtest.wire.mark import MARK_SIZE
 from floodtest.wire.names import WEBSOCKET
 
 
@@ -84,15 +86,35 @@ def _about_messages(options: RunOptions) -> Iterator[str]:
     if messages is None:
         return
     if options.target is None:
-        if messages.publish is not None or messages.publish_body is not None or messages.publish_header:
-            yield "--publish is for a server of yours: name it with --target, or leave --publish out."
+        if messages.is_for_others:
+            yield "--publish and --deliver-to are for a server of yours: name it with --target, or leave them out."
         return
     if options.friends or options.db:
         yield "--friends and --db are for our own server: who gets a message is up to yours, and --deliver-to says it."
     if messages.publish is None:
         yield "--messages to a server of yours needs to know how it is told: --publish 'POST http://…/pub/{user}'."
-    elif messages.publish_body is not None and "{message}" not in messages.publish_body + messages.publish[1]:
+        return
+    yield from _about_publishing(messages)
+
+
+def _about_publishing(messages: MessageOptions) -> Iterator[str]:
+    assert messages.publish is not None
+    texts = [messages.publish[1], messages.publish_body or "", *messages.publish_header]
+    whole = "".join(texts)
+    if messages.publish_body is not None and "{message}" not in messages.publish_body + messages.publish[1]:
         yield "--publish-body needs {message} in it, where the message goes, such as 'text={message}'."
+    if "{{" in whole:
+        yield "--publish and what belongs to it take single braces: {user} and {message} are replaced, others stay."
+    if not "".join(messages.publish_header).isascii():
+        yield "--publish-header takes ASCII."
+    if not (messages.publish_body or "").isprintable():
+        yield "--publish-body has a character that nobody can see, or that is no UTF-8."
+    if messages.deliver_to == "own" and "{user}" not in whole:
+        yield "--publish says nowhere who gets a message: put {user} into it, or say --deliver-to all."
+    if messages.deliver_to == "all" and "{user}" in whole:
+        yield "--deliver-to all is for messages that are about nobody: leave {user} out of --publish."
+    if messages.size < MARK_SIZE:
+        yield f"--message-size must be at least {MARK_SIZE} with --publish: a message has a mark of so many bytes."
 
 
 def _about_friends(options: RunOptions) -> Iterator[str]:

@@ -192,8 +192,8 @@ def parents_of_all(proc: Path = PROC) -> dict[int, int]:
         if name.isdecimal():
             try:
                 text = (proc / name / "stat").read_bytes()
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended just now
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue  # it ended just now, or belongs to somebody else (hidepid of proc(5))
             found[int(name)] = int(text.rpartition(b")")[2].split()[1])
     return found
 

@@ -100,8 +100,8 @@ def is_public(address: str) -> bool:
 
 def check_consent(url: str, target: Target, allowed: str | None) -> None:
     """Refuse a public target that was not named a second time: a million connections are an attack on whoever it is."""
-    host, twice = parse_target(url).host, None if allowed is None else allowed.lower()
-    public = [address for address, _ in target.addresses if is_public(address) and twice not in (host, address)]
+    host, twice = parse_target(url).host, _named(allowed)
+    public = [address for address, _ in target.addresses if is_public(address) and twice.isdisjoint((host, address))]
     if not public:
         return
     named = "" if allowed is None else f", and --allow-public-target names {allowed!r}"
@@ -112,6 +112,11 @@ def check_consent(url: str, target: Target, allowed: str | None) -> None:
     )
 
 
+def _named(allowed: str | None) -> set[str]:
+    """Return the hosts that are said to be allowed, behind commas if there are several."""
+    return set() if allowed is None else {host.strip().lower() for host in allowed.split(",")}
+
+
 def check_publishing(url: str, allowed: str | None) -> None:
     """Refuse to publish to a public address that was not named for the target: each message is a request to it."""
     host = urlsplit(url).hostname or ""
@@ -119,8 +124,7 @@ def check_publishing(url: str, allowed: str | None) -> None:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError) as error:
         raise Refused(f"The host {host!r} can't be resolved: check the name in --publish.") from error
-    named = allowed is not None and (allowed.lower() == host or allowed in found)
-    if not named and any(map(is_public, found)):
+    if _named(allowed).isdisjoint((host, *found)) and any(map(is_public, found)):
         raise Refused(
             f"The host {host} of --publish has a public address. If it is yours, or you may load it, say so: "
             f"--allow-public-target {host}."

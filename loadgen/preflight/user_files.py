@@ -122,7 +122,10 @@ def _of_json(path: Path, number: int, name: str, found: dict[str, msgspec.Raw]) 
     """Return a value: a text without its quotes, a number or a truth value as it stands there."""
     value = bytes(found.get(name, b"null"))
     if value.startswith(b'"'):
-        return msgspec.json.decode(value, type=str).encode(errors="surrogatepass")
+        try:
+            return msgspec.json.decode(value, type=str).encode(errors="surrogatepass")
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise Refused(f"{path}, line {number}, column {name!r}: its text is not UTF-8.") from None
     if value == b"null":
         raise Refused(f"{path}, line {number}, column {name!r}: it has no value there.")
     if value[:1] in (b"{", b"["):

@@ -4,12 +4,15 @@ In: an `Order`. Out: `Generated`, whose deliveries are the connections that shou
 request of its own, up to `REQUESTS` under way; when the server holds them back, what falls due meanwhile waits and its
 lateness grows. Publishing ends `GRACE` after the planned seconds; what is left then is said to be unpublished. Cost: a
 millisecond of CPU a message, which is httpx's. Fails: what the server does not take is counted and named in the
-outcome; when the first `HOPELESS` of them are all refused, the others are not tried.
+outcome, and so is, apart from it, what may have been taken; when the first `HOPELESS` are all refused, the others are
+not tried.
 """
 
 import math
 import time
 from collections import Counter
+from collections.abc import Callable
+from http import HTTPStatus
 
 import httpx
 import numpy as np
@@ -27,15 +30,21 @@ REQUESTS = 128
 
 GRACE = 1.0
 PATIENCE = 10.0
-"""Seconds for one request, from connect to the end of its answer."""
+"""Seconds from the beginning of a request to the head of its answer."""
+
+BODY_SECONDS = 1.0
+"""Seconds in which the body of an answer is read, which says no more than its status; the connection ends after it."""
 
 LATE = 0.1
 """Seconds behind the plan from which a message counts as late."""
 
 HOPELESS = 100
 
+SAY_SECONDS = 0.5
 LOOK_SECONDS = 0.5
 """Between two looks at whose connections are open."""
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol)
 
 
 class Publisher:
@@ -53,32 +62,45 @@ class Publisher:
         self._numbers: Counter[int] = Counter()
         """The last running number of each subject."""
         self._refused: Counter[str] = Counter()
+        self._unknown: Counter[str] = Counter()
         self._room = trio.Semaphore(REQUESTS)
         self._began = 0.0
         """By trio's clock; `_began_ns` by CLOCK_MONOTONIC, which messages carry."""
         self._began_ns = 0
 
-    async def run(self) -> Generated:
-        """Publish for the seconds of the order."""
+    async def run(self, say: Callable[[Generated], None] = lambda outcome: None) -> Generated:
+        """Publish for the seconds of the order, and say twice a second how far that has come."""
         order, outcome = self._order, self.outcome
         self._began, self._began_ns = trio.current_time(), time.monotonic_ns()
         outcome.planned = math.ceil(order.rate * order.seconds)
-        begun = 0
-        with trio.move_on_after(order.seconds + GRACE + PATIENCE):
+        async with trio.open_nursery() as beside:
+            beside.start_soon(self._say_on, say)
             async with trio.open_nursery() as requests:
-                with trio.move_on_after(order.seconds + GRACE):
-                    while begun < outcome.planned and not self._is_hopeless:
-                        due = self._pacer.time_of(begun + 1)
-                        await trio.sleep(max(0.0, due - self._elapsed()))
-                        await self._room.acquire()
-                        begun += 1
-                        requests.start_soon(self._publish, due)
-                left = outcome.planned - begun
-                if left and not self._is_hopeless:
-                    self._be_late(left, self._elapsed() - self._pacer.time_of(begun + 1))
+                begun = await self._begin_all(requests)
+                if begun < outcome.planned and not self._is_hopeless:
+                    self._be_late(outcome.planned - begun, self._elapsed() - self._pacer.time_of(begun + 1))
+            beside.cancel_scope.cancel()
         outcome.seconds = round(self._elapsed(), 3)
         outcome.error = self._complaint()
         return outcome
+
+    async def _begin_all(self, requests: trio.Nursery) -> int:
+        """Begin requests as they fall due and as there is room; return how many were begun in time."""
+        begun = 0
+        with trio.move_on_after(self._order.seconds + GRACE):
+            while begun < self.outcome.planned and not self._is_hopeless:
+                due = self._pacer.time_of(begun + 1)
+                await trio.sleep(max(0.0, due - self._elapsed()))
+                await self._room.acquire()
+                begun += 1
+                requests.start_soon(self._publish, due)
+        return begun
+
+    async def _say_on(self, say: Callable[[Generated], None]) -> None:
+        while True:
+            self.outcome.error = self._complaint()
+            say(self.outcome)
+            await trio.sleep(SAY_SECONDS)
 
     @property
     def _is_hopeless(self) -> bool:
@@ -93,60 +115,81 @@ class Publisher:
         self.outcome.most_behind = max(self.outcome.most_behind, round(seconds, 6))
 
     async def _publish(self, due: float) -> None:
-        try:
-            reach = self._reach()
-            if reach == 0:
-                self._refused["nobody is connected"] += 1
-                return
+        reach = self._look()
+        if reach:
             subject = 0 if self._order.to_all else self._order.first_user + int(self._random.choice(self._open))
-            if cause := await self._post(subject, due):
-                self._refused[cause] += 1
-            else:
-                self.outcome.published += 1
-                self.outcome.deliveries += reach
-        finally:
-            self._room.release()
+            await self._post(subject, due, reach)
+        else:
+            self._refused["nobody is connected"] += 1
+        self._room.release()
 
-    def _reach(self) -> int:
+    def _look(self) -> int:
         """Return how many connections should get a message now."""
         if self._elapsed() - self._looked > LOOK_SECONDS:
             self._open = np.flatnonzero(self._states == State.OPEN.value)
             self._looked = self._elapsed()
         return len(self._open) if self._order.to_all else min(1, len(self._open))
 
-    async def _post(self, subject: int, due: float) -> str | None:
-        """Publish one message; return why the server did not take it, None if it did."""
+    async def _post(self, subject: int, due: float, reach: int) -> None:
+        """Publish one message, and count what became of it."""
+        behind = max(0.0, self._elapsed() - due)
+        self._be_late(1, behind)
+        try:
+            with trio.fail_after(PATIENCE):
+                status = await self._ask(subject, due, behind)
+        except _NOT_SENT as error:
+            self._refused[type(error).__name__] += 1
+        except (trio.TooSlowError, httpx.HTTPError) as error:
+            self._unknown[f"no answer in {PATIENCE:g} s" if isinstance(error, trio.TooSlowError) else _name(error)] += 1
+        else:
+            if 200 <= status < 300:
+                self.outcome.published += 1
+                self.outcome.deliveries += reach
+            else:
+                self._refused[f"HTTP {status} {_phrase(status)}".rstrip()] += 1
+
+    async def _ask(self, subject: int, due: float, behind: float) -> int:
+        """Send a message, and return the status of the answer."""
         request = self._order.request
         self._numbers[subject] += 1
-        behind = max(0.0, self._elapsed() - due)
-        planned_ns = self._began_ns + int(due * 1e9)
-        text = mark(self._order.run, self._numbers[subject], planned_ns, int(behind * 1e6))
+        text = mark(self._order.run, self._numbers[subject], self._began_ns + int(due * 1e9), int(behind * 1e6))
         text += " " + "x" * (self._order.size - len(text) - 1) if len(text) < self._order.size else ""
-        self._be_late(1, behind)
 
         def filled(form: str) -> str:
             return form.replace("{user}", str(subject)).replace("{message}", text)
 
-        try:
-            answer = await self._client.request(
-                request.method,
-                filled(request.url),
-                headers=[(name, filled(value)) for name, value in request.headers],
-                content=filled(request.body).encode(),
-            )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return None if answer.is_success else f"it answered {answer.status_code} {answer.reason_phrase}".rstrip()
+        headers = [(name, filled(value)) for name, value in request.headers]
+        content = filled(request.body).encode()
+        url = filled(request.url)
+        async with self._client.stream(request.method, url, headers=headers, content=content) as answer:
+            with trio.move_on_after(BODY_SECONDS):
+                async for _ in answer.aiter_bytes():
+                    pass
+            return answer.status_code
 
     def _complaint(self) -> str | None:
-        if not self._refused:
-            return None
-        causes = "; ".join(f"{count:,} x {cause}" for cause, count in self._refused.most_common(3))
-        return f"{counted(self._refused.total(), 'messages')} could not be published: {causes}"
+        """Say what was not published for certain, and of what nobody knows."""
+        said = []
+        for causes, what in (
+            (self._refused, "could not be published"),
+            (self._unknown, "may have been published or not"),
+        ):
+            if causes:
+                named = "; ".join(f"{count:,} x {cause}" for cause, count in causes.most_common(3))
+                said.append(f"{counted(causes.total(), 'messages')} {what}: {named}")
+        return "; ".join(said) or None
 
 
-async def publish(order: Order) -> Generated:
+def _name(error: Exception) -> str:
+    return type(error).__name__
+
+
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
+
+
+async def publish(order: Order, say: Callable[[Generated], None]) -> Generated:
     """Carry out an order."""
     limits = httpx.Limits(max_connections=REQUESTS, max_keepalive_connections=REQUESTS)
-    async with httpx.AsyncClient(limits=limits, timeout=PATIENCE, trust_env=False) as client:
-        return await Publisher(order, client, np.random.default_rng()).run()
+    async with httpx.AsyncClient(limits=limits, timeout=None, trust_env=False) as client:
+        return await Publisher(order, client, np.random.default_rng()).run(say)

@@ -184,14 +184,15 @@ def _messages(facts: Facts) -> Messages | None:
     duplicated = reading.counters.repeated - facts.messages.repeated_before
     told = (0, 0) if said is None else (said.published, said.deliveries)
     published, expected = told if server is None else (server.messages, server.routed)
+    arrived = received - duplicated
     if _is_old(facts):
-        published, expected = max(published, told[0]), max(expected, told[1], received - duplicated)
+        published, expected = max(published, told[0]), max(expected, told[1], arrived)
     return Messages(
         planned=facts.messages.planned,
         published=published,
         expected=expected,
         received=received,
-        lost=expected - (received - duplicated),
+        lost=expected - arrived if is_ours else max(0, expected - arrived),
         duplicated=duplicated,
         undeliverable=0 if server is None else server.undeliverable,
         late=None if said is None else said.late,
@@ -221,6 +222,11 @@ def _reasons_of(messages: Messages | None, facts: Facts) -> list[str]:
     if messages.published < messages.planned:
         behind = "" if said is None else f", and the last one {said.most_behind:,.1f} s behind its time"
         reasons.append(f"messages: {messages.published:,} of {messages.planned:,} planned were published{behind}")
+    if facts.models.server is None and (surplus := messages.received - messages.duplicated - messages.expected) > 0:
+        reasons.append(
+            f"messages: {surplus:,} more deliveries came than should have: some messages were taken whose answers the "
+            "publisher did not get, or they go to others than --deliver-to says"
+        )
     if messages.lost:
         gone = f", {messages.undeliverable:,} of them since their user had gone" if messages.undeliverable else ""
         reasons.append(f"messages: {messages.lost:,} of {messages.expected:,} deliveries were lost{gone}")
@@ -245,8 +251,10 @@ def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[
         if tick.sent is not None and tick.sent != tick.received:
             reasons.append(f"tick {tick.number}: {tick.sent:,} messages were sent and {tick.received:,} received")
     reasons += _reasons_of_ticks(facts.reading.states.open, ticks)
-    if counters.missing or counters.repeated:
-        missing, repeated = counters.missing, counters.repeated
+    # Of messages that were published elsewhere a gap may be one that its server refused.
+    is_published_elsewhere = facts.messages is not None and facts.models.server is None
+    missing, repeated = 0 if is_published_elsewhere else counters.missing, counters.repeated
+    if missing or repeated:
         reasons.append(f"message numbers show {missing:,} missing and {repeated:,} repeated messages")
     if jumps := counters.jumps:
         reasons.append(f"message numbers: {jumps:,} messages jump ahead by over {MAX_STEP:,}, more than can be missing")

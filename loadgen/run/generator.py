@@ -20,7 +20,7 @@ import trio
 
 from floodtest.flyweight.errors import Refused, WorkerFault
 from floodtest.flyweight.processes import lifeline
-from floodtest.flyweight.processes.launch import Done, how_it_ended, launch, run_to_end
+from floodtest.flyweight.processes.launch import how_it_ended, launch, run_to_end
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.publication import Order
@@ -180,23 +180,36 @@ async def generate(
     with _open_log(folder / LOG) as log:
         environment = os.environ | ({} if token is None else {TOKEN_VARIABLE: token})
         done = await run_to_end("floodtest.server_under_test", "msggen", *words, "--json", stderr=log, env=environment)
-    return _last_words(done)
+    return _decoded(done.output)
 
 
-async def publish(order: Order, folder: Path) -> Generated | None:
-    """Publish messages by the API of another server; return what the publisher says in the end, None when it could not.
+async def publish(order: Order, folder: Path, note: Callable[[Generated | None], None]) -> None:
+    """Publish messages by the API of another server; note what the publisher said last, None when it said nothing.
 
-    The order may have a password in it: it is on nobody's command line and in no file of the record.
+    That is noted when this is cancelled as well. The order may have a password in it: it is on nobody's command line
+    and in no file of the record.
     """
-    with _open_log(folder / LOG) as log, open(os.memfd_create("order"), "w+b") as said:
-        said.write(msgspec.json.encode(order))
-        said.seek(0)
-        done = await run_to_end("floodtest.loadgen.publisher", stdin=said.fileno(), stderr=log)
-    return _last_words(done)
+    with (
+        _open_log(folder / LOG) as log,
+        open(os.memfd_create("order"), "w+b") as asked,
+        open(os.memfd_create("outcome"), "w+b") as outcome,
+    ):
+        asked.write(msgspec.json.encode(order))
+        asked.seek(0)
+        program = launch("floodtest.loadgen.publisher", stdin=asked.fileno(), stdout=outcome.fileno(), stderr=log)
+        try:
+            await program.wait()
+        finally:
+            program.kill()
+            with trio.CancelScope(shield=True):
+                await program.wait()
+            outcome.seek(0)
+            *lines, _ = outcome.read().split(b"\n")  # what follows the last line end was cut off
+            note(_decoded(lines[-1]) if lines else None)
 
 
-def _last_words(done: Done) -> Generated | None:
+def _decoded(words: bytes) -> Generated | None:
     try:
-        return msgspec.json.decode(done.output, type=Generated)
+        return msgspec.json.decode(words, type=Generated)
     except msgspec.DecodeError:
         return None

@@ -46,6 +46,10 @@ class Progress:
     generated: Generated | None = None
     """What the generator of messages said in the end."""
 
+    def note_generated(self, said: Generated | None) -> None:
+        """Note what a generator said."""
+        self.generated = said
+
 
 @dataclass(frozen=True)
 class StageContext:
@@ -109,9 +113,8 @@ async def send_messages(stage: SendMessages, context: StageContext) -> None:
     if bundled is not None:
         progress.generated = await generate(stage.messages, context.users, bundled.control_url, bundled.token, folder)
     elif context.marks is not None:
-        progress.generated = await publish(
-            stage.messages.order(context.marks, context.first_user, folder / STATES_FILE), folder
-        )
+        order = stage.messages.order(context.marks, context.first_user, folder / STATES_FILE)
+        await publish(order, folder, progress.note_generated)
     await drain_messages(context)
 
 
@@ -139,7 +142,8 @@ async def _wait_for_what_comes(context: StageContext) -> None:
     last, since = -1, trio.current_time()
     with trio.move_on_after(DRAIN_SECONDS):
         while trio.current_time() - since < QUIET_SECONDS:
-            arrived = (await context.sites.read(Detail.ACCOUNTS)).counters.messages
+            counters = (await context.sites.read(Detail.ACCOUNTS)).counters
+            arrived = counters.messages - (counters.repeated - context.progress.repeated_before)
             if said is not None and arrived >= said.deliveries:
                 return
             if arrived != last:

@@ -110,7 +110,7 @@ def test_what_is_given_is_read_into_its_type(told: Told) -> None:
 
 
 def test_a_part_that_may_be_left_out_is_there_with_what_it_cannot_do_without(told: Told) -> None:
-    told("here", "-n", "x", "--extra-size", "5")
+    told("here", "-n", "x")
     assert told.settings == PLAIN
     told("here", "-n", "x", "--extra-size", "5", "--extra", "2/s")
     assert told.settings == replace(PLAIN, extra=Extra(2.0, 5))

@@ -223,12 +223,25 @@ def test_what_is_no_text_is_sent_as_binary(tmp_path: Path) -> None:
     assert WEBSOCKET.sends(RequestTemplate(b"/"), dict[str, Column]().__getitem__) is None
 
 
-def test_who_is_gone_when_it_is_to_be_sent_to_ends_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "closed"),
+    [
+        (b"", {"EPIPE": 1}),
+        (frame(TEXT, b"hello"), {"EPIPE": 1}),
+        (frame(TEXT, b"hello")[:3], {"EPIPE": 1}),
+        (frame(PING, b"x"), {"EPIPE": 1}),
+        (close(1013), {"finished": 1}),
+    ],
+)
+def test_who_is_gone_when_it_is_to_be_sent_to_ends_once_and_by_name(
+    said: bytes, closed: dict[str, int], tmp_path: Path
+) -> None:
     sends = WEBSOCKET.sends(RequestTemplate(b"/", sent=b"hello"), dict[str, Column]().__getitem__)
     rig = ClientRig(tmp_path, USERS, WEBSOCKET, OpenWhen("head"), sends)
     server = rig.connect(12)
-    server.sendall(head(12))
+    server.sendall(head(12) + said)
     server.shutdown(socket.SHUT_RD)  # so that what the client writes fails
     rig.settle()
-    assert (rig.state(12), rig.closed) == (State.CLOSED_EARLY, {"EPIPE": 1})
+    assert (rig.state(12), rig.closed) == (State.CLOSED_EARLY, closed)
+    assert rig.state(13) == State.NOT_REACHED
     rig.end()

@@ -263,8 +263,8 @@ def test_friends_that_cannot_be_had_are_refused(option: str, text: str | None, w
     ("arguments", "words"),
     [
         (("--messages", "5", "--target", "http://127.0.0.1:1/{user}"), "--messages to a server of yours needs"),
-        (("--messages", "5", "--publish", "http://h/"), "--publish is for a server of yours"),
-        (("--messages", "5", "--target", "http://h/{user}", "--publish", "h/x"), "--publish takes an URL"),
+        (("--messages", "5", "--publish", "http://h/"), "--publish and --deliver-to are for a server of yours"),
+        (("--messages", "5", "--target", "http://h/{user}", "--publish", "h/x"), "--publish takes a URL of ASCII"),
         (
             ("--messages", "5", "--target", "http://h/{user}", "--publish", "http://h/", "--publish-body", "x"),
             "--publish-body needs {message} in it",
@@ -274,6 +274,18 @@ def test_friends_that_cannot_be_had_are_refused(option: str, text: str | None, w
             "--friends and --db are for our own server",
         ),
         (("--messages", "5", "--publish-header", "x"), "--publish-header takes a header such as"),
+        (("--messages", "5", "--deliver-to", "all"), "--publish and --deliver-to are for a server of yours"),
+        (("--publish", "http://h/", "--deliver-to", "all"), "--publish and --deliver-to are for --messages"),
+        (("--message-seconds", "5"), "--message-seconds is for --messages: say that as well"),
+        (("--messages", "5", "--target", "http://h/", "--publish", "http://h/"), "--publish says nowhere who gets"),
+        (
+            ("--messages", "5", "--target", "http://h/", "--publish", "http://h/{user}", "--deliver-to", "all"),
+            "--deliver-to all is for messages that are about nobody",
+        ),
+        (
+            ("--messages", "5", "--target", "http://h/", "--publish", "http://h/{user}", "--message-size", "30"),
+            "--message-size must be at least",
+        ),
         (("--friends", "f"), "--friends and --db are for --messages"),
         (("--messages", "5", "--friends", "f", "--db", "d"), "--friends and --db say the same thing"),
         (("--messages", "5", "--renumber"), "--columns and --renumber are for --friends"),

@@ -17,9 +17,9 @@ from trio.testing import MockClock
 from floodtest.loadgen.client.accounts import State
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.publication import Order, split_request
-from floodtest.loadgen.publisher.publisher import GRACE, HOPELESS, Publisher
+from floodtest.loadgen.publisher.publisher import GRACE, HOPELESS, PATIENCE, Publisher
 from floodtest.wire.control import Generated
-from floodtest.wire.mark import reader
+from floodtest.wire.messages import reader_of_marks
 
 RUN = "0123abcd"
 USERS = 50
@@ -71,9 +71,9 @@ def test_every_message_is_published_with_the_running_number_of_its_user(tmp_path
         assert 101 <= int(user) <= 150
         body = json.loads(request.content)
         assert (body["to"], request.headers["X-User"], len(body["text"])) == (int(user), user, 100)
-        numbers[user].append(reader(RUN)([request.content]).numbers[0])
+        numbers[user].append(reader_of_marks(RUN)([request.content]).numbers[0])
     assert all(sorted(of_user) == list(range(1, len(of_user) + 1)) for of_user in numbers.values())
-    planned = sorted(reader(RUN)([request.content]).stamps[0][0] for request in requests)
+    planned = sorted(reader_of_marks(RUN)([request.content]).stamps[0][0] for request in requests)
     assert np.diff(planned).tolist() == pytest.approx([10**7] * 199, abs=2)
 
 
@@ -87,7 +87,9 @@ def test_to_all_means_a_delivery_for_each_open_connection_and_one_row_of_numbers
     options = replace(OPTIONS, publish=("POST", "http://there/pub"), deliver_to="all", publish_body=None)
     outcome, requests = publish(order(tmp_path, options, is_open=lambda user: user < 111), taken)
     assert (outcome.published, outcome.deliveries) == (200, 2000)
-    assert sorted(reader(RUN)([request.content]).numbers for request in requests) == [(n,) for n in range(1, 201)]
+    assert sorted(reader_of_marks(RUN)([request.content]).numbers for request in requests) == [
+        (n,) for n in range(1, 201)
+    ]
 
 
 def test_a_server_that_takes_its_time_makes_messages_late_and_leaves_some(tmp_path: Path) -> None:
@@ -109,8 +111,32 @@ def test_what_is_not_taken_is_counted_and_named(tmp_path: Path) -> None:
     assert outcome.published == outcome.deliveries == 200 - ends["0"] - ends["1"]
     assert outcome.error is not None
     assert f"{ends['0'] + ends['1']} messages could not be published" in outcome.error
-    assert f"{ends['1']} x it answered 503 Service Unavailable" in outcome.error
-    assert f"{ends['0']} x ConnectError: nobody there" in outcome.error
+    assert f"{ends['1']} x HTTP 503 Service Unavailable" in outcome.error
+    assert f"{ends['0']} x ConnectError" in outcome.error
+
+
+def test_what_may_have_been_taken_is_told_apart(tmp_path: Path) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("broken off")
+
+    outcome, _ = publish(order(tmp_path), handle)
+    assert (outcome.published, outcome.deliveries) == (0, 0)
+    assert outcome.error == "200 messages may have been published or not: 200 x ReadError"
+    outcome, _ = publish(order(tmp_path, replace(OPTIONS, rate=5.0)), taken, seconds=PATIENCE + 1)
+    assert outcome.error == f"10 messages may have been published or not: 10 x no answer in {PATIENCE:g} s"
+
+
+def test_how_far_it_has_come_is_said_all_the_while(tmp_path: Path) -> None:
+    said: list[int] = []
+
+    async def main() -> Generated:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(taken)) as client:
+            publisher = Publisher(order(tmp_path), client, np.random.default_rng(1))
+            return await publisher.run(lambda outcome: said.append(outcome.published))
+
+    assert trio.run(main, clock=MockClock(autojump_threshold=0)).published == 200
+    assert len(said) == 4  # at 0, 0.5, 1 and 1.5 s; the last message is due before 2 s
+    assert sorted(said) == said
 
 
 def test_where_nothing_is_taken_the_rest_is_not_tried(tmp_path: Path) -> None:
@@ -133,6 +159,11 @@ def test_where_nothing_is_taken_the_rest_is_not_tried(tmp_path: Path) -> None:
         ("h/{user}", None),
         ("POST", None),
         ("POST http://h/ x", None),
+        ("POST http://[::1/pub", None),
+        ("http://h:99999/pub", None),
+        ("http://h\u00e9/pub", None),
+        ("http://{user}/pub", None),
+        ("http:///pub", None),
     ],
 )
 def test_what_is_asked_for_names_a_method_or_none(text: str, expected: tuple[str, str] | None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import trio
 
+from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.engine.readiness import READ, Readiness
 from floodtest.loadgen.client.accounts import LEDGER, Accounts, State, create_columns, map_columns, named_failures
@@ -116,7 +117,8 @@ class ClientRig(AccountsReader):
     ) -> None:
         super().__init__(folder, users)
         self.readiness = Readiness()
-        self.streams = Streams(self.accounts, self.readiness, FILES, protocol, open_when, DEADLINE, sends=sends)
+        answers = protocol.answers(open_when, READ_SIZE)
+        self.streams = Streams(self.accounts, self.readiness, FILES, protocol, answers, DEADLINE, sends=sends)
         self.servers: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}
 

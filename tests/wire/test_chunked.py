@@ -255,3 +255,7 @@ def test_whatever_is_accepted_h11_accepts_and_reads_the_same(body: bytes) -> Non
 @given(SOUP.map(b"".join))
 def test_garbage_is_judged_alike_whole_and_byte_by_byte(body: bytes) -> None:
     assert outcome([body]) == outcome(bytewise(body))
+
+
+def test_a_size_may_have_zeros_before_it() -> None:
+    assert decode(b"0000000005\r\nhello\r\n00000000000000000000\r\n\r\n") == Decoded([b"hello"], b"\r\n", ended=True)

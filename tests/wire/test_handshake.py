@@ -186,3 +186,21 @@ def test_fast_and_slow_open_alike(users: list[int], extra: bytes, condition: str
         else:
             counted = [len(FROM_SERVER.decode(one.bodies[0]).payloads) for one in slow if one is not None]
             assert counted == [common.messages] * len(users)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "opens"), [(None, True), (b"chat", True), (b"mqtt", True), (b"other", False), (b"chat, mqtt", False)]
+)
+def test_one_of_the_subprotocols_that_were_offered_may_be_chosen(chosen: bytes | None, opens: bool) -> None:
+    headers = ((b"sec-websocket-protocol", b"chat, mqtt"),)
+    asked = WEBSOCKET.request(RequestTemplate(b"/", headers=headers), "h")
+    answer = head(12)
+    if chosen is not None:
+        answer = answer.replace(b"Date: now", b"Sec-WebSocket-Protocol: " + chosen)
+    reading = WEBSOCKET.answers(OpenWhen("head"), LONGEST, asked).begin(12)
+    if opens:
+        assert reading.add(answer) == Opened(FROM_SERVER, 0, [])
+    else:
+        with pytest.raises(NotOpened) as caught:
+            reading.add(answer)
+        assert caught.value.code == Cause.BAD_HANDSHAKE

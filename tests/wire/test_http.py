@@ -239,7 +239,7 @@ def test_each_informational_answer_has_a_limit_of_its_own() -> None:
     assert parse_response(head * 2 + RESPONSES[0][0]) == (Response(200, "chunked"), b"")
 
 
-@pytest.mark.parametrize("count", [2, 50])
+@pytest.mark.parametrize("count", [2, MAX_INFORMATIONAL])
 def test_some_informational_answers_are_passed_over(count: int) -> None:
     assert parse_response(CONTINUE * count + RESPONSES[0][0] + b"rest") == (Response(200, "chunked"), b"rest")
     assert parse_response(CONTINUE * count) is None

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floodtest.wire.mark import mark, reader
-from floodtest.wire.messages import Said
+from floodtest.wire.mark import mark
+from floodtest.wire.messages import Said, reader_of_marks
 
 RUN = "0123abcd"
 OURS = mark(RUN, 7, 5 * 10**9, 1500)
@@ -26,10 +26,14 @@ OURS = mark(RUN, 7, 5 * 10**9, 1500)
         html.escape(OURS),
         quote(OURS),
         f"before{chr(0xE9)}{OURS}",
+        f"x{OURS}",
+        f"\\u003cp\\u003e{OURS}\\n",
+        quote(f"text={OURS}"),
+        f"{OURS} {OURS}",
     ],
 )
 def test_a_mark_is_found_in_what_servers_make_of_it(text: str) -> None:
-    assert reader(RUN)([text.encode()]) == Said(1, (7,), (), ((5 * 10**9, 1500),))
+    assert reader_of_marks(RUN)([text.encode()]) == Said(1, (7,), (), ((5 * 10**9, 1500),))
 
 
 @pytest.mark.parametrize(
@@ -38,9 +42,9 @@ def test_a_mark_is_found_in_what_servers_make_of_it(text: str) -> None:
         "",
         "ft-",
         mark("ffffffff", 7, 5 * 10**9, 0),
-        f"x{OURS}",
         f"{OURS}1",
         OURS[:-1],
+        f"ft-{RUN}",
         OURS.replace("-7-", "--"),
         OURS.replace("-7-", "-1234567890-"),
         OURS.replace("-0000000005", "-9000000005"),
@@ -48,12 +52,12 @@ def test_a_mark_is_found_in_what_servers_make_of_it(text: str) -> None:
     ],
 )
 def test_anything_else_is_a_message_without_one(text: str) -> None:
-    assert reader(RUN)([text.encode()]) == Said(1, (), (), ())
+    assert reader_of_marks(RUN)([text.encode()]) == Said(1, (), (), ())
 
 
 def test_a_payload_may_have_several() -> None:
     payloads = [f"[{OURS},{mark(RUN, 8, 6, 0)}]".encode(), b"none"]
-    assert reader(RUN)(payloads) == Said(2, (7, 8), (), ((5 * 10**9, 1500), (6, 0)))
+    assert reader_of_marks(RUN)(payloads) == Said(2, (7, 8), (), ((5 * 10**9, 1500), (6, 0)))
 
 
 @given(
@@ -63,10 +67,10 @@ def test_a_payload_may_have_several() -> None:
     before=st.binary(max_size=5),
 )
 def test_what_is_written_is_read(number: int, planned: int, late: int, before: bytes) -> None:
-    (stamp,) = reader(RUN)([before + b" " + mark(RUN, number, planned, late).encode()]).stamps
+    (stamp,) = reader_of_marks(RUN)([before + b" " + mark(RUN, number, planned, late).encode()]).stamps
     assert stamp == (planned, min(max(0, late), 99_999_999))
 
 
 def test_a_run_has_a_name_of_eight_digits() -> None:
     with pytest.raises(ValueError, match="eight hex digits"):
-        reader("x.*")
+        reader_of_marks("x.*")

@@ -42,6 +42,8 @@ def opens(condition: str, user: int, *said: bytes, has_borders: bool = True) -> 
         ("text:user{user}", 1, b"user12", False),
         ("text:{user}/{user}", 12, b"12/12", True),
         ("text:{user}/{user}", 12, b"12/13", False),
+        ("text:,{user},", 1, b",1,2,3,", True),
+        ("text:,{user},", 2, b",1,2,3,", True),
         ("text:\u00fc", 5, "\u00fc".encode(), True),
         ("regex:^ok$", 5, b"ok", True),
         ("regex:^ok$", 5, b"not ok", False),
@@ -64,6 +66,7 @@ def test_a_condition(condition: str, user: int, said: bytes, expected: bool) -> 
         ("text:", "looks for nothing"),
         ("regex:", "looks for nothing"),
         ("regex:(", "no regular expression"),
+        ("regex:a{99999999999}", "no regular expression"),
     ],
 )
 def test_what_is_no_condition_says_why(text: str, words: str) -> None:
@@ -99,3 +102,9 @@ def test_the_search_ends_within_a_bound() -> None:
         assert not search.add([b"x" * 1000], has_borders=True)
     assert MAX_SAID < len(search._said) <= MAX_SAID + 1001
     assert search.has_messages
+
+
+def test_a_text_of_many_bytes_goes_over_from_chunk_to_chunk() -> None:
+    text = "\u65e5" * 80
+    whole = text.encode()
+    assert opens(f"text:{text}", 5, whole[:150], whole[150:], has_borders=False)

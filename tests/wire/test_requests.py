@@ -463,3 +463,16 @@ def test_common_handshakes_are_answered_as_each_is_by_itself(read: list[bytes]) 
         users, protocol, keys = common
         rows = zip(users, keys or [b""] * len(users), strict=True)
         assert [answer(data) for data in read] == [Asked(user, protocol, False, 0, key) for user, key in rows]
+
+
+def test_a_key_that_is_not_in_its_place_teaches_nothing() -> None:
+    """h11 joins a line that was folded, and what is compared as bytes would find no key in it."""
+    request = (
+        b"GET /ws/7 HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key:\r\n AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    reader = Requests(100, 8192)
+    asked = reader.parse(request)
+    assert asked is not None
+    assert (asked.user, asked.key) == (7, b"AAAAAAAAAAAAAAAAAAAAAA==")
+    assert reader.common([request]) is None

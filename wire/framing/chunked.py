@@ -14,8 +14,8 @@ CODING: str | None = "chunked"
 TAIL = b"\r\n"
 LINE_END: bytes | None = None
 
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
-_PARTIAL_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,8}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\r\n]*)?\r?)?")
+_SIZE_LINE = re.compile(rb"0*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
+_PARTIAL_SIZE_LINE = re.compile(rb"0*[0-9A-Fa-f]{0,8}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\r\n]*)?\r?)?")
 _MAX_SIZE_LINE = 256
 _ANY_SIZE = 0xFFFFFFFF
 """The largest that a size line can name: eight digits."""

@@ -90,13 +90,15 @@ def close(status: int | None, reason: str = "") -> bytes:
     return frame(CLOSE, b"" if status is None else struct.pack(">H", status) + reason.encode()[: MAX_CONTROL - 2])
 
 
-def message(payload: bytes) -> bytes:
-    """Return a message in one frame without a mask: text if it is UTF-8, otherwise binary."""
+def masked_message(payload: bytes) -> bytes:
+    """Return a message of any size in one frame, as a client sends it: text if it is UTF-8, otherwise binary."""
     try:
         payload.decode()
+        opcode = TEXT
     except UnicodeDecodeError:
-        return frame(BINARY, payload)
-    return frame(TEXT, payload)
+        opcode = BINARY
+    key = os.urandom(4)
+    return _head(opcode, len(payload), _FINAL, _MASKED) + key + with_mask(payload, key)
 
 
 def masked(frames: bytes) -> bytes:

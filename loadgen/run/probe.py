@@ -1,0 +1,149 @@
+"""One connection with all the options of a run: what is sent, what comes, and what a run would make of it.
+
+In: an outlook that refused nothing. Out: a `Probed`. It opens the connection of the plan's first user to the first
+address of the target, and listens until `MESSAGES` have come, or for `seconds` once it is open. Pings are not answered:
+no server waits so short a time for that. Fails: Refused where the connection can't be had; what a server says in answer
+is never an error, but told.
+"""
+
+import errno
+import socket
+import time
+from dataclasses import dataclass, field
+
+from floodtest.flyweight.engine.intake import END
+from floodtest.flyweight.engine.texts import Texts
+from floodtest.flyweight.errors import Refused
+from floodtest.loadgen.client.accounts import Phase, failure_name
+from floodtest.loadgen.client.worker import column_of
+from floodtest.loadgen.preflight.outlook import Outlook
+from floodtest.wire.answers import Answer, NotOpened
+from floodtest.wire.causes import Cause
+from floodtest.wire.framing.frames import Beginning, Framing, decode_all
+from floodtest.wire.open_when import OpenWhen
+from floodtest.wire.protocols import OPENED
+from floodtest.wire.template import Column
+
+MESSAGES = 3
+KEPT = 1 << 14
+"""Bytes of the answer that are kept to be shown."""
+
+
+@dataclass
+class Probed:
+    """What was seen; times in seconds from when the connection was begun."""
+
+    address: tuple[str, int]
+    source: str
+    request: bytes
+    sent: bytes | None = None
+    """What was sent behind the head of the answer, without its framing; None: nothing was to be sent."""
+    connected: float = 0.0
+    first_byte: float | None = None
+    answer: bytes = b""
+    """The first of it."""
+    framing: Framing | None = None
+    opened: float | None = None
+    messages: list[bytes] = field(default_factory=list)
+    """The first ones, those that opened it included."""
+    failure: str | None = None
+    """Why it did not open, or ended, by a name of `analysis.record.causes`; None: it was open to the end."""
+
+
+class Probe:
+    """The connection, and how far it has come."""
+
+    def __init__(self, outlook: Outlook) -> None:
+        assert outlook.target is not None, "the command sees to it"
+        options = outlook.options
+        (self._share, *_), self._users = options.plan.shares(1), outlook.users
+        user, protocol = options.plan.first_user, OPENED[options.spoken]
+        request = protocol.request(outlook.target.asked, outlook.target.host)
+        (sent,) = protocol.requests(request, self._column)([user])
+        texts, on_the_wire = request.texts_to_send(self._column), protocol.sends(request, self._column)
+        self._first_text = None if texts is None else texts([user])[0]
+        self._to_send = None if on_the_wire is None else on_the_wire([user])[0]
+        self._answer: Answer = protocol.answers(OpenWhen(options.opens_when), 0, request).begin(user)
+        self._begun: Beginning | None = None
+        self._began = 0.0
+        self.probed = Probed(outlook.target.addresses[0], self._share.pieces[0].address, sent)
+
+    def _column(self, name: str) -> Column:
+        users = self._users
+        texts = None if users is None else Texts(users.descriptor, users.shape)
+        return column_of(name, self._share, () if users is None else users.columns, texts)
+
+    def run(self, connect_timeout: float, seconds: float) -> Probed:
+        """Open the connection and listen to it."""
+        probed = self.probed
+        self._began = time.monotonic()
+        try:
+            with socket.create_connection(probed.address, connect_timeout, (probed.source, 0)) as sock:
+                probed.connected = self._elapsed()
+                sock.sendall(probed.request)
+                self._listen(sock, connect_timeout, seconds)
+        except OSError as error:
+            where = f"{probed.address[0]}:{probed.address[1]} from {probed.source}"
+            raise Refused(f"No connection to {where}: {error.strerror or error}. Is the server up?") from error
+        return probed
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    def _listen(self, sock: socket.socket, connect_timeout: float, seconds: float) -> None:
+        probed = self.probed
+        while len(probed.messages) < MESSAGES and probed.failure is None:
+            until = connect_timeout if probed.opened is None else probed.opened + seconds
+            try:
+                sock.settimeout(max(0.001, until - self._elapsed()))
+                data = sock.recv(1 << 16)
+            except TimeoutError:
+                if probed.opened is None:
+                    self._fail(
+                        Phase.RESPONSE, Cause.OPEN_WHEN_UNMET if self._answer.search.has_messages else errno.ETIMEDOUT
+                    )
+                return
+            except ConnectionResetError as error:
+                self._fail(Phase.RESPONSE if probed.opened is None else Phase.OPEN, error.errno or END)
+                return
+            if not data:
+                cause = Cause.NO_ANSWER if probed.first_byte is None else Cause.CUT
+                self._fail(Phase.RESPONSE if probed.opened is None else Phase.OPEN, cause)
+                return
+            probed.first_byte = self._elapsed() if probed.first_byte is None else probed.first_byte
+            probed.answer += data[: max(0, KEPT - len(probed.answer))]
+            self._take(sock, data)
+
+    def _take(self, sock: socket.socket, data: bytes) -> None:
+        probed = self.probed
+        if probed.opened is not None:
+            self._decode(data)
+            return
+        try:
+            opened = self._answer.add(data)
+        except NotOpened as error:
+            self._fail(Phase.RESPONSE, error.code)
+            return
+        if self._answer.has_head and self._to_send is not None:
+            sock.sendall(self._to_send)
+            probed.sent, self._to_send = self._first_text, None
+        if opened is not None:
+            probed.opened, probed.framing = self._elapsed(), opened.framing
+            for body in opened.bodies:
+                self._decode(body)
+
+    def _decode(self, data: bytes) -> None:
+        probed = self.probed
+        assert probed.framing is not None
+        whole = data if self._begun is None else self._begun.add(data)
+        if whole is None:
+            return
+        decoded, broken = decode_all(probed.framing, whole)
+        probed.messages += decoded.payloads
+        if broken or decoded.ended:
+            self._fail(Phase.OPEN, broken or Cause.FINISHED)
+        else:
+            self._begun = probed.framing.beginning(decoded.rest) if decoded.rest else None
+
+    def _fail(self, phase: Phase, code: int) -> None:
+        self.probed.failure = failure_name(phase, code)
