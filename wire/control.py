@@ -183,6 +183,10 @@ class Listening(msgspec.Struct, frozen=True):
     control: int
 
 
+LATE = 0.1
+"""Seconds behind its time in the plan from which a message counts as late."""
+
+
 class Generated(msgspec.Struct, kw_only=True):
     """What came of a generator's plan, so far: the keys of `comet msggen --json`, beside `unpublished`.
 
@@ -194,7 +198,7 @@ class Generated(msgspec.Struct, kw_only=True):
     deliveries: int
     """Connections they went to, by the router's count."""
     late: int
-    """Published over a tenth of a second after their time, or not published by then."""
+    """Published over `LATE` after their time, or not published by then."""
     most_behind: float
     """The longest that one was published after its time, or waited for it in vain."""
     seconds: float

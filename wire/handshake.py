@@ -1,7 +1,8 @@
 """Handshakes: how a client asks for a WebSocket, and which answers open one (RFC 6455, section 4.1). Pure.
 
 A key is made of the user's number and a secret of the process, so that none has to be kept: what answers it is computed
-again when the answer has come, which costs a SHA-1. No extension and no subprotocol is asked for.
+again when the answer has come, which costs a SHA-1. No extension is asked for, and a subprotocol
+only where a header of the request offers one.
 
 Fails: NotOpened, with the status of an answer that is not 101, or BAD_HANDSHAKE where one does not fit the request.
 """

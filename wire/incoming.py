@@ -78,8 +78,10 @@ def find_stamped(framing: Framing, data: list[bytes]) -> Stamped:
 class Received:
     """Sums, and columns of numbered and of stamped messages."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, reads: Reads) -> None:
+        self.fds: Ints = np.array(reads.fds, np.int64)
+        """Descriptor of each read."""
+        self.size = reads.size
         """Bytes, framing included."""
         self.count = 0
         """Messages of any kind."""
@@ -191,8 +193,8 @@ class Incoming:
 
     def take(self, reads: Reads) -> Received:
         """Take a batch of reads apart."""
-        received = Received(reads.size)
-        fds, rows = np.array(reads.fds, np.int64), np.arange(len(reads))
+        received = Received(reads)
+        fds, rows = received.fds, np.arange(len(reads))
         if len(self._used) == 1:
             (place,) = self._used
             self._take_framing(place, fds, reads.data, rows, received)

@@ -6,7 +6,7 @@ each, and 8 more where messages may overtake each other: our own server sends th
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -48,6 +48,11 @@ class OutOfSequence:
         return number
 
 
+def _are_next(fds: Ints, numbers: Ints, last: np.ndarray[Any, Any]) -> bool:
+    """Return whether each of the connections has got one message, the next after its last one, as by a tick."""
+    return bool((numbers - last[fds] == 1).all() and np.diff(np.sort(fds)).all())
+
+
 class Sequences:
     """The numbers that the connections of one worker have come to, by descriptor."""
 
@@ -62,8 +67,8 @@ class Sequences:
     def follow(self, fds: Ints, numbers: Ints, order: Ints) -> OutOfSequence:
         """Hold each message's number against the one before it of its connection; `order` ascends with each one's."""
         found = OutOfSequence()
-        if (numbers - self._numbers[fds] == 1).all() and np.diff(np.sort(fds)).all():
-            self._numbers[fds] = numbers  # one message each, and the next one: a tick
+        if _are_next(fds, numbers, self._numbers):
+            self._numbers[fds] = numbers
             return found
         by_connection = np.lexsort((order, fds))
         fds, numbers = fds[by_connection], numbers[by_connection]
@@ -134,7 +139,7 @@ class Windows:
     def follow(self, fds: Ints, numbers: Ints, order: Ints) -> OutOfSequence:
         """Hold each message's number against the last ones of its connection; `order` ascends with each one's."""
         found = OutOfSequence()
-        if (numbers - self._highest[fds] == 1).all() and np.diff(np.sort(fds)).all():
+        if _are_next(fds, numbers, self._highest):
             self._highest[fds] = numbers
             self._seen[fds] = self._seen[fds] << np.uint64(1) | np.uint64(1)
             return found

@@ -198,7 +198,7 @@ class ListenQueue(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int | None
     """Handshakes that the server's listeners dropped, mostly since their queue was full; each is tried again later."""
     overflows: int | None
-    """ListenOverflows of the server's network: handshakes that found a queue full, whoever's it was."""
+    """ListenOverflows of the server's network: handshakes that found a queue full, that of any listener there."""
     drops: int | None
     """ListenDrops of the server's network: handshakes that were dropped for whatever reason."""
     syn_retransmits: int | None

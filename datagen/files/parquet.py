@@ -11,7 +11,6 @@ MemoryError where the addresses of this process are limited, and there are too f
 """
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +19,7 @@ import numpy as np
 
 from floodtest.datagen.files.columns import Columns
 from floodtest.datagen.files.pairs import BadFile, Ids, Pairs, Reading
-from floodtest.flyweight.machine.arrow import has_few_addresses, import_pyarrow
+from floodtest.flyweight.machine.arrow import explained, has_few_addresses, import_pyarrow
 
 ROWS = 1 << 18
 """Rows that are read at a time."""
@@ -71,7 +70,7 @@ def _is_marker(name: str) -> bool:
 def _read_part(reading: Reading, before: Columns | None) -> Generator[Ids, None, Columns]:
     """Yield the pairs of a file, whose columns have to be those of the part before; return the names of these."""
     arrow, parquet = import_pyarrow()
-    with _explained(reading.path, arrow), parquet.ParquetFile(reading.path) as file:
+    with explained(reading.path, arrow, _refusal), parquet.ParquetFile(reading.path) as file:
         taken = _names(reading, file.schema_arrow.names)
         if before not in (None, taken):
             raise reading.bad(None, f"the pair has the columns {_quoted(taken)}, and before {_quoted(before or ())}.")
@@ -86,17 +85,8 @@ def _read_part(reading: Reading, before: Columns | None) -> Generator[Ids, None,
     return taken
 
 
-@contextmanager
-def _explained(path: Path, arrow: Any) -> Iterator[None]:
-    try:
-        yield
-    except MemoryError:  # arrow's own as well
-        raise
-    except (arrow.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the file can't be read; others are what pyarrow says of a file that it can't make sense of
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise BadFile(f"{path} is a broken parquet file: {reason}. Nothing was taken.") from error
+def _refusal(why: str) -> BadFile:
+    return BadFile(f"{why} Nothing was taken.")
 
 
 def _names(reading: Reading, names: Sequence[str]) -> Columns:

@@ -120,10 +120,14 @@ async def run_to_end(
     *arguments: str,
     pass_fds: Sequence[int] = (),
     stdin: int = subprocess.DEVNULL,
+    stdout: IO[bytes] | None = None,
     stderr: IO[bytes] | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Done:
-    """Launch a program and wait until it has ended; killed when this is cancelled. Without `stderr` that is kept."""
+    """Launch a program and wait until it has ended; it is killed when this is cancelled.
+
+    What it writes goes to `stdout` and `stderr`, and into the returned `Done` where there is no such file.
+    """
     # Files in memory and not pipes: nobody has to read them while the program runs.
     with open(os.memfd_create("output"), "w+b") as output, open(os.memfd_create("errors"), "w+b") as errors:
         program = launch(
@@ -131,7 +135,7 @@ async def run_to_end(
             *arguments,
             pass_fds=pass_fds,
             stdin=stdin,
-            stdout=output.fileno(),
+            stdout=(output if stdout is None else stdout).fileno(),
             stderr=errors if stderr is None else stderr,
             env=env,
         )

@@ -42,7 +42,7 @@ class KeptAnswer(msgspec.Struct, frozen=True):
     """Of its cause, as `connections.failed` has it."""
     user: int
     answer: str
-    """The first bytes of it."""
+    """The first bytes of what the server answered, as text."""
     note: str | None
     """The header that says more about its status."""
 

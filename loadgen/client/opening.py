@@ -193,7 +193,7 @@ class Opener:
         gone = self._outbox.write(fds, self._requests(users), are_registered=False)
         if gone:
             fds, users = self._close({index: gone[fd] for index, fd in enumerate(fds) if fd in gone}, fds, users)
-        # After the write: an answer that has come by now needs no wake-up of its own.
+        # Registered after the write, so that an answer that has come by now is reported by the first wait.
         wanted = [WRITE if fd in self._outbox else READ for fd in fds] if self._outbox else repeat(READ)
         _, failed = sweep(self._readiness.register, fds, wanted)
         return self._close(failed, fds, users) if failed else (fds, users)

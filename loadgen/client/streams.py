@@ -14,6 +14,7 @@ import socket
 import struct
 import time
 from collections import Counter
+from collections.abc import Iterable
 from itertools import repeat
 
 import numpy as np
@@ -113,29 +114,25 @@ class Streams:
             self._send_first()
         if over or len(self._reads) >= DIGEST or self._reads.size >= DIGEST_BYTES:
             self.digest()
-        for fd, code in over:
-            if self._user_of[fd]:
-                self._end(fd, code)
+        self._end_all(over)
 
     def _send_first(self) -> None:
-        """Send what users send first. It comes after all reads of the turn: who is gone ends here."""
+        """Send what users send first. This comes after all reads of the turn, because connections that are gone are
+        ended here.
+        """
         fds, self._to_send = [fd for fd in self._to_send if self._user_of[fd]], []
         assert self._sends is not None
         gone = self.outbox.write(fds, self._sends(self._users[fds].tolist()))
         if gone:
             self.digest()  # of what they have sent before, which may end them by a better name
-        for fd, code in gone.items():
-            if self._user_of[fd]:
-                self._end(fd, code)
+            self._end_all(gone.items())
 
     def _flush(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Write what is pending for descriptors that have events; return the events of those that are not gone."""
         gone = self.outbox.flush(fd for fd, _ in events)
         if gone:
             self.digest()  # of what open ones among them have sent before
-        for fd, code in gone.items():
-            if self._user_of[fd]:
-                self._end(fd, code)
+            self._end_all(gone.items())
         if self._connecting:
             now = time.monotonic()
             for fd in self._connecting & {fd for fd, _ in events}:
@@ -148,12 +145,10 @@ class Streams:
         reads, self._reads = self._reads, Reads()
         if not len(reads):
             return
-        self._last_byte[reads.fds] = _milliseconds(reads.last / 1e9)
         received = self._incoming.take(reads)
+        self._last_byte[received.fds] = _milliseconds(reads.last / 1e9)
         self._accounts.post(received, self._sequences.follow(*received.numbered()), reads)
-        for fd, code in (self._reply(received.replies()) | received.over).items():
-            if self._user_of[fd]:
-                self._end(fd, code)
+        self._end_all((self._reply(received.replies()) | received.over).items())
 
     def _reply(self, replies: dict[int, bytes]) -> Gone:
         """Write what servers have asked for; return the connections that have to end: what is gone, and where a server
@@ -277,6 +272,12 @@ class Streams:
     def _since_begun(self, deadline: float, now: float) -> int:
         """Return the microseconds since a connection with this deadline was begun."""
         return int((now - deadline + self._timeout) * 1e6)
+
+    def _end_all(self, over: Iterable[tuple[int, int]]) -> None:
+        """End connections, each with a code; those that have been ended since the code was found are passed over."""
+        for fd, code in over:
+            if self._user_of[fd]:
+                self._end(fd, code)
 
     def _end(self, fd: int, code: int, note: str | None = None) -> None:
         """Close a connection that ended by itself, and account for it; `note` is what the head of its answer adds."""

@@ -49,7 +49,7 @@ class Stream:
     user: int
     search: Search
     framing: Framing | None = None
-    """In which messages lie in the text; None: nothing tells but a line end at the end of it."""
+    """What messages are told apart by. None: text up to a read that ends with a line end is one message."""
     is_open: bool = False
     number: int = 0
     """Of the last message."""

@@ -33,7 +33,7 @@ class Shared:
     accounts: Accounts
     """Of its share: its row of the ledger, and its users' entries in the columns of the run record."""
     texts: Texts | None = None
-    """What users have in columns of their own, if a request has any of it."""
+    """The columns of --users that the request has placeholders for; None: it has none of them."""
 
     def requests(self) -> Requests:
         """Return what makes the requests of users."""

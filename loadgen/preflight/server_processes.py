@@ -116,7 +116,7 @@ def _judge(pids: Sequence[int], proc: Path) -> ServerProcesses:
 
 
 def _why_unseen(listener: Listener) -> str:
-    """Say why nobody is seen who has a socket that listens."""
+    """Say why no process was found that has the listening socket."""
     where = f"at {listener.address} port {listener.port}"
     if os.geteuid() in (0, listener.uid):
         return f"what listens {where} is a process that is not in our /proc, as in a container"

@@ -18,7 +18,7 @@ from typing import IO, Any
 import msgspec
 
 from floodtest.flyweight.errors import Refused
-from floodtest.flyweight.machine.arrow import has_few_addresses, import_pyarrow
+from floodtest.flyweight.machine.arrow import explained, has_few_addresses, import_pyarrow
 
 Row = tuple[str, list[bytes]]
 """Where it is, such as "line 7", and its values in the columns that are asked for."""
@@ -141,16 +141,8 @@ def _of_json(path: Path, number: int, name: str, found: dict[str, msgspec.Raw]) 
 @contextmanager
 def _parquet(path: Path) -> Iterator[Rows]:
     arrow, parquet = import_pyarrow()
-    try:
-        with parquet.ParquetFile(path) as file:
-            yield Rows(file.schema_arrow.names, lambda columns: _parquet_rows(path, arrow, file, columns))
-    except MemoryError:  # arrow's own as well
-        raise
-    except (arrow.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the file can't be read; others are what pyarrow says of a file that it can't make sense of
-        why = str(error).partition("\n")[0].rstrip(".")
-        raise Refused(f"{path} is a broken parquet file: {why}.") from error
+    with explained(path, arrow, Refused), parquet.ParquetFile(path) as file:
+        yield Rows(file.schema_arrow.names, lambda columns: _parquet_rows(path, arrow, file, columns))
 
 
 def _parquet_rows(path: Path, arrow: Any, file: Any, columns: Sequence[str]) -> Iterator[Row]:

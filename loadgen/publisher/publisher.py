@@ -22,7 +22,7 @@ from floodtest.flyweight.command.counted import counted
 from floodtest.loadgen.client.accounts import State
 from floodtest.loadgen.plan.pacer import steady
 from floodtest.loadgen.plan.publication import Order
-from floodtest.wire.control import Generated
+from floodtest.wire.control import LATE, Generated
 from floodtest.wire.mark import mark
 
 REQUESTS = 128
@@ -34,9 +34,6 @@ PATIENCE = 10.0
 
 BODY_SECONDS = 1.0
 """Seconds in which the body of an answer is read, which says no more than its status; the connection ends after it."""
-
-LATE = 0.1
-"""Seconds behind the plan from which a message counts as late."""
 
 HOPELESS = 100
 

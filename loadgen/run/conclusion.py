@@ -65,6 +65,11 @@ class Facts:
     conditions: Sequence[Condition] = ()
     models: sums.Models = field(default_factory=sums.Models)
 
+    @property
+    def server_is_ours(self) -> bool:
+        """Whether the run started the bundled server."""
+        return self.models.server is not None
+
 
 def conclude(facts: Facts) -> Summary:
     """Draw up the summary, and hold it against its thresholds."""
@@ -100,7 +105,7 @@ def _summarize(facts: Facts) -> Summary:
         network=facts.network,
         server=facts.other_end,
         memory=summarize_memory(
-            facts.samples, KERNEL_SOURCE, facts.predicted_bytes, server_is_ours=facts.models.server is not None
+            facts.samples, KERNEL_SOURCE, facts.predicted_bytes, server_is_ours=facts.server_is_ours
         ),
         cpu=sums.Cpu(idle_share(facts.samples, "server_cpu"), idle_share(facts.samples, "client_cpu")),
         ticks=ticks,
@@ -174,7 +179,7 @@ def _is_old(facts: Facts) -> bool:
 
 
 def _messages(facts: Facts) -> Messages | None:
-    is_ours = facts.models.server is not None
+    is_ours = facts.server_is_ours
     if facts.messages is None or (is_ours and facts.server is None):
         return None
     reading, said, server = facts.reading, facts.messages.generated, facts.server
@@ -222,7 +227,7 @@ def _reasons_of(messages: Messages | None, facts: Facts) -> list[str]:
     if messages.published < messages.planned:
         behind = "" if said is None else f", and the last one {said.most_behind:,.1f} s behind its time"
         reasons.append(f"messages: {messages.published:,} of {messages.planned:,} planned were published{behind}")
-    if facts.models.server is None and (surplus := messages.received - messages.duplicated - messages.expected) > 0:
+    if not facts.server_is_ours and (surplus := messages.received - messages.duplicated - messages.expected) > 0:
         reasons.append(
             f"messages: {surplus:,} more deliveries came than should have: some messages were taken whose answers the "
             "publisher did not get, or they go to others than --deliver-to says"
@@ -252,7 +257,7 @@ def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[
             reasons.append(f"tick {tick.number}: {tick.sent:,} messages were sent and {tick.received:,} received")
     reasons += _reasons_of_ticks(facts.reading.states.open, ticks)
     # Of messages that were published elsewhere a gap may be one that its server refused.
-    is_published_elsewhere = facts.messages is not None and facts.models.server is None
+    is_published_elsewhere = facts.messages is not None and not facts.server_is_ours
     missing, repeated = 0 if is_published_elsewhere else counters.missing, counters.repeated
     if missing or repeated:
         reasons.append(f"message numbers show {missing:,} missing and {repeated:,} repeated messages")

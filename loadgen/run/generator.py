@@ -196,13 +196,9 @@ async def publish(order: Order, folder: Path, note: Callable[[Generated | None],
     ):
         asked.write(msgspec.json.encode(order))
         asked.seek(0)
-        program = launch("floodtest.loadgen.publisher", stdin=asked.fileno(), stdout=outcome.fileno(), stderr=log)
         try:
-            await program.wait()
+            await run_to_end("floodtest.loadgen.publisher", stdin=asked.fileno(), stdout=outcome, stderr=log)
         finally:
-            program.kill()
-            with trio.CancelScope(shield=True):
-                await program.wait()
             outcome.seek(0)
             *lines, _ = outcome.read().split(b"\n")  # what follows the last line end was cut off
             note(_decoded(lines[-1]) if lines else None)

@@ -15,7 +15,7 @@ import trio
 
 from floodtest.server_under_test.generator.schedule import Schedule, Times
 from floodtest.wire import stamp
-from floodtest.wire.control import MAX_BATCH_BYTES, PUBLICATION_LINE, Generated
+from floodtest.wire.control import LATE, MAX_BATCH_BYTES, PUBLICATION_LINE, Generated
 from floodtest.wire.control_client import ControlClient, ControlError
 
 PERIOD = 0.02
@@ -29,9 +29,6 @@ BATCH = 2048
 GRACE = 1.0
 PATIENCE = 10.0
 """Seconds to wait at the end for the answers under way."""
-
-LATE = 0.1
-"""Seconds behind the plan from which a message counts as late."""
 
 LINE = 100
 """Bytes of a line around its text, at the most."""
