@@ -52,8 +52,8 @@ class Connection:
     number: int = 0
     """Of the last message."""
     unsent: bytearray = field(default_factory=bytearray)
-    writing: bool = False
-    """Whether a write has begun, behind which `unsent` has to wait."""
+    writing: trio.Event | None = None
+    """Set at the end of the write that has begun, behind which `unsent` has to wait."""
     open: bool = True
     begun: Beginning | None = None
     """That of a frame of its client's."""
@@ -64,7 +64,7 @@ class Connection:
         """Whether a write has to wait for the client, and not just for its own turn to go on."""
         room = select.poll()
         room.register(self.fd, select.POLLOUT)
-        return self.writing and not room.poll(0)
+        return self.writing is not None and not room.poll(0)
 
     def next_message(self, text: bytes) -> bytes:
         """Return a message with the next number, as it travels."""
@@ -182,8 +182,9 @@ class TaskFront:
                 dropped += len(data)
 
     async def _hold(self, stream: trio.SocketStream, asked: Asked, extra: bytes) -> bytes:
-        """Welcome a user and take what then comes until the client goes or that was too much; or return what the client
-        of a WebSocket is to be told last.
+        """Welcome a user and take what then comes until the client goes or that was too much; return what it is to be
+        told last: what nobody has begun to write yet, since a client that has shut its side down still reads, and the
+        last frame of a WebSocket.
         """
         connection = Connection(stream, stream.socket.fileno(), asked.user, asked.protocol)
         self._login(connection)
@@ -191,24 +192,29 @@ class TaskFront:
             (welcome,) = asked.protocol.welcomes([asked.user], [asked.key], self._shared.more_headers)
             self._write(connection, welcome)
             last = await self._listen_to(connection, extra)
-            if not last or connection.writing:
+            if last is None or not connection.open:
                 return b""
             self._log_out(connection)
+            with trio.move_on_after(LINGER) as waiting:
+                while connection.writing is not None:
+                    await connection.writing.wait()
+            if waiting.cancelled_caught:
+                return b""
             unsent, connection.unsent = connection.unsent, bytearray()
             self._bytes.add(len(unsent))
             return bytes(unsent) + last
         finally:
             self._leave(connection)
 
-    async def _listen_to(self, connection: Connection, extra: bytes) -> bytes:
-        """Take what comes until the client goes or that was too much; or return what it is to be told last."""
+    async def _listen_to(self, connection: Connection, extra: bytes) -> bytes | None:
+        """Take what comes until the client goes, and return what it is to be told last; None: it is cut off."""
         excess, data = 0, extra
         while True:
             excess += len(data)
             self._dropped.add(len(data))
             if excess > self._limits.excess:
                 self._cut_off.add(1)
-                return b""
+                return None
             if data and connection.protocol is WEBSOCKET:
                 heard = hear(connection.begun, data)
                 connection.begun = heard.begun
@@ -248,7 +254,7 @@ class TaskFront:
 
     def _write(self, connection: Connection, data: bytes) -> bool:
         """Have bytes written to a connection, after those that wait already; False if its client had to be cut off."""
-        if not connection.writing and not connection.unsent:
+        if connection.writing is None and not connection.unsent:
             self._tasks.start_soon(self._write_on, connection)
         elif len(connection.unsent) + len(data) > self._limits.pending and connection.is_behind:
             self._slow.add(1)
@@ -259,15 +265,17 @@ class TaskFront:
 
     async def _write_on(self, connection: Connection) -> None:
         """Write until nothing is left."""
-        connection.writing = True
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        connection.writing = trio.Event()
+        try:
             while connection.unsent:
                 data, connection.unsent = connection.unsent, bytearray()
                 await connection.stream.send_all(data)
                 self._bytes.add(len(data))
-            connection.writing = False
-            return
-        self._leave(connection)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._leave(connection)
+        finally:
+            connection.writing.set()
+            connection.writing = None
 
     async def _send_tick(self, number: int) -> None:
         """Send a tick to all who are here now."""
@@ -305,7 +313,7 @@ class TaskFront:
     def say_goodbye(self) -> None:
         """Tell the clients of WebSockets that the server ends, those that are not behind."""
         for connection in self._connections.values():
-            if connection.protocol is WEBSOCKET and not (connection.writing or connection.unsent):
+            if connection.protocol is WEBSOCKET and connection.writing is None and not connection.unsent:
                 with suppress(OSError):
                     os.write(connection.fd, GOING_AWAY_FRAME)
 

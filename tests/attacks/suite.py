@@ -21,7 +21,7 @@ from tests.attacks.order import Order, Tally
 LANES: dict[str, tuple[str, ...]] = {
     "kill": ("kills",),
     "churn": ("churn",),
-    "peers": ("stops", "loads", "heads", "bodies", "streams", "crowd", "outputs", "limits"),
+    "peers": ("stops", "loads", "heads", "frames", "bodies", "streams", "crowd", "outputs", "limits"),
 }
 """The attacks by what may run side by side: one of each lane at a time."""
 

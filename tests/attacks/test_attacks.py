@@ -12,6 +12,7 @@ SHARES = {
     "stops": 0.005,
     "loads": 0.05,
     "heads": 0.003,
+    "frames": 0.003,
     "bodies": 0.01,
     "streams": 0.003,
     "crowd": 0.002,

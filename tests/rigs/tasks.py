@@ -72,13 +72,17 @@ class TaskRig(Clients):
         """Log a user in, whose welcome is read; return the client's end."""
         return self.ask(user, b"GET /test/%d HTTP/%b\r\nHost: comet\r\n\r\n" % (user, version), buffer)
 
-    def ask(self, user: int, request: bytes, buffer: int | None = None) -> socket.socket:
-        """Make a connection that sends a request, and read its welcome; return the client's end."""
+    def ask(self, user: int, request: bytes, buffer: int | None = None, shuts_down: bool = False) -> socket.socket:
+        """Make a connection that sends a request, and perhaps nothing after it; read its welcome, and return the
+        client's end.
+        """
         server, client = socket.socketpair()
         client.setblocking(False)
         if buffer is not None:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
         client.sendall(request)
+        if shuts_down:
+            client.shutdown(socket.SHUT_WR)
         self.clients[user] = client
 
         async def serve() -> None:
@@ -138,7 +142,7 @@ class TaskRig(Clients):
         """Send messages until a user who does not read is behind; return how many."""
         for count in range(1, 100):
             self.send(b"x" * 1000)
-            if any(c.user == user and c.writing for c in self._front._connections.values()):
+            if any(c.user == user and c.writing is not None for c in self._front._connections.values()):
                 return count
         raise AssertionError("its buffer is never full")
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from floodtest.server_under_test.fronts.websockets import FromClient, hear
 from floodtest.wire.framing.frames import MAX_PAYLOAD
-from floodtest.wire.framing.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, masked
+from floodtest.wire.framing.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame, masked
 from floodtest.wire.messages import MESSAGE, WELCOME
 from floodtest.wire.protocols import CHUNKED, WEBSOCKET
 from tests.rigs.peer_input import cut
@@ -224,7 +224,7 @@ def test_who_is_behind_gets_no_close_within_a_message(holder: Holder) -> None:
     count = holder.fall_behind(1)
     say(holder, 1, sent(CLOSE))
     whole = b"".join(WEBSOCKET.frame(number, b"x" * 1000) for number in range(1, count + 1))
-    assert whole.startswith(holder.read_to_the_end(1))
+    assert (whole + frame(CLOSE)).startswith(holder.read_to_the_end(1))
     assert holder.figure("open") == 0
     assert count * 1000 > PENDING / 10
 
@@ -341,3 +341,13 @@ def test_what_is_heard_in_pieces_is_what_is_heard_as_a_whole(frames: list[bytes]
     assert replies.endswith(whole.reply) or heard.is_over
     assert whole.is_over or ponged == whole.has_ponged
     assert frames_in(replies)[-1:] == frames_in(whole.reply)[-1:]
+
+
+def test_who_shuts_down_behind_a_request_is_welcomed_by_tasks(tasks: TaskRig) -> None:
+    """Twenty times for each protocol, as trio runs what is ready in any order."""
+    for user in range(2, 42, 2):
+        tasks.ask(user, b"GET /test/%d HTTP/1.1\r\nHost: comet\r\n\r\n" % user, shuts_down=True)
+        assert tasks.clients[user].recv(1) == b""
+        tasks.ask(user + 1, handshake(user + 1) + sent(PING, b"there?"), shuts_down=True)
+        assert frames_in(tasks.welcomed.partition(b"\r\n\r\n")[2])[1:] == [(PONG, b"there?")]
+    assert tasks.figure("open") == 0
