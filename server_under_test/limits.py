@@ -1,4 +1,4 @@
-"""Bounds on what one connection, and one publisher, may cost the server."""
+"""Bounds on what one connection, one publisher, and what is kept for clients that come back, may cost the server."""
 
 import errno
 from dataclasses import dataclass
@@ -20,6 +20,9 @@ next piece of an answer. Past it 408, or for an answer the end."""
 API_IDLE_SECONDS = 15.0
 """How long a connection to the control API may be without a request: longer than the 5 seconds after which httpx drops
 one by itself, so that a request seldom meets a connection that is just being closed."""
+
+REPLAY_BYTES = 1 << 20
+"""Bytes of one replay at the most, whatever may be pending."""
 
 LINGER = 2.0
 """Seconds in which a refused client may read its answer."""
@@ -52,3 +55,28 @@ class Limits:
         None, parsers.positive_duration, "SECONDS", "Ping each WebSocket this often.  [default: never]"
     )
     """Who has not answered one when the next is due is disconnected, counted as unanswered."""
+    heartbeat: float | None = option(
+        None, parsers.positive_duration, "SECONDS", "Send each stream of events a comment this often.  [default: never]"
+    )
+
+
+@dataclass(frozen=True)
+class HistoryBounds:
+    """Bounds of what is kept for clients of events that come back; what is beyond them is lost, and they are told."""
+
+    count: int | None = option(
+        None, parsers.count, "COUNT", "Messages kept of each subject, for EventSources.  [default: none]", "--history"
+    )
+    """Off unless it is asked for: it takes memory and time of the router, and some 20 bytes of each event, which a
+    benchmark of connections that never come back would measure as theirs."""
+    age: float = option(
+        300.0, parsers.positive_duration, "SECONDS", "How long each is kept at the most.", "--history-age"
+    )
+    total: int = option(1 << 26, parsers.count, "BYTES", "What is kept of all subjects.", "--history-bytes")
+
+
+def replay_bytes(limits: Limits) -> int:
+    """Return how many bytes of messages a client that comes back gets at the most, and so what is kept of a subject:
+    half of what is kept for one that does not read, so that a replay alone cuts nobody off.
+    """
+    return min(limits.pending // 2, REPLAY_BYTES)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from floodtest.flyweight.command import parsers
 from floodtest.flyweight.command.options import choice, option, part
-from floodtest.server_under_test.limits import Limits
+from floodtest.server_under_test.limits import HistoryBounds, Limits
 from floodtest.server_under_test.models import DEFAULT_MODEL, MODELS, Model
 from floodtest.wire import options as of_wire
 from floodtest.wire.control import TOKEN_VARIABLE
@@ -36,5 +36,9 @@ class Options:
     allow_origin: str | None = option(
         None, of_wire.origin, "ORIGIN", "Web pages that may read streams over HTTP; *: all.  [default: our own]"
     )
+    retry: float | None = option(
+        None, parsers.positive_duration, "SECONDS", "After which EventSources come back.  [default: as they like]"
+    )
     db: Path | None = option(None, parsers.path, "DIR", "Subscription store, made by comet load.")
     limits: Limits = field(default_factory=Limits, metadata=part(Limits))
+    history: HistoryBounds = field(default_factory=HistoryBounds, metadata=part(HistoryBounds))

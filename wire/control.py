@@ -73,6 +73,20 @@ class StoreSize(msgspec.Struct, frozen=True):
     pairs: int
 
 
+class KeptHistory(msgspec.Struct, frozen=True):
+    """What a server keeps for clients of events that come back, and what came of it."""
+
+    messages: int
+    subjects: int
+    bytes: int
+    replays: int
+    """Clients that came back and got what they had missed, be it nothing."""
+    replayed: int
+    """Messages that they got."""
+    lost: int
+    """Those of the replays that told of messages that are, or may be, missing."""
+
+
 class SentTick(msgspec.Struct, frozen=True):
     """A tick, and the connections it was sent to; times in seconds of CLOCK_MONOTONIC."""
 
@@ -120,6 +134,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     routed: int
     subscriptions: StoreSize | None
+    history: KeptHistory | None
     ticks: list[SentTick]
 
 

@@ -141,6 +141,8 @@ class Served(Protocol):
     path: str
     """Where our server has it: `/PATH/<id>`."""
     content_type: str = "text/plain; charset=utf-8"
+    is_events: bool = False
+    """Whether messages are server-sent events, which have fields besides their data."""
 
     @property
     def framing(self) -> Framing:
@@ -153,29 +155,60 @@ class Served(Protocol):
         """
         return answers.stream_head(self.content_type, self.framing.CODING, close, more)
 
-    def welcomes(self, users: list[int], keys: Sequence[bytes] = (), more: bytes = b"") -> list[bytes]:
-        """Return the whole beginning of a stream, its head and the welcome, for each user; `keys` are those of their
-        requests, where the head answers one, and `more` further headers.
+    def fields(self, lines: bytes) -> bytes:
+        """Return lines of server-sent events that are no message, such as an id or a comment, as they travel; nothing
+        where the protocol has no such lines.
         """
-        head = self.head(more=more)
+        if not (lines and self.is_events):
+            return b""
+        return lines if self.framing.CODING is None else encode(chunked, lines)
+
+    def welcomes(
+        self, users: list[int], keys: Sequence[bytes] = (), more: bytes = b"", lines: bytes = b""
+    ) -> list[bytes]:
+        """Return the whole beginning of a stream, its head and the welcome, for each user; `keys` are those of their
+        requests, where the head answers one, `more` further headers, and `lines` further fields of the first event.
+        """
+        head = self.head(more=more) + self.fields(lines)
         digits = len(str(min(users)))
         if digits == len(str(max(users))):
             return list(map(_welcome(self, digits, head).__mod__, users))
         return [_welcome(self, len(str(user)), head) % user for user in users]
 
-    def frame(self, number: int, text: bytes) -> bytes:
-        """Return the message of a number and a text, as it travels."""
+    def frame(self, number: int, text: bytes, event: bytes = b"") -> bytes:
+        """Return the message of a number and a text, as it travels, perhaps with the id of its event."""
         text = messages.with_line_ends(text, self.framing.LINE_END)
+        if event and self.is_events:
+            text = _WITH_ID % (text, event)
         return encode(self.framing, messages.MESSAGE % (number, text))
 
-    def frames(self, numbers: npt.NDArray[np.uint32], texts: Sequence[bytes | memoryview]) -> list[bytes]:
-        """Return the messages of connections that have come to `numbers[i]`, as they travel."""
+    def frames(
+        self,
+        numbers: npt.NDArray[np.uint32],
+        texts: Sequence[bytes | memoryview],
+        events: Sequence[bytes] = (),
+    ) -> list[bytes]:
+        """Return the messages of connections that have come to `numbers[i]`, as they travel, perhaps with the ids of
+        their events.
+        """
         line_end = self.framing.LINE_END
         if line_end is not None:
             texts = [messages.with_line_ends(bytes(text), line_end) for text in texts]
+        if events and self.is_events:
+            texts = list(map(_WITH_ID.__mod__, zip(texts, events, strict=True)))
         heads = self.framing.heads(messages.sizes(numbers, texts))
         form = b"%b" + messages.MESSAGE + self.framing.TAIL
         return list(map(form.__mod__, zip(heads, numbers.tolist(), texts, strict=True)))
+
+    def lost(self, event: bytes) -> bytes:
+        """Return the event that says that messages were lost, and behind which event the client is then."""
+        return encode(self.framing, _LOST % event)
+
+
+_WITH_ID = b"%b\nid: %b"
+"""A text, and behind its data the id of its event: the order of fields within an event has no meaning."""
+
+_LOST = b"Messages before this event are missing: they are not kept any more.\nevent: lost\nid: %b\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +217,9 @@ class WebSocket(Upgraded, Served):
     be UTF-8: whatever the server is given to publish is.
     """
 
-    def welcomes(self, users: list[int], keys: Sequence[bytes] = (), more: bytes = b"") -> list[bytes]:
+    def welcomes(
+        self, users: list[int], keys: Sequence[bytes] = (), more: bytes = b"", lines: bytes = b""
+    ) -> list[bytes]:
         """Return the answer to a handshake's key and the welcome, for each user; pages need no header to read that."""
         return [
             answers.SWITCHED % accept_of(key) + _welcome(self, len(str(user)), b"") % user
@@ -203,7 +238,14 @@ def _welcome(protocol: Served, digits: int, head: bytes) -> bytes:
 _IN_CHUNKS = {framing: InChunks(framing) for framing in (sse, lines)}
 
 CHUNKED = Served("chunked", (chunked,), path="test")
-EVENTS = Served("sse", (_IN_CHUNKS[sse], sse), "text/event-stream", path="events", content_type="text/event-stream")
+EVENTS = Served(
+    "sse",
+    (_IN_CHUNKS[sse], sse),
+    "text/event-stream",
+    path="events",
+    content_type="text/event-stream",
+    is_events=True,
+)
 LINES = Served("lines", (_IN_CHUNKS[lines], lines), path="lines")
 WEBSOCKET = WebSocket("websocket", (FROM_SERVER,), path="ws")
 

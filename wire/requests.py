@@ -45,6 +45,8 @@ class Asked:
     """Bytes that came after the head."""
     key: bytes = b""
     """What the answer that opens a WebSocket has to fit."""
+    last_event: bytes | None = None
+    """Last-Event-ID of a client of events that comes back; None: it begins."""
 
 
 class Refuse(Exception):
@@ -124,9 +126,11 @@ class Requests:
         assert path is not None  # or it would have no digits
         key = _key_of(request) if path["path"] == WEBSOCKET.path else b""
         protocol = (UNTIL_CLOSE if request.http_1_0 else BY_PATH)[path["path"]]
-        if not rest and not head_only and not request.http_1_0:
+        # Several values are none of ours, nor is an empty one, which an EventSource never sends.
+        last_event = (b", ".join(request.values(b"last-event-id")) or None) if protocol.is_events else None
+        if not rest and not head_only and not request.http_1_0 and last_event is None:
             self._remember(data, protocol)
-        return Asked(int(digits), protocol, head_only, len(rest), key)
+        return Asked(int(digits), protocol, head_only, len(rest), key, last_event)
 
     def _remember(self, data: bytes, protocol: Served) -> None:
         kind = _kind_of(data)

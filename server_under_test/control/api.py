@@ -34,6 +34,7 @@ from floodtest.wire.control import (
     MOST_TICK_SECONDS,
     STATS_PATH,
     TICK_PATH,
+    KeptHistory,
     SentTick,
     ServerMemory,
     ServerPids,
@@ -79,8 +80,18 @@ def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> Stats:
         messages=router.messages,
         routed=router.deliveries,
         subscriptions=None if server.store is None else StoreSize(*server.store.counts()),
+        history=_history(server),
         ticks=_ticks(server),
     )
+
+
+def _history(server: "Server") -> KeptHistory | None:
+    """Return what is kept now, and what has been made of it since the server started."""
+    kept, replays = server.history, server.replays
+    if kept is None or replays is None:
+        return None
+    kept.expire()
+    return KeptHistory(kept.messages, kept.subjects, kept.size, replays.made, replays.messages, replays.lost)
 
 
 def _ticks(server: "Server") -> list[SentTick]:

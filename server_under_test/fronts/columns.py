@@ -1,8 +1,8 @@
 """A front: a server worker that holds connections and writes to them what it is told. It knows nobody but its own.
 
 In: what each front is given (`server_under_test.fronts.worker`), then the orders `Accept`, `Tick`, `Deliver`, `Stop`.
-Out: `Ready`, `Full` and `Room` (the parent hands the listener on), `Stopped`. Fails: connections one by one, counted;
-anything else ends the front, which the parent sees. A front that has nothing to do does not wake up.
+Out: `Ready`, `Full` and `Room` (the parent hands the listener on), `Resume`, `Stopped`. Fails: connections one by one,
+counted; anything else ends the front, which the parent sees. A front that has nothing to do does not wake up.
 """
 
 import socket
@@ -17,7 +17,7 @@ from floodtest.flyweight.processes.channel import Channel, Message
 from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked, ToWorker
 from floodtest.server_under_test.fronts.partings import Partings
 from floodtest.server_under_test.fronts.reception import Reception
-from floodtest.server_under_test.fronts.senders import MessageSender, PingSender, TickSender
+from floodtest.server_under_test.fronts.senders import MessageSender, Rounds, TickSender
 from floodtest.server_under_test.fronts.streams import Streams
 from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.routing.bus import Deliver
@@ -41,15 +41,19 @@ class Front:
         self._intake = intake = Intake()
         self._outbox = outbox = Outbox(limits.pending, readiness.modify)
         partings = Partings(intake, limits.excess)
-        self._streams = Streams(
-            intake, outbox, row, files_limit, limits.excess, shared.places, partings, shared.more_headers
+        self._resuming = resuming = shared.make_resuming()
+        self._streams = streams = Streams(
+            intake, outbox, row, files_limit, limits.excess, shared.places, partings, resuming, shared.more_headers
         )
         self._reception = Reception(
-            shared.listener, readiness, intake, self._streams, partings, shared.make_requests(), limits, row
+            shared.listener, readiness, intake, streams, partings, shared.make_requests(), limits, row
         )
-        self._ticks = TickSender(self._streams, row)
-        self._messages = MessageSender(self._streams, shared.bus, shared.spec.worker, row)
-        self._pings = PingSender(self._streams, limits.ping)
+        self._ticks = TickSender(streams, row)
+        self._messages = MessageSender(streams, shared.bus, shared.spec.worker, row)
+        self._rounds = (
+            Rounds(streams, streams.ping, limits.ping),
+            Rounds(streams, streams.send_heartbeats, limits.heartbeat),
+        )
         self.stopping = False
         self.full = False
         self.news: list[Message] = []
@@ -84,10 +88,11 @@ class Front:
         now = time.monotonic()
         if self._reception:
             self._reception.expire(now)
-        self._pings.begin_if_due(now)
-        if self._pings.under_way:
-            worked = True
-            self._pings.send_some(WRITES)
+        for rounds in self._rounds:
+            rounds.begin_if_due(now)
+            if rounds.under_way:
+                worked = True
+                rounds.send_some(WRITES)
         if self._ticks.under_way:
             worked = True
             if not self._ticks.send_some(WRITES):
@@ -95,6 +100,9 @@ class Front:
         if self._messages.under_way:
             worked = True
             self._messages.send_some(WRITES)
+        if self._resuming.has_asked:
+            for request in self._resuming.requests():
+                self._tell(request)
         self._streams.publish_counts()
         self._check_room()
         return worked or self._intake.has_unread
@@ -111,7 +119,7 @@ class Front:
             self._streams.write_on(fd for fd, event in events if event != PLAIN)
 
     def deadline(self) -> float:
-        return min(self._reception.next_deadline(), self._pings.due)
+        return min(self._reception.next_deadline(), *(rounds.due for rounds in self._rounds))
 
     def _check_room(self) -> None:
         held = self._streams.open + len(self._reception)

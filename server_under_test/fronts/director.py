@@ -7,6 +7,7 @@ ledger for the control API. It ends in order on SIGTERM, on SIGINT, or when the 
 """
 
 import os
+import secrets
 import socket
 import time
 from functools import partial
@@ -19,9 +20,12 @@ from floodtest.flyweight.errors import WorkerFault
 from floodtest.flyweight.machine.files import cores
 from floodtest.flyweight.processes.workers import Worker, Workers, wait_while_moving
 from floodtest.server_under_test.fronts import orders
+from floodtest.server_under_test.limits import replay_bytes
 from floodtest.server_under_test.options import Options
 from floodtest.server_under_test.routing.bus import Deliver
+from floodtest.server_under_test.routing.history import History
 from floodtest.server_under_test.routing.progress import NEVER, Progress
+from floodtest.server_under_test.routing.replays import Asked, Replays
 from floodtest.server_under_test.routing.router import Router
 from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
@@ -29,6 +33,9 @@ from floodtest.server_under_test.routing.subscriptions import Store
 
 STOP_QUIET = 5.0
 """Seconds in which no connection is closed, after which fronts that have not ended are left to be killed."""
+
+LIFE = 4
+"""Bytes of the token that ids of events begin with, so that those of another life of a server are told apart."""
 
 TICK_QUIET = 0.5
 """Seconds in which a front that writes a tick writes nothing, after which the tick goes on without it."""
@@ -52,7 +59,13 @@ class Server:
         self.store = store
         rows = ledger.rows
         progress = Progress(rows["turn"], lambda: rows["deliveries"] + rows["undeliverable"])
-        self.router = Router(whereabouts, store, bus, self._tell, progress)
+        self.history: History | None = None
+        self.replays: Replays | None = None
+        if options.history.count is not None:
+            most = replay_bytes(options.limits)
+            self.history = History(options.history, most, time.monotonic)
+            self.replays = Replays(self.history, store, most)
+        self.router = Router(whereabouts, store, bus, self._tell, progress, self.history, self.replays)
         self._whereabouts = whereabouts
         self._bus = bus
         self.address: tuple[str, int] = listener.getsockname()[:2]
@@ -78,11 +91,10 @@ class Server:
         """Start the fronts and let the first of them accept."""
         self._tasks = tasks
         options = self.options
+        life = secrets.token_hex(LIFE) if self.history is not None else ""
+        of_all = options.max_users, options.limits, options.allow_origin, options.retry, life
         specifications = [
-            msgspec.msgpack.encode(
-                orders.Specification(number, count, options.max_users, options.limits, options.allow_origin)
-            )
-            for number in range(count)
+            msgspec.msgpack.encode(orders.Specification(number, count, *of_all)) for number in range(count)
         ]
         shared = [self.ledger.descriptor, self._listener.fileno(), self._whereabouts.descriptor, self._bus.descriptor]
         await self.workers.start(specifications, orders.FromWorker, shared)
@@ -103,6 +115,8 @@ class Server:
                     self._with_room.append(worker)
                 case orders.Full() if worker in self._watching:
                     self._watching.remove(worker)
+                case orders.Resume(asked=asked) if self._tasks is not None:
+                    self._tasks.start_soon(self.router.replay, [Asked(worker.number, *one) for one in asked])
             self._hand_on()
         self.ledger.rows["open"][worker.number] = 0  # a front that was killed could not say so
         self.ledger.rows["turn"][worker.number] = NEVER  # nobody is to wait for it

@@ -1,7 +1,7 @@
 """What the parent and a front say to each other, whatever the front's model is.
 
 In: a `Specification` at its start, then `Accept`, `Tick`, `Deliver`, `Stop`. Out: `Ready`, `Ticked`, `Full` and
-`Room` (the parent hands the listener on), `Stopped`.
+`Room` (the parent hands the listener on), `Resume`, `Stopped`.
 """
 
 import msgspec
@@ -20,6 +20,10 @@ class Specification(msgspec.Struct, frozen=True):
     limits: Limits
     allow_origin: str | None = None
     """Of web pages that may read streams."""
+    retry: float | None = None
+    """Seconds after which clients of events are to come back; None: as they like."""
+    life: str = ""
+    """What ids of events begin with; empty: they have none, as nothing is kept for who comes back."""
 
 
 class Accept(Message, frozen=True):
@@ -54,9 +58,17 @@ class Room(Message, frozen=True):
     """There is room again."""
 
 
+class Resume(Message, frozen=True):
+    """Connections whose clients come back: descriptor, user, the number of the last message that the client has had
+    (below 0: unknown), and a token that what it has missed is to be sent with.
+    """
+
+    asked: list[tuple[int, int, int, int]]
+
+
 class Stopped(Message, frozen=True):
     """All connections are closed."""
 
 
 ToWorker = Accept | Tick | Deliver | Stop
-FromWorker = Ready | Ticked | Full | Room | Stopped
+FromWorker = Ready | Ticked | Full | Room | Resume | Stopped

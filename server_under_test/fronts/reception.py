@@ -155,7 +155,7 @@ class Reception:
             self._finish(fd, asked.protocol.head(close=True, more=self._streams.more_headers))
             return
         self._forget_head(fd)
-        self._streams.login([fd], [asked.user], asked.protocol, [asked.key])
+        self._streams.login([fd], [asked.user], asked.protocol, [asked.key], asked.last_event)
         if asked.extra:
             self._streams.take([fd], [head[-asked.extra :]])
 

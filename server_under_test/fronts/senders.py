@@ -1,9 +1,11 @@
-"""What a front has to write to its streams, a slice a turn: ticks to all of them, the router's messages, and pings.
+"""What a front has to write to its streams, a slice a turn: ticks to all of them, the router's messages, and what keeps
+them alive by the clock, pings and heartbeats.
 
 A slice is some milliseconds of work; whatever else is due is looked at between two of them.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,11 +49,13 @@ class TickSender:
         return self.under_way
 
 
-class PingSender:
-    """Pings every WebSocket by the clock, a slice a turn."""
+class Rounds:
+    """Has something done for all streams by the clock, a slice a turn: pings, or heartbeats."""
 
-    def __init__(self, streams: Streams, seconds: float | None) -> None:
+    def __init__(self, streams: Streams, send: Callable[[npt.NDArray[np.intp]], None], seconds: float | None) -> None:
+        """`send` is given the descriptors of a slice; None seconds: never."""
         self._streams = streams
+        self._send = send
         self._seconds = float("inf") if seconds is None else seconds
         self._left: npt.NDArray[np.intp] = np.zeros(0, np.intp)
         self.due = time.monotonic() + self._seconds
@@ -68,9 +72,9 @@ class PingSender:
             self.due = now + self._seconds
 
     def send_some(self, most: int) -> None:
-        """Ping those of the next `most` streams that are WebSockets."""
+        """Do it for the next `most` streams."""
         now, self._left = self._left[:most], self._left[most:]
-        self._streams.ping(now)
+        self._send(now)
 
 
 class MessageSender:
@@ -100,6 +104,8 @@ class MessageSender:
         if self._turn is None:
             self._turn = self._reader.next()
             self._left = None if self._turn is None else self._turn.rows
+            if self._reader.has_missed:
+                self._streams.give_up_replays()
         turn, rows = self._turn, self._left
         if turn is None or rows is None:
             return

@@ -21,13 +21,16 @@ from floodtest.flyweight.engine.outbox import Gone, Outbox
 from floodtest.flyweight.engine.sweep import sweep
 from floodtest.server_under_test.fronts.accounts import FIRST_STATUS
 from floodtest.server_under_test.fronts.partings import Partings
+from floodtest.server_under_test.fronts.resuming import COMMENT, Resuming
 from floodtest.server_under_test.fronts.websockets import GOING_AWAY_FRAME, PING_FRAME, PONG_SIZE, hear
-from floodtest.server_under_test.routing.bus import Column, Rows
+from floodtest.server_under_test.routing.bus import REPLAYS, Column, Rows
 from floodtest.server_under_test.routing.whereabouts import Places
 from floodtest.wire.framing.frames import Beginning
 from floodtest.wire.protocols import SERVED, WEBSOCKET, Served
 
 _WEBSOCKET = SERVED.index(WEBSOCKET)
+_HEARTBEATS = [(place, comment) for place, protocol in enumerate(SERVED) if (comment := protocol.fields(COMMENT))]
+"""Places in SERVED of protocols that have comments, and what is sent there as a heartbeat."""
 
 
 class Streams:
@@ -42,12 +45,14 @@ class Streams:
         max_excess: int,
         places: Places,
         partings: Partings,
+        resuming: Resuming,
         more_headers: bytes = b"",
     ) -> None:
         self._intake = intake
         self._outbox = outbox
         self._places = places
         self._partings = partings
+        self._resuming = resuming
         self.more_headers = more_headers
         self._logins, self._dropped, self._cut_off = (Counter(row, name) for name in ("logins", "dropped", "excess"))
         self._open, self._bytes, self._slow = (Counter(row, name) for name in ("open", "bytes", "slow"))
@@ -65,8 +70,18 @@ class Streams:
         self._begun: dict[int, Beginning] = {}
         self.open = 0
 
-    def login(self, fds: list[int], users: list[int], protocol: Served, keys: Sequence[bytes] = ()) -> None:
-        """Take over descriptors whose clients ask for streams in a protocol, perhaps with keys, and welcome them."""
+    def login(
+        self,
+        fds: list[int],
+        users: list[int],
+        protocol: Served,
+        keys: Sequence[bytes] = (),
+        last_event: bytes | None = None,
+    ) -> None:
+        """Take over descriptors whose clients ask for streams in a protocol, perhaps with keys, and welcome them; all
+        of them come back who name the last event that they have had.
+        """
+        fields = self._resuming.fields(last_event) if protocol.is_events else b""
         self._places.login(fds, users)
         self._users[fds] = users
         self._numbers[fds] = 0
@@ -75,7 +90,13 @@ class Streams:
             self._owes_pong[fds] = False
         self.open += len(fds)
         self._logins.add(len(fds))
-        self._leave(self._outbox.write(fds, protocol.welcomes(users, keys, self.more_headers)))
+        welcomes = protocol.welcomes(users, keys, self.more_headers, fields)
+        if last_event is not None:
+            at_once = [
+                self._resuming.begin(fd, user, protocol, last_event) for fd, user in zip(fds, users, strict=True)
+            ]
+            welcomes = list(map(b"".join, zip(welcomes, at_once, strict=True)))
+        self._leave(self._outbox.write(fds, welcomes))
 
     def descriptors(self) -> npt.NDArray[np.intp]:
         """Return the descriptors of all streams that are open now."""
@@ -144,6 +165,13 @@ class Streams:
         self._owes_pong[fds] = True
         self._leave(self._outbox.write_to_all(fds.tolist(), PING_FRAME))
 
+    def send_heartbeats(self, fds: npt.NDArray[np.intp]) -> None:
+        """Send a comment to those of the descriptors that have a stream of events."""
+        fds = fds[self._users[fds] != 0]
+        spoken = self._protocols[fds]
+        for place, comment in _HEARTBEATS:
+            self._leave(self._outbox.write_to_all(fds[spoken == place].tolist(), comment))
+
     def end(self, over: Iterable[tuple[int, int]]) -> None:
         """Log out the streams of descriptors that have come to an end, each by its errno or `intake.END`."""
         over = [(fd, code) for fd, code in over if self._user_of[fd]]
@@ -181,10 +209,14 @@ class Streams:
         """Write messages, each to the stream of its row if that is still the stream of the row's user.
 
         Rows of one descriptor must stand next to each other; what it gets is written at once, in their order. What a
-        stream is given up over counts as undeliverable. False, with nothing written or counted, if `is_whole` says,
-        when all has been copied, that the rows were overwritten meanwhile.
+        stream is given up over counts as undeliverable, and what its replay has as well. False, with nothing written or
+        counted, if `is_whole` says, when all has been copied, that the rows were overwritten meanwhile.
         """
+        if rows.first == REPLAYS:
+            return self._replay(rows, is_whole)
         here = self._users[rows.fds] == rows.users
+        if self._resuming:
+            here &= ~np.isin(rows.fds, self._resuming.waiting)
         fds, which = rows.fds[here], rows.which[here]
         numbers, framed = self._frame(fds, which, rows)
         if not is_whole():
@@ -196,19 +228,41 @@ class Streams:
         self._leave(gone)
         return True
 
+    def _replay(self, rows: Rows, is_whole: Callable[[], bool]) -> bool:
+        """Write replays, each to the stream that waits for it."""
+        texts = list(map(bytes, rows.texts_of(rows.which)))
+        if not is_whole():
+            return False
+        written: dict[int, bytes] = {}
+        for fd, text in zip(rows.fds.tolist(), texts, strict=True):
+            if (missed := self._resuming.missed(fd, text)) is not None:
+                self._numbers[fd], written[fd] = missed.frames(SERVED[self._protocols[fd]], int(self._numbers[fd]))
+        gone = self._outbox.write(list(written), list(written.values()))
+        self._deliveries.add(len(written) - len(gone))
+        self._undeliverable.add(len(texts) - len(written) + len(gone))
+        self._leave(gone)
+        return True
+
+    def give_up_replays(self) -> None:
+        """Close the streams that wait for a replay, as it may have been lost; their clients come back."""
+        self._leave(self._resuming.waiting)
+
     def _frame(self, fds: Column, which: Column, rows: Rows) -> tuple[Column, list[bytes]]:
         """Number and frame messages; return the numbers, and the messages as they travel."""
         row = np.arange(len(fds))
         numbers = self._numbers[fds] + (row - np.maximum.accumulate(row * _first_of_each(fds)) + 1).astype(np.uint32)
         texts = rows.texts_of(which)
+        ids = self._resuming.ids_of(rows, which)
         spoken = self._protocols[fds]
         if not len(fds) or (spoken == spoken[0]).all():
-            return numbers, SERVED[spoken[0] if len(fds) else 0].frames(numbers, texts)
+            return numbers, SERVED[spoken[0] if len(fds) else 0].frames(numbers, texts, ids)
         framed: list[bytes] = [b""] * len(fds)
         for place in np.unique(spoken).tolist():
             rows_of_it = np.flatnonzero(spoken == place)
-            some = SERVED[place].frames(numbers[rows_of_it], [texts[at] for at in rows_of_it.tolist()])
-            for at, message in zip(rows_of_it.tolist(), some, strict=True):
+            places = rows_of_it.tolist()
+            some_ids = [ids[at] for at in places] if ids else []
+            some = SERVED[place].frames(numbers[rows_of_it], [texts[at] for at in places], some_ids)
+            for at, message in zip(places, some, strict=True):
                 framed[at] = message
         return numbers, framed
 
@@ -239,6 +293,7 @@ class Streams:
             self._outbox.forget(fd)
             self._excess.pop(fd, None)
             self._begun.pop(fd, None)
+            self._resuming.forget(fd)
 
     def close(self, most: int) -> int:
         """Close up to `most` streams, as the server ends, and return how many there were."""

@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -24,10 +25,11 @@ import trio
 from floodtest.flyweight.engine.ledger import Counter, TickTable
 from floodtest.server_under_test.fronts.accounts import FIRST_STATUS
 from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked
+from floodtest.server_under_test.fronts.resuming import COMMENT
 from floodtest.server_under_test.fronts.websockets import GOING_AWAY_FRAME, PING_FRAME, PONG_SIZE, hear
 from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE
-from floodtest.server_under_test.routing.bus import Deliver
+from floodtest.server_under_test.routing.bus import REPLAYS, Deliver, Turn
 from floodtest.server_under_test.routing.reader import Reader
 from floodtest.wire import answers
 from floodtest.wire.framing.frames import Beginning
@@ -66,10 +68,10 @@ class Connection:
         room.register(self.fd, select.POLLOUT)
         return self.writing is not None and not room.poll(0)
 
-    def next_message(self, text: bytes) -> bytes:
-        """Return a message with the next number, as it travels."""
+    def next_message(self, text: bytes, event: bytes = b"") -> bytes:
+        """Return a message with the next number, as it travels, perhaps with the id of its event."""
         self.number += 1
-        return self.protocol.frame(self.number, text)
+        return self.protocol.frame(self.number, text, event)
 
 
 class TaskFront:
@@ -80,6 +82,7 @@ class TaskFront:
         self._shared = shared
         self._limits = shared.spec.limits
         self._requests = shared.make_requests()
+        self._resuming = shared.make_resuming()
         self._tasks = tasks
         self._logins, self._open, self._bytes = (Counter(row, name) for name in ("logins", "open", "bytes"))
         self._dropped, self._slow, self._cut_off = (Counter(row, name) for name in ("dropped", "slow", "excess"))
@@ -97,7 +100,9 @@ class TaskFront:
     async def obey(self) -> None:
         """Carry out orders until told to stop, or until the parent is gone."""
         if self._limits.ping is not None:
-            self._tasks.start_soon(self._ping_on, self._limits.ping)
+            self._tasks.start_soon(self._go_round, self._limits.ping, self.ping_all)
+        if self._limits.heartbeat is not None:
+            self._tasks.start_soon(self._go_round, self._limits.heartbeat, self.send_heartbeats)
         while True:
             match await self._shared.channel.receive():
                 case Accept(on=True):
@@ -187,10 +192,15 @@ class TaskFront:
         last frame of a WebSocket.
         """
         connection = Connection(stream, stream.socket.fileno(), asked.user, asked.protocol)
+        fields = self._resuming.fields(asked.last_event) if asked.protocol.is_events else b""
         self._login(connection)
         try:
-            (welcome,) = asked.protocol.welcomes([asked.user], [asked.key], self._shared.more_headers)
+            (welcome,) = asked.protocol.welcomes([asked.user], [asked.key], self._shared.more_headers, fields)
+            if asked.last_event is not None:
+                welcome += self._resuming.begin(connection.fd, asked.user, asked.protocol, asked.last_event)
             self._write(connection, welcome)
+            for request in self._resuming.requests():
+                await self._shared.channel.send(request)
             last = await self._listen_to(connection, extra)
             if last is None or not connection.open:
                 return b""
@@ -248,6 +258,7 @@ class TaskFront:
         connection.open = False
         self._shared.places.logout([connection.fd])
         del self._connections[connection.fd]
+        self._resuming.forget(connection.fd)
         self._open.add(-1)
 
     # What is written to connections.
@@ -289,13 +300,13 @@ class TaskFront:
             await trio.lowlevel.checkpoint()
         self._ticks.count(number, 0, began, time.monotonic_ns())
 
-    async def _ping_on(self, seconds: float) -> None:
-        """Ping every WebSocket by the clock."""
+    async def _go_round(self, seconds: float, send: Callable[[list[Connection]], None]) -> None:
+        """Have something done for all connections by the clock, some at a time."""
         while True:
             await trio.sleep(seconds)
             connections = list(self._connections.values())
             for first in range(0, len(connections), WRITES):
-                self.ping_all(connections[first : first + WRITES])
+                send(connections[first : first + WRITES])
                 await trio.lowlevel.checkpoint()
 
     def ping_all(self, connections: list[Connection]) -> None:
@@ -310,6 +321,12 @@ class TaskFront:
                 connection.owes_pong = True
                 self._write(connection, PING_FRAME)
 
+    def send_heartbeats(self, connections: list[Connection]) -> None:
+        """Send a comment to those that are streams of events."""
+        for connection in connections:
+            if connection.open and connection.protocol.is_events:
+                self._write(connection, connection.protocol.fields(COMMENT))
+
     def say_goodbye(self) -> None:
         """Tell the clients of WebSockets that the server ends, those that are not behind."""
         for connection in self._connections.values():
@@ -320,28 +337,49 @@ class TaskFront:
     async def _deliver(self, order: Deliver) -> None:
         """Send the messages of turns, each to the connection of its row if that is still the row's user's."""
         self._reader.begin(order)
-        while (turn := self._reader.next()) is not None:
+        while (turn := self._next_turn()) is not None:
             rows = turn.rows
             ends = _slices(rows.sizes_of(rows.which))
             for first, end in pairwise([0, *ends]):
                 part = rows.part(slice(first, end))
                 texts = list(map(bytes, part.texts_of(part.which)))
                 fds, users = part.fds.tolist(), part.users.tolist()
+                ids = self._resuming.ids_of(part, part.which) or [b""] * len(fds)
                 if not self._shared.bus.has(turn.number):
                     break  # the texts that were copied may be of another turn
-                for fd, user, text in zip(fds, users, texts, strict=True):
-                    self._deliver_one(fd, user, text)
+                for fd, user, text, event in zip(fds, users, texts, ids, strict=True):
+                    if rows.first == REPLAYS:
+                        self._replay_one(fd, text)
+                    else:
+                        self._deliver_one(fd, user, text, event)
                 self._reader.deal_with(end - first)
                 await trio.lowlevel.checkpoint()
             self._reader.finish(turn)
 
-    def _deliver_one(self, fd: int, user: int, text: bytes) -> None:
+    def _next_turn(self) -> Turn | None:
+        """Return the next turn; where one was missed, those who wait for a replay are closed, and come back."""
+        turn = self._reader.next()
+        if self._reader.has_missed:
+            for fd in self._resuming.waiting:
+                self._leave(self._connections[fd])
+        return turn
+
+    def _deliver_one(self, fd: int, user: int, text: bytes, event: bytes) -> None:
         connection = self._connections.get(fd)
-        is_theirs = connection is not None and connection.user == user
-        if connection is not None and is_theirs and self._write(connection, connection.next_message(text)):
+        is_theirs = connection is not None and connection.user == user and fd not in self._resuming
+        if connection is not None and is_theirs and self._write(connection, connection.next_message(text, event)):
             self._deliveries.add(1)
         else:
             self._undeliverable.add(1)
+
+    def _replay_one(self, fd: int, text: bytes) -> None:
+        missed, connection = self._resuming.missed(fd, text), self._connections.get(fd)
+        if missed is not None and connection is not None:
+            connection.number, data = missed.frames(connection.protocol, connection.number)
+            if not data or self._write(connection, data):
+                self._deliveries.add(1)
+                return
+        self._undeliverable.add(1)
 
 
 def _slices(sizes: npt.NDArray[np.intp]) -> list[int]:

@@ -18,6 +18,7 @@ from floodtest.flyweight.machine.files import FILES_RESERVE, raise_files_limit
 from floodtest.flyweight.processes.channel import Channel, decoder
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.orders import Specification, ToWorker
+from floodtest.server_under_test.fronts.resuming import Resuming
 from floodtest.server_under_test.routing.bus import FrontBus
 from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.server_under_test.routing.shared_whereabouts import places_of
@@ -48,6 +49,10 @@ class Shared:
     def more_headers(self) -> bytes:
         """Headers that streams have as this server was asked to."""
         return allowing(self.spec.allow_origin)
+
+    def make_resuming(self) -> Resuming:
+        """Make what knows of this front's clients that come back."""
+        return Resuming(self.bus, self.spec.life, self.spec.retry)
 
     def make_requests(self) -> Requests:
         """Make what reads the requests of this front's clients."""

@@ -22,6 +22,8 @@ class Reader:
         self._written, self._undeliverable = Counter(row, "turn"), Counter(row, "undeliverable")
         self._done = 0  # the last turn that is written, or that has no rows of ours
         self._rows = 0  # that are dealt with
+        self.has_missed = False
+        """Whether rows were gone when `next` was last called."""
         self.under_way = False
         """Whether there may be turns to write."""
 
@@ -39,6 +41,7 @@ class Reader:
         last, rows = self._bus.rows_until_last(self._front)  # before looking: a later turn brings an order
         turn = self._bus.next(self._front, self._done)
         rows = rows if turn is None else turn.before
+        self.has_missed = rows > self._rows
         self._undeliverable.add(rows - self._rows)
         self._rows = rows
         if turn is None:

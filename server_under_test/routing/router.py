@@ -9,6 +9,12 @@ bounds are reached, whatever the subjects are, and others have the processor bet
 a rest that grows with the number of fronts it had to tell, so that under load each is worth its price, and a single
 message does not wait.
 
+With a history messages are numbered as they are taken up, and each connection gets them in the order of their numbers,
+so that one number says what a client has had. So a message to more connections than a turn has rows for is on its way
+as a whole before another one begins. What clients have missed that come back (see `server_under_test.routing.replays`)
+is a turn of its own, behind all that was published until then and before all that comes later; a front passes over what
+it is to write to such a connection before that.
+
 Bounded: a publisher waits until its batch is on its way, and a turn waits until the fronts have written the last turn
 but one, as long as they come on and for a second at the most (see `server_under_test.routing.progress`). What a front
 that is slower has to write waits for it on the bus, and others wait again only when there is no room there any more;
@@ -27,8 +33,10 @@ import trio
 
 from floodtest.flyweight.errors import Refused
 from floodtest.server_under_test.routing.audience import Audience, find_audience
-from floodtest.server_under_test.routing.bus import MESSAGES, ROWS, Deliver, RouterBus
+from floodtest.server_under_test.routing.bus import MESSAGES, REPLAYS, ROWS, UNNUMBERED, Deliver, RouterBus
+from floodtest.server_under_test.routing.history import History
 from floodtest.server_under_test.routing.progress import Progress
+from floodtest.server_under_test.routing.replays import Asked, Replays
 from floodtest.server_under_test.routing.subjects import Subject
 from floodtest.server_under_test.routing.subscriptions import Store
 from floodtest.server_under_test.routing.whereabouts import Whereabouts
@@ -103,7 +111,12 @@ class _Turn:
     """A turn while it is made up: its texts, and for each of them its batch and its rows."""
 
     def __init__(self) -> None:
+        self.subjects: list[Subject] = []
         self.texts: list[bytes] = []
+        self.is_split = False
+        """Whether the last text has rows that are left for the next turn."""
+        self.goes_on = False
+        """Whether the texts are the rest of one whose first rows were those of an earlier turn."""
         self._parts: list[tuple[_Rows, Ints]] = []
         self._taken: list[tuple[_Batch, int, int, _Rows | None]] = []
 
@@ -114,7 +127,10 @@ class _Turn:
         """
         count = sent + (rest is not None)
         self._parts.append((rows, which + len(self.texts)))
+        self.subjects += batch.subjects[batch.sent : batch.sent + count]
         self.texts += batch.texts[batch.sent : batch.sent + count]
+        self.is_split = rest is not None
+        self.goes_on = batch.rest is not None
         self._taken.append((batch, sent, len(rows), rest))
 
     def columns(self) -> tuple[_Rows, Ints]:
@@ -148,14 +164,19 @@ class Router:
         bus: RouterBus,
         tell: Callable[[int, Deliver], object],
         progress: Progress,
+        history: History | None = None,
+        replays: Replays | None = None,
     ) -> None:
         self._whereabouts = whereabouts
         self._store = store
         self._bus = bus
         self._tell = tell
         self._progress = progress
-        self._publishers, self._waiting = trio.open_memory_channel[_Batch](0)
+        self._history = history
+        self._replays = replays
+        self._publishers, self._waiting = trio.open_memory_channel[_Batch | list[Asked]](0)
         self._batches: list[_Batch] = []
+        self._asked: list[Asked] = []
         self.messages = 0
         """Messages ever routed."""
         self.deliveries = 0
@@ -179,32 +200,45 @@ class Router:
             raise batch.error
         return batch.deliveries
 
+    async def replay(self, asked: list[Asked]) -> None:
+        """Send connections what their clients have missed; returns when the router knows of it."""
+        await self._publishers.send(asked)
+
     async def run(self) -> None:
         """Route what is published, until cancelled."""
         while True:
-            if not self._batches:
-                self._batches.append(await self._waiting.receive())
+            if not (self._batches or self._asked):
+                self._take(await self._waiting.receive())
             await self._wait_for(self._may_go_on)
             self._receive_waiting()
             for _ in self._whereabouts.catch_up():
                 await trio.lowlevel.checkpoint()
             told = 0
             try:
-                turn = self._make_turn()
-                await trio.lowlevel.checkpoint()
-                told = await self._send(turn)
+                if self._batches:
+                    turn = self._make_turn()
+                    await trio.lowlevel.checkpoint()
+                    told = await self._send(turn)
             except Refused as error:
                 for batch in self._batches:
                     batch.error = error
             self._answer()
+            if self._asked and not any(batch.rest is not None for batch in self._batches):
+                told += await self._send_replays()
             await trio.sleep(min(REST_MAX, told * REST))
 
     def _receive_waiting(self) -> None:
         while len(self._batches) < BATCHES:
             try:
-                self._batches.append(self._waiting.receive_nowait())
+                self._take(self._waiting.receive_nowait())
             except trio.WouldBlock:
                 return
+
+    def _take(self, come: _Batch | list[Asked]) -> None:
+        if isinstance(come, _Batch):
+            self._batches.append(come)
+        else:
+            self._asked += come
 
     def _answer(self) -> None:
         """Let publishers go whose batch is on its way, or has failed."""
@@ -216,34 +250,67 @@ class Router:
 
     def _make_turn(self) -> _Turn:
         """Take a part of every batch, which has at most its share of a turn's rows."""
-        count = len(self._batches)
-        wanted = [batch.next_subjects(TURN_MESSAGES // count, TURN_BYTES // count) for batch in self._batches]
+        batches = self._batches
+        if self._history is not None:  # what has begun is on its way before anything else
+            batches = [batch for batch in batches if batch.rest is not None] or batches
+        count = len(batches)
+        wanted = [batch.next_subjects(TURN_MESSAGES // count, TURN_BYTES // count) for batch in batches]
         # The first of each batch, then the second of each: a lookup that is cut off takes from all alike.
         subjects = dict.fromkeys(chain.from_iterable(zip_longest(*wanted)))
         subjects.pop(None, None)
         audience = find_audience(list(subjects), self._store, self._whereabouts, LOOKED_AT)
         place = {subject: number for number, subject in enumerate(audience.subjects)}
         turn = _Turn()
-        for batch, of_batch in zip(self._batches, wanted, strict=True):
+        for batch, of_batch in zip(batches, wanted, strict=True):
             if batch.rest is not None:
                 _continue(turn, batch, batch.rest, ROWS // count)
             else:
                 _begin(turn, batch, audience, [place.get(subject, -1) for subject in of_batch], ROWS // count)
+            if turn.is_split and self._history is not None:
+                break
         return turn
 
     async def _send(self, turn: _Turn) -> int:
         """Write a turn on the bus and tell the fronts; return how many fronts there were to tell."""
         rows, which = turn.columns()
-        self.deliveries += len(rows)
+        first = self._number(turn)
         self.messages += turn.commit()
+        return await self._write(rows, which, turn.texts, first)
+
+    def _number(self, turn: _Turn) -> int:
+        """Number the messages of a turn, and keep them for who comes back; return the number of the first."""
+        if self._history is None:
+            return UNNUMBERED
+        if turn.goes_on:
+            return self._history.last
+        first = self._history.last + 1
+        self._history.add(turn.subjects, turn.texts)
+        self._bus.take_up(self._history.last)
+        return first
+
+    async def _send_replays(self) -> int:
+        """Write a turn that has replays for those who have asked for longest; return how many fronts there were to
+        tell.
+        """
+        assert self._replays is not None  # or no front asks
+        texts = await self._replays.make(self._asked, TURN_BYTES)
+        asked, self._asked = self._asked[: len(texts)], self._asked[len(texts) :]
+        front, fd, user = np.array([(one.front, one.fd, one.user) for one in asked], np.intp).T
+        order = np.lexsort((fd, front))
+        await self._wait_for(self._may_go_on)
+        return await self._write(_Rows(front, fd, user.astype(np.uint32)).at(order), order, texts, REPLAYS)
+
+    async def _write(self, rows: _Rows, which: Ints, texts: list[bytes], first: int) -> int:
+        """Write rows on the bus, those of a front together, and tell the fronts; return how many there were to tell."""
+        self.deliveries += len(rows)
         if not len(rows):
             await trio.lowlevel.checkpoint()
             return 0
         cuts = np.searchsorted(rows.front, np.arange(self._bus.fronts + 1))
-        size = sum(map(len, turn.texts))
-        await self._wait_for(lambda: self._has_room(len(rows), len(turn.texts), size))
-        fds, texts = rows.fd.astype(np.uint32), turn.texts
-        number = self._bus.write(fds, rows.user, which.astype(np.uint32), texts, cuts)
+        size = sum(map(len, texts))
+        await self._wait_for(lambda: self._has_room(len(rows), len(texts), size))
+        fds = rows.fd.astype(np.uint32)
+        number = self._bus.write(fds, rows.user, which.astype(np.uint32), texts, cuts, first)
         fronts = np.flatnonzero(np.diff(cuts)).tolist()
         self._progress.tell(fronts, number)
         for front in fronts:

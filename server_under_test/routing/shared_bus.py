@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from floodtest.flyweight.engine.shared import shared_memory
-from floodtest.server_under_test.routing.bus import Column, Rows, Turn
+from floodtest.server_under_test.routing.bus import UNNUMBERED, Column, Rows, Turn
 
 TURNS = 2048
 """Turns that are remembered, at the most."""
@@ -45,24 +45,30 @@ class SharedBus:
                 ("start", "i8"),
                 ("rows", "i8"),
                 ("messages", "i8"),
+                ("first", "i8"),
                 ("cuts", "i8", (fronts + 1,)),
                 ("before", "i8", (fronts,)),
             ]
         )
-        head = 16 + TURNS * self._entry.itemsize
+        head = 24 + TURNS * self._entry.itemsize
         self.descriptor, memory = shared_memory("bus", head + MEMORY, descriptor)
-        self._ends = np.frombuffer(memory, np.int64, 2)  # the oldest turn that is there, and the last
-        self._turns: npt.NDArray[Any] = np.ndarray((TURNS,), self._entry, memory, 16)
+        self._ends = np.frombuffer(memory, np.int64, 3)  # the oldest turn that is there, the last, and `taken_up`
+        self._turns: npt.NDArray[Any] = np.ndarray((TURNS,), self._entry, memory, 24)
         self._memory = memoryview(memory).cast("B")[head:]
         self._there: deque[tuple[int, int, int]] = deque()  # turns: number, where each begins, and ends
         self._before = np.zeros(fronts, np.int64)
         if descriptor is None:
-            self._ends[:] = 1, 0
+            self._ends[:] = 1, 0, 0
 
     @property
     def last(self) -> int:
         """The number of the last turn; they are numbered from 1 on."""
         return int(self._ends[1])
+
+    @property
+    def taken_up(self) -> int:
+        """The number of the last message of all."""
+        return int(self._ends[2])
 
     # The router's end.
 
@@ -70,6 +76,10 @@ class SharedBus:
     def oldest(self) -> int:
         """The number of the first turn that is there, or else of the next one."""
         return int(self._ends[0])
+
+    def take_up(self, number: int) -> None:
+        """Tell the fronts that this is the number of the last message of all."""
+        self._ends[2] = number
 
     def forget(self, before: int) -> None:
         """Let the memory of all turns before this one be used again."""
@@ -81,10 +91,18 @@ class SharedBus:
         """Return whether there is room for a turn of so many rows and messages, whose texts have so many bytes."""
         return len(self._there) < TURNS and self._place(_bytes_of(rows, messages, size)) is not None
 
-    def write(self, fds: Column, users: Column, which: Column, texts: list[bytes], cuts: npt.NDArray[np.intp]) -> int:
+    def write(
+        self,
+        fds: Column,
+        users: Column,
+        which: Column,
+        texts: list[bytes],
+        cuts: npt.NDArray[np.intp],
+        first: int = UNNUMBERED,
+    ) -> int:
         """Write a turn, for which there must be room; return its number.
 
-        The rows of front k are those from `cuts[k]` to `cuts[k + 1]`.
+        The rows of front k are those from `cuts[k]` to `cuts[k + 1]`; the texts are numbered from `first` on.
         """
         sizes = np.cumsum([0, *map(len, texts)])
         length = _bytes_of(len(fds), len(texts), int(sizes[-1]))
@@ -94,7 +112,7 @@ class SharedBus:
         rows = self._rows(start, len(fds), len(texts))
         rows.fds[:], rows.users[:], rows.which[:], rows.offsets[:] = fds, users, which, sizes
         rows.texts[: int(sizes[-1])] = b"".join(texts)
-        self._turns[number % TURNS] = (number, start, len(fds), len(texts), cuts, self._before)
+        self._turns[number % TURNS] = (number, start, len(fds), len(texts), first, cuts, self._before)
         self._before += np.diff(cuts)
         self._there.append((number, start, start + length))
         self._ends[1] = number  # at last: a front that sees it sees all of the above
@@ -113,12 +131,13 @@ class SharedBus:
 
     def next(self, front: int, after: int) -> Turn | None:
         """Return the first turn that is there after that one and has rows of a front; None if there is none."""
-        oldest, last = self._ends.tolist()
+        oldest, last, _ = self._ends.tolist()
         for number in range(max(after + 1, oldest), last + 1):
             entry = self._turns[number % TURNS].copy()
             first, end = entry["cuts"][front : front + 2].tolist()
             if first < end and self.has(number):
-                rows = self._rows(int(entry["start"]), int(entry["rows"]), int(entry["messages"]))
+                shape = (int(entry[name]) for name in ("start", "rows", "messages", "first"))
+                rows = self._rows(*shape)
                 rows = rows.part(slice(first, end)).copy()
                 if self.has(number):
                     return Turn(number, int(entry["before"][front]), rows)
@@ -137,12 +156,12 @@ class SharedBus:
         """Return whether a turn is still there, so that what was copied of it before is whole."""
         return bool(self._ends[0] <= number)
 
-    def _rows(self, start: int, rows: int, messages: int) -> Rows:
+    def _rows(self, start: int, rows: int, messages: int, first: int = UNNUMBERED) -> Rows:
         """View the memory of a turn."""
         columns = [np.frombuffer(self._memory, np.uint32, rows, start + 4 * rows * number) for number in range(3)]
         offsets = np.frombuffer(self._memory, np.uint32, messages + 1, start + 12 * rows)
         fds, users, which = columns
-        return Rows(fds, users, which, offsets, self._memory[start + 12 * rows + 4 * (messages + 1) :])
+        return Rows(fds, users, which, offsets, self._memory[start + 12 * rows + 4 * (messages + 1) :], first)
 
 
 def _bytes_of(rows: int, messages: int, size: int) -> int:

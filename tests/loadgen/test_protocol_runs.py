@@ -10,7 +10,7 @@ import pytest
 
 from floodtest.loadgen.plan.models import CLIENT_MODELS, SERVER_MODELS
 from floodtest.wire.protocols import OWN
-from tests.rigs.support import chunk, flood, scripted_server, user_of
+from tests.rigs.support import chunk, comet, flood, scripted_server, user_of
 
 SHORT = ("--connections", "120", "--rate", "600", "--hold", "1")
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -37,6 +37,22 @@ def test_every_tick_and_message_arrives(protocol: str, client: str, model: str, 
     assert messages["latency_ms"] is not None
     (record,) = tmp_path.glob("*/run.json")
     assert json.loads(record.read_text())["options"]["protocol"] == protocol
+
+
+def test_ids_heartbeats_and_retry_are_no_messages(tmp_path: Path) -> None:
+    with comet("--max-users", "100", "--history", "5", "--retry", "1s", "--heartbeat", "30ms") as server:
+        target = f"http://127.0.0.1:{server.port}/events/{{user}}"
+        publish = f"POST http://127.0.0.1:{server.control}/publish"
+        body = '{"subject": {user}, "message": "{message}"}'
+        traffic = ("--messages", "200/s", "--message-seconds", "1", "--publish", publish, "--publish-body", body)
+        options = ("--target", target, "--protocol", "sse", "--open-when", "id", "--connections", "60", "--hold", "0")
+        code, summary, errors = flood(tmp_path, *options, *traffic)
+        assert (code, summary["outcome"]) == (0, "ok"), errors
+        assert summary["connections"]["opened"] == 60
+        messages = summary["messages"]
+        assert [messages[name] for name in ("published", "received", "lost", "duplicated")] == [200, 200, 0, 0]
+        stats = server.stats()
+        assert (stats["deliveries"], stats["history"]["replays"]) == (200, 0)
 
 
 def body_of(events: list[bytes], framing: str) -> tuple[bytes, list[bytes]]:

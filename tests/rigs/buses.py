@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.server_under_test.routing.bus import Column, RouterBus, Rows, Turn
+from floodtest.server_under_test.routing.bus import UNNUMBERED, Column, RouterBus, Rows, Turn
 
 
 class PlainBus:
@@ -14,6 +14,7 @@ class PlainBus:
     def __init__(self, fronts: int) -> None:
         self.fronts = fronts
         self.last = 0
+        self.taken_up = 0
         self._turns: dict[int, list[Rows]] = {}
         self._before: list[list[int]] = [[0] * fronts]
 
@@ -27,13 +28,24 @@ class PlainBus:
     def has_room(self, rows: int, messages: int, size: int) -> bool:
         return len(self._turns) < 100
 
-    def write(self, fds: Column, users: Column, which: Column, texts: list[bytes], cuts: npt.NDArray[np.intp]) -> int:
+    def write(
+        self,
+        fds: Column,
+        users: Column,
+        which: Column,
+        texts: list[bytes],
+        cuts: npt.NDArray[np.intp],
+        first: int = UNNUMBERED,
+    ) -> int:
         offsets = np.cumsum([0, *map(len, texts)]).astype(np.uint32)
-        rows = Rows(fds.copy(), users.copy(), which.copy(), offsets, memoryview(b"".join(texts)))
+        rows = Rows(fds.copy(), users.copy(), which.copy(), offsets, memoryview(b"".join(texts)), first)
         self.last += 1
         self._turns[self.last] = [rows.part(slice(*cuts[front : front + 2].tolist())) for front in range(self.fronts)]
         self._before.append((np.array(self._before[-1]) + np.diff(cuts)).tolist())
         return self.last
+
+    def take_up(self, number: int) -> None:
+        self.taken_up = number
 
     def next(self, front: int, after: int) -> Turn | None:
         for number, rows in self._turns.items():

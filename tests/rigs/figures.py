@@ -89,6 +89,7 @@ def stats(**changes: Any) -> Stats:
         "messages": 0,
         "routed": 0,
         "subscriptions": StoreSize(subjects=7, pairs=70),
+        "history": None,
         "ticks": [],
     }
     return Stats(**{**figures, **changes})

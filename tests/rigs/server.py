@@ -11,8 +11,11 @@ from floodtest.flyweight.engine.outbox import Outbox
 from floodtest.flyweight.engine.readiness import PLAIN, READ, WRITE, Readiness
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.partings import Partings
-from floodtest.server_under_test.fronts.senders import TickSender
+from floodtest.server_under_test.fronts.resuming import Resuming
+from floodtest.server_under_test.fronts.senders import MessageSender, TickSender
 from floodtest.server_under_test.fronts.streams import Streams
+from floodtest.server_under_test.routing.bus import Deliver
+from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from floodtest.wire.protocols import CHUNKED, UNTIL_CLOSE, WEBSOCKET, Served
 from tests.rigs.websocket import KEY
@@ -67,8 +70,9 @@ class ServerRig(Clients):
     in_hand = 0
     """Bytes that the bound on what is kept leaves out."""
 
-    def __init__(self) -> None:
+    def __init__(self, life: str = "", retry: float | None = None) -> None:
         super().__init__()
+        self.bus = SharedBus(1)
         self.readiness = Readiness()
         self._behind: set[int] = set()
         self.intake = Intake()
@@ -78,8 +82,10 @@ class ServerRig(Clients):
         places = self.whereabouts.of_front(0)
         self.partings = Partings(self.intake, EXCESS)
         row = self.ledger.row(0)
-        self.streams = Streams(self.intake, self.outbox, row, FILES, EXCESS, places, self.partings)
+        self.resuming = Resuming(self.bus, life, retry)
+        self.streams = Streams(self.intake, self.outbox, row, FILES, EXCESS, places, self.partings, self.resuming)
         self.ticks = TickSender(self.streams, self.ledger.row(0))
+        self.messages = MessageSender(self.streams, self.bus, 0, row)
         self.descriptors: dict[int, int] = {}
         self.welcomed = b""
         """The beginning of the last stream that was read."""
@@ -116,6 +122,16 @@ class ServerRig(Clients):
     def ping(self) -> None:
         """Ping all WebSockets."""
         self.streams.ping(self.streams.descriptors())
+
+    def send_heartbeats(self) -> None:
+        """Send all streams of events a comment."""
+        self.streams.send_heartbeats(self.streams.descriptors())
+
+    def deliver_turns(self, order: Deliver) -> None:
+        """Write all turns that there are."""
+        self.messages.begin(order)
+        while self.messages.under_way:
+            self.messages.send_some(FILES)
 
     def turn(self) -> None:
         """Handle what is ready, as a front does, until nothing is left to be read."""
@@ -163,8 +179,8 @@ class ServerRig(Clients):
         self.partings.close_all()
         for client in self.clients.values():
             client.close()
-        os.close(self.whereabouts.descriptor)
-        os.close(self.ledger.descriptor)
+        for descriptor in (self.whereabouts.descriptor, self.bus.descriptor, self.ledger.descriptor):
+            os.close(descriptor)
         trio.run(self._close_readiness)
 
     async def _close_readiness(self) -> None:

@@ -17,7 +17,7 @@ from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.processes.channel import Channel
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.orders import Specification, ToWorker
-from floodtest.server_under_test.fronts.tasks import TaskFront
+from floodtest.server_under_test.fronts.tasks import Connection, TaskFront
 from floodtest.server_under_test.fronts.worker import Shared
 from floodtest.server_under_test.limits import Limits
 from floodtest.server_under_test.routing.bus import Deliver
@@ -35,8 +35,9 @@ class TaskRig(Clients):
     in_hand = 2000
     """Bytes of a write that does not go on, which the bound leaves out: one message here."""
 
-    def __init__(self) -> None:
+    def __init__(self, life: str = "", retry: float | None = None) -> None:
         super().__init__()
+        self._life, self._retry = life, retry
         self.ledger = Ledger(FRONT_LEDGER, 1)
         self.whereabouts = SharedWhereabouts(MAX_USERS, 1, FILES)
         self.bus = SharedBus(1)
@@ -49,7 +50,7 @@ class TaskRig(Clients):
 
     async def _main(self) -> None:
         limits = Limits(pending=PENDING, excess=EXCESS)
-        spec = Specification(0, 1, MAX_USERS, limits)
+        spec = Specification(0, 1, MAX_USERS, limits, None, self._retry, self._life)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             channel = Channel[ToWorker](theirs, ToWorker)
@@ -101,12 +102,18 @@ class TaskRig(Clients):
 
     def ping(self) -> None:
         """Ping all WebSockets."""
+        self._go_round(self._front.ping_all)
 
-        async def ping() -> None:
-            self._front.ping_all(list(self._front._connections.values()))
+    def send_heartbeats(self) -> None:
+        """Send all streams of events a comment."""
+        self._go_round(self._front.send_heartbeats)
+
+    def _go_round(self, send: Callable[[list[Connection]], None]) -> None:
+        async def go_round() -> None:
+            send(list(self._front._connections.values()))
             await trio.testing.wait_all_tasks_blocked()
 
-        self._run(ping)
+        self._run(go_round)
 
     def login_unchunked(self, user: int) -> socket.socket:
         """Log in a client of HTTP/1.0."""
@@ -131,9 +138,13 @@ class TaskRig(Clients):
         fds = np.array([fd_of.get(user, FILES - 1) for user in at], np.uint32)
         which = np.arange(len(texts), dtype=np.uint32)
         turn = self.bus.write(fds, np.array(users, np.uint32), which, list(texts), np.array([0, len(texts)]))
+        self.deliver_turns(Deliver(turn))
+
+    def deliver_turns(self, order: Deliver) -> None:
+        """Write all turns that there are."""
 
         async def deliver() -> None:
-            await self._front._deliver(Deliver(turn))
+            await self._front._deliver(order)
             await trio.testing.wait_all_tasks_blocked()
 
         self._run(deliver)

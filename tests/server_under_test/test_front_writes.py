@@ -1,16 +1,10 @@
 """server_under_test.fronts.senders: what a front writes of a turn, to whom, and what it counts."""
 
-import os
-from collections.abc import Iterator
-from contextlib import closing
-
 import numpy as np
 import pytest
 
-from floodtest.server_under_test.fronts.senders import MessageSender
 from floodtest.server_under_test.routing.bus import Deliver
 from floodtest.server_under_test.routing.progress import NEVER
-from floodtest.server_under_test.routing.shared_bus import SharedBus
 from tests.rigs.router import chunks
 from tests.rigs.server import ServerRig
 
@@ -20,9 +14,9 @@ class Writer:
 
     def __init__(self, rig: ServerRig) -> None:
         self._rig = rig
-        self._bus = SharedBus(1)
+        self._bus = rig.bus
         self._turn = 0
-        self.sender = MessageSender(rig.streams, self._bus, 0, rig.ledger.row(0))
+        self.sender = rig.messages
 
     def begin(self, texts: list[bytes], *deliveries: tuple[int, int, int]) -> None:
         """Order a turn, of (user whose descriptor it is, user it is for, index of the text)."""
@@ -48,14 +42,10 @@ class Writer:
         self._bus.forget(NEVER)
         self._bus._memory[: 1 << 16] = b"\xff" * (1 << 16)
 
-    def close(self) -> None:
-        os.close(self._bus.descriptor)
-
 
 @pytest.fixture
-def writer(front: ServerRig) -> Iterator[Writer]:
-    with closing(Writer(front)) as made:
-        yield made
+def writer(front: ServerRig) -> Writer:
+    return Writer(front)
 
 
 def test_each_connection_has_its_own_numbers(front: ServerRig, writer: Writer) -> None:

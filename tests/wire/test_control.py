@@ -41,6 +41,7 @@ STATS: dict[str, Any] = {
     "messages": 0,
     "routed": 0,
     "subscriptions": {"subjects": 7, "pairs": 70},
+    "history": None,
     "ticks": [{"number": 3, "planned": 1.5, "sent": 1000, "first": 1.625, "last": 2.25}],
 }
 """As GET /stats has always had it: programs of others read these keys."""

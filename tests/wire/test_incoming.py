@@ -16,6 +16,7 @@ from floodtest.wire.framing.frames import FEW, Framing
 from floodtest.wire.framing.in_chunks import InChunks
 from floodtest.wire.incoming import MANY, MAX_REMEMBERED, Incoming, Parsed, Received, find_stamped
 from floodtest.wire.incoming import parse as parse_framed
+from floodtest.wire.protocols import EVENTS, UNTIL_CLOSE, Served
 from tests.rigs.client import FILES, message
 from tests.rigs.peer_input import BODIES, CHUNKS, NUMBERS
 from tests.rigs.support import chunk
@@ -51,6 +52,20 @@ def expected_in(read: list[bytes]) -> Found:
             pairs = zip(said.numbers, said.stamps, strict=True)
             rows += [(index, place, number, *times) for place, (number, times) in enumerate(pairs)]
     return rows
+
+
+@pytest.mark.parametrize("protocol", [EVENTS, UNTIL_CLOSE["events"]])
+def test_events_with_ids_are_stamped_messages_like_others(protocol: Served) -> None:
+    """By the fast path, as those without, and one by one."""
+    text = stamp.FORMAT % (PLANNED, 5) + b"hello"
+    reads = [
+        b"".join(protocol.frames(np.arange(n, n + 2, dtype=np.uint32), [text] * 2, [b"a-%d" % n] * 2))
+        for n in range(1, 20)
+    ]
+    found = find_stamped(protocol.framing, reads)
+    assert found.number.tolist() == [*range(1, 20), *range(2, 21)]
+    assert set(found.planned.tolist()) == {PLANNED}
+    assert [parse_framed(protocol.framing, read).said.numbers for read in reads] == [(n, n + 1) for n in range(1, 20)]
 
 
 # -- stamped messages ------------------------------------------------------------------------------------------------

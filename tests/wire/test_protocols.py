@@ -116,6 +116,27 @@ def test_messages_carry_their_number() -> None:
     assert UNTIL_CLOSE["events"].frame(1, b"in two\r\nlines") == b"data: Recvd msg #1: in two\ndata: lines\n\n"
 
 
+def test_events_have_fields_and_no_other_message_has() -> None:
+    plain = UNTIL_CLOSE["events"]
+    assert EVENTS.frame(1, b"a\nb", b"x-7") == b"27\r\ndata: Recvd msg #1: a\ndata: b\nid: x-7\n\n\r\n"
+    assert plain.frame(1, b"a", b"x-7") == b"data: Recvd msg #1: a\nid: x-7\n\n"
+    assert (EVENTS.fields(b":\n\n"), plain.fields(b":\n\n"), plain.fields(b"")) == (b"3\r\n:\n\n\r\n", b":\n\n", b"")
+    for protocol in (CHUNKED, LINES, WEBSOCKET, UNTIL_CLOSE["lines"]):
+        assert protocol.frame(1, b"a", b"x-7") == protocol.frame(1, b"a")
+        assert protocol.fields(b":\n\n") == b""
+
+
+@pytest.mark.parametrize("protocol", [EVENTS, UNTIL_CLOSE["events"]])
+@pytest.mark.usefixtures("clock")
+def test_a_welcome_may_have_fields_and_a_loss_is_one_message_without_a_number(protocol: Served) -> None:
+    (welcome,) = protocol.welcomes([7], lines=b"retry: 10\nid: x-7\n")
+    assert welcome.startswith(protocol.head())
+    found = parse(protocol.framing, welcome.removeprefix(protocol.head()) + protocol.fields(b":\n\n"))
+    assert (found.said.count, found.said.numbers, found.whole) == (1, (), True)
+    found = parse(protocol.framing, protocol.lost(b"x-7") + protocol.frame(1, b"a", b"x-8"))
+    assert (found.said.count, found.said.numbers, found.whole) == (2, (1,), True)
+
+
 NUMBERS = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([9, 10, 99, 100, 10**9 - 1, 10**9]))
 
 
@@ -124,6 +145,10 @@ NUMBERS = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([9, 10, 99, 100, 
 def test_a_column_of_messages_is_framed_as_each_by_itself(protocol: Served, rows: list[tuple[int, bytes]]) -> None:
     numbers, texts = np.array([number for number, _ in rows], np.uint32), [text for _, text in rows]
     assert protocol.frames(numbers, texts) == [protocol.frame(*row) for row in rows]
+    ids = [b"x-%d" % number for number in range(len(rows))]
+    assert protocol.frames(numbers, texts, ids) == [
+        protocol.frame(*row, event) for row, event in zip(rows, ids, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("protocol", SERVED)

@@ -219,6 +219,31 @@ def test_what_differs_in_more_than_the_id_is_not_common(data: bytes) -> None:
     assert common(reader, data) == 0
 
 
+@pytest.mark.parametrize(
+    ("fields", "last"),
+    [
+        ("Last-Event-ID: a-7\r\n", b"a-7"),
+        ("last-event-id:  a-7 \r\n", b"a-7"),
+        ("Last-Event-ID: a-7\r\nLast-Event-ID: a-8\r\n", b"a-7, a-8"),
+        ("Last-Event-ID: \xfc\r\n", b"\xfc"),
+        ("Last-Event-ID:\r\n", None),
+        ("", None),
+    ],
+)
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_client_of_events_says_how_far_it_had_come(fields: str, last: bytes | None, version: str) -> None:
+    reader = requests()
+    data = {
+        path: f"GET /{path}/7 HTTP/{version}\r\nHost: a\r\n{fields}\r\n".encode("latin-1")
+        for path in ("events", "test")
+    }
+    for path, expected in (("events", last), ("test", None)):
+        asked = reader.parse(data[path])
+        assert asked is not None
+        assert asked.last_event == expected
+    assert common(reader, data["events"]) == (0 if last or version == "1.0" else 7)
+
+
 def test_common_requests_are_read_together_or_not_at_all() -> None:
     reader = requests()
     reader.parse(head("/test/7"))

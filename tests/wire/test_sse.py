@@ -169,9 +169,12 @@ def test_the_middle_of_an_event_is_not_looked_at_again_for_each_line() -> None:
 
 
 EVENT = st.builds(
-    lambda number, text, end: (b"id: %d\n" % number if number else b"") + b"data: %b%b" % (text, end),
+    lambda number, text, behind, end: (b"id: %d\n" % number if number else b"") + b"data: %b%b%b" % (text, behind, end),
     st.integers(0, 20),
     st.lists(st.sampled_from([b"a", b"bc", b":", b"\r", b" "]), max_size=4).map(b"".join),
+    st.sampled_from(
+        [b"", b"", b"\nid: a-7", b"\nid: a\r", b"\nid:", b"\nid: ", b"\nevent: lost\nid: x", b"\nid: 1\nid: 2"]
+    ),
     st.sampled_from([b"\n\n", b"\r\n\r\n", b"\n", b"", b"\ndata: more\n\n"]),
 )
 
@@ -195,8 +198,13 @@ def test_as_a_matrix_nothing_is_found_that_is_not_there(framing: Framing, data: 
         assert [one.removesuffix(b"\r") for one in found] == [one.removesuffix(b"\r") for one in decoded.payloads]
 
 
+EVENTS_OF_OURS = [
+    b"%bdata: Recvd msg #1: x\n%b\n" % ids for ids in ((b"", b""), (b"id: 17\n", b""), (b"", b"id: a-17\n"))
+]
+
+
 @pytest.mark.parametrize("framing", FRAMINGS)
-@pytest.mark.parametrize("event", [b"data: Recvd msg #1: x\n\n", b"id: 17\ndata: Recvd msg #1: x\n\n"])
+@pytest.mark.parametrize("event", EVENTS_OF_OURS)
 def test_what_our_server_writes_is_found(framing: Framing, event: bytes) -> None:
     reads = [event if framing is sse else encode(chunked, event)] * (FEW + 1)
     frames = find_frames(framing, b"".join([*reads, PADDING]), np.array([len(one) for one in reads], np.int64))

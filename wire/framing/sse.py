@@ -110,7 +110,7 @@ def beginning(rest: bytes) -> BegunEvent:
 
 def locate(joined: bytes, at: Ints) -> tuple[Ints, Ints, Ints]:
     """Return where the data of events start and end, and where the next begin: events of one line `data: ` and maybe
-    one line `id: ` before it, with line feeds.
+    one line `id: ` before it or behind it, with line feeds.
     """
     bytes_of = np.frombuffer(joined, np.uint8)
     feeds = np.append(np.flatnonzero(bytes_of == _FEED), len(joined) - 1)  # the last byte is padding
@@ -120,9 +120,12 @@ def locate(joined: bytes, at: Ints) -> tuple[Ints, Ints, Ints]:
     fits = (windows(joined, len(_DATA))[line] == _DATA).all(axis=1)
     start = line + len(_DATA)
     end = feeds[np.searchsorted(feeds, np.minimum(start, len(joined) - 1))]
-    after = np.minimum(end + 1, len(joined) - 1)
-    fits &= (end >= start) & (bytes_of[after] == _FEED)
+    fits &= end >= start
+    after = np.minimum(end + 1, len(joined) - len(_ID))
+    has_id = (windows(joined, len(_ID))[after] == _ID).all(axis=1)
+    last = np.where(has_id, feeds[np.searchsorted(feeds, after)], end)
+    fits &= bytes_of[np.minimum(last + 1, len(joined) - 1)] == _FEED
     if _RETURN in joined:
         returns = np.append(np.flatnonzero(bytes_of == _RETURN), FAR)
-        fits &= returns[np.searchsorted(returns, at)] > end
-    return start, end, np.where(fits, end + 2, FAR)
+        fits &= returns[np.searchsorted(returns, at)] > last
+    return start, end, np.where(fits, last + 2, FAR)
