@@ -16,7 +16,7 @@ import numpy as np
 
 from floodtest.flyweight.processes.channel import decoder
 from floodtest.server_under_test.fronts.orders import Resume
-from floodtest.server_under_test.routing.bus import Column, FrontBus, Replay, Rows
+from floodtest.server_under_test.routing.bus import UNNUMBERED, Column, FrontBus, Replay, Rows
 from floodtest.wire.event_ids import event_id, number_in
 from floodtest.wire.protocols import Served
 
@@ -109,6 +109,6 @@ class Resuming:
 
     def ids_of(self, rows: Rows, which: Column) -> list[bytes]:
         """Return the event id of each of these texts of a turn; nothing where events have none."""
-        if not self._life or not rows.first:
+        if not self._life or rows.first <= UNNUMBERED:
             return []
         return [event_id(self._life, rows.first + at) for at in which.tolist()]
