@@ -14,13 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import repeat
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from floodtest.flyweight.engine.intake import Reads
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import Beginning, Framing, decode_all, find_frames
 from floodtest.wire.framing.websocket import masked
+from floodtest.wire.mark import EVERYBODY
 from floodtest.wire.matrix import PADDING, Ints
 from floodtest.wire.messages import Said, Stamped, read_payloads, read_stamped, reader_of_marks
 
@@ -39,6 +42,7 @@ REMEMBERED = 64
 """Reads that are remembered."""
 
 Columns = tuple[Ints, Ints, Ints]
+Users = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,9 @@ def find_stamped(framing: Framing, data: list[bytes]) -> Stamped:
 class Received:
     """Sums, and columns of numbered and of stamped messages."""
 
-    def __init__(self, reads: Reads) -> None:
+    def __init__(self, reads: Reads, users: Users | None = None) -> None:
+        """Begin with nothing; `users`, by descriptor, get messages with marks."""
+        self._users = users
         self.fds: Ints = np.array(reads.fds, np.int64)
         """Descriptor of each read."""
         self.size = reads.size
@@ -86,7 +92,9 @@ class Received:
         self.count = 0
         """Messages of any kind."""
         self.messages = 0
-        """Numbered ones that are no ticks."""
+        """Numbered ones that are no ticks, and are for who has got them."""
+        self.misdelivered = 0
+        """Messages with marks that are for another user than who has got them; they count as nothing else."""
         self.pings = 0
         self.ticks: Counter[int] = Counter()
         self.over: dict[int, int] = {}
@@ -103,11 +111,25 @@ class Received:
         if found.reply:
             self.pings += found.pings * len(fds)
             self._owed += zip(rows.tolist(), fds.tolist(), repeat(found.reply), strict=False)
-        self._add_said(found.said, fds, rows)
+        self.count += found.said.count * len(fds)
+        if self._users is None:
+            self._add_said(found.said, fds, rows)
+        else:
+            self._add_marked(found.said, self._users[fds], fds, rows)
+
+    def _add_marked(self, said: Said, users: Users, fds: Ints, rows: Ints) -> None:
+        """Add messages with marks, each for those of the `users` whom it is for."""
+        for subject in dict.fromkeys(said.subjects):
+            of_it = said.only_for(subject)
+            if subject == EVERYBODY:
+                self._add_said(of_it, fds, rows)
+            else:
+                rightly = users == subject
+                self.misdelivered += len(of_it.numbers) * int(np.count_nonzero(~rightly))
+                self._add_said(of_it, fds[rightly], rows[rightly])
 
     def _add_said(self, said: Said, fds: Ints, rows: Ints) -> None:
         times, width = len(fds), len(said.numbers)
-        self.count += said.count * times
         self.messages += (width - len(said.ticks)) * times
         for number in said.ticks:
             self.ticks[number] += times
@@ -154,16 +176,25 @@ def _joined(pieces: list[Columns], rows: tuple[list[int], list[int], list[int]])
     return first, second, third
 
 
+@dataclass(frozen=True)
+class Marked:
+    """The messages of a server that is not ours: those that have a mark of a run, and are for certain users."""
+
+    run: str
+    users: Users
+    """By descriptor: whose connection it is."""
+
+
 class Incoming:
     """Takes apart what comes in on the streams of one worker. Which framing a stream has is a byte by descriptor.
 
-    With `run` messages are those that have a mark of that run, and without it those that our own server sends.
+    Messages are those that are `marked`, and without that those that our own server sends.
     """
 
-    def __init__(self, framings: Sequence[Framing], files_limit: int, run: str | None = None) -> None:
+    def __init__(self, framings: Sequence[Framing], files_limit: int, marked: Marked | None = None) -> None:
         self._framings = framings
-        self._is_marked = run is not None
-        read = read_payloads if run is None else reader_of_marks(run)
+        self._marked = marked
+        read = read_payloads if marked is None else reader_of_marks(marked.run)
         self._parse = [partial(parse, framing, read=read) for framing in framings]
         self._framing_of = np.zeros(files_limit, np.uint8)  # places in `framings`
         self._used: set[int] = {0} if len(framings) == 1 else set()
@@ -193,7 +224,7 @@ class Incoming:
 
     def take(self, reads: Reads) -> Received:
         """Take a batch of reads apart."""
-        received = Received(reads)
+        received = Received(reads, None if self._marked is None else self._marked.users)
         fds, rows = received.fds, np.arange(len(reads))
         if len(self._used) == 1:
             (place,) = self._used
@@ -224,7 +255,7 @@ class Incoming:
 
     def _parse_all(self, place: int, data: list[bytes]) -> tuple[Stamped | None, list[tuple[Parsed, Ints]]]:
         """Parse reads; return those that are stamped messages, and the others with the indexes of each kind."""
-        if self._is_marked or len(set(data[:SAMPLE])) <= KINDS:
+        if self._marked is not None or len(set(data[:SAMPLE])) <= KINDS:
             return None, [(self._parse_alike(place, one), indexes) for one, indexes in _kinds(data).items()]
         stamped = find_stamped(self._framings[place], data)
         others = np.ones(len(data), bool)

@@ -69,6 +69,21 @@ class Said:
     ticks: tuple[int, ...]
     stamps: tuple[tuple[int, int], ...]
     """When each stamped message was planned, in ns, and how late it was published, in µs."""
+    subjects: tuple[int, ...] = ()
+    """Whom each numbered message is for, where messages have marks (`wire.mark`); empty: the one who has got it."""
+
+    def only_for(self, *subjects: int) -> "Said":
+        """Return what the numbered messages for these subjects say, where each has a mark."""
+        rows = [row for row, one in enumerate(self.subjects) if one in subjects]
+        if len(rows) == len(self.subjects):
+            return self
+        return Said(
+            self.count,
+            tuple(self.numbers[row] for row in rows),
+            (),
+            tuple(self.stamps[row] for row in rows),
+            tuple(self.subjects[row] for row in rows),
+        )
 
 
 def read_payloads(payloads: Sequence[bytes]) -> Said:
@@ -90,9 +105,10 @@ def _read_marked(pattern: re.Pattern[bytes], payloads: Sequence[bytes]) -> Said:
     found = [one for payload in payloads for one in dict.fromkeys(pattern.findall(payload))]
     return Said(
         len(payloads),
-        numbers=tuple(int(number) for number, _, _ in found),
+        numbers=tuple(int(number) for _, number, _, _ in found),
         ticks=(),
-        stamps=tuple((int(planned), int(late)) for _, planned, late in found),
+        stamps=tuple((int(planned), int(late)) for _, _, planned, late in found),
+        subjects=tuple(int(subject) for subject, _, _, _ in found),
     )
 
 

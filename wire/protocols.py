@@ -21,7 +21,7 @@ from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing, encode
 from floodtest.wire.framing.in_chunks import InChunks
 from floodtest.wire.framing.websocket import FROM_SERVER, NORMAL, accept_of, close, masked, masked_message
-from floodtest.wire.incoming import Incoming
+from floodtest.wire.incoming import Incoming, Marked
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.template import Column, Requests, RequestTemplate
 
@@ -85,12 +85,14 @@ class Protocol:
     def answers(
         self, open_when: OpenWhen, longest: int, request: RequestTemplate | None = None, run: str | None = None
     ) -> answers.Answers:
-        """Return what tells the answers to such a request that open a connection; `run` is as in `incoming`."""
+        """Return what tells the answers to such a request that open a connection; `run` is that of marks, if
+        messages have some.
+        """
         return answers.Answers(self.framing_of, open_when, longest, run)
 
-    def incoming(self, files_limit: int, run: str | None = None) -> Incoming:
-        """Return what takes batches of reads apart, with messages that have a mark of a run if one is named."""
-        return Incoming(self.framings, files_limit, run)
+    def incoming(self, files_limit: int, marked: Marked | None = None) -> Incoming:
+        """Return what takes batches of reads apart, whose messages may be marked."""
+        return Incoming(self.framings, files_limit, marked)
 
     def goodbye(self) -> bytes:
         """Return what the client writes on an open connection before it closes it."""
@@ -124,7 +126,9 @@ class Upgraded(Protocol):
     def answers(
         self, open_when: OpenWhen, longest: int, request: RequestTemplate | None = None, run: str | None = None
     ) -> answers.Answers:
-        """Return what tells the answers to such a request that open a connection; `run` is as in `incoming`."""
+        """Return what tells the answers to such a request that open a connection; `run` is that of marks, if
+        messages have some.
+        """
         offered = frozenset() if request is None else handshake.subprotocols_of(request)
         return handshake.Handshakes(self.framing_of, open_when, longest, run, offered)
 

@@ -102,6 +102,7 @@ def messages(record: Record) -> Iterator[Table]:
         ("published", f"{messages.published:,} of {messages.planned:,} planned"),
         ("deliveries", f"{messages.received:,} of {messages.expected:,} expected"),
         ("lost, duplicated", f"{messages.lost:,}, {messages.duplicated:,}"),
+        *((("to another user", f"{messages.misdelivered:,}"),) if messages.misdelivered else ()),
         ("a second", number(messages.per_second)),
     )
     yield Table(("", "messages"), counts, kind="words")

@@ -53,6 +53,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     swapped: int | None = None
     jumps: int = 0
     pings: int = 0
+    misdelivered: int = 0
 
     @property
     def kernel(self) -> int:

@@ -139,6 +139,8 @@ class Messages(msgspec.Struct, frozen=True, kw_only=True):
     received: int
     lost: int
     duplicated: int
+    misdelivered: int = 0
+    """Deliveries to another user than the one whom a message was for; they are not among those received."""
     undeliverable: int
     """Of those lost, how many had nobody to go to any more when their front was to write them."""
     late: int | None

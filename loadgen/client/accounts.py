@@ -72,6 +72,7 @@ LEDGER = np.dtype(
         ("jumps", "i8"),
         ("pings", "i8"),
         ("messages", "i8"),
+        ("misdelivered", "i8"),
         ("first_ns", "i8"),
         ("last_ns", "i8"),
         ("latency", "i8", (histogram.BUCKETS,)),
@@ -85,9 +86,10 @@ LEDGER = np.dtype(
 )
 """attempts: connections that were begun · opens: those that became open · closed: open ones that we closed · missing,
 repeated, jumps: see `wire.sequence` · pings: of servers, which want an answer · messages: numbered ones that are no
-ticks, repeated ones and those that jump included · first_ns, last_ns: when the first and the last of them was read
-(CLOCK_MONOTONIC) · latency: of stamped ones, from the planned time, by bucket · latency_published: from the time they
-were published, which forgives what came before · failures: connections that ended by themselves, by phase and code,
+ticks, repeated ones and those that jump included · misdelivered: messages for another user than who has got them,
+which count in `received` only · first_ns, last_ns: when the first and the last message was read (CLOCK_MONOTONIC) ·
+latency: of stamped ones, from the planned time, by bucket · latency_published: from the time they were published, which
+forgives what came before · failures: connections that ended by themselves, by phase and code,
 where those of phase OPEN closed early · connect_us and so on: see `client.durations` · answers: see
 `client.kept_answers`.
 
@@ -155,7 +157,7 @@ class Accounts:
         self._messages, self._first_ns, self._last_ns = (
             Counter(row, name) for name in ("messages", "first_ns", "last_ns")
         )
-        self._pings = Counter(row, "pings")
+        self._pings, self._misdelivered = Counter(row, "pings"), Counter(row, "misdelivered")
         self._latency, self._latency_published = row["latency"][0], row["latency_published"][0]
         self._failures = row["failures"][0]
         self.connect, self.first_byte, self.open, self._life, self._quiet = (
@@ -216,6 +218,8 @@ class Accounts:
             self._pings.add(received.pings)
         for number, deliveries in received.ticks.items():
             self.ticks.count(number, deliveries, reads.first, reads.last)
+        if received.misdelivered:
+            self.misdelivered(received.misdelivered)
         if received.messages:
             self.messages(received.messages, reads.first, reads.last)
             index, planned, late = received.stamped()
@@ -226,6 +230,10 @@ class Accounts:
         self._missing.add(found.missing)
         self._repeated.add(found.repeated)
         self._jumps.add(found.jumps)
+
+    def misdelivered(self, count: int) -> None:
+        """Count messages that came to another user than the one whom they are for."""
+        self._misdelivered.add(count)
 
     def messages(self, number: int, first_ns: int, last_ns: int) -> None:
         """Count messages that are no ticks, read between these times."""

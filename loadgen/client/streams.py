@@ -26,6 +26,7 @@ from floodtest.flyweight.engine.sweep import sweep
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
 from floodtest.wire.answers import Answer, Answers, NotOpened, Opened
 from floodtest.wire.causes import Cause
+from floodtest.wire.incoming import Marked
 from floodtest.wire.protocols import Protocol
 from floodtest.wire.sequence import Follower, Sequences, Windows
 from floodtest.wire.template import Requests
@@ -75,7 +76,7 @@ class Streams:
         self._answers = answers
         self._begun_answers: dict[int, Answer] = {}
         self._reads = Reads()  # from open connections, in order, and not taken apart yet
-        self._incoming = protocol.incoming(files_limit, marks)
+        self._incoming = protocol.incoming(files_limit, None if marks is None else Marked(marks, self._users))
         self._sequences: Follower = Sequences(files_limit) if marks is None else Windows(files_limit)
         self.outbox = Outbox(MOST_UNSENT, readiness.modify)
         """What is still to be written of requests, and of replies to what servers ask on open streams."""

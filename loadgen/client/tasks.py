@@ -30,6 +30,7 @@ from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, decode_all
 from floodtest.wire.framing.in_chunks import without_chunks
 from floodtest.wire.http import authority
+from floodtest.wire.mark import EVERYBODY
 from floodtest.wire.messages import read_payloads, reader_of_marks
 from floodtest.wire.open_when import OpenWhen, Search
 from floodtest.wire.protocols import OPENED
@@ -243,6 +244,9 @@ class HttpxClient:
         """Account for what a message says of itself."""
         now = time.monotonic_ns()
         found = self._said([payload])
+        if self._is_marked:
+            of_all, found = len(found.numbers), found.only_for(EVERYBODY, stream.user)
+            self._accounts.misdelivered(of_all - len(found.numbers))
         sequence = OutOfSequence()
         for number in found.numbers:
             if self._is_marked:

@@ -118,10 +118,11 @@ def _message_lines(messages: Messages) -> list[str]:
     behind = messages.most_behind_seconds
     lag = "" if behind is None else f", at the most {behind:.3f} s after their time"
     rate = "" if messages.per_second is None else f", {messages.per_second:,.0f} a second"
+    wrong = f", to another user {messages.misdelivered:,}" if messages.misdelivered else ""
     lines = [
         f"messages      {messages.published:,} of {messages.planned:,} published{lag}",
         f"deliveries    {messages.received:,} of {messages.expected:,} received in {messages.seconds:.1f} s{rate}",
-        f"lost          {messages.lost:,}, duplicated {messages.duplicated:,}",
+        f"lost          {messages.lost:,}, duplicated {messages.duplicated:,}{wrong}",
     ]
     for name, latency in [("latency", messages.latency_ms), ("uncorrected", messages.uncorrected_latency_ms)]:
         if latency is not None:

@@ -23,7 +23,7 @@ from floodtest.loadgen.client.accounts import State
 from floodtest.loadgen.plan.pacer import steady
 from floodtest.loadgen.plan.publication import Order
 from floodtest.wire.control import LATE, Generated
-from floodtest.wire.mark import mark
+from floodtest.wire.mark import EVERYBODY, mark
 
 REQUESTS = 128
 """Requests under way at the most: what waits in the server is bounded by it."""
@@ -114,7 +114,7 @@ class Publisher:
     async def _publish(self, due: float) -> None:
         reach = self._look()
         if reach:
-            subject = 0 if self._order.to_all else self._order.first_user + int(self._random.choice(self._open))
+            subject = EVERYBODY if self._order.to_all else self._order.first_user + int(self._random.choice(self._open))
             await self._post(subject, due, reach)
         else:
             self._refused["nobody is connected"] += 1
@@ -149,7 +149,8 @@ class Publisher:
         """Send a message, and return the status of the answer."""
         request = self._order.request
         self._numbers[subject] += 1
-        text = mark(self._order.run, self._numbers[subject], self._began_ns + int(due * 1e9), int(behind * 1e6))
+        planned_ns = self._began_ns + int(due * 1e9)
+        text = mark(self._order.run, subject, self._numbers[subject], planned_ns, int(behind * 1e6))
         text += " " + "x" * (self._order.size - len(text) - 1) if len(text) < self._order.size else ""
 
         def filled(form: str) -> str:

@@ -199,6 +199,7 @@ def _messages(facts: Facts) -> Messages | None:
         received=received,
         lost=expected - arrived if is_ours else max(0, expected - arrived),
         duplicated=duplicated,
+        misdelivered=reading.counters.misdelivered,
         undeliverable=0 if server is None else server.undeliverable,
         late=None if said is None else said.late,
         most_behind_seconds=None if said is None else said.most_behind,
@@ -231,6 +232,10 @@ def _reasons_of(messages: Messages | None, facts: Facts) -> list[str]:
         reasons.append(
             f"messages: {surplus:,} more deliveries came than should have: some messages were taken whose answers the "
             "publisher did not get, or they go to others than --deliver-to says"
+        )
+    if messages.misdelivered:
+        reasons.append(
+            f"messages: {counted(messages.misdelivered, 'deliveries')} went to another user than the one they were for"
         )
     if messages.lost:
         gone = f", {messages.undeliverable:,} of them since their user had gone" if messages.undeliverable else ""

@@ -45,6 +45,7 @@ class Counters(msgspec.Struct, frozen=True):
     jumps: int
     messages: int
     pings: int = 0
+    misdelivered: int = 0
 
 
 class ReceivedTick(msgspec.Struct, frozen=True):

@@ -350,6 +350,17 @@ def test_deliveries_of_a_server_that_is_not_ours_are_those_that_the_publisher_ex
     ]
 
 
+def test_messages_that_went_to_another_user_are_a_reason_and_are_not_received() -> None:
+    table = ledger(lambda made: made.rows["misdelivered"].__setitem__(slice(None), [2, 1]))
+    said = generated(published=100)
+    summary = conclude(
+        facts(ledger=table, server=None, models=Models("columns", None), messages=MessageFacts(100, said, 0))
+    )
+    assert summary.messages is not None
+    assert (summary.messages.misdelivered, summary.messages.received, summary.outcome) == (3, 0, "shortfall")
+    assert "messages: 3 deliveries went to another user than the one they were for" in summary.reasons
+
+
 def test_expected_is_received_and_lost_less_what_came_twice() -> None:
     summary = conclude(routed(1590, repeated=7, missing=17, gone=4))
     assert summary.messages is not None

@@ -19,6 +19,7 @@ from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.publication import Order, split_request
 from floodtest.loadgen.publisher.publisher import GRACE, HOPELESS, PATIENCE, Publisher
 from floodtest.wire.control import Generated
+from floodtest.wire.mark import EVERYBODY
 from floodtest.wire.messages import reader_of_marks
 
 RUN = "0123abcd"
@@ -71,7 +72,9 @@ def test_every_message_is_published_with_the_running_number_of_its_user(tmp_path
         assert 101 <= int(user) <= 150
         body = json.loads(request.content)
         assert (body["to"], request.headers["X-User"], len(body["text"])) == (int(user), user, 100)
-        numbers[user].append(reader_of_marks(RUN)([request.content]).numbers[0])
+        said = reader_of_marks(RUN)([request.content])
+        assert said.subjects == (int(user),)
+        numbers[user].append(said.numbers[0])
     assert all(sorted(of_user) == list(range(1, len(of_user) + 1)) for of_user in numbers.values())
     planned = sorted(reader_of_marks(RUN)([request.content]).stamps[0][0] for request in requests)
     assert np.diff(planned).tolist() == pytest.approx([10**7] * 199, abs=2)
@@ -87,9 +90,9 @@ def test_to_all_means_a_delivery_for_each_open_connection_and_one_row_of_numbers
     options = replace(OPTIONS, publish=("POST", "http://there/pub"), deliver_to="all", publish_body=None)
     outcome, requests = publish(order(tmp_path, options, is_open=lambda user: user < 111), taken)
     assert (outcome.published, outcome.deliveries) == (200, 2000)
-    assert sorted(reader_of_marks(RUN)([request.content]).numbers for request in requests) == [
-        (n,) for n in range(1, 201)
-    ]
+    said = [reader_of_marks(RUN)([request.content]) for request in requests]
+    assert sorted(one.numbers for one in said) == [(n,) for n in range(1, 201)]
+    assert {one.subjects for one in said} == {(EVERYBODY,)}
 
 
 def test_a_server_that_takes_its_time_makes_messages_late_and_leaves_some(tmp_path: Path) -> None:

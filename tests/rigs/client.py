@@ -92,6 +92,7 @@ class AccountsReader:
             "out_of_sequence": self.out_of_sequence,
             "jumps": self.jumps,
             "messages": int(self.ledger.total("messages")),
+            "misdelivered": int(self.ledger.total("misdelivered")),
             "stamped": self.stamped,
             "ticks": self.ticks,
             "failed": self.failed,
@@ -114,11 +115,14 @@ class ClientRig(AccountsReader):
         protocol: Protocol = CHUNKED,
         open_when: OpenWhen = ID,
         sends: Requests | None = None,
+        marks: str | None = None,
     ) -> None:
         super().__init__(folder, users)
         self.readiness = Readiness()
-        answers = protocol.answers(open_when, READ_SIZE)
-        self.streams = Streams(self.accounts, self.readiness, FILES, protocol, answers, DEADLINE, sends=sends)
+        answers = protocol.answers(open_when, READ_SIZE, run=marks)
+        self.streams = Streams(
+            self.accounts, self.readiness, FILES, protocol, answers, DEADLINE, marks=marks, sends=sends
+        )
         self.servers: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}
 

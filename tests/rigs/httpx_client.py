@@ -87,7 +87,12 @@ class HttpxRig(AccountsReader):
     """Connections of the httpx client, and their accounts."""
 
     def __init__(
-        self, folder: Path, users: int, hosts: Sequence[str] = ("127.0.0.1",), request: RequestTemplate = REQUEST
+        self,
+        folder: Path,
+        users: int,
+        hosts: Sequence[str] = ("127.0.0.1",),
+        request: RequestTemplate = REQUEST,
+        marks: str | None = None,
     ) -> None:
         super().__init__(folder, users)
         self.hosts: dict[int, str] = {}
@@ -101,7 +106,7 @@ class HttpxRig(AccountsReader):
             request=request,
             protocol="chunked",
             open_when="id",
-            marks=None,
+            marks=marks,
             ports="kernel",
             reserved=[],
             stages=(Stage(None),),

@@ -12,7 +12,7 @@ from floodtest.wire.mark import mark
 from floodtest.wire.messages import Said, reader_of_marks
 
 RUN = "0123abcd"
-OURS = mark(RUN, 7, 5 * 10**9, 1500)
+OURS = mark(RUN, 42, 7, 5 * 10**9, 1500)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ OURS = mark(RUN, 7, 5 * 10**9, 1500)
     ],
 )
 def test_a_mark_is_found_in_what_servers_make_of_it(text: str) -> None:
-    assert reader_of_marks(RUN)([text.encode()]) == Said(1, (7,), (), ((5 * 10**9, 1500),))
+    assert reader_of_marks(RUN)([text.encode()]) == Said(1, (7,), (), ((5 * 10**9, 1500),), (42,))
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,14 @@ def test_a_mark_is_found_in_what_servers_make_of_it(text: str) -> None:
     [
         "",
         "ft-",
-        mark("ffffffff", 7, 5 * 10**9, 0),
+        mark("ffffffff", 42, 7, 5 * 10**9, 0),
         f"{OURS}1",
         OURS[:-1],
         f"ft-{RUN}",
         OURS.replace("-7-", "--"),
+        OURS.replace("-42-", "--"),
+        OURS.replace("-42-", "-"),
+        OURS.replace("-42-", "-12345678901-"),
         OURS.replace("-7-", "-1234567890-"),
         OURS.replace("-0000000005", "-9000000005"),
         OURS.upper(),
@@ -56,18 +59,21 @@ def test_anything_else_is_a_message_without_one(text: str) -> None:
 
 
 def test_a_payload_may_have_several() -> None:
-    payloads = [f"[{OURS},{mark(RUN, 8, 6, 0)}]".encode(), b"none"]
-    assert reader_of_marks(RUN)(payloads) == Said(2, (7, 8), (), ((5 * 10**9, 1500), (6, 0)))
+    payloads = [f"[{OURS},{mark(RUN, 0, 8, 6, 0)}]".encode(), b"none"]
+    assert reader_of_marks(RUN)(payloads) == Said(2, (7, 8), (), ((5 * 10**9, 1500), (6, 0)), (42, 0))
 
 
 @given(
+    subject=st.integers(0, 2**32 - 1),
     number=st.integers(1, 10**9 - 1),
     planned=st.integers(0, 9 * 10**18 - 1),
     late=st.integers(-5, 10**9),
     before=st.binary(max_size=5),
 )
-def test_what_is_written_is_read(number: int, planned: int, late: int, before: bytes) -> None:
-    (stamp,) = reader_of_marks(RUN)([before + b" " + mark(RUN, number, planned, late).encode()]).stamps
+def test_what_is_written_is_read(subject: int, number: int, planned: int, late: int, before: bytes) -> None:
+    said = reader_of_marks(RUN)([before + b" " + mark(RUN, subject, number, planned, late).encode()])
+    assert (said.subjects, said.numbers) == ((subject,), (number,))
+    (stamp,) = said.stamps
     assert stamp == (planned, min(max(0, late), 99_999_999))
 
 
