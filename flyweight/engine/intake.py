@@ -16,7 +16,7 @@ Cost: one system call a descriptor; nothing is kept for one that was emptied.
 import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 
 import numpy as np
@@ -141,6 +141,14 @@ class Intake:
         if begun:
             self._read_rest(begun, sweeps, over)
         return sweeps, over
+
+    def read_again(self, fds: Iterable[int]) -> None:
+        """Have the next turn read descriptors to their end, whether or not the kernel announces them."""
+        self._unread.update((fd, None) for fd in fds)
+
+    def is_unread(self, fd: int) -> bool:
+        """Whether a descriptor is to be read in the next turn, announced or not."""
+        return fd in self._unread
 
     def forget(self, fd: int) -> None:
         """Leave nothing to be read of a descriptor that is closed."""

@@ -41,6 +41,10 @@ class Outbox:
         """Whether something is pending for a descriptor."""
         return fd in self._pending
 
+    def pending(self, fd: int) -> int:
+        """Return how many bytes are pending for a descriptor."""
+        return len(self._pending.get(fd, b""))
+
     def write(self, fds: list[int], data: list[bytes], are_registered: bool = True) -> Gone:
         """Write each byte string to its descriptor, behind what is pending there; return the descriptors that are gone.
 

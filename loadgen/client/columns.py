@@ -141,7 +141,8 @@ class Client:
             return False
         began = time.monotonic()
         fds, users = self._opener.open(rows)
-        self._streams.add(fds, users, began + self._timeout, self._opener.connect_us)
+        opener = self._opener
+        self._streams.add(fds, users, began + self._timeout, opener.connect_us, opener.connecting)
         return True
 
     def _next_planned(self, order: Go) -> Rows | None:

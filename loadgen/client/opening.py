@@ -42,6 +42,9 @@ _TAKEN_AT_CONNECT = frozenset({errno.EADDRNOTAVAIL, errno.EADDRINUSE})
 
 _UNDER_WAY = frozenset({0, errno.EINPROGRESS})
 
+BROKEN = frozenset({errno.EPIPE, errno.ECONNRESET})
+"""What a write says of a connection that its peer has ended: it had been connected."""
+
 TRIES = 16
 """Spares that are tried again for each connection that has ended, once all of an address were tried in vain."""
 
@@ -95,6 +98,8 @@ class Opener:
         """Addresses that had no spare any more, each with the number of connections that had ended by then."""
         self._ended = ended
         """Users whose connection failed, for who opens them again; None: nobody does."""
+        self.connecting: list[int] = []
+        """Descriptors of the last batch whose handshake was not over when their request was to be written."""
         self.connect_us = 0
         """How long each call of the last batch took that connects: on loopback all of the handshake."""
 
@@ -190,7 +195,14 @@ class Opener:
         return ended_since == 0 or ended_since * TRIES < len(self._spares[address])
 
     def _send_requests(self, fds: list[int], users: list[int]) -> tuple[list[int], list[int]]:
-        gone = self._outbox.write(fds, self._requests(users), are_registered=False)
+        requests = self._requests(users)
+        gone = self._outbox.write(fds, requests, are_registered=False)
+        # Something of a request is taken at once by each socket that is connected.
+        self.connecting = (
+            [fd for fd, request in zip(fds, requests, strict=True) if self._outbox.pending(fd) == len(request) > 0]
+            if self._outbox
+            else []
+        )
         if gone:
             fds, users = self._close({index: gone[fd] for index, fd in enumerate(fds) if fd in gone}, fds, users)
         # Registered after the write, so that an answer that has come by now is reported by the first wait.
@@ -203,6 +215,6 @@ class Opener:
         for index, error in failed.items():
             os.close(fds[index])
             self._outbox.forget(fds[index])
-            self._fail(users[index], Phase.CONNECT, error)
+            self._fail(users[index], Phase.REQUEST if error in BROKEN else Phase.CONNECT, error)
         kept = without(failed, fds, users)
         return kept[0], kept[1]

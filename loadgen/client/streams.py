@@ -14,7 +14,7 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 
 import numpy as np
@@ -24,6 +24,7 @@ from floodtest.flyweight.engine.outbox import TOO_SLOW, Gone, Outbox
 from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.engine.sweep import sweep
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
+from floodtest.loadgen.client.opening import BROKEN
 from floodtest.wire.answers import Answer, Answers, NotOpened, Opened
 from floodtest.wire.causes import Cause
 from floodtest.wire.incoming import Marked
@@ -45,6 +46,9 @@ DIGEST_BYTES = 1 << 18
 
 DIGEST_SECONDS = 0.25
 """The longest that a read is put aside; when it was made is noted at once."""
+
+_ERRNOS = 200
+"""Codes below it are an errno, or `END`."""
 
 _WRAP = 0xFFFFFFFF
 """Columns of times are milliseconds in 32 bits, which begin anew after 49 days."""
@@ -87,13 +91,19 @@ class Streams:
         self._to_send: list[int] = []
         """Descriptors whose answers have begun in this turn, and that have something to send then."""
         self._connecting: set[int] = set()
-        """Those of them whose handshake was not over when their request was to be written."""
+        """Descriptors in flight whose handshake is not known to be over."""
+        self._unwritable: dict[int, int] = {}
+        """Descriptors that can't be written any more, each with the errno that says why. They end when all has been
+        read that their servers have sent before, such as why they read no more."""
         self._ended = ended
         """Users whose connection has ended by itself, for who opens them again; None: nobody does."""
 
-    def add(self, fds: list[int], users: list[int], deadline: float, connect_us: int) -> None:
-        """Take over descriptors whose request is on its way, or in the outbox; the others took so long to connect."""
-        connecting = [fd for fd in fds if fd in self.outbox] if self.outbox else []
+    def add(
+        self, fds: list[int], users: list[int], deadline: float, connect_us: int, connecting: Sequence[int] = ()
+    ) -> None:
+        """Take over descriptors whose request is on its way, or in the outbox. Some are `connecting`; the others took
+        so long for that.
+        """
         self._connecting.update(connecting)
         self._accounts.connect.count(connect_us, len(fds) - len(connecting))
         self._users[fds] = users
@@ -105,7 +115,7 @@ class Streams:
         comes by itself when enough has been read.
         """
         if self.outbox:
-            events = self._flush(events)
+            self._flush(events)
         sweeps, over = self._intake.read(events)
         for fds, data, began, ended in sweeps:
             if self.in_flight:
@@ -113,33 +123,33 @@ class Streams:
             self._reads.add(fds, data, began, ended)
         if self._to_send:
             self._send_first()
+        over += [(fd, code) for fd, code in self._unwritable.items() if not self._intake.is_unread(fd)]
         if over or len(self._reads) >= DIGEST or self._reads.size >= DIGEST_BYTES:
             self.digest()
         self._end_all(over)
 
     def _send_first(self) -> None:
-        """Send what users send first. This comes after all reads of the turn, because connections that are gone are
-        ended here.
-        """
+        """Send what users send first."""
         fds, self._to_send = [fd for fd in self._to_send if self._user_of[fd]], []
         assert self._sends is not None
-        gone = self.outbox.write(fds, self._sends(self._users[fds].tolist()))
-        if gone:
-            self.digest()  # of what they have sent before, which may end them by a better name
-            self._end_all(gone.items())
+        self._end_writing(self.outbox.write(fds, self._sends(self._users[fds].tolist())))
 
-    def _flush(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Write what is pending for descriptors that have events; return the events of those that are not gone."""
+    def _flush(self, events: list[tuple[int, int]]) -> None:
+        """Write what is pending for descriptors that have events."""
         gone = self.outbox.flush(fd for fd, _ in events)
-        if gone:
-            self.digest()  # of what open ones among them have sent before
-            self._end_all(gone.items())
         if self._connecting:
             now = time.monotonic()
-            for fd in self._connecting & {fd for fd, _ in events}:
+            for fd in self._connecting & {fd for fd, _ in events} - gone.keys():
                 self._connecting.discard(fd)
                 self._accounts.connect.count(self._since_begun(self.in_flight[fd], now))
-        return [event for event in events if self._user_of[event[0]]] if gone else events
+        self._end_writing(gone)
+
+    def _end_writing(self, gone: Gone) -> None:
+        """Write no more to these descriptors, and end them when they have been read to their end."""
+        for fd in gone:
+            self.outbox.forget(fd)
+        self._unwritable |= gone
+        self._intake.read_again(gone)
 
     def digest(self) -> None:
         """Bring everything that was read on the accounts."""
@@ -152,14 +162,15 @@ class Streams:
         self._end_all((self._reply(received.replies()) | received.over).items())
 
     def _reply(self, replies: dict[int, bytes]) -> Gone:
-        """Write what servers have asked for; return the connections that have to end: what is gone, and where a server
-        asks again without having read what it was sent before (`TOO_SLOW`).
+        """Write what servers have asked for; return the connections that have to end since their server asks again
+        without having read what it was sent before (`TOO_SLOW`).
         """
         if not replies:
             return {}
-        gone = {fd: TOO_SLOW for fd in replies if fd in self.outbox} if self.outbox else {}
-        fds = [fd for fd in replies if fd not in gone]
-        return gone | self.outbox.write(fds, [replies[fd] for fd in fds])
+        slow = {fd: TOO_SLOW for fd in replies if fd in self.outbox} if self.outbox else {}
+        fds = [fd for fd in replies if fd not in slow and fd not in self._unwritable]
+        self._end_writing(self.outbox.write(fds, [replies[fd] for fd in fds]))
+        return slow
 
     @property
     def digest_due(self) -> float:
@@ -261,11 +272,11 @@ class Streams:
             why = error
         if self._sends is not None and had_no_head and answer.has_head and why is None:
             self._to_send.append(fd)
-        gone = self._reply({fd: answer.reply}) if answer.reply else {}
+        slow = self._reply({fd: answer.reply}) if answer.reply else {}
         if why is not None:
             self._end(fd, why.code, why.note)
-        elif gone:
-            self._end(fd, gone[fd])
+        elif slow:
+            self._end(fd, slow[fd])
         elif opened is not None:
             del self._begun_answers[fd]
             self._open([fd], opened, answer.size, now, are_first=False)
@@ -283,6 +294,8 @@ class Streams:
     def _end(self, fd: int, code: int, note: str | None = None) -> None:
         """Close a connection that ended by itself, and account for it; `note` is what the head of its answer adds."""
         user, answer = self._user_of[fd], self._begun_answers.pop(fd, None)
+        if fd in self._unwritable and code < _ERRNOS:
+            code = self._unwritable[fd]
         if self.in_flight.pop(fd, None) is None:
             phase = Phase.OPEN
             code = self._incoming.cut(fd) if code == END else code
@@ -290,7 +303,7 @@ class Streams:
             self._accounts.lived(*((now - int(at[fd])) & _WRAP for at in (self._opened_at, self._last_byte)))
             self._accounts.closed_early(user, code)
         else:
-            phase = self._phase(fd, code)
+            phase = Phase.RESPONSE if answer is not None else self._phase(fd, code)
             code = code if code != END else Cause.NO_ANSWER if answer is None else Cause.CUT
             self._accounts.failed(user, phase, code)
             if answer is not None:
@@ -298,6 +311,7 @@ class Streams:
         if self._ended is not None:
             self._ended.append(End(user, phase, code))
         self._connecting.discard(fd)
+        self._unwritable.pop(fd, None)
         self._incoming.forget(fd)
         self.outbox.forget(fd)
         self._intake.forget(fd)
@@ -305,10 +319,10 @@ class Streams:
         os.close(fd)
 
     def _phase(self, fd: int, code: int) -> Phase:
-        """How far a connection in flight had got; a peer can only break what was connected."""
-        if fd not in self.outbox:
-            return Phase.RESPONSE
-        return Phase.REQUEST if code in (errno.EPIPE, errno.ECONNRESET, END) else Phase.CONNECT
+        """How far a connection in flight without an answer had got; a peer can only break what was connected."""
+        if fd in self._connecting:
+            return Phase.REQUEST if code in BROKEN or code == END else Phase.CONNECT
+        return Phase.REQUEST if fd in self.outbox or fd in self._unwritable else Phase.RESPONSE
 
 
 def _milliseconds(now: float) -> int:

@@ -311,8 +311,38 @@ def test_half_a_welcome_is_overdue_as_well(rig: ClientRig) -> None:
         rig.servers[12].sendall(b"\n")
 
 
+def test_a_request_that_is_not_read_timed_out_at_request(rig: ClientRig) -> None:
+    server = rig.connect(12, request=b"x" * 5_000_000, is_connecting=True)
+    server.recv(1 << 20)
+    rig.turn()  # which finds that it can be written, and so is connected
+    rig.streams.expire(DEADLINE)
+    assert rig.failed == {"ETIMEDOUT@request": 1}
+
+
+@pytest.mark.parametrize("pieces", [1, 40], ids=["one read", "many"])
+def test_an_answer_to_a_request_that_is_not_read_is_the_cause_and_not_the_reset(pieces: int, rig: ClientRig) -> None:
+    answer = b"HTTP/1.1 413 Content Too Large\r\nX: %b\r\nContent-Length: 4\r\n\r\nmuch" % (b"x" * 60_000)
+    server = rig.connect(12, request=b"x" * 5_000_000)
+    size = -(-len(answer) // pieces)
+    for at in range(0, len(answer), size):
+        server.send(answer[at : at + size])
+    server.close()  # with what it has not read
+    rig.settle()
+    assert rig.failed == {"HTTP_413@response": 1}
+    assert not rig.streams.outbox
+
+
+def test_an_answer_that_says_too_little_is_ended_by_the_reset(rig: ClientRig) -> None:
+    server = rig.connect(12, request=b"x" * 5_000_000)
+    server.send(b"HTTP/1.1 413 Con")
+    server.close()
+    rig.settle()
+    assert set(rig.failed) <= {"EPIPE@response", "ECONNRESET@response"}
+    assert sum(rig.failed.values()) == 1
+
+
 def test_a_connection_that_never_came_about_timed_out_at_connect(rig: ClientRig) -> None:
-    rig.connect(12, request=b"x" * 5_000_000)
+    rig.connect(12, request=b"x" * 5_000_000, is_connecting=True)
     rig.streams.expire(DEADLINE)
     assert rig.failed == {"ETIMEDOUT@connect": 1}
     assert not rig.streams.outbox

@@ -126,7 +126,9 @@ class ClientRig(AccountsReader):
         self.servers: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}
 
-    def connect(self, user: int, deadline: float = DEADLINE, request: bytes = b"") -> socket.socket:
+    def connect(
+        self, user: int, deadline: float = DEADLINE, request: bytes = b"", is_connecting: bool = False
+    ) -> socket.socket:
         """Begin a user's connection, with a request if it is given; return the server's end of it."""
         ours, server = socket.socketpair()
         ours.setblocking(False)
@@ -135,7 +137,7 @@ class ClientRig(AccountsReader):
         self.readiness.register(fd, READ)
         if request:
             assert self.streams.outbox.write([fd], [request]) == {}
-        self.streams.add([fd], [user], deadline, connect_us=0)
+        self.streams.add([fd], [user], deadline, connect_us=0, connecting=[fd] if is_connecting else [])
         self.servers[user], self.descriptors[user] = server, fd
         return server
 
