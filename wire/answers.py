@@ -17,9 +17,9 @@ from itertools import repeat
 from floodtest.wire import http
 from floodtest.wire.causes import Cause, foreign
 from floodtest.wire.framing import chunked
-from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, decode_all
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, begun_behind, decode_all
 from floodtest.wire.framing.websocket import masked
-from floodtest.wire.messages import read_payloads, reader_of_marks
+from floodtest.wire.messages import NOTHING, Said, read_payloads, reader_of_marks
 from floodtest.wire.open_when import OpenWhen, Search
 
 OUT_OF_NUMBERS = "We ran out of numbers"
@@ -40,6 +40,9 @@ def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 MAX_ANSWER = 2 * MAX_PAYLOAD
 """Bytes of an answer before the message that names the user is whole: informational answers, comments and itself."""
+
+TELLING = 16
+"""The first bytes of a head, each of which may show that it is none."""
 
 SHOWN = 200
 """Bytes of the beginning of an answer, and of a header that says more, that are kept for people."""
@@ -144,6 +147,8 @@ class Opened:
     """In each of the answers, without those in `bodies`."""
     bodies: list[bytes]
     """What each of the answers has besides, from the beginning of a frame on; empty: nothing."""
+    said: Said | None = None
+    """What messages before those said that did not open it; None: there were none, or none that counts here."""
 
 
 class Answers:
@@ -160,7 +165,7 @@ class Answers:
         Those that are shorter than `longest` bytes, which one read holds whole, are remembered, if no message in them
         has a number: by our own server's grammar, or by the marks of a run.
         """
-        self._read = read_payloads if run is None else reader_of_marks(run)
+        self.read = read_payloads if run is None else reader_of_marks(run)
         self.framing_of = framing_of
         self.open_when = open_when
         self._longest = longest
@@ -220,12 +225,12 @@ class Answers:
         """Remember a whole answer to a user that is these messages and nothing else; numbered ones are to be counted
         one by one, and teach nothing.
         """
-        if len(answer) >= self._longest or not self.open_when.can_be_learnt or self._read(payloads).numbers:
+        if len(answer) >= self._longest or not self.open_when.can_be_learnt or self.read(payloads).numbers:
             return
         if not self.open_when.names_user:
             self._known[0] = self._form(user, answer, None), framing, len(payloads)
             return
-        *_, last = [None, *self.open_when.find(user, payloads[-1])]
+        *_, last = [None, *self.open_when.find(user, payloads[-1], is_whole=framing is not chunked)]
         for end in (framing.TAIL, b"\n" + framing.TAIL):
             if last is not None and answer.endswith(payloads[-1] + end):
                 begin = len(answer) - len(end) - len(payloads[-1])
@@ -234,15 +239,21 @@ class Answers:
 
 
 class Answer:
-    """One answer, from its first byte until it opens the connection."""
+    """One answer, from its first byte until it opens the connection.
+
+    What is kept of it: its head until that is whole, then what the search keeps, the numbers of messages in `MAX_SAID`
+    bytes of text, and the beginning of one message, as of any stream.
+    """
 
     def __init__(self, answers: Answers, user: int) -> None:
         self._answers = answers
         self._user = user
-        self._head = b""
+        self._head = bytearray()
+        self._head_at = 0
+        """Where the last head of those begins that have come; those before are informational."""
         self._framing: Framing | None = None
-        self._body = bytearray()
         self._begun: Beginning | None = None
+        self._said = NOTHING
         self.search = Search(answers.open_when, user)
         self.size = 0
         """Bytes so far."""
@@ -250,6 +261,10 @@ class Answer:
         """The first of them, for people to look at."""
         self.reply = b""
         """What the server has to be sent for what was added last."""
+        self.pings = 0
+        """How often it has asked for that."""
+        self.heard: list[bytes] = []
+        """Messages in what was added last, which have not opened the connection."""
 
     @property
     def has_head(self) -> bool:
@@ -257,7 +272,7 @@ class Answer:
         return self._framing is not None
 
     def add(self, data: bytes) -> Opened | None:
-        """Return what opened the connection, with all of the body that has come; None if that has not come yet.
+        """Return what opened the connection, with the end of the body that has come; None if that has not come yet.
 
         NotOpened: a status other than 200 (that status), or the `Cause`: no HTTP, a body that is no stream of the
         protocol or broke its framing, messages that do not meet the condition within its bound or `MAX_ANSWER` bytes,
@@ -265,27 +280,38 @@ class Answer:
         """
         is_first = not self.size
         self.size += len(data)
-        self.reply = b""
+        self.reply, self.pings, self.heard = b"", 0, []
         if len(self.begin) < SHOWN:
             self.begin += data[: SHOWN - len(self.begin)]
-        if self.size > MAX_ANSWER:
+        if self.size > MAX_ANSWER and not (self.has_head and self._answers.open_when.is_first):
             raise NotOpened(Cause.HEAD_TOO_LARGE if self._framing is None else Cause.OPEN_WHEN_UNMET)
         if self._framing is not None:
             return self._read_body(self._framing, data, None)
-        self._head += data
-        parsed = self._answers.read_head(self._user, self._head)
+        if not self._may_be_head(data):
+            return None
+        parsed = self._answers.read_head(self._user, whole := bytes(self._head))
         if parsed is None:
             return None
         self._framing, body = parsed
-        whole, self._head = self._head, b""
+        self._head.clear()
         if self._answers.open_when.is_head:
             self._answers.remember_head(self._user, whole[: len(whole) - len(body)], self._framing)
             return Opened(self._framing, 0, [body] if body else [])
         return self._read_body(self._framing, body, whole if is_first else None)
 
+    def _may_be_head(self, data: bytes) -> bool:
+        """Add to the head; return whether it may be whole now, or wrong: one that comes in many reads is not parsed for
+        each of them.
+        """
+        before = len(self._head)
+        is_begun = before - self._head_at < TELLING
+        self._head += data
+        ends = [blank.end() for blank in http.BLANK_LINE.finditer(self._head, max(self._head_at, before - 2))]
+        self._head_at = ends[-1] if ends else self._head_at
+        return is_begun or bool(ends) or len(self._head) - self._head_at >= http.MAX_ANSWER_HEAD
+
     def _read_body(self, framing: Framing, data: bytes, whole: bytes | None) -> Opened | None:
         """Look at what has come of the body; `whole` is all of the answer if it came in one go."""
-        self._body += data
         fresh = data if self._begun is None else self._begun.add(data)
         if fresh is None:
             return None
@@ -293,13 +319,14 @@ class Answer:
         if self.search.add(decoded.payloads, has_borders=framing is not chunked):
             if whole is not None and not (decoded.rest or decoded.reply or decoded.ended or broken):
                 self._answers.remember(self._user, whole, decoded.payloads, framing)
-            return Opened(framing, 0, [bytes(self._body)])
-        self.reply = masked(decoded.reply)
+            return Opened(framing, 0, [fresh], self._said if self._said.count else None)
+        self.reply, self.pings, self.heard = masked(decoded.reply), decoded.pings, decoded.payloads
+        self._said += self._answers.read(decoded.payloads)
         if broken is not None:
             raise NotOpened(broken)
         if decoded.ended:
             raise NotOpened(Cause.FINISHED)
         if self.search.is_over:
             raise NotOpened(Cause.OPEN_WHEN_UNMET)
-        self._begun = framing.beginning(decoded.rest) if decoded.rest else None
+        self._begun = begun_behind(framing, self._begun, decoded)
         return None

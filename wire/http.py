@@ -17,7 +17,7 @@ from http import HTTPStatus
 
 import h11
 
-_BLANK_LINE = re.compile(rb"\n\r?\n")
+BLANK_LINE = re.compile(rb"\n\r?\n")
 """The end of a head; bare LF as a line end is accepted (RFC 9112, section 2.2), as h11 does."""
 
 _QUOTE = re.compile(r":? *(?:bytearray\()?b['\"].*", re.DOTALL)
@@ -149,7 +149,7 @@ def numbered(before: bytes, after: bytes) -> bytes:
 
 def split_head(data: bytes, limit: int = MAX_HEAD) -> tuple[bytes, bytes] | None:
     """Return the head, its end included, and the bytes after it; None if it goes on. Over `limit` bytes: HeadError."""
-    blank = _BLANK_LINE.search(data, 0, limit)
+    blank = BLANK_LINE.search(data, 0, limit)
     if blank is not None:
         return data[: blank.end()], data[blank.end() :]
     if len(data) >= limit:

@@ -236,6 +236,16 @@ class Incoming:
             self._take_framing(place, fds[rows], [reads.data[row] for row in rows.tolist()], rows, received)
         return received
 
+    def hear(self, fds: list[int], said: Said, now_ns: int) -> tuple[Reads, Received]:
+        """Return as reads of this time, and as what was in them, what all of these descriptors have been told before
+        their streams were taken over.
+        """
+        reads = Reads()
+        reads.add(fds, [b""] * len(fds), now_ns, now_ns)
+        received = Received(reads, None if self._marked is None else self._marked.users)
+        received.add(Parsed(said, b"", ended=False, broken=None), received.fds, np.arange(len(fds)))
+        return reads, received
+
     def _take_framing(self, place: int, fds: Ints, data: list[bytes], rows: Ints, received: Received) -> None:
         """Take apart reads of streams of one framing; `rows` are their places in the batch."""
         stamped, parsed = self._parse_all(place, data)
@@ -289,7 +299,8 @@ class Incoming:
             if whole is None:
                 return
             data = whole
-            del self._begun[fd]
+            if begun.is_over:
+                del self._begun[fd]
         found = self._parse[place](data)
         received.add(found, np.array([fd]), np.array([row]))
         if found.broken or found.ended:

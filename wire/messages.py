@@ -72,6 +72,16 @@ class Said:
     subjects: tuple[int, ...] = ()
     """Whom each numbered message is for, where messages have marks (`wire.mark`); empty: the one who has got it."""
 
+    def __add__(self, other: "Said") -> "Said":
+        """Return what these payloads say, and others behind them."""
+        return Said(
+            self.count + other.count,
+            self.numbers + other.numbers,
+            self.ticks + other.ticks,
+            self.stamps + other.stamps,
+            self.subjects + other.subjects,
+        )
+
     def only_for(self, *subjects: int) -> "Said":
         """Return what the numbered messages for these subjects say, where each has a mark."""
         rows = [row for row, one in enumerate(self.subjects) if one in subjects]
@@ -84,6 +94,9 @@ class Said:
             tuple(self.stamps[row] for row in rows),
             tuple(self.subjects[row] for row in rows),
         )
+
+
+NOTHING = Said(0, (), (), ())
 
 
 def read_payloads(payloads: Sequence[bytes]) -> Said:

@@ -215,7 +215,7 @@ class Accounts:
         self.received(received.count, received.size)
         self.out_of_sequence(sequence)
         if received.pings:
-            self._pings.add(received.pings)
+            self.pings(received.pings)
         for number, deliveries in received.ticks.items():
             self.ticks.count(number, deliveries, reads.first, reads.last)
         if received.misdelivered:
@@ -230,6 +230,10 @@ class Accounts:
         self._missing.add(found.missing)
         self._repeated.add(found.repeated)
         self._jumps.add(found.jumps)
+
+    def pings(self, count: int) -> None:
+        """Count what servers have asked for an answer to."""
+        self._pings.add(count)
 
     def misdelivered(self, count: int) -> None:
         """Count messages that came to another user than the one whom they are for."""

@@ -253,8 +253,11 @@ class Streams:
             self._to_send += fds
         self._incoming.begin(fds, opened.framing)
         self._accounts.opened(self._users[fds])
+        ns = time.monotonic_ns()
+        if opened.said is not None:
+            reads, received = self._incoming.hear(fds, opened.said, ns)
+            self._accounts.post(received, self._sequences.follow(*received.numbered()), reads)
         if opened.bodies:
-            ns = time.monotonic_ns()
             size -= sum(map(len, opened.bodies))
             self._reads.add(fds, opened.bodies, ns, ns)
         self._accounts.received(opened.messages * len(fds), size)
@@ -272,6 +275,7 @@ class Streams:
             why = error
         if self._sends is not None and had_no_head and answer.has_head and why is None:
             self._to_send.append(fd)
+        self._accounts.pings(answer.pings)
         slow = self._reply({fd: answer.reply}) if answer.reply else {}
         if why is not None:
             self._end(fd, why.code, why.note)

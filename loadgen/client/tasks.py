@@ -27,7 +27,7 @@ from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.wire import http
 from floodtest.wire.answers import SHOWN, NotOpened
 from floodtest.wire.causes import Cause
-from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, decode_all
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, begun_behind, decode_all
 from floodtest.wire.framing.in_chunks import without_chunks
 from floodtest.wire.http import authority
 from floodtest.wire.mark import EVERYBODY
@@ -286,7 +286,7 @@ def split_text(stream: Stream, text: bytes) -> tuple[list[bytes], Cause | None]:
     if data is None:
         return [], None
     decoded, broken = decode_all(stream.framing, data)
-    stream.frame = stream.framing.beginning(decoded.rest) if decoded.rest else None
+    stream.frame = begun_behind(stream.framing, stream.frame, decoded)
     return decoded.payloads, broken
 
 

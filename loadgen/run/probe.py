@@ -19,7 +19,7 @@ from floodtest.loadgen.client.worker import column_of
 from floodtest.loadgen.preflight.outlook import Outlook
 from floodtest.wire.answers import Answer, NotOpened
 from floodtest.wire.causes import Cause
-from floodtest.wire.framing.frames import Beginning, Framing, decode_all
+from floodtest.wire.framing.frames import Beginning, Framing, begun_behind, decode_all
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import OPENED
 from floodtest.wire.template import Column
@@ -127,6 +127,7 @@ class Probe:
         if self._answer.has_head and self._to_send is not None:
             sock.sendall(self._to_send)
             probed.sent, self._to_send = self._first_text, None
+        probed.messages += self._answer.heard
         if opened is not None:
             probed.opened, probed.framing = self._elapsed(), opened.framing
             for body in opened.bodies:
@@ -143,7 +144,7 @@ class Probe:
         if broken or decoded.ended:
             self._fail(Phase.OPEN, broken or Cause.FINISHED)
         else:
-            self._begun = probed.framing.beginning(decoded.rest) if decoded.rest else None
+            self._begun = begun_behind(probed.framing, self._begun, decoded)
 
     def _fail(self, phase: Phase, code: int) -> None:
         self.probed.failure = failure_name(phase, code)

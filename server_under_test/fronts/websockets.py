@@ -8,7 +8,7 @@ never; a client that breaks RFC 6455 is to be told so by the close in `reply`, a
 
 from dataclasses import dataclass
 
-from floodtest.wire.framing.frames import Beginning
+from floodtest.wire.framing.frames import Beginning, begun_behind
 from floodtest.wire.framing.websocket import FROM_CLIENT, GOING_AWAY, PING, Violation, close, frame
 
 PING_FRAME = frame(PING)
@@ -43,5 +43,5 @@ def hear(begun: Beginning | None, data: bytes) -> FromClient:
         found = FROM_CLIENT.decode(whole)
     except Violation as wrong:
         return FromClient(wrong.reply, is_over=True, has_ponged=False, begun=None, violation=wrong.status)
-    rest = FROM_CLIENT.beginning(found.rest) if found.rest and not found.ended else None
+    rest = None if found.ended else begun_behind(FROM_CLIENT, begun, found)
     return FromClient(found.reply, found.ended, found.pongs > 0, rest)

@@ -245,3 +245,19 @@ def test_who_is_gone_when_it_is_to_be_sent_to_ends_once_and_by_name(
     assert (rig.state(12), rig.closed) == (State.CLOSED_EARLY, closed)
     assert rig.state(13) == State.NOT_REACHED
     rig.end()
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one read", "in two"])
+def test_a_ping_before_a_connection_is_open_is_answered_and_counted_once(together: bool, tmp_path: Path) -> None:
+    rig = ClientRig(tmp_path, 5, WEBSOCKET, OpenWhen("id"))
+    try:
+        rig.connect(1)
+        first, rest = head(1) + frame(PING, b"x") + message(1), frame(TEXT, b"Welcome, user 1\n")
+        rig.feed(1, *([first + rest] if together else [first, rest]))
+        assert (rig.state(1), heard(rig, 1).pongs, int(rig.ledger.total("pings"))) == (State.OPEN, 1, 1)
+        assert (rig.received, rig.out_of_sequence) == ((2, len(first + rest)), (0, 0))
+        assert int(rig.ledger.total("messages")) == 1
+        rig.feed(1, message(2))
+        assert rig.out_of_sequence == (0, 0)
+    finally:
+        rig.end()

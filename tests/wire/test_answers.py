@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import Any
 
 import h11
 import pytest
 
 from floodtest.wire import answers, http
-from floodtest.wire.answers import MAX_ANSWER, NotOpened, Opened
+from floodtest.wire.answers import MAX_ANSWER, TELLING, NotOpened, Opened
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing import chunked, lines
+from floodtest.wire.framing.frames import MAX_PAYLOAD
 from floodtest.wire.http import MAX_ANSWER_HEAD
+from floodtest.wire.messages import NOTHING, Said, read_payloads
 from floodtest.wire.open_when import MAX_SAID, OpenWhen
 from floodtest.wire.protocols import AUTO, CHUNKED, EVENTS, LINES, Served
 from tests.rigs.client import ID, message, welcome
@@ -186,7 +189,7 @@ def test_an_answer_that_one_read_does_not_hold_is_not_remembered() -> None:
 
 def test_numbered_messages_before_the_id_are_left_to_be_counted_each_time() -> None:
     reader = CHUNKED.answers(ID, 448)
-    answer = HEAD + message(1) + chunk(b"user 12")
+    answer = HEAD + message(1) + chunk(b"user 12\n")
     assert reader.begin(12).add(answer) == Opened(chunked, 0, [answer.removeprefix(HEAD)])
     assert reader.common([12], [answer]) is None
 
@@ -276,6 +279,66 @@ def test_comments_without_end_are_given_up_within_a_bound() -> None:
         answer.add(comment)
 
 
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_what_messages_before_the_id_said_is_handed_on_and_their_bytes_are_not_kept(size: int) -> None:
+    data = HEAD + message(1) + chunk(b"hello") * 3000 + message(2) + chunk(b"user 12\n")
+    answer, opened = CHUNKED.answers(ID, 448).begin(12), None
+    for at in range(0, len(data), size):
+        assert opened is None
+        opened = answer.add(data[at : at + size])
+    assert opened is not None
+    assert sum(map(len, opened.bodies)) <= (len(chunk(b"user 12\n")) + size if size < 1000 else len(data))
+    in_body = read_payloads(chunked.decode(opened.bodies[0]).payloads)
+    assert (opened.said or NOTHING) + in_body == Said(3003, (1, 2), (), ())
+
+
+@pytest.mark.parametrize("protocol", [CHUNKED, LINES, EVENTS])
+def test_a_first_message_of_any_size_opens(protocol: Served) -> None:
+    answer = protocol.answers(OpenWhen("first"), 448).begin(1)
+    whole = protocol.head() + protocol.frame(1, b"x" * (5 << 20))
+    opened, kept = None, 0
+    for at in range(0, len(whole), 1 << 16):
+        assert opened is None
+        opened = answer.add(whole[at : at + (1 << 16)])
+        kept = max(kept, 0 if answer._begun is None else len(answer._begun.data))
+    assert opened is not None
+    assert kept <= MAX_PAYLOAD + (1 << 17)
+    assert sum(map(len, opened.bodies)) <= MAX_PAYLOAD + (1 << 17)
+
+
+def test_a_head_that_comes_byte_by_byte_is_parsed_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    parse = http.parse_response
+
+    def counting(data: bytes, **options: Any) -> object:
+        parsed.append(data)
+        return parse(data, **options)
+
+    monkeypatch.setattr(http, "parse_response", counting)
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </%b>\r\n\r\n" % (b"x" * 3000)
+    head = HEAD.replace(b"\r\n\r\n", b"\r\nX: %b\r\n\r\n" % (b"x" * 30_000))
+    answer = CHUNKED.answers(OpenWhen("head"), 448).begin(1)
+    whole = early + head
+    found = [answer.add(whole[at : at + 1]) for at in range(len(whole))]
+    assert found == [None] * (len(whole) - 1) + [Opened(chunked, 0, [])]
+    assert len(parsed) <= 2 * (TELLING + 1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+@pytest.mark.parametrize("early", [b"", b"HTTP/1.1 100 Continue\r\n\r\n"])
+@pytest.mark.parametrize("wrong", [b"SSH-2.0-x", b"HTTP/2 200\r\n\r\n", b"HTTP/1.1 200 OK\r\nX" + b"x" * 70_000])
+def test_a_head_that_is_none_is_told_however_it_comes(size: int, early: bytes, wrong: bytes) -> None:
+    if size < 5 and len(wrong) > 1000:
+        size = 500
+    answer = CHUNKED.answers(ID, 448).begin(1)
+    with pytest.raises(NotOpened) as together:
+        CHUNKED.answers(ID, 448).begin(1).add(early + wrong)
+    pieces = [(early + wrong)[at : at + size] for at in range(0, len(early + wrong), size)]
+    with pytest.raises(NotOpened) as caught:
+        assert [answer.add(piece) for piece in pieces] == []
+    assert caught.value.code == together.value.code
+
+
 @pytest.mark.parametrize("protocol", [CHUNKED, LINES, EVENTS])
 def test_a_welcome_before_broken_chunks_opens(protocol: Served) -> None:
     (welcome,) = protocol.welcomes([5])
@@ -299,4 +362,5 @@ def test_answers_open_alike_however_they_are_split(protocol: Served, condition: 
                 break
         assert opened is not None
         (body,) = opened.bodies or [b""]
-        assert (opened.framing, body + whole[at + size :]) == (together.framing, together.bodies[0])
+        payloads = [opened.framing.decode(data).payloads for data in (body + whole[at + size :], together.bodies[0])]
+        assert (opened.framing, payloads[0]) == (together.framing, payloads[1])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
 from floodtest.wire.framing import websocket
-from floodtest.wire.framing.frames import FEW, MAX_PAYLOAD, FramingError, encode, find_frames
+from floodtest.wire.framing.frames import FEW, MAX_PAYLOAD, Beginning, FramingError, begun_behind, encode, find_frames
 from floodtest.wire.framing.websocket import (
     BINARY,
     CLOSE,
@@ -134,7 +134,7 @@ class Reader:
     status: int | None = None
     ended: bool = False
     broken: int | None = None
-    begun: websocket.BegunMessage | None = None
+    begun: Beginning | None = None
 
     def add(self, piece: bytes) -> None:
         if self.ended or self.broken is not None:
@@ -152,7 +152,7 @@ class Reader:
         self.payloads += heard.payloads
         self.replies.append(heard.reply)
         self.ended, self.status = heard.ended, heard.status
-        self.begun = self.framing.beginning(heard.rest) if heard.rest else None
+        self.begun = begun_behind(self.framing, self.begun, heard)
 
 
 def in_pieces(framing: WebSocket, data: bytes, size: int) -> Reader:
@@ -392,3 +392,30 @@ def test_what_clients_send_is_left_to_decoding() -> None:
     frames = find_frames(FROM_CLIENT, b"".join([*reads, PADDING]), np.array([len(one) for one in reads], np.int64))
     assert not len(frames.index)
     assert issubclass(Violation, FramingError)
+
+
+@BOTH
+def test_pings_between_fragments_do_not_have_the_message_decoded_again(framing: WebSocket) -> None:
+    def sent(frames: bytes) -> bytes:
+        return websocket.masked(frames) if framing.is_masked else frames
+
+    def fragment(opcode: int, payload: bytes, final: int) -> bytes:
+        head = bytearray(websocket.frame(opcode, payload))
+        head[0] = head[0] & 0x7F | final
+        return sent(bytes(head))
+
+    large = fragment(BINARY, b"x" * 500_000, 0)
+    begun = framing.beginning(framing.decode(large).rest)
+    given = 0
+    for number in range(1000):
+        between = begun.add(sent(websocket.frame(PING, b"%d" % number)))
+        assert between is not None
+        assert not begun.is_over
+        given += len(between)
+        assert framing.decode(between).reply == websocket.frame(PONG, b"%d" % number)
+        assert begun.add(fragment(CONTINUATION, b"y", 0)) is None
+    assert given < 20_000
+    whole = begun.add(fragment(CONTINUATION, b"z", 0x80))
+    assert whole is not None
+    assert begun.is_over
+    assert framing.decode(whole).payloads == [b"x" * 500_000 + b"y" * 1000 + b"z"]

@@ -103,6 +103,8 @@ def _may_become_size_line(data: bytes, position: int) -> bool:
 class BegunChunk:
     """The beginning of a chunk, collected until as many bytes have come as its size line says."""
 
+    is_over = True
+
     def __init__(self, rest: bytes) -> None:
         self.data = bytearray(rest)
         line = _SIZE_LINE.match(rest)
@@ -119,6 +121,8 @@ class LargeChunk:
 
     When its last byte has come it is a chunk of those that were kept.
     """
+
+    is_over = True
 
     def __init__(self, payload: bytes, missing: int) -> None:
         self.data = bytearray(b"%x\r\n" % (len(payload) + missing) + payload)

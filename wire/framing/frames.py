@@ -92,6 +92,12 @@ class Beginning(Protocol):
     def data(self) -> bytearray:
         """What was collected."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether `add` has returned all of it. If not, what that returned last came between parts of it, and it is to
+        be gone on with.
+        """
+
     def add(self, data: bytes) -> bytes | None:
         """Return what is kept of it with `data` behind it, or None while `decode` would find nothing new in that."""
 
@@ -140,6 +146,13 @@ def decode_all(framing: Framing, data: bytes) -> tuple[Decoded, Cause | None]:
         return framing.decode(data), None
     except FramingError as error:
         return Decoded(error.payloads, b"", ended=False, reply=error.reply, pings=error.pings), error.cause
+
+
+def begun_behind(framing: Framing, begun: Beginning | None, decoded: Decoded) -> Beginning | None:
+    """Return the beginning of a frame that there is behind what was decoded, which `begun` may have returned."""
+    if begun is not None and not begun.is_over:
+        return begun
+    return framing.beginning(decoded.rest) if decoded.rest else None
 
 
 def find_frames(framing: Framing, joined: bytes, lengths: Ints) -> Frames:

@@ -61,6 +61,8 @@ class InChunks:
 class _Begun:
     """The beginning of a message, and what is to come of the chunk it lies in."""
 
+    is_over = True
+
     def __init__(self, inner: Framing, rest: bytes) -> None:
         outer = chunked.decode_parts(rest)
         self._inner = inner.beginning(b"".join(outer.payloads))

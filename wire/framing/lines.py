@@ -37,6 +37,8 @@ def decode(data: bytes) -> Decoded:
 class BegunLine:
     """The beginning of a line, of which as much is collected as is kept, until its end has come."""
 
+    is_over = True
+
     def __init__(self, rest: bytes) -> None:
         self.data = bytearray(rest)
         self._cut()

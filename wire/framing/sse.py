@@ -73,6 +73,8 @@ def _data_of(event: bytes) -> bytes | None:
 class BegunEvent:
     """The beginning of an event, of which `MAX_PAYLOAD` bytes are kept, collected until an empty line has come."""
 
+    is_over = True
+
     def __init__(self, rest: bytes) -> None:
         self.data = bytearray()
         self._last = b""

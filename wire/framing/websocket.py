@@ -287,7 +287,7 @@ def _begun(opcode: int, message: bytes | bytearray, is_masked: bool) -> bytes:
 
 class BegunMessage:
     """The beginning of a message or a frame. Fragments that come whole are put to those before and not looked at again,
-    until the last one has come, or something between them.
+    until the last one has come. Pings and pongs between them are returned by themselves.
     """
 
     def __init__(self, rest: bytes, is_masked: bool) -> None:
@@ -296,7 +296,9 @@ class BegunMessage:
         self._message = bytearray()
         self._frame = bytearray(rest)
         self._wanted = 0
-        self._take_fragments()
+        self._between = bytearray()
+        self.is_over = False
+        self._take_frames()
 
     @property
     def data(self) -> bytearray:
@@ -306,21 +308,28 @@ class BegunMessage:
     def add(self, data: bytes) -> bytes | None:
         """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
         self._frame += data
-        if len(self._frame) < self._wanted or self._take_fragments():
+        if len(self._frame) < self._wanted:
             return None
-        return bytes(self.data)
+        self.is_over = not self._take_frames() or not (self._opcode or self._frame)
+        between, self._between = bytes(self._between), bytearray()
+        return between + bytes(self.data) if self.is_over else between or None
 
-    def _take_fragments(self) -> bool:
-        """Take the whole fragments at the beginning of what has come; False if something else follows that is whole."""
+    def _take_frames(self) -> bool:
+        """Take the whole fragments, pings and pongs at the beginning of what has come; False if something else follows
+        that is whole.
+        """
         at = 0
         try:
             while (head := head_at(self._frame, at, self._is_masked)) is not None:
                 _check_order(head, self._opcode, len(self._message))
                 end = head.start + head.size
-                if end > len(self._frame) or head.is_final:
+                if end > len(self._frame) or (head.is_final and head.opcode not in (PING, PONG)):
                     break
-                self._opcode = self._opcode or head.opcode
-                self._message += _payload_of(self._frame, head)
+                if head.is_final:
+                    self._between += self._frame[at:end]
+                else:
+                    self._opcode = self._opcode or head.opcode
+                    self._message += _payload_of(self._frame, head)
                 at = end
         except Violation:
             self._wanted = 0
