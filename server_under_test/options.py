@@ -34,7 +34,7 @@ class Options:
         None, of_wire.token, "TEXT", "Every call of the control API has to bring it.", variable=TOKEN_VARIABLE
     )
     allow_origin: str | None = option(
-        None, of_wire.origin, "ORIGIN", "Web pages that may read streams over HTTP; *: all.  [default: our own]"
+        None, of_wire.origin, "ORIGIN", "Web pages that may read streams; *: all.  [default: our own]"
     )
     retry: float | None = option(
         None, parsers.positive_duration, "SECONDS", "After which EventSources come back.  [default: as they like]"

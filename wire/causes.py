@@ -39,6 +39,8 @@ class Cause(enum.IntEnum):
     """A message of a WebSocket, which was closed for it (RFC 6455, status 1009)."""
     BAD_HANDSHAKE = 1017
     """An answer of 101 that does not fit the request for a WebSocket."""
+    CONTENT_CODING = 1018
+    """A body that is packed, such as by gzip, though nothing but `identity` was accepted."""
 
 
 CODES = 1100

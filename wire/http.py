@@ -81,6 +81,12 @@ class Response:
     fields: Mapping[bytes, list[str]] = field(default_factory=dict, compare=False)
     """The values of its headers, by their names in lower case."""
 
+    @property
+    def content_coding(self) -> str | None:
+        """How its body is packed, such as gzip; None: it is not."""
+        values = ", ".join(self.fields.get(b"content-encoding", [])).strip().lower()
+        return None if values in ("", "identity") else values
+
 
 def response_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Response:
     """Return the head of an answer with these headers, whose names are in lower case."""

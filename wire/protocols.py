@@ -47,7 +47,9 @@ class Protocol:
     def request(self, asked: RequestTemplate, host: str) -> RequestTemplate:
         """Return what a connection sends to a host, with the headers that this protocol has where none is given."""
         accept = [] if self.accept is None else [(b"Accept", self.accept.encode())]
-        return asked.with_headers([(b"Host", host.encode()), (b"User-Agent", b"floodtest"), *accept])
+        # Without Accept-Encoding any coding would be acceptable (RFC 9110, 12.5.3), and none is read here.
+        plain = (b"Accept-Encoding", b"identity")
+        return asked.with_headers([(b"Host", host.encode()), (b"User-Agent", b"floodtest"), *accept, plain])
 
     def requests(self, request: RequestTemplate, column: Callable[[str], Column]) -> Requests:
         """Return what makes requests of users by the batch; `column` has what stands for placeholders in them."""
@@ -65,6 +67,8 @@ class Protocol:
         """
         if head.status != 200:
             raise NotOpened(head.status if head.status > 200 else Cause.BAD_HEAD, head.note)
+        if head.content_coding is not None:
+            raise NotOpened(Cause.CONTENT_CODING, f"Content-Encoding: {head.content_coding}")
         framing = self._framing_in(head)
         is_sized, is_other = head.is_sized and head.coding is None, self.media_type not in (None, head.media_type)
         if framing is not None and not is_sized and not is_other:

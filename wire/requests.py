@@ -28,6 +28,8 @@ _WEBSOCKET_NEEDED = (
     "Sec-WebSocket-Version: 13."
 )
 
+_SCHEMES = ("http", "https")
+
 MAX_DIGITS = 9
 MAX_USERS = 10**MAX_DIGITS - 1
 
@@ -71,7 +73,9 @@ def too_late(seconds: float) -> Refuse:
 class Requests:
     """Reads requests; remembers what common ones look like."""
 
-    def __init__(self, max_users: int, max_head: int) -> None:
+    def __init__(self, max_users: int, max_head: int, allow_origin: str | None = None) -> None:
+        """Take requests for users up to a number; `allow_origin`: whose web pages may open WebSockets, * for all."""
+        self._allow_origin = allow_origin
         self._max_users = min(max_users, MAX_USERS)
         self._max_head = max_head
         self._known: dict[_Kind, Served] = {}
@@ -124,7 +128,10 @@ class Requests:
         if len(digits) > MAX_DIGITS or int(digits) > self._max_users:
             raise Refuse(HTTPStatus.SERVICE_UNAVAILABLE, OUT_OF_NUMBERS, head_only)
         assert path is not None  # or it would have no digits
-        key = _key_of(request) if path["path"] == WEBSOCKET.path else b""
+        key = b""
+        if path["path"] == WEBSOCKET.path:
+            key = _key_of(request)
+            _check_origin(request, self._allow_origin)
         protocol = (UNTIL_CLOSE if request.http_1_0 else BY_PATH)[path["path"]]
         # Several values are none of ours, nor is an empty one, which an EventSource never sends.
         last_event = (b", ".join(request.values(b"last-event-id")) or None) if protocol.is_events else None
@@ -175,3 +182,19 @@ def _key_of(request: http.Request) -> bytes:
     if request.values(b"transfer-encoding") or request.values(b"content-length") not in ([], [b"0"]):
         raise Refuse(HTTPStatus.BAD_REQUEST, "A WebSocket is asked for without a body.")
     return keys[0]
+
+
+def _check_origin(request: http.Request, allowed: str | None) -> None:
+    """Refuse a WebSocket to web pages that may not have it (RFC 6455, section 10.2): browsers open one for any page,
+    and say in Origin whose it is. Pages of the host that was asked may; programs send no Origin.
+    """
+    for value in request.values(b"origin"):
+        origin = value.decode("latin-1").lower()
+        own = {
+            f"{scheme}://{host.decode('latin-1').lower()}" for host in request.values(b"host") for scheme in _SCHEMES
+        }
+        if allowed is not None:
+            own.add(allowed.lower())
+        if allowed != "*" and origin not in own:
+            text = f"Web pages of {origin:.100} may not open a WebSocket here: comet serve --allow-origin lets them."
+            raise Refuse(HTTPStatus.FORBIDDEN, text)

@@ -79,6 +79,10 @@ TABLE: dict[str, Words] = {
         "The answer goes on until the connection closes, and --protocol chunked asks for chunks.",
         "Take --protocol auto, sse or lines.",
     ),
+    "content_coding": Words(
+        "The body of the answer is packed, such as by gzip, though floodtest has asked for none of that.",
+        "Switch compression off at the server or proxy, for this path or for streams.",
+    ),
     "transfer_coding": Words(
         "The answer has a Transfer-Encoding that is not read, such as gzip.", "Switch it off at the server or proxy."
     ),

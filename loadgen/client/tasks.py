@@ -3,7 +3,8 @@
 It has the limit that HTTP clients had in 2008: it names the address a connection comes from, but not the port, which
 the kernel chooses among net.ipv4.ip_local_port_range. Orders, news and accounts are those of every client worker.
 httpx hands on the text of an answer, not its chunks: where a chunk is a message, text up to one that ends with a
-newline is counted as one, as all do that our server sends. Bytes are those of the text.
+newline is counted as one, as all do that our server sends, and what never ends with one is no message here. Bytes are
+those of the text.
 
 Cost: 24 KiB a connection, and many times the CPU. Fails: connections one by one, on the accounts, by the errno below
 what httpx raises; it does not tell a bind from a connect.

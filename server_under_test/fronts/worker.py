@@ -56,7 +56,7 @@ class Shared:
 
     def make_requests(self) -> Requests:
         """Make what reads the requests of this front's clients."""
-        return Requests(self.spec.max_users, self.spec.limits.head_size)
+        return Requests(self.spec.max_users, self.spec.limits.head_size, self.spec.allow_origin)
 
 
 def be_worker(

@@ -88,11 +88,15 @@ def test_our_page_hears_both_streams_where_its_origin_is_allowed(model: str, tmp
             return text in str(page.value(place))
 
         sockets, events = (f"document.getElementById('{name}').innerText" for name in ("websocket", "events"))
-        wait_until(lambda: "Welcome, user 7" in str(page.value(sockets)), "the WebSocket is open")
         first = "Welcome, user 7" if allowing else "not open"
         wait_until(lambda: first in str(page.value(events)), "the EventSource is open, or is told that it may not be")
+        if not allowing:
+            wait_until(lambda: server.stats()["rejected"].get("403", 0) > 0, "the WebSocket is refused")
+            assert "Welcome" not in str(page.value(sockets))
+            return
+        wait_until(lambda: first in str(page.value(sockets)), "the WebSocket is open")
         control(server, "POST", "/publish", '{"subject": 7, "message": "größer"}'.encode())
-        for place in (sockets, events)[: 1 + bool(allowing)]:
+        for place in (sockets, events):
             wait_until(partial(shows, place, "Recvd msg #1: größer"), "the message is shown")
         assert server.stats()["violations"] == {}
 

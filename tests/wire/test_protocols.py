@@ -177,15 +177,24 @@ def test_a_request_has_the_headers_of_its_protocol(protocol: Protocol) -> None:
     make = protocol.requests(protocol.request(RequestTemplate(b"/test/{user}?x"), "h:81"), NO_COLUMNS)
     accepts = {EVENTS: b"Accept: text/event-stream\r\n", AUTO: b"Accept: text/event-stream, */*\r\n"}
     accept = accepts.get(protocol, b"")
-    head = b"GET /test/%d?x HTTP/1.1\r\nHost: h:81\r\nUser-Agent: floodtest\r\n%b\r\n"
+    head = b"GET /test/%d?x HTTP/1.1\r\nHost: h:81\r\nUser-Agent: floodtest\r\n%bAccept-Encoding: identity\r\n\r\n"
     assert make([17, 4]) == [head % (user, accept) for user in (17, 4)]
 
 
 @pytest.mark.parametrize("protocol", HTTP)
 def test_a_header_that_is_given_takes_the_place_of_ours(protocol: Protocol) -> None:
-    headers = ((b"host", b"other"), (b"ACCEPT", b"a"), (b"X", b"1"), (b"x", b"2"), (b"User-Agent", b""))
+    headers = (
+        (b"host", b"other"),
+        (b"ACCEPT", b"a"),
+        (b"X", b"1"),
+        (b"x", b"2"),
+        (b"User-Agent", b""),
+        (b"accept-encoding", b"x"),
+    )
     make = protocol.requests(protocol.request(RequestTemplate(b"/", headers=headers), "h:81"), NO_COLUMNS)
-    assert make([1]) == [b"GET / HTTP/1.1\r\nhost: other\r\nACCEPT: a\r\nX: 1\r\nx: 2\r\nUser-Agent: \r\n\r\n"]
+    assert make([1]) == [
+        b"GET / HTTP/1.1\r\nhost: other\r\nACCEPT: a\r\nX: 1\r\nx: 2\r\nUser-Agent: \r\naccept-encoding: x\r\n\r\n"
+    ]
 
 
 def test_each_protocol_that_is_opened_has_a_name_and_each_of_our_server_a_path() -> None:
@@ -222,6 +231,7 @@ def test_auto_is_what_the_head_of_an_answer_says(coding: str | None, media_type:
         (Response(200, None, is_sized=True), Cause.NOT_A_STREAM),
         (Response(200, None, is_sized=True, media_type="text/event-stream"), Cause.NOT_A_STREAM),
         (Response(200, "gzip, chunked"), Cause.TRANSFER_CODING),
+        (Response(200, "chunked", fields={b"content-encoding": ["GZIP"]}), Cause.CONTENT_CODING),
         (Response(204, "chunked"), 204),
         (Response(401, None), 401),
     ],

@@ -365,7 +365,7 @@ OTHER_KEY = b"AAAAAAAAAAAAAAAAAAAAAA=="
         (b"Connection: Upgrade", b"Connection: keep-alive, upgrade"),
         (b"Connection: Upgrade", b"Connection: keep-alive\r\nConnection: UPGRADE"),
         (b"Sec-WebSocket-Key: ", b"sec-websocket-key:"),
-        (b"Host: comet", b"Host: comet\r\nOrigin: http://elsewhere\r\nContent-Length: 0"),
+        (b"Host: comet", b"Host: comet\r\nOrigin: http://comet\r\nContent-Length: 0"),
         (b"Host: comet", b"Host: comet\r\nSec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: a"),
         (b"/ws/7 ", b"/ws/007/?x "),
         (b"/ws/7 ", b"http://a/ws/7 "),
@@ -501,3 +501,36 @@ def test_a_key_that_is_not_in_its_place_teaches_nothing() -> None:
     assert asked is not None
     assert (asked.user, asked.key) == (7, b"AAAAAAAAAAAAAAAAAAAAAA==")
     assert reader.common([request]) is None
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed", "is_served"),
+    [
+        (None, None, True),
+        (b"http://h", None, True),
+        (b"https://H", None, True),
+        (b"http://h:81", None, False),
+        (b"http://evil.example", None, False),
+        (b"null", None, False),
+        (b"", None, False),
+        (b"http://evil.example", "https://good.example", False),
+        (b"https://good.example", "https://good.example", True),
+        (b"null", "*", True),
+    ],
+)
+def test_a_web_page_opens_a_websocket_only_where_its_origin_may(
+    origin: bytes | None, allowed: str | None, is_served: bool
+) -> None:
+    header = b"" if origin is None else b"Origin: %b\r\n" % origin
+    request = (
+        b"GET /ws/7 HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"%bSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n" % header
+    )
+    reader = Requests(100, 8192, allowed)
+    if is_served:
+        assert reader.parse(request) is not None
+    else:
+        with pytest.raises(Refuse) as caught:
+            reader.parse(request)
+        assert caught.value.status == 403
+    assert (reader.common([request]) is not None) is is_served
