@@ -201,6 +201,9 @@ class Listening(msgspec.Struct, frozen=True):
 LATE = 0.1
 """Seconds behind its time in the plan from which a message counts as late."""
 
+GRACE = 1.0
+"""Seconds behind the end of the plan in which what fell due is still published."""
+
 
 class Generated(msgspec.Struct, kw_only=True):
     """What came of a generator's plan, so far: the keys of `comet msggen --json`, beside `unpublished`.

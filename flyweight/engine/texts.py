@@ -48,7 +48,7 @@ def write_texts(name: str, columns: int, rows: Iterable[Sequence[bytes]]) -> tup
     descriptor = os.memfd_create(name)
     try:
         return descriptor, _write(partial(_append, name, descriptor), columns, rows)
-    except BaseException:
+    except BaseException:  # an interrupt as well leaves no descriptor open
         os.close(descriptor)
         raise
 

@@ -86,7 +86,7 @@ def bring_up(wanted: Sequence[str], device: str = LOOPBACK_DEVICE) -> Change:
                 added.append(address)
                 if len(added) == 1:
                     _refuse_without_a_mark(ip, address, device)
-        except BaseException:
+        except BaseException:  # an interrupt as well leaves no address behind
             for address in added:
                 with suppress(NetlinkError, OSError):  # gone with its device, or by somebody's hand
                     _remove(ip, index, address)

@@ -9,7 +9,8 @@ measured.
 
 import os
 import pwd
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from floodtest.flyweight.machine.listeners import Listener, listeners_at
 from floodtest.flyweight.machine.processes import private_bytes
 
 Address = tuple[str, int]
+
+LOOK_SECONDS = 2.0
+"""How long open files are looked at: on a machine of a million of them the walk would hold up the start."""
 
 FORWARDERS = frozenset(
     {
@@ -79,8 +83,13 @@ def named_server(pid: int) -> ServerProcesses:
     return ServerProcesses((Process(pid, _name(pid)),), "as asked for with --server-pid", tuple(process_tree([pid])))
 
 
-def find_server(addresses: Sequence[Address], listeners: Sequence[Listener], proc: Path = PROC) -> ServerProcesses:
-    """Return who listens at addresses of this machine."""
+def find_server(
+    addresses: Sequence[Address],
+    listeners: Sequence[Listener],
+    proc: Path = PROC,
+    clock: Callable[[], float] = time.monotonic,
+) -> ServerProcesses:
+    """Return who listens at addresses of this machine, as far as that is found in `LOOK_SECONDS` of a clock."""
     holding: dict[int, list[int]] = {}
     for address, port in addresses:
         at = listeners_at(listeners, address, port)
@@ -90,7 +99,12 @@ def find_server(addresses: Sequence[Address], listeners: Sequence[Listener], pro
                 "elsewhere, as in a container"
             )
         holding |= {listener.inode: [] for listener in at}
-    _find_holders(holding, proc)
+    until = clock() + LOOK_SECONDS
+    if not _find_holders(holding, proc, lambda: clock() > until):
+        return ServerProcesses(
+            reason=f"who listens there was not found in {LOOK_SECONDS:g} s among all open files of this machine, and "
+            "the search was given up; --server-pid names the server"
+        )
     for listener in listeners:
         if holding.get(listener.inode) == []:
             return ServerProcesses(reason=_why_unseen(listener))
@@ -127,25 +141,30 @@ def _why_unseen(listener: Listener) -> str:
     return f"what listens {where} belongs to the user {user}, and only that user and root can look at it"
 
 
-def _find_holders(holding: dict[int, list[int]], proc: Path) -> None:
-    """Find the processes that have sockets open, as far as we may look, and append them to the entries by inode."""
+def _find_holders(holding: dict[int, list[int]], proc: Path, is_late: Callable[[], bool]) -> bool:
+    """Find the processes that have sockets open, as far as we may look, and append them to the entries by inode; return
+    False if it got too late for that.
+    """
     links = {f"socket:[{inode}]": inode for inode in holding}
     for entry in proc.iterdir():
         if entry.name.isdecimal():
-            for inode in _open_ones(entry / "fd", links):
+            for inode in _open_ones(entry / "fd", links, is_late):
                 holding[inode].append(int(entry.name))
+        if is_late():
+            return False
+    return True
 
 
-def _open_ones(folder: Path, links: dict[str, int]) -> set[int]:
-    """Return which of the sockets a process has open; its files are read until all are found."""
+def _open_ones(folder: Path, links: dict[str, int], is_late: Callable[[], bool]) -> set[int]:
+    """Return which of the sockets a process has open; its files are read until all are found, or it is too late."""
     found: set[int] = set()
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if (inode := links.get(_link(entry.path))) is not None:
                     found.add(inode)
-                    if len(found) == len(links):
-                        break
+                if len(found) == len(links) or is_late():
+                    break
     except OSError:
         pass  # somebody else's, or it ended just now
     return found

@@ -22,13 +22,12 @@ from floodtest.flyweight.command.counted import counted
 from floodtest.loadgen.client.accounts import State
 from floodtest.loadgen.plan.pacer import steady
 from floodtest.loadgen.plan.publication import Order
-from floodtest.wire.control import LATE, Generated
+from floodtest.wire.control import GRACE, LATE, Generated
 from floodtest.wire.mark import EVERYBODY, mark
 
 REQUESTS = 128
 """Requests under way at the most: what waits in the server is bounded by it."""
 
-GRACE = 1.0
 PATIENCE = 10.0
 """Seconds from the beginning of a request to the head of its answer."""
 

@@ -124,31 +124,27 @@ async def end_ticks(sites: Sites, server: ServerSide) -> None:
         return
     if not await server.bundled.set_tick(None) and not server.has_ended:
         server.reasons.append("ticks: the bundled server did not take the order to end them")
-    await drain(sites, server, _ticks_on_their_way)
+    await drain(left_at(sites, server, _ticks_on_their_way))
 
 
 async def drain_messages(context: StageContext) -> None:
     """Wait until the messages that were published have arrived."""
     if context.server.bundled is None:
-        await _wait_for_what_comes(context)
+        await drain(lambda: _expected(context))
     else:
-        await drain(context.sites, context.server, _messages_on_their_way)
+        await drain(left_at(context.sites, context.server, _messages_on_their_way))
     await context.take_sample()
 
 
-async def _wait_for_what_comes(context: StageContext) -> None:
-    """Wait until as many messages have arrived as the publisher says, or none has come for two seconds."""
-    said = context.progress.generated
-    last, since = -1, trio.current_time()
-    with trio.move_on_after(DRAIN_SECONDS):
-        while trio.current_time() - since < QUIET_SECONDS:
-            counters = (await context.sites.read(Detail.ACCOUNTS)).counters
-            arrived = counters.messages - (counters.repeated - context.progress.repeated_before)
-            if said is not None and arrived >= said.deliveries:
-                return
-            if arrived != last:
-                last, since = arrived, trio.current_time()
-            await trio.sleep(DRAIN_LOOK_SECONDS)
+_MANY = 1 << 60
+"""More than ever arrive."""
+
+
+async def _expected(context: StageContext) -> int:
+    """Return how many of the messages that the publisher expects have not arrived; it may not have said."""
+    said, counters = context.progress.generated, (await context.sites.read(Detail.ACCOUNTS)).counters
+    arrived = counters.messages - (counters.repeated - context.progress.repeated_before)
+    return (_MANY if said is None else said.deliveries) - arrived
 
 
 def _ticks_on_their_way(figures: Stats, reading: Reading) -> int:
@@ -161,15 +157,24 @@ def _messages_on_their_way(figures: Stats, reading: Reading) -> int:
     return figures.routed - figures.undeliverable - reading.counters.messages
 
 
-async def drain(sites: Sites, server: ServerSide, on_their_way: Callable[[Stats, Reading], int]) -> None:
-    """Wait until everything that was sent has arrived, or nothing has come for two seconds."""
+def left_at(
+    sites: Sites, server: ServerSide, on_their_way: Callable[[Stats, Reading], int]
+) -> Callable[[], Awaitable[int]]:
+    """Return what asks our server and the sites how much is on its way; nothing where the server does not answer."""
+
+    async def look() -> int:
+        figures = await server.ask()
+        return 0 if figures is None else on_their_way(figures, await sites.read(Detail.ACCOUNTS))
+
+    return look
+
+
+async def drain(look: Callable[[], Awaitable[int]]) -> None:
+    """Wait until nothing is left of what was sent, as `look` says, or nothing has come for two seconds."""
     last, since = -1, trio.current_time()
     with trio.move_on_after(DRAIN_SECONDS):
         while trio.current_time() - since < QUIET_SECONDS:
-            figures = await server.ask()
-            if figures is None:
-                return
-            left = on_their_way(figures, await sites.read(Detail.ACCOUNTS))
+            left = await look()
             if left <= 0:
                 return
             if left != last:

@@ -15,7 +15,7 @@ import trio
 
 from floodtest.server_under_test.generator.schedule import Schedule, Times
 from floodtest.wire import stamp
-from floodtest.wire.control import LATE, MAX_BATCH_BYTES, PUBLICATION_LINE, Generated
+from floodtest.wire.control import GRACE, LATE, MAX_BATCH_BYTES, PUBLICATION_LINE, Generated
 from floodtest.wire.control_client import ControlClient, ControlError
 
 PERIOD = 0.02
@@ -26,7 +26,6 @@ POSTS = 4
 BATCH = 2048
 """Messages of one batch at the most: what waits in the server is bounded by this and `POSTS`."""
 
-GRACE = 1.0
 PATIENCE = 10.0
 """Seconds to wait at the end for the answers under way."""
 

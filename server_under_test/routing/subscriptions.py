@@ -91,13 +91,13 @@ class Store:
             with self._explained():
                 _reserve_lock(folder / "lock.mdb")
                 self._env = lmdb.open(os.fsencode(folder), map_size=map_size(), max_dbs=3)
-        except BaseException:
+        except BaseException:  # an interrupt as well leaves no half of a store
             self._unmake(lambda: _size(folder / "data.mdb") <= 2 * mmap.PAGESIZE)  # with which an empty one begins
             raise
         try:
             with self._explained():
                 self._open(create)
-        except BaseException:
+        except BaseException:  # an interrupt as well leaves no half of a store
             self._unmake(lambda: not self._env.stat()["entries"])
             self._env.close()
             raise

@@ -138,7 +138,7 @@ def test_friends_as_people_have_them_are_loaded_and_it_is_said_who_is_no_user_of
 
 
 def test_the_parts_of_a_parquet_file_and_their_columns_are_loaded(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="pyarrow, the extra parquet, is not installed")
     parts, store = tmp_path / "parts", tmp_path / "store"
     parts.mkdir()
     write_pairs(parts / "a.parquet", np.array([[1, 2], [3, 2]], np.uint32), "parquet")

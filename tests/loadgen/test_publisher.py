@@ -17,8 +17,8 @@ from trio.testing import MockClock
 from floodtest.loadgen.client.accounts import State
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.publication import Order, split_request
-from floodtest.loadgen.publisher.publisher import GRACE, HOPELESS, PATIENCE, Publisher
-from floodtest.wire.control import Generated
+from floodtest.loadgen.publisher.publisher import HOPELESS, PATIENCE, Publisher
+from floodtest.wire.control import GRACE, Generated
 from floodtest.wire.mark import EVERYBODY
 from floodtest.wire.messages import reader_of_marks
 

@@ -10,7 +10,13 @@ import pytest
 from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.listeners import Listener, read_listeners
 from floodtest.loadgen.preflight import server_processes
-from floodtest.loadgen.preflight.server_processes import ServerProcesses, find_server, named_server, process_tree
+from floodtest.loadgen.preflight.server_processes import (
+    LOOK_SECONDS,
+    ServerProcesses,
+    find_server,
+    named_server,
+    process_tree,
+)
 from tests.rigs.listening import Server, listening
 
 
@@ -137,3 +143,12 @@ def test_a_server_that_floodtest_descends_from_is_measured_without_it() -> None:
         assert os.getppid() in tree
         assert not {os.getpid(), child.pid} & set(tree)
         assert process_tree([os.getpid(), child.pid]) != []
+
+
+def test_a_search_that_takes_too_long_is_given_up_and_says_so() -> None:
+    with listening() as server:
+        ticks = iter([0.0, *[LOOK_SECONDS / 2] * 5])
+        found = find_server(server.addresses, read_listeners(), clock=lambda: next(ticks, LOOK_SECONDS + 1))
+    assert (found.roots, found.holders) == ((), ())
+    assert found.reason.startswith("who listens there was not found in 2 s among all open files of this machine")
+    assert next(ticks, None) is None

@@ -11,7 +11,7 @@ from floodtest.loadgen.plan.scenario import Hold
 from floodtest.loadgen.run.reading import Reading
 from floodtest.loadgen.run.server_side import ServerSide
 from floodtest.loadgen.run.site import Detail, Sites
-from floodtest.loadgen.run.stages import DRAIN_SECONDS, QUIET_SECONDS, Progress, drain, hold, ramp
+from floodtest.loadgen.run.stages import DRAIN_SECONDS, QUIET_SECONDS, Progress, drain, hold, left_at, ramp
 from floodtest.wire.control import Stats
 from tests.loadgen.test_sites import TARGET, Scripted
 from tests.rigs.figures import reading, stats
@@ -83,7 +83,7 @@ def on_their_way(counts: Iterator[int]) -> Callable[[Stats, Reading], int]:
 )
 def test_draining_lasts_as_long_as_something_still_arrives(counts: list[int], answers: int, seconds: float) -> None:
     server = cast(ServerSide, Server(answers))
-    took = seconds_of(lambda: drain(site(), server, on_their_way(iter(counts))))
+    took = seconds_of(lambda: drain(left_at(site(), server, on_their_way(iter(counts)))))
     assert took == pytest.approx(seconds, abs=0.051)
 
 

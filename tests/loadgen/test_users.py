@@ -62,7 +62,7 @@ def test_only_the_columns_that_requests_need_are_kept(data: bytes, tmp_path: Pat
 
 def test_a_parquet_file(tmp_path: Path) -> None:
     arrow = pytest.importorskip("pyarrow", reason="pyarrow, the extra parquet, is not installed")
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow, the extra parquet, is not installed")
     names, tokens, numbers = ["ann", "bob"], [b"\xff1", b"t2"], [-(2**63), 2]
     parquet.write_table(arrow.table({"name": names, "token": tokens, "n": numbers}), tmp_path / "users")
     asked = RequestTemplate(b"/{n}/{name}", body=b"{token}")

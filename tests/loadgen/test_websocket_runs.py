@@ -12,7 +12,7 @@ COUNT = 50
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_server_that_nobody_here_wrote(name: str, tmp_path: Path) -> None:
-    pytest.importorskip(name)
+    pytest.importorskip(name, reason=f"the server {name} is not installed")
     with foreign_server(name) as server:
         options = ("--target", server.target, "--open-when", "id", "--connections", str(COUNT), "--hold", "2.5")
         sends = ("--send", "hello {user}") if name == "aiohttp" else ()

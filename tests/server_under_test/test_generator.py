@@ -13,11 +13,11 @@ from trio.testing import MockClock
 
 from floodtest.server_under_test.control.messages import read_publications
 from floodtest.server_under_test.generator import msggen
-from floodtest.server_under_test.generator.msggen import BATCH, GRACE, PATIENCE, PERIOD, POSTS, Generator
+from floodtest.server_under_test.generator.msggen import BATCH, PATIENCE, PERIOD, POSTS, Generator
 from floodtest.server_under_test.generator.schedule import EvenSchedule, ProducerSchedule, Schedule
 from floodtest.server_under_test.routing.subjects import MAX_USER
 from floodtest.wire import stamp
-from floodtest.wire.control import LATE, MAX_BATCH, MAX_BATCH_BYTES, Generated
+from floodtest.wire.control import GRACE, LATE, MAX_BATCH, MAX_BATCH_BYTES, Generated
 from floodtest.wire.control_client import ControlClient
 from tests.server_under_test.test_schedule import due
 
