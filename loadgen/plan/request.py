@@ -18,7 +18,7 @@ from floodtest.wire.template import OWN, Header, RequestTemplate
 SHOWN_HEADERS = frozenset(
     {
         *("accept", "accept-encoding", "accept-language", "cache-control", "connection", "content-type", "host"),
-        *("last-event-id", "origin", "pragma", "referer", "upgrade", "user-agent"),
+        *("last-event-id", "origin", "pragma", "referer", "te", "upgrade", "user-agent"),
     }
 )
 """Headers, in lower case, whose values a record has. The value of any other one may be a secret."""

@@ -34,6 +34,9 @@ FORWARDERS = frozenset(
 )
 """Programs that listen for a server elsewhere, as in a container or on another machine, or for one they start then."""
 
+PROXIES = frozenset({"apache2", "caddy", "envoy", "haproxy", "httpd", "nginx", "traefik", "varnishd"})
+"""Programs that are the server itself, or pass connections on to it: they are measured, and it is said."""
+
 
 @dataclass(frozen=True)
 class Process:
@@ -114,7 +117,7 @@ def find_server(
 
 def _judge(pids: Sequence[int], proc: Path) -> ServerProcesses:
     """Return the topmost of those who listen, or why they are not the server as a whole."""
-    found, parents = tuple(pids), parents_of_all(proc)
+    found, parents, reason = tuple(pids), parents_of_all(proc), "found by who listens at the target"
     if os.getpid() in found:
         return ServerProcesses(reason="it is in the process that runs floodtest", holders=found)
     processes = [Process(pid, _name(pid)) for pid in pids]
@@ -126,7 +129,10 @@ def _judge(pids: Sequence[int], proc: Path) -> ServerProcesses:
     for pid in tops:
         if private_bytes(pid, proc) is None:
             return ServerProcesses(reason=f"the memory of {serving[pid]} is not ours to read", holders=found)
-    return ServerProcesses(tuple(serving[pid] for pid in tops), "found by who listens at the target", found)
+    proxies = sorted({serving[pid].name for pid in tops} & PROXIES)
+    if proxies:
+        reason += f"; if {' or '.join(proxies)} passes connections on, --server-pid may name the server behind it"
+    return ServerProcesses(tuple(serving[pid] for pid in tops), reason, found)
 
 
 def _why_unseen(listener: Listener) -> str:

@@ -216,6 +216,13 @@ def _latency(counts: Mapping[int, int]) -> Latency | None:
     return None if found is None else Latency(*(round(microseconds / 1000, 3) for microseconds in found))
 
 
+_NONE_CAME = (
+    ": the publishing API took them, and nothing that connections got has the mark of one. Hold --publish against "
+    "--target, and what the service reads against --publish-body and its Content-Type (--publish-header)"
+)
+"""Of messages to a server that is not ours, none of which arrived."""
+
+
 def _reasons_of(messages: Messages | None, facts: Facts) -> list[str]:
     if messages is None or facts.messages is None:
         return []
@@ -239,7 +246,8 @@ def _reasons_of(messages: Messages | None, facts: Facts) -> list[str]:
         )
     if messages.lost:
         gone = f", {messages.undeliverable:,} of them since their user had gone" if messages.undeliverable else ""
-        reasons.append(f"messages: {messages.lost:,} of {messages.expected:,} deliveries were lost{gone}")
+        why = "" if facts.server_is_ours or messages.received else _NONE_CAME
+        reasons.append(f"messages: {messages.lost:,} of {messages.expected:,} deliveries were lost{gone}{why}")
     return reasons
 
 

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -78,6 +79,24 @@ def test_every_message_is_published_with_the_running_number_of_its_user(tmp_path
     assert all(sorted(of_user) == list(range(1, len(of_user) + 1)) for of_user in numbers.values())
     planned = sorted(reader_of_marks(RUN)([request.content]).stamps[0][0] for request in requests)
     assert np.diff(planned).tolist() == pytest.approx([10**7] * 199, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "application/json"),
+        ({"publish_body": None}, "text/plain; charset=utf-8"),
+        ({"publish_body": "text={message}"}, "text/plain; charset=utf-8"),
+        ({"publish_body": '{"to": {user}, "text": {message}}'}, "text/plain; charset=utf-8"),
+        ({"publish_header": ("content-type: a/b",)}, "a/b"),
+        ({"publish_header": ("Content-Type:",)}, ""),
+        ({"publish": ("GET", "http://there/?text={message}"), "publish_body": None}, None),
+    ],
+)
+def test_a_body_has_the_media_type_that_it_is_of(given: dict[str, Any], expected: str | None, tmp_path: Path) -> None:
+    """A service whose parser passes over what has none (express.text) would take each message and send nothing on."""
+    _, requests = publish(order(tmp_path, replace(OPTIONS, **given)), taken)
+    assert {request.headers.get("Content-Type") for request in requests} == {expected}
 
 
 def test_messages_are_about_users_whose_connection_is_open(tmp_path: Path) -> None:

@@ -102,6 +102,14 @@ def test_a_program_that_passes_connections_on_is_not_the_server(monkeypatch: pyt
     assert (found.roots, found.holders, found.reason) == ((), (server.pid,), words)
 
 
+def test_a_proxy_is_measured_and_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_processes, "_name", lambda pid: "haproxy")
+    with listening() as server:
+        found = find(server)
+    assert roots(found) == [server.pid]
+    assert found.note().endswith("; if haproxy passes connections on, --server-pid may name the server behind it.")
+
+
 def test_who_listens_for_a_service_that_it_starts_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening("share(1)") as server:
         monkeypatch.setattr(server_processes, "_name", {server.pid: "systemd"}.get)
