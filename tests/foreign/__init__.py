@@ -1,0 +1,1 @@
+"""Servers and proxies that nobody here wrote, and runs against them."""

@@ -1,0 +1,233 @@
+"""Servers of streams that nobody here wrote, and proxies, each configured and started as its users do.
+
+`SERVERS` and `PROXIES` say what each is, what it needs, and where its streams are: for tests, and for the table of
+`benchmarks/foreign.py`.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.rigs.nginx import NCHAN
+from tests.rigs.serving import PATH, free_port, serving
+from tests.rigs.support import OUR_NETWORK
+
+ROOT = Path(__file__).parents[2]
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that is there: its address, and the process of which the others are children."""
+
+    host: str
+    port: int
+    pid: int
+
+    @property
+    def at(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server with streams for each user by some protocols, and a path that publishes to them."""
+
+    line: Sequence[str]
+    """What starts it, with {port} where its port of 127.0.0.1 goes, and {folder} for a folder with its `config`."""
+    streams: Mapping[str, str]
+    """The path of each protocol."""
+    publish: str
+    cwd: Path = ROOT
+    modules: tuple[str, ...] = ()
+    """Of Python, that it needs."""
+    files: tuple[Path, ...] = ()
+    """What else has to be there."""
+    config: str = ""
+
+    @property
+    def missing(self) -> str | None:
+        """Say what is missing, None if nothing is."""
+        for name in self.modules:
+            if find_spec(name) is None:
+                return f"there is no module {name} here: it is in requirements-dev.lock"
+        for file in self.files:
+            if not file.exists():
+                return f"there is no {file} here: .ci/run has what makes it"
+        return missing_program(self.line[0])
+
+    def options(self, served: "Served", protocol: str) -> tuple[str, ...]:
+        """Return the options of a run that asks for a protocol, and publishes if messages are asked for."""
+        scheme = "ws" if protocol == "websocket" else "http"
+        target = ("--target", f"{scheme}://{served.at}{self.streams[protocol]}")
+        wants = ("--header", "TE: chunked") if protocol == "chunked" else ()  # nchan serves chunks to no others
+        return (*target, *wants, "--publish", f"POST http://{served.at}{self.publish}")
+
+    @contextmanager
+    def started(self, folder: Path) -> Iterator[Served]:
+        """Start it at a free port; what it writes goes into the folder."""
+        port = free_port()
+        (folder / "config").write_text(self.config.replace("{port}", str(port)))
+        line = [word.replace("{port}", str(port)).replace("{folder}", str(folder)) for word in self.line]
+        with serving(line, "127.0.0.1", port, self.cwd, folder / "server.log") as pid:
+            yield Served("127.0.0.1", port, pid)
+
+
+def missing_program(name: str) -> str | None:
+    """Say that a program is missing; None if it is there."""
+    return None if shutil.which(name, path=PATH) else f"there is no {name} here: .ci/run installs it"
+
+
+NGINX = ("nginx", "-p", "{folder}", "-c", "{folder}/config", "-e", "stderr")
+
+NCHAN_CONFIG = f"""
+load_module {NCHAN};
+pid nginx.pid;
+daemon off;
+worker_processes 1;
+events {{ worker_connections 15000; }}
+http {{
+    access_log off;
+    client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+    server {{
+        listen 127.0.0.1:{{port}} backlog=2048;
+        location ~ ^/sub/(\\d+)$ {{ nchan_subscriber; nchan_channel_id $1; }}
+        location ~ ^/chunked/(\\d+)$ {{ nchan_subscriber http-chunked; nchan_channel_id $1; }}
+        location ~ ^/raw/(\\d+)$ {{ nchan_subscriber http-raw-stream; nchan_channel_id $1; }}
+        location ~ ^/multipart/(\\d+)$ {{ nchan_subscriber multipart; nchan_channel_id $1; }}
+        location ~ ^/pub/(\\d+)$ {{ nchan_publisher; nchan_channel_id $1; }}
+    }}
+}}
+""".replace("\\\\", "\\")
+
+SERVICE = {"sse": "/events/{user}", "websocket": "/live/{user}"}
+"""Paths of both examples."""
+
+STARLETTE, EXPRESS = ROOT / "examples/starlette", ROOT / "examples/express"
+
+SERVERS = {
+    "starlette on uvicorn": Server(
+        ("uvicorn", "service:app", "--port", "{port}", "--log-level", "warning"),
+        SERVICE,
+        "/publish/{user}",
+        STARLETTE,
+        ("sse_starlette",),
+    ),
+    "starlette on hypercorn": Server(
+        ("hypercorn", "service:app", "--bind", "127.0.0.1:{port}", "--backlog", "2048"),
+        SERVICE,
+        "/publish/{user}",
+        STARLETTE,
+        ("sse_starlette",),
+    ),
+    "express and ws": Server(
+        ("node", "service.js", "{port}"), SERVICE, "/publish/{user}", EXPRESS, files=(EXPRESS / "node_modules",)
+    ),
+    "node http": Server(
+        ("node", str(Path(__file__).with_name("node_chunks.mjs")), "{port}"),
+        {"chunked": "/stream/{user}"},
+        "/publish/{user}",
+    ),
+    "nginx with nchan": Server(
+        NGINX,
+        {"sse": "/sub/{user}", "websocket": "/sub/{user}", "chunked": "/chunked/{user}", "lines": "/raw/{user}"},
+        "/pub/{user}",
+        files=(NCHAN,),
+        config=NCHAN_CONFIG,
+    ),
+}
+
+Configured = Callable[[Address, int, int], str]
+"""A configuration for an address to listen at, the port of 127.0.0.1 that is behind, and seconds of patience with
+streams on which nothing goes."""
+
+
+def _haproxy(at: Address, behind: int, patience: int) -> str:
+    return f"""
+defaults
+    mode http
+    timeout connect 10s
+    timeout client {patience}s
+    timeout server {patience}s
+    timeout tunnel {patience}s
+listen streams
+    bind {at[0]}:{at[1]}
+    server comet 127.0.0.1:{behind}
+"""
+
+
+def _caddy(at: Address, behind: int, patience: int) -> str:
+    return f"""
+{{
+    admin off
+    grace_period 100ms
+    auto_https off
+}}
+http://:{at[1]} {{
+    bind {at[0]}
+    reverse_proxy 127.0.0.1:{behind}
+}}
+"""
+
+
+def _nginx(at: Address, behind: int, patience: int) -> str:
+    return f"""
+pid nginx.pid;
+daemon off;
+worker_processes 1;
+events {{ worker_connections 19900; }}
+http {{
+    access_log off;
+    client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+    server {{
+        listen {at[0]}:{at[1]} backlog=2048;
+        proxy_read_timeout {patience}s;
+        location / {{ proxy_pass http://127.0.0.1:{behind}; }}
+        location /ws/ {{
+            proxy_pass http://127.0.0.1:{behind};
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+        }}
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy, and how it is told what to do."""
+
+    line: Sequence[str]
+    """What starts it, with {folder} for a folder with its `config`."""
+    configured: Configured
+
+    @property
+    def missing(self) -> str | None:
+        """Say what is missing, None if nothing is."""
+        return missing_program(self.line[0])
+
+    @contextmanager
+    def started(self, folder: Path, at: Address, behind: int, patience: int = 3600) -> Iterator[Served]:
+        """Start it at an address, before a server at a port of 127.0.0.1; what it writes goes into a new folder."""
+        folder.mkdir()
+        (folder / "config").write_text(self.configured(at, behind, patience))
+        line = [word.replace("{folder}", str(folder)) for word in self.line]
+        with serving(line, *at, folder, folder / "proxy.log") as pid:
+            yield Served(*at, pid)
+
+
+PROXIES = {
+    "nginx": Proxy(NGINX, _nginx),
+    "haproxy": Proxy(("haproxy", "-db", "-f", "{folder}/config"), _haproxy),
+    "caddy": Proxy(("caddy", "run", "--config", "{folder}/config", "--adapter", "caddyfile"), _caddy),
+}
+
+
+def address(number: int) -> Address:
+    """Return an address of this process of tests, and a port that is free there."""
+    return f"{OUR_NETWORK}.{200 + number}", 8080
