@@ -121,7 +121,7 @@ def test_each_connection_is_timed_once_at_each_step(rig: ClientRig) -> None:
 
 
 def test_what_was_not_connected_at_once_is_so_when_its_request_goes_out(rig: ClientRig) -> None:
-    server = rig.connect(1, request=b"x" * 5_000_000)
+    server = rig.connect(1, request=b"x" * 5_000_000, is_connecting=True)
     assert times(rig)["connect_us"] == 0
     server.setblocking(False)
     read = 0
