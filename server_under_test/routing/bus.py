@@ -140,7 +140,7 @@ class RouterBus(Protocol):
         """
 
     def take_up(self, number: int) -> None:
-        """Tell the fronts that this is the number of the last message of all, whoever is to have it."""
+        """Tell the fronts the number of the last message that was published, whichever users it is for."""
 
 
 class FrontBus(Protocol):
