@@ -38,6 +38,7 @@ FLOORS: dict[str, list[str]] = {
         "incoming",
         "answers",
         "handshake",
+        "raw",
         "protocols",
         "requests",
     ],

@@ -174,6 +174,11 @@ class Answers:
         not depend on the user: the whole answer, or the head, if that is enough.
         """
 
+    @property
+    def at_once(self) -> Opened | None:
+        """What opens a connection as soon as its request is written; None: an answer has to come."""
+        return None
+
     def common(self, users: list[int], read: list[bytes]) -> Opened | None:
         """Return what opened connections whose answers are all like one before, or None; compared in one go."""
         if not self.open_when.names_user:
@@ -231,7 +236,7 @@ class Answers:
             self._known[0] = self._form(user, answer, None), framing, len(payloads)
             return
         *_, last = [None, *self.open_when.find(user, payloads[-1], is_whole=framing is not chunked)]
-        for end in (framing.TAIL, b"\n" + framing.TAIL):
+        for end in (framing.TAIL, b"\n" + framing.TAIL, b"\r\n" + framing.TAIL):
             if last is not None and answer.endswith(payloads[-1] + end):
                 begin = len(answer) - len(end) - len(payloads[-1])
                 before, after = answer[: begin + last.start("user")], answer[begin + last.end("user") :]

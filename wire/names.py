@@ -9,13 +9,18 @@ PROTOCOLS: dict[str, str] = {
     "sse": "server-sent events",
     "lines": "messages as lines of text",
     "websocket": "a WebSocket",
+    "raw": "lines of a TCP stream without HTTP",
 }
 
 DEFAULT_PROTOCOL = "auto"
 """What is opened unless it is said."""
 
 WEBSOCKET = "websocket"
-"""What auto is with a target whose scheme is ws."""
+
+RAW = "raw"
+
+OF_SCHEMES: dict[str, str] = {"ws": WEBSOCKET, "tcp": RAW}
+"""What auto is with a target of a scheme; with one of http the answer tells."""
 
 OWN_PROTOCOL = "chunked"
 """What auto is with our own server, which has a path for each."""

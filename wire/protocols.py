@@ -23,6 +23,7 @@ from floodtest.wire.framing.in_chunks import InChunks
 from floodtest.wire.framing.websocket import FROM_SERVER, NORMAL, accept_of, close, masked, masked_message
 from floodtest.wire.incoming import Incoming, Marked
 from floodtest.wire.open_when import OpenWhen
+from floodtest.wire.raw import RawAnswers
 from floodtest.wire.template import Column, Requests, RequestTemplate
 
 _PAGES = ("text/html", "application/xhtml+xml")
@@ -139,6 +140,25 @@ class Upgraded(Protocol):
     def goodbye(self) -> bytes:
         """Return a close, which tells the server that nothing has gone wrong."""
         return masked(close(NORMAL))
+
+
+@dataclass(frozen=True, eq=False)
+class Raw(Protocol):
+    """A TCP stream without HTTP: the client half. What is sent first takes the place of a request."""
+
+    def request(self, asked: RequestTemplate, host: str) -> RequestTemplate:
+        """Return what a connection sends: there is no head that could have the host."""
+        return asked
+
+    def requests(self, request: RequestTemplate, column: Callable[[str], Column]) -> Requests:
+        """Return what makes what users send first, which may be nothing."""
+        return request.texts_to_send(column) or (lambda users: [b""] * len(users))
+
+    def answers(
+        self, open_when: OpenWhen, longest: int, request: RequestTemplate | None = None, run: str | None = None
+    ) -> answers.Answers:
+        """Return what tells what opens a connection; `run` is as in `incoming`."""
+        return RawAnswers(open_when, longest, run)
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,10 +318,12 @@ _KINDS: dict[str | None, Served] = {
 }
 """Media types whose framing is known."""
 
+RAW = Raw("raw", (lines,))
+
 AUTO = Auto("auto", (*CHUNKED.framings, *EVENTS.framings, *LINES.framings), "text/event-stream, */*")
 
 OWN: dict[str, Served] = {protocol.name: protocol for protocol in BY_PATH.values()}
 """What the client opens of our own server, by name."""
 
-OPENED: dict[str, Protocol] = {protocol.name: protocol for protocol in (AUTO, *BY_PATH.values())}
+OPENED: dict[str, Protocol] = {protocol.name: protocol for protocol in (AUTO, *BY_PATH.values(), RAW)}
 """What the client opens, by name."""

@@ -61,6 +61,8 @@ class Place(enum.Enum):
     CREDENTIALS = "credentials"
     HEADER = "header"
     BODY = "body"
+    LINE = "line"
+    """What a raw stream begins with: a value with a line feed in it would begin another line there."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,14 @@ class RequestTemplate(msgspec.Struct, frozen=True):
     """All that a connection asks for. Its texts are templates, but for the method and the names of headers."""
 
     path: bytes
+    """Empty for a stream without HTTP, of which nothing is asked but by what is `sent`."""
     method: bytes = b"GET"
     headers: tuple[Header, ...] = ()
     credentials: bytes | None = None
     """User and password as a URL has them, `user:password` in percent-encoding; None: none."""
     body: bytes | None = None
     sent: bytes | None = None
-    """What a connection sends once the head of its answer has come; None: nothing."""
+    """What a connection sends once the head of its answer has come, or at once without HTTP; None: nothing."""
 
     def parts(self) -> Iterator[tuple[str, Place, Template]]:
         """Yield each template with the option that it was given by, and its place."""
@@ -124,7 +127,7 @@ class RequestTemplate(msgspec.Struct, frozen=True):
         if self.body is not None:
             yield "--body", Place.BODY, parse(self.body)
         if self.sent is not None:
-            yield "--send", Place.BODY, parse(self.sent)
+            yield "--send", Place.BODY if self.path else Place.LINE, parse(self.sent)
 
     def places(self) -> dict[str, set[Place]]:
         """Return the placeholders in it, and the places where each stands."""
@@ -186,7 +189,7 @@ class RequestTemplate(msgspec.Struct, frozen=True):
         return head.made()
 
     def texts_to_send(self, column: Callable[[str], Column]) -> Requests | None:
-        """Return what makes what users send once their answers have begun; None: they send nothing."""
+        """Return what makes the texts of --send; None: nothing is sent."""
         if self.sent is None:
             return None
         form = _Form(column)

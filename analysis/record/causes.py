@@ -39,6 +39,10 @@ TABLE: dict[str, Words] = {
         "or a firewall drops them.",
         "Open fewer at a time (--in-flight, --rate), and raise the server's backlog and net.core.somaxconn.",
     ),
+    "ETIMEDOUT@request": Words(
+        "The server did not read all of what it was sent within --connect-timeout.",
+        "Send less (--send, --body), or look why the server does not read.",
+    ),
     # Instead of a stream.
     "ETIMEDOUT@response": Words(
         "What opens the connection did not come within --connect-timeout.",
@@ -48,7 +52,7 @@ TABLE: dict[str, Words] = {
         "The server closed the connection without any answer.",
         "Look into the server's log: it may have too many connections, or no patience for the request.",
     ),
-    "tls_port": Words("The server speaks TLS at this port.", "Name the port at which it speaks plain HTTP."),
+    "tls_port": Words("The server speaks TLS at this port.", "Name the port at which it speaks without TLS."),
     "http2_port": Words(
         "The server speaks HTTP/2 only at this port.", "Name a port at which it speaks HTTP/1.1, or allow it there."
     ),

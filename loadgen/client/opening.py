@@ -199,7 +199,11 @@ class Opener:
         gone = self._outbox.write(fds, requests, are_registered=False)
         # Something of a request is taken at once by each socket that is connected.
         self.connecting = (
-            [fd for fd, request in zip(fds, requests, strict=True) if self._outbox.pending(fd) == len(request) > 0]
+            [
+                fd
+                for fd, request in zip(fds, requests, strict=True)
+                if fd in self._outbox and self._outbox.pending(fd) == len(request)
+            ]
             if self._outbox
             else []
         )

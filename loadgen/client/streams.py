@@ -78,6 +78,8 @@ class Streams:
         self._intake = Intake()
         self._protocol = protocol
         self._answers = answers
+        self._at_once = answers.at_once
+        """What opens a connection whose request is written; None: an answer has to come."""
         self._begun_answers: dict[int, Answer] = {}
         self._reads = Reads()  # from open connections, in order, and not taken apart yet
         self._incoming = protocol.incoming(files_limit, None if marks is None else Marked(marks, self._users))
@@ -109,6 +111,8 @@ class Streams:
         self._users[fds] = users
         self._sequences.begin(fds)
         self.in_flight.update(zip(fds, repeat(deadline), strict=False))
+        if self._at_once is not None:
+            self._open_written(fds, self._at_once)
 
     def handle(self, events: list[tuple[int, int]]) -> None:
         """Write and read what the events announce. What was read is on the accounts after the next `digest`, which
@@ -143,6 +147,8 @@ class Streams:
                 self._connecting.discard(fd)
                 self._accounts.connect.count(self._since_begun(self.in_flight[fd], now))
         self._end_writing(gone)
+        if self._at_once is not None:
+            self._open_written((fd for fd, _ in events if fd not in gone), self._at_once)
 
     def _end_writing(self, gone: Gone) -> None:
         """Write no more to these descriptors, and end them when they have been read to their end."""
@@ -150,6 +156,12 @@ class Streams:
             self.outbox.forget(fd)
         self._unwritable |= gone
         self._intake.read_again(gone)
+
+    def _open_written(self, fds: Iterable[int], opened: Opened) -> None:
+        """Open those of the connections in flight whose request is written, for which nothing has to be answered."""
+        written = [fd for fd in fds if fd in self.in_flight and fd not in self.outbox]
+        if written:
+            self._open(written, opened, 0, time.monotonic(), are_first=False)
 
     def digest(self) -> None:
         """Bring everything that was read on the accounts."""

@@ -13,11 +13,12 @@ from floodtest.loadgen.network.wish import HOST
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.request import HIDDEN, SHOWN_HEADERS
 from floodtest.loadgen.preflight.outlook import look
-from floodtest.loadgen.run.probe import Probe, Probed
+from floodtest.loadgen.run.probe import MESSAGES, Probe, Probed
 from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing
 from floodtest.wire.framing.in_chunks import InChunks
 from floodtest.wire.framing.websocket import FROM_SERVER
+from floodtest.wire.names import RAW
 
 SECONDS = 3.0
 """How long an open connection is listened to."""
@@ -47,21 +48,26 @@ def probe(options: RunOptions) -> bool:
 
 
 def _lines_of(probed: Probed, options: RunOptions) -> list[str]:
+    is_raw = options.spoken == RAW
     head, _, _ = probed.answer.partition(b"\r\n\r\n")
+    shown = head[:2000] if not is_raw else probed.answer[:SHOWN] if probed.opened is None else b""
     found = [
         f"connected  to {probed.address[0]}:{probed.address[1]} from {probed.source}, {_ms(probed.connected)}",
-        f"sent       {len(probed.request):,} bytes",
-        *_shown(probed.request),
+        f"sent       {len(probed.request):,} bytes" + (" (--send)" if is_raw and probed.request else ""),
+        *([] if is_raw else _shown(probed.request)),
     ]
     if probed.first_byte is not None:
-        found += [f"answer     first byte after {_ms(probed.first_byte)}", *_indented(head[:2000])]
+        found += [f"answer     first byte after {_ms(probed.first_byte)}", *(_indented(shown) if shown else [])]
     if probed.sent is not None:
         found.append(f"sent       {len(probed.sent):,} bytes as the first message (--send)")
     if probed.framing is not None and probed.opened is not None:
         found.append(f"messages   come as {_words(probed.framing)}")
         found.append(f"open       after {_ms(probed.opened)}, by --open-when {options.opens_when}")
     for number, message in enumerate(probed.messages, 1):
-        found.append(f"message {number}  {len(message):,} bytes: {_text(message[:SHOWN])}")
+        if number <= MESSAGES or number == len(probed.messages):
+            found.append(f"message {number}  {len(message):,} bytes: {_text(message[:SHOWN])}")
+        elif number == MESSAGES + 1:
+            found.append(f"           and {len(probed.messages) - MESSAGES - 1:,} more before the last of them:")
     if probed.failure is not None:
         words = words_of(probed.failure)
         state = "not open" if probed.opened is None else "ended"

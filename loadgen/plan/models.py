@@ -56,7 +56,8 @@ class ClientTraits:
     memory: UserMemory
     chooses_ports: bool
     """Whether it can bind a connection to the source port of the plan; if not, the kernel chooses."""
-    opens_websockets: bool
+    only_http: bool
+    """Whether what follows a request can be nothing but the answer of HTTP to it."""
 
     @property
     def ports(self) -> Ports:
@@ -75,14 +76,14 @@ SERVER_MODELS: dict[ServerModel, ServerTraits] = {
 
 CLIENT_MODELS: dict[ClientModel, ClientTraits] = {
     "columns": ClientTraits(
-        "floodtest.loadgen.client.columns", "in columns", _CLIENT, chooses_ports=True, opens_websockets=True
+        "floodtest.loadgen.client.columns", "in columns", _CLIENT, chooses_ports=True, only_http=False
     ),
     "httpx": ClientTraits(
         "floodtest.loadgen.client.tasks",
         "an httpx stream and a task each",
         _CLIENT.with_each(24 << 10),
         chooses_ports=False,
-        opens_websockets=False,
+        only_http=True,
     ),
 }
 

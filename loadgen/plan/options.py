@@ -39,7 +39,7 @@ from floodtest.loadgen.plan.pacer import Pacer, Stage, parse_stages, steady
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import hidden, without_credentials
 from floodtest.wire import options as of_wire
-from floodtest.wire.names import DEFAULT_PROTOCOL, OWN_PROTOCOL, PROTOCOLS, WEBSOCKET
+from floodtest.wire.names import DEFAULT_PROTOCOL, OF_SCHEMES, OWN_PROTOCOL, PROTOCOLS
 
 _PROTOCOL_WORDS = ", ".join(PROTOCOLS.values())
 _CLIENT_WORDS = ", or ".join(traits.words for traits in CLIENT_MODELS.values())
@@ -96,7 +96,8 @@ class RunOptions:
         None,
         parsers.text,
         "URL",
-        "http://HOST:PORT/PATH or ws://…, with {user} for the user.  [default: a server of our own]",
+        "http://HOST:PORT/PATH or ws://…, with {user} for the user; tcp://HOST:PORT without HTTP.  [default: a server "
+        "of our own]",
     )
     headers: tuple[str, ...] = repeatable(
         of_wire.header,
@@ -107,7 +108,7 @@ class RunOptions:
     method: str = option(DEFAULT_METHOD, of_wire.method, "METHOD", "Of each request.")
     body: str | None = option(None, parsers.text, "TEXT|@FILE", "Of each request: a text, or what is in a file.")
     send: str | None = option(
-        None, parsers.text, "TEXT|@FILE", "What each WebSocket sends first, such as a subscription or a login."
+        None, parsers.text, "TEXT|@FILE", "What each WebSocket or raw stream sends first, such as a subscription."
     )
     users: Path | None = option(
         None, parsers.path, "FILE", "A row for each user: csv, ndjson or parquet. Its columns are placeholders."
@@ -187,12 +188,12 @@ class RunOptions:
             return self.protocol
         if self.target is None:
             return OWN_PROTOCOL
-        return WEBSOCKET if self.is_for_websockets else DEFAULT_PROTOCOL
+        return OF_SCHEMES.get(self.scheme, DEFAULT_PROTOCOL)
 
     @property
-    def is_for_websockets(self) -> bool:
-        """Whether the target's scheme is that of WebSockets."""
-        return self.target is not None and self.target.lower().startswith("ws:")
+    def scheme(self) -> str:
+        """The target's scheme, in small letters; empty where there is no target."""
+        return (self.target or "").partition(":")[0].lower()
 
     @property
     def opens_when(self) -> str:

@@ -7,7 +7,7 @@ fills each user's values; the sentences that say what is wrong; and what may be 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -27,13 +27,17 @@ HIDDEN = "***"
 """What is shown in place of a secret."""
 
 
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.?))", re.DOTALL)
+_ESCAPES = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
+
+
 class TargetUrl(NamedTuple):
     """A target as its URL has it."""
 
     host: str
     port: int
     path: str
-    """With its query; a template."""
+    """With its query; a template. Empty: there is no HTTP."""
     credentials: str | None = None
     """User and password, as the URL has them; a template."""
 
@@ -57,6 +61,8 @@ def parse_target(url: str) -> TargetUrl:
         raise UsageError(f"--target {shown!r} is no URL{why}") from error
     if parts.scheme in ("https", "wss"):
         raise UsageError(f"--target {shown!r} wants TLS, which is not there yet: take http:// or ws://.")
+    if parts.scheme == "tcp" and host and "{" not in host:
+        return _raw_target(parts, shown)
     if parts.scheme not in ("http", "ws") or not host or "{" in host:
         raise UsageError(f"--target must be like http://127.0.0.1:8000/test/{{user}}, not {shown!r}.")
     if "{" in parts.fragment:
@@ -67,6 +73,18 @@ def parse_target(url: str) -> TargetUrl:
     if problems := found.asked.problems(None):
         raise UsageError(*(f"{problem} It is {shown!r}." for problem in problems))
     return found
+
+
+def _raw_target(parts: SplitResult, shown: str) -> TargetUrl:
+    """Return a target without HTTP, which is a host and a port and nothing else."""
+    if "@" in parts.netloc or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise UsageError(
+            f"--target {shown!r} is a raw stream, which has no user and no path: take tcp://HOST:PORT, and say with "
+            "--send what is sent first."
+        )
+    if not parts.hostname or not parts.port:
+        raise UsageError(f"--target {shown!r} needs a port: take tcp://HOST:PORT.")
+    return TargetUrl(parts.hostname, parts.port, "")
 
 
 def without_credentials(url: str) -> str:
@@ -120,8 +138,13 @@ def problems_of(
     except ValueError:
         yield of_wire.method.complaint("--method", method)
         method = "GET"
-    texts = (None if text is None or file_of(text) else to_bytes(text) for text in (body, sent))
-    asked = _with(asked, good, method, *texts)
+    texts = [None if text is None or file_of(text) else text for text in (body, sent)]
+    first = None
+    try:
+        first = None if texts[1] is None else text_to_send(texts[1], asked)
+    except ValueError:
+        yield "--send has a backslash that means nothing: there are \\r, \\n, \\t, \\0, \\\\ and \\xHH."
+    asked = _with(asked, good, method, None if texts[0] is None else to_bytes(texts[0]), first)
     yield from asked.problems(None if has_columns else OWN)
     if not has_columns and not asked.places().keys() <= set(OWN):
         yield "The columns of a file are placeholders as well where --users names it."
@@ -135,6 +158,23 @@ def file_of(body: str) -> str | None:
 def to_bytes(text: str) -> bytes:
     """Return the bytes of a text of the command line, which need not be UTF-8."""
     return text.encode(errors="surrogateescape")
+
+
+def text_to_send(text: str, asked: RequestTemplate) -> bytes:
+    r"""Return the bytes of a text of `--send`; ValueError for an escape that there is none of.
+
+    In one for a raw stream `\r\n` and the like stand for what a shell can't be given easily. What a WebSocket sends
+    needs no line ends, and is often JSON, which has escapes of its own.
+    """
+    if asked.path:
+        return to_bytes(text)
+
+    def meant(found: re.Match[bytes]) -> bytes:
+        if found[1] is None and found[2] not in _ESCAPES:
+            raise ValueError(text)
+        return _ESCAPES[found[2]] if found[1] is None else bytes.fromhex(found[1].decode())
+
+    return _ESCAPE.sub(meant, to_bytes(text))
 
 
 def hidden(target: str | None, headers: Sequence[str], *texts: str | None) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from floodtest.loadgen.plan.options import DEFAULT_METHOD, RunOptions
 from floodtest.loadgen.plan.pacer import are_sound
 from floodtest.loadgen.plan.request import problems_of
 from floodtest.wire.mark import MARK_SIZE
-from floodtest.wire.names import WEBSOCKET
+from floodtest.wire.names import OF_SCHEMES, RAW, WEBSOCKET
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,28 @@ def _about_requests(options: RunOptions) -> Iterator[str]:
 
 
 def _about_protocols(options: RunOptions) -> Iterator[str]:
-    if options.spoken != WEBSOCKET:
-        if options.send is not None:
-            yield "--send is for WebSockets: name a target of ws://, or take --protocol websocket."
-        if options.is_for_websockets:
-            yield f"--protocol {options.protocol} is not for a target of ws://: leave it out, or name one of http://."
+    spoken, scheme = options.spoken, options.scheme
+    if OF_SCHEMES.get(scheme, spoken) != spoken:
+        yield f"--protocol {options.protocol} is not for a target of {scheme}://: leave it out, or name one of http://."
         return
-    if options.method != DEFAULT_METHOD or options.body is not None:
+    if spoken == RAW and scheme != "tcp":
+        yield "--protocol raw is for a stream without HTTP: name it as --target tcp://HOST:PORT."
+        return
+    if spoken not in (WEBSOCKET, RAW):
+        if options.send is not None:
+            yield (
+                "--send is for WebSockets and raw streams: name a target of ws:// or tcp://, or take --protocol "
+                "websocket."
+            )
+        return
+    asks_more = options.method != DEFAULT_METHOD or options.body is not None
+    if spoken == RAW and (asks_more or options.headers):
+        yield "--header, --method and --body are not for a raw stream, which has no HTTP: --send is what it sends."
+    elif spoken == WEBSOCKET and asks_more:
         yield "--method and --body are not for a WebSocket, which is asked for by a GET without a body."
-    if not CLIENT_MODELS[options.client].opens_websockets:
-        yield f"--client {options.client} can't open a WebSocket: take another client."
+    if CLIENT_MODELS[options.client].only_http:
+        what = "a WebSocket" if spoken == WEBSOCKET else "a raw stream"
+        yield f"--client {options.client} can't open {what}: take another client."
 
 
 def _about_messages(options: RunOptions) -> Iterator[str]:

@@ -16,7 +16,7 @@ from floodtest.flyweight.machine.listeners import Listener, ask_for_listeners, l
 from floodtest.loadgen.network.wish import HOST, Network
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
-from floodtest.loadgen.plan.request import file_of, request_of, to_bytes
+from floodtest.loadgen.plan.request import file_of, request_of, text_to_send, to_bytes
 from floodtest.loadgen.preflight.checks import Verdict, examine
 from floodtest.loadgen.preflight.claims import claim_of, refuse_what_is_claimed
 from floodtest.loadgen.preflight.demand import Demand, Forecast, demand_of, forecast
@@ -163,7 +163,8 @@ def look(options: RunOptions, network: Network = HOST) -> Outlook:
 def _target(url: str, options: RunOptions) -> Target:
     """Look up a target, and read what is asked for there if it is in a file."""
     target = resolve_target(url, options.plan.base_ip, options.address)
-    body, sent = (_text_of(text, name) for text, name in ((options.body, "--body"), (options.send, "--send")))
+    body = _text_of(options.body, "--body", to_bytes)
+    sent = _text_of(options.send, "--send", partial(text_to_send, asked=target.asked))
     asked = request_of(url, options.headers, options.method, body, sent)
     if problems := asked.problems(OWN if options.users is None else None):
         raise Refused("\n".join(problems))
@@ -178,7 +179,7 @@ def _refuse_numbers_beyond_our_server(plan: Plan) -> None:
         )
 
 
-def _text_of(text: str | None, name: str) -> bytes | None:
+def _text_of(text: str | None, name: str, to_bytes: Callable[[str], bytes]) -> bytes | None:
     """Return the bytes of an option that is a text, or in a file."""
     file = None if text is None else file_of(text)
     return read_text(file, name) if file is not None else None if text is None else to_bytes(text)

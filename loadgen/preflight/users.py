@@ -28,6 +28,9 @@ LOOK = 1 << 24
 MAX_VALUE = 1 << 16
 """Bytes of a value."""
 
+_LINES = (Place.HEADER, Place.LINE)
+"""Where a line feed would end what it stands in, and begin something else."""
+
 
 @dataclass(frozen=True)
 class Users:
@@ -48,8 +51,8 @@ def load_users(path: Path, asked: RequestTemplate, connections: int, reserve: Re
         with open_rows(path) as found:
             _check_names(path, found.names, asked)
             columns = tuple(name for name in found.names if name in places)
-            in_headers = [Place.HEADER in places[name] for name in columns]
-            rows = _checked(path, columns, in_headers, islice(found.rows(columns), connections))
+            in_lines = [not places[name].isdisjoint(_LINES) for name in columns]
+            rows = _checked(path, columns, in_lines, islice(found.rows(columns), connections))
             descriptor, shape = write_texts("users", len(columns), _within(path, rows, MemoryGauge(reserve)))
     except OSError as error:
         raise Refused(f"Can't read {path}: {reason(error)}. Name another file with --users.") from error
@@ -82,18 +85,16 @@ def _check_names(path: Path, names: list[str], asked: RequestTemplate) -> None:
         raise Refused("\n".join(problems))
 
 
-def _checked(
-    path: Path, columns: tuple[str, ...], in_headers: list[bool], rows: Iterator[Row]
-) -> Iterator[list[bytes]]:
+def _checked(path: Path, columns: tuple[str, ...], in_lines: list[bool], rows: Iterator[Row]) -> Iterator[list[bytes]]:
     """Yield the values of rows; Refused for the first one that can't go where it is to stand."""
     for where, values in rows:
-        for column, in_header, value in zip(columns, in_headers, values, strict=True):
+        for column, in_line, value in zip(columns, in_lines, values, strict=True):
             if len(value) > MAX_VALUE:
                 raise Refused(f"{path}, {where}, column {column!r}: it is longer than {MAX_VALUE:,} bytes.")
-            if in_header and MISPLACED.search(value):
+            if in_line and MISPLACED.search(value):
                 raise Refused(
                     f"{path}, {where}, column {column!r}: it has a carriage return, a line feed or a NUL in it, which "
-                    "no header can have."
+                    "no header and no line of a raw stream can have."
                 )
         yield values
 

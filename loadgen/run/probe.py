@@ -1,9 +1,9 @@
 """One connection with all the options of a run: what is sent, what comes, and what a run would make of it.
 
 In: an outlook that refused nothing. Out: a `Probed`. It opens the connection of the plan's first user to the first
-address of the target, and listens until `MESSAGES` have come, or for `seconds` once it is open. Pings are not answered:
-no server waits so short a time for that. Fails: Refused where the connection can't be had; what a server says in answer
-is never an error, but told.
+address of the target, waits until it is open, and listens until `MESSAGES` have come, or for `seconds`. Pings are not
+answered: no server waits so short a time for that. Fails: Refused where the connection can't be had; what a server says
+in answer is never an error, but told.
 """
 
 import errno
@@ -17,7 +17,7 @@ from floodtest.flyweight.errors import Refused
 from floodtest.loadgen.client.accounts import Phase, failure_name
 from floodtest.loadgen.client.worker import column_of
 from floodtest.loadgen.preflight.outlook import Outlook
-from floodtest.wire.answers import Answer, NotOpened
+from floodtest.wire.answers import Answer, NotOpened, Opened
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import Beginning, Framing, begun_behind, decode_all
 from floodtest.wire.open_when import OpenWhen
@@ -63,7 +63,9 @@ class Probe:
         texts, on_the_wire = request.texts_to_send(self._column), protocol.sends(request, self._column)
         self._first_text = None if texts is None else texts([user])[0]
         self._to_send = None if on_the_wire is None else on_the_wire([user])[0]
-        self._answer: Answer = protocol.answers(OpenWhen(options.opens_when), 0, request).begin(user)
+        answers = protocol.answers(OpenWhen(options.opens_when), 0, request)
+        self._at_once = answers.at_once
+        self._answer: Answer = answers.begin(user)
         self._begun: Beginning | None = None
         self._began = 0.0
         self.probed = Probed(outlook.target.addresses[0], self._share.pieces[0].address, sent)
@@ -81,6 +83,8 @@ class Probe:
             with socket.create_connection(probed.address, connect_timeout, (probed.source, 0)) as sock:
                 probed.connected = self._elapsed()
                 sock.sendall(probed.request)
+                if self._at_once is not None:
+                    self._open(self._at_once)
                 self._listen(sock, connect_timeout, seconds)
         except OSError as error:
             where = f"{probed.address[0]}:{probed.address[1]} from {probed.source}"
@@ -92,7 +96,7 @@ class Probe:
 
     def _listen(self, sock: socket.socket, connect_timeout: float, seconds: float) -> None:
         probed = self.probed
-        while len(probed.messages) < MESSAGES and probed.failure is None:
+        while (probed.opened is None or len(probed.messages) < MESSAGES) and probed.failure is None:
             until = connect_timeout if probed.opened is None else probed.opened + seconds
             try:
                 sock.settimeout(max(0.001, until - self._elapsed()))
@@ -129,9 +133,12 @@ class Probe:
             probed.sent, self._to_send = self._first_text, None
         probed.messages += self._answer.heard
         if opened is not None:
-            probed.opened, probed.framing = self._elapsed(), opened.framing
-            for body in opened.bodies:
-                self._decode(body)
+            self._open(opened)
+
+    def _open(self, opened: Opened) -> None:
+        self.probed.opened, self.probed.framing = self._elapsed(), opened.framing
+        for body in opened.bodies:
+            self._decode(body)
 
     def _decode(self, data: bytes) -> None:
         probed = self.probed

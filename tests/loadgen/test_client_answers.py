@@ -11,6 +11,7 @@ from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.loadgen.client.accounts import State
 from floodtest.wire.answers import Answer, Answers
 from tests.rigs.client import DEADLINE, ClientRig, message, welcome
+from tests.rigs.listening import full_listener
 from tests.rigs.support import HEAD, chunk
 
 Rigs = Callable[[], ClientRig]
@@ -342,7 +343,11 @@ def test_an_answer_that_says_too_little_is_ended_by_the_reset(rig: ClientRig) ->
 
 
 def test_a_connection_that_never_came_about_timed_out_at_connect(rig: ClientRig) -> None:
-    rig.connect(12, request=b"x" * 5_000_000, is_connecting=True)
-    rig.streams.expire(DEADLINE)
+    with full_listener() as address:
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.connect_ex(address)
+        rig.begin(12, sock, is_connecting=True)
+        rig.streams.expire(DEADLINE)
     assert rig.failed == {"ETIMEDOUT@connect": 1}
     assert not rig.streams.outbox

@@ -180,3 +180,10 @@ def test_a_broken_row_after_the_last_that_is_needed_is_not_looked_at(
 ) -> None:
     (tmp_path / "users").write_bytes(write(ROWS) + b'"')
     assert values(tmp_path / "users") == EXPECTED
+
+
+def test_no_value_can_begin_a_line_of_its_own_on_a_stream_without_http(tmp_path: Path) -> None:
+    (tmp_path / "users").write_bytes(csv_of([("ann", "a\r\nFLUSHALL", "x")]))
+    with pytest.raises(Refused, match="no line of a raw stream can have"):
+        load_users(tmp_path / "users", RequestTemplate(b"", sent=b"AUTH {token}\r\n"), 1)
+    assert load_users(tmp_path / "users", RequestTemplate(b"/", sent=b"{token}"), 1).columns == ("token",)

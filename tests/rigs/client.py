@@ -10,7 +10,7 @@ import trio
 
 from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.flyweight.engine.ledger import Ledger
-from floodtest.flyweight.engine.readiness import READ, Readiness
+from floodtest.flyweight.engine.readiness import READ, WRITE, Readiness
 from floodtest.loadgen.client.accounts import LEDGER, Accounts, State, create_columns, map_columns, named_failures
 from floodtest.loadgen.client.streams import Streams
 from floodtest.wire.open_when import OpenWhen
@@ -131,15 +131,25 @@ class ClientRig(AccountsReader):
     ) -> socket.socket:
         """Begin a user's connection, with a request if it is given; return the server's end of it."""
         ours, server = socket.socketpair()
-        ours.setblocking(False)
-        fd = ours.detach()
-        self.accounts.started(np.array([user]))
-        self.readiness.register(fd, READ)
-        if request:
-            assert self.streams.outbox.write([fd], [request]) == {}
-        self.streams.add([fd], [user], deadline, connect_us=0, connecting=[fd] if is_connecting else [])
-        self.servers[user], self.descriptors[user] = server, fd
+        self.begin(user, ours, deadline, request, is_connecting)
+        self.servers[user] = server
         return server
+
+    def begin(
+        self,
+        user: int,
+        ours: socket.socket,
+        deadline: float = DEADLINE,
+        request: bytes = b"",
+        is_connecting: bool = False,
+    ) -> None:
+        """Begin a user's connection on a socket that is connected, or is being connected."""
+        ours.setblocking(False)
+        fd = self.descriptors[user] = ours.detach()
+        self.accounts.started(np.array([user]))
+        assert self.streams.outbox.write([fd], [request], are_registered=False) == {}
+        self.readiness.register(fd, WRITE if fd in self.streams.outbox else READ)
+        self.streams.add([fd], [user], deadline, connect_us=0, connecting=[fd] if is_connecting else [])
 
     def open(self, *users: int) -> list[socket.socket]:
         """Begin connections, welcome them, and forget what that added to the ledger."""

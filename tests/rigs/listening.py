@@ -1,9 +1,10 @@
 """Servers that are processes of their own and only listen: one, or several that share a listener or a port."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))\n"
@@ -68,3 +69,15 @@ def listening(program: str = "") -> Iterator[Server]:
         assert process.stdout is not None
         port, *children = map(int, process.stdout.readline().split())
         yield Server(process.pid, children, port)
+
+
+@contextmanager
+def full_listener() -> Iterator[tuple[str, int]]:
+    """A listener whose queue is full and stays so: whoever connects now gets no answer."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as waiting:
+        address: tuple[str, int] = listener.getsockname()
+        for _ in range(2):  # one more than the backlog may wait
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(address)
+        yield address

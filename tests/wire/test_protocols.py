@@ -23,6 +23,7 @@ from floodtest.wire.protocols import (
     LINES,
     OPENED,
     OWN,
+    RAW,
     SERVED,
     UNTIL_CLOSE,
     WEBSOCKET,
@@ -169,7 +170,7 @@ def test_what_is_framed_is_read(protocol: Served, texts: list[bytes]) -> None:
     ]
 
 
-HTTP = [protocol for protocol in OPENED.values() if protocol is not WEBSOCKET]
+HTTP = [protocol for protocol in OPENED.values() if protocol not in (WEBSOCKET, RAW)]
 
 
 @pytest.mark.parametrize("protocol", HTTP)

@@ -1,0 +1,33 @@
+"""Raw streams: a TCP connection without HTTP. What a client sends first is its request, and lines come back. Pure.
+
+There is no head: a connection for which the head is enough is open as soon as it is connected and its request is
+written (`Answers.at_once`), without a byte of an answer. Any other condition is looked for in the lines, from the
+first byte on.
+
+Fails: NotOpened, by what `wire.causes.foreign` knows by its first bytes, such as the alert of a port that wants TLS.
+"""
+
+from floodtest.wire.answers import Answers, NotOpened, Opened
+from floodtest.wire.causes import foreign
+from floodtest.wire.framing import lines
+from floodtest.wire.framing.frames import Framing
+from floodtest.wire.open_when import OpenWhen
+
+
+class RawAnswers(Answers):
+    """Tells what opens a raw stream."""
+
+    def __init__(self, open_when: OpenWhen, longest: int, run: str | None = None) -> None:
+        super().__init__(lambda head: lines, open_when, longest, run)
+
+    @property
+    def at_once(self) -> Opened | None:
+        """What opens a connection whose request is written, where nothing has to be answered; None: something has."""
+        return Opened(lines, 0, []) if self.open_when.is_head else None
+
+    def read_head(self, user: int, data: bytes) -> tuple[Framing, bytes] | None:
+        """Return the framing and all of the data, None while its first bytes may be those of another protocol."""
+        cause, may_become_foreign = foreign(data)
+        if cause is not None:
+            raise NotOpened(cause)
+        return None if may_become_foreign else (lines, data)
