@@ -17,6 +17,8 @@ from http import HTTPStatus
 
 import h11
 
+from floodtest.flyweight.machine.endpoints import is_path
+
 BLANK_LINE = re.compile(rb"\n\r?\n")
 """The end of a head; bare LF as a line end is accepted (RFC 9112, section 2.2), as h11 does."""
 
@@ -118,7 +120,11 @@ def _telling(status: int) -> str:
 
 
 def authority(host: str, port: int) -> str:
-    """Return host and port as a URL and the header Host have them: an IPv6 address in brackets (RFC 3986, 3.2.2)."""
+    """Return host and port as a URL and the header Host have them: an IPv6 address in brackets (RFC 3986, 3.2.2), the
+    path of a Unix socket as we write it in a URL.
+    """
+    if is_path(host):
+        return f"unix:{host}"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

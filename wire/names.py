@@ -19,7 +19,7 @@ WEBSOCKET = "websocket"
 
 RAW = "raw"
 
-OF_SCHEMES: dict[str, str] = {"ws": WEBSOCKET, "tcp": RAW}
+OF_SCHEMES: dict[str, str] = {"ws": WEBSOCKET, "tcp": RAW, "unix": RAW}
 """What auto is with a target of a scheme; with one of http the answer tells."""
 
 OWN_PROTOCOL = "chunked"

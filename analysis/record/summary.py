@@ -205,6 +205,8 @@ class ListenQueue(msgspec.Struct, frozen=True, kw_only=True):
     """ListenDrops of the server's network: handshakes that were dropped for whatever reason."""
     syn_retransmits: int | None
     """TCPSynRetrans of the client's network: requests to connect that were sent again."""
+    put_off: int | None = None
+    """Connections that found the queue full, or others that wait for room in it; None: it is of no Unix socket."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from floodtest.flyweight.machine.files import PROC
 NET = PROC / "net"
 """Of the network namespace that this process is in."""
 
-_LISTENING = 10
+LISTENING = 10
 """TCP_LISTEN of include/net/tcp_states.h."""
 
 _BY_FAMILY, _DONE, _ERROR = 20, 3, 2
@@ -80,7 +80,7 @@ def _read(path: Path) -> Iterator[Listener]:
             next(lines, None)
             for line in lines:
                 words = line.split()
-                if int(words[3], 16) != _LISTENING:
+                if int(words[3], 16) != LISTENING:
                     return  # those that listen come first
                 host, _, port = words[1].partition(":")
                 queued = int(words[4].partition(":")[2], 16)
@@ -99,39 +99,50 @@ def _address(text: str) -> str:
 
 def ask_for_listeners() -> list[Listener] | None:
     """Return all listeners of this thread's network namespace, as sock_diag tells them; None where it is forbidden."""
+    asked = [
+        _ASKED.pack(family, socket.IPPROTO_TCP, 1 << (_MEMORY - 1), 1 << LISTENING)
+        for family in (socket.AF_INET, socket.AF_INET6)
+    ]
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
-            kernel.settimeout(DIAG_SECONDS)
-            return [*_ask(kernel, socket.AF_INET), *_ask(kernel, socket.AF_INET6)]
+        return [_listener(message) for one in asked for message in diagnosed(one)]
     except (OSError, struct.error):
         return None
 
 
-def _ask(kernel: socket.socket, family: int) -> list[Listener]:
-    asked = _ASKED.pack(family, socket.IPPROTO_TCP, 1 << (_MEMORY - 1), 1 << _LISTENING)
-    kernel.send(_HEAD.pack(_HEAD.size + len(asked), _BY_FAMILY, _REQUEST_DUMP, 0, 0) + asked)
-    found: list[Listener] = []
-    while True:
-        rest = kernel.recv(1 << 16)
-        while rest:
-            size, kind, *_ = _HEAD.unpack_from(rest)
-            if kind == _DONE:
-                return found
-            if kind == _ERROR:
-                raise OSError("sock_diag refuses to answer")
-            found.append(_listener(rest[_HEAD.size : size]))
-            rest = rest[_aligned(size) :]
+def diagnosed(asked: bytes) -> list[bytes]:
+    """Return what sock_diag(7) tells of sockets, a message each; OSError or struct.error where it does not."""
+    found: list[bytes] = []
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
+        kernel.settimeout(DIAG_SECONDS)
+        kernel.send(_HEAD.pack(_HEAD.size + len(asked), _BY_FAMILY, _REQUEST_DUMP, 0, 0) + asked)
+        while _take(kernel.recv(1 << 16), found):
+            pass
+    return found
+
+
+def _take(rest: bytes, found: list[bytes]) -> bool:
+    """Add the messages of a packet; return whether more packets come."""
+    while rest:
+        size, kind, *_ = _HEAD.unpack_from(rest)
+        if kind == _DONE:
+            return False
+        if kind == _ERROR:
+            raise OSError("sock_diag refuses to answer")
+        found.append(rest[_HEAD.size : size])
+        rest = rest[_aligned(size) :]
+    return True
 
 
 def _listener(message: bytes) -> Listener:
     family, port, packed, _, queued, backlog, uid, inode = _TOLD.unpack_from(message)
     address = socket.inet_ntop(family, packed[:4] if family == socket.AF_INET else packed)
-    memory = _attributes(message[_TOLD.size :]).get(_MEMORY, b"")
+    memory = attributes(message[_TOLD.size :]).get(_MEMORY, b"")
     drops = struct.unpack_from("=I", memory, 4 * _DROPS)[0] if len(memory) > 4 * _DROPS else None
     return Listener(address, socket.ntohs(port), uid, inode, queued, backlog, drops)
 
 
-def _attributes(rest: bytes) -> dict[int, bytes]:
+def attributes(rest: bytes) -> dict[int, bytes]:
+    """Return the attributes that stand behind a message's fixed part, by their kinds."""
     found = {}
     while len(rest) >= _ATTRIBUTE.size:
         size, kind = _ATTRIBUTE.unpack_from(rest)
@@ -145,7 +156,9 @@ def _aligned(size: int) -> int:
 
 
 def listeners_at(listeners: Iterable[Listener], address: str, port: int) -> list[Listener]:
-    """Return who of them gets connections to an address: those that listen at it, or else at all addresses."""
+    """Return who of them gets connections to an address: those that listen at it, or else at all addresses. Or those at
+    the path of a Unix socket, with port 0.
+    """
     mine = [one for one in listeners if one.port == port]
     names: Sequence[str] = (address, "::")
     if ":" not in address:

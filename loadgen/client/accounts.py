@@ -65,6 +65,7 @@ LEDGER = np.dtype(
         ("attempts", "i8"),
         ("opens", "i8"),
         ("closed", "i8"),
+        ("put_off", "i8"),
         ("received", "i8"),
         ("bytes", "i8"),
         ("missing", "i8"),
@@ -84,14 +85,14 @@ LEDGER = np.dtype(
         ("answers", SLOT, (SLOTS,)),
     ]
 )
-"""attempts: connections that were begun · opens: those that became open · closed: open ones that we closed · missing,
-repeated, jumps: see `wire.sequence` · pings: of servers, which want an answer · messages: numbered ones that are no
-ticks, repeated ones and those that jump included · misdelivered: messages for another user than who has got them,
-which count in `received` only · first_ns, last_ns: when the first and the last message was read (CLOCK_MONOTONIC) ·
-latency: of stamped ones, from the planned time, by bucket · latency_published: from the time they were published, which
-forgives what came before · failures: connections that ended by themselves, by phase and code,
-where those of phase OPEN closed early · connect_us and so on: see `client.durations` · answers: see
-`client.kept_answers`.
+"""attempts: connections that were begun · opens: those that became open · closed: open ones that we closed · put_off:
+those that had to wait for room in the queue of a Unix socket · missing, repeated, jumps: see `wire.sequence` · pings:
+of servers, which want an answer · messages: numbered ones that are no ticks, repeated ones and those that jump included
+· misdelivered: messages for another user than who has got them, which count in `received` only · first_ns, last_ns:
+when the first and the last message was read (CLOCK_MONOTONIC) · latency: of stamped ones, from the planned time, by
+bucket · latency_published: from the time they were published, which forgives what came before · failures: connections
+that ended by themselves, by phase and code, where those of phase OPEN closed early · connect_us and so on: see
+`client.durations` · answers: see `client.kept_answers`.
 
 Over all connections of all users, attempts = opens + failures + those in flight, and opens = open now + closed early +
 closed. Who reads while a worker counts reads the right-hand sides first: the left-hand sides are counted first."""
@@ -151,7 +152,9 @@ class Accounts:
     ) -> None:
         self._first_user = first_user
         self._states, self._ports = map_columns(folder, 1 + (first_user - 1 if before is None else before), count)
-        self._attempts, self._opens, self._closed = (Counter(row, name) for name in ("attempts", "opens", "closed"))
+        self._attempts, self._opens, self._closed, self._put_off = (
+            Counter(row, name) for name in ("attempts", "opens", "closed", "put_off")
+        )
         self._received, self._bytes = Counter(row, "received"), Counter(row, "bytes")
         self._missing, self._repeated, self._jumps = (Counter(row, name) for name in ("missing", "repeated", "jumps"))
         self._messages, self._first_ns, self._last_ns = (
@@ -175,6 +178,10 @@ class Accounts:
         """Count a connection of each of the users as begun, its first or a further one."""
         self._attempts.add(len(users))
         self._states[users - self._first_user] = State.IN_FLIGHT
+
+    def put_off(self, count: int) -> None:
+        """Count connections that were begun and have to wait for room in the queue of a Unix socket."""
+        self._put_off.add(count)
 
     def bound(self, users: Users, ports: Sequence[int]) -> None:
         """Record the source ports that were really had."""

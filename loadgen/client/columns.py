@@ -7,20 +7,23 @@ them again; no command asks for that yet. Fails: connections fail one by one, on
 ends the worker, which the parent sees.
 """
 
+import errno
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import trio
 
 from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.processes.channel import Channel
-from floodtest.loadgen.client.accounts import End
+from floodtest.loadgen.client.accounts import End, Phase
 from floodtest.loadgen.client.opening import Opener
 from floodtest.loadgen.client.orders import Closed, Go, Halt, ToWorker
 from floodtest.loadgen.client.streams import Streams
+from floodtest.loadgen.client.waiting import Waiting
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.loadgen.plan.plan import Rows
@@ -61,6 +64,8 @@ class Client:
         self._opener = Opener(
             accounts, readiness, spec.targets, spec.ports, reserved, shared.requests(), outbox, pieces, ended
         )
+        self._accounts = accounts
+        self._waiting = Waiting(BATCH)
         self._reset_at_end = spec.reset_at_end
         self._begun = 0
         self._piece = 0
@@ -98,20 +103,23 @@ class Client:
             self._streams.digest()
         self._hand_over()
         began = self._open_due()
-        if self.started.is_set() and not self._streams.in_flight:
+        if self._waiting:
+            self._try_again(now)
+        if self.started.is_set() and not self.in_flight:
             self.settled.set()
         return bool(events) or began or self._streams.has_unread
 
     def deadline(self) -> float:
         """When the next turn is due even if nothing comes in."""
-        deadline = min(self._streams.digest_due, next(iter(self._streams.in_flight.values()), float("inf")))
+        overdue = next(iter(self._streams.in_flight.values()), float("inf"))
+        deadline = min(self._streams.digest_due, overdue, self._waiting.deadline)
         if self._go is not None and not self.started.is_set() and self._room():
             deadline = min(deadline, self._go.start + self._pacer.time_of(self._share.before + self._begun + 1))
         return deadline
 
     @property
     def in_flight(self) -> int:
-        return len(self._streams.in_flight)
+        return len(self._streams.in_flight) + len(self._waiting)
 
     def close_some(self) -> int:
         return self._streams.close(1000, self._reset_at_end)
@@ -139,11 +147,29 @@ class Client:
         rows = self._next_planned(self._go) or self._next_again()
         if rows is None:
             return False
-        began = time.monotonic()
+        deadline = time.monotonic() + self._timeout
+        self._accounts.started(np.array(rows.users, np.int64))
+        if self._waiting:
+            self._accounts.put_off(len(rows.users))
+            self._waiting.add(rows.users, deadline)
+            return True
         fds, users = self._opener.open(rows)
-        opener = self._opener
-        self._streams.add(fds, users, began + self._timeout, opener.connect_us, opener.connecting)
+        self._streams.add(fds, users, deadline, self._opener.connect_us, self._opener.connecting)
+        if self._opener.refused:
+            self._accounts.put_off(len(self._opener.refused))
+            self._waiting.tried(self._opener.refused, deadline, time.monotonic())
         return True
+
+    def _try_again(self, now: float) -> None:
+        """Give up those that have waited too long, and try the next ones."""
+        for user in self._waiting.expired(now):
+            self._opener.fail(user, Phase.CONNECT, errno.ETIMEDOUT)
+        deadline, users = self._waiting.take(now)
+        if users:
+            fds, connected = self._opener.open(self._share.rows(users))
+            self._waiting.tried(self._opener.refused, deadline, time.monotonic())
+            waited_us = int((time.monotonic() - deadline + self._timeout) * 1e6)
+            self._streams.add(fds, connected, deadline, waited_us, self._opener.connecting)
 
     def _next_planned(self, order: Go) -> Rows | None:
         """Take users whose first connection is due, a batch at the most."""

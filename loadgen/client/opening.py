@@ -4,10 +4,13 @@ Each step is one sweep over the batch: socket, setsockopt, bind, connect, detach
 handshake is over when connect returns, so the request goes out at once; elsewhere its write answers EAGAIN, and the
 request waits in the outbox until the descriptor is writable.
 
-In: rows of any users of the share, who may have had connections before. Out: (descriptors, users) in flight; what fails
-is told to the accounts, by phase, and appended to `ended`. A port that can't be had is replaced by a spare of the same
-address, one connection at a time. That may happen to a user who comes back: where we were the first to close its last
-connection, the kernel may keep the pair in TIME_WAIT.
+A target that is a Unix socket has no port, and connections to it no source pair: nothing is bound then.
+
+In: rows of any users of the share, who may have had connections before, and are on the accounts as begun. Out:
+(descriptors, users) in flight; what fails is told to the accounts, by phase, and appended to `ended`; whom the full
+queue of a Unix socket has refused is in `refused` (see `client.waiting`). A port that can't be had is replaced by a
+spare of the same address, one connection at a time. That may happen to a user who comes back: where we were the first
+to close its last connection, the kernel may keep the pair in TIME_WAIT.
 """
 
 import errno
@@ -24,12 +27,12 @@ import numpy as np
 from floodtest.flyweight.engine.outbox import Outbox
 from floodtest.flyweight.engine.readiness import READ, WRITE, Readiness
 from floodtest.flyweight.engine.sweep import sweep, without
+from floodtest.flyweight.machine.endpoints import Endpoint, family_of, sockaddr
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
 from floodtest.loadgen.plan.choices import Ports
 from floodtest.loadgen.plan.plan import Piece, Rows
 from floodtest.wire.template import Requests
 
-Address = tuple[Any, ...]
 Socket = socket.SocketType
 
 _STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -73,7 +76,7 @@ class Opener:
         self,
         accounts: Accounts,
         readiness: Readiness,
-        targets: Sequence[Address],
+        targets: Sequence[Endpoint],
         ports: Ports,
         reserved: frozenset[int],
         requests: Requests,
@@ -83,8 +86,9 @@ class Opener:
     ) -> None:
         self._accounts = accounts
         self._readiness = readiness
-        self._targets = targets
-        self._family = socket.AF_INET6 if ":" in targets[0][0] else socket.AF_INET
+        self._targets = list(map(sockaddr, targets))
+        self._family = family_of(targets[0][0])
+        self._binds = self._family != socket.AF_UNIX
         self._explicit = ports == "explicit"
         self._option = (socket.SOL_SOCKET, socket.SO_REUSEADDR) if self._explicit else (0, _BIND_ADDRESS_NO_PORT)
         self._reserved = reserved if self._explicit else frozenset()
@@ -100,13 +104,15 @@ class Opener:
         """Users whose connection failed, for who opens them again; None: nobody does."""
         self.connecting: list[int] = []
         """Descriptors of the last batch whose handshake was not over when their request was to be written."""
+        self.refused: list[int] = []
+        """Users of the last batch that found the queue of a Unix socket full."""
         self.connect_us = 0
         """How long each call of the last batch took that connects: on loopback all of the handshake."""
 
     def open(self, rows: Rows) -> tuple[list[int], list[int]]:
         """Open a connection for each of the users; return (descriptors, users) of those in flight."""
         users = np.array(rows.users, np.int64)
-        self._accounts.started(users)
+        self.refused = []
         batch = _Batch(rows.users, rows.addresses, rows.ports if self._explicit else [0] * len(rows.users))
         if self._reserved and not self._reserved.isdisjoint(batch.ports):
             reserved = {index for index, port in enumerate(batch.ports) if port in self._reserved}
@@ -118,7 +124,7 @@ class Opener:
         self.connect_us = (time.monotonic_ns() - began) // (1000 * count)
         for user, address in batch.taken:
             self._open_on_spare(batch, user, address)
-        if not self._explicit:
+        if not self._explicit and self._binds:
             batch.ports = [sock.getsockname()[1] for sock in batch.sockets]
         self._accounts.bound(users if batch.users is rows.users else np.array(batch.users, np.int64), batch.ports)
         return self._send_requests(list(map(Socket.detach, batch.sockets)), batch.users)
@@ -127,6 +133,8 @@ class Opener:
         batch.sockets, failed = sweep(Socket, repeat(self._family, len(batch.users)), repeat(_STREAM))
         if failed:
             self._take_out(batch, failed, frozenset(), Phase.BIND)
+        if not self._binds:
+            return
         level, option = self._option
         sweep(Socket.setsockopt, batch.sockets, repeat(level), repeat(option), repeat(1))
         _, failed = sweep(Socket.bind, batch.sockets, zip(batch.addresses, batch.ports, strict=True))
@@ -139,7 +147,7 @@ class Opener:
             failed = {index: error for index, error in enumerate(errors) if error not in _UNDER_WAY}
             self._take_out(batch, failed, _TAKEN_AT_CONNECT, Phase.CONNECT)
 
-    def _targets_of(self, users: list[int]) -> Iterable[Address]:
+    def _targets_of(self, users: list[int]) -> Iterable[Endpoint | str]:
         """Return where users go: a column of addresses, or the only one over and over."""
         targets, count = self._targets, len(self._targets)
         return repeat(targets[0]) if count == 1 else [targets[(user - 1) % count] for user in users]
@@ -151,11 +159,14 @@ class Opener:
                 batch.sockets[index].close()
             if self._explicit and error in taken:
                 batch.taken.append((batch.users[index], batch.addresses[index]))
+            elif error == errno.EAGAIN and not self._binds:
+                self.refused.append(batch.users[index])
             else:
-                self._fail(batch.users[index], phase, error)
+                self.fail(batch.users[index], phase, error)
         batch.drop(failed)
 
-    def _fail(self, user: int, phase: Phase, code: int) -> None:
+    def fail(self, user: int, phase: Phase, code: int) -> None:
+        """Account for a connection that has come to its end before it had a descriptor."""
         self._accounts.failed(user, phase, code)
         if self._ended is not None:
             self._ended.append(End(user, phase, code))
@@ -163,7 +174,7 @@ class Opener:
     def _open_on_spare(self, batch: _Batch, user: int, address: str) -> None:
         """Bind and connect one user from the next spare port that can be had; EADDRINUSE when the address has none."""
         if self._is_exhausted(address):
-            self._fail(user, Phase.BIND, errno.EADDRINUSE)
+            self.fail(user, Phase.BIND, errno.EADDRINUSE)
             return
         spares, start = self._spares[address], self._next_spare[address]
         for step in range(len(spares)):
@@ -182,7 +193,7 @@ class Opener:
                 batch.sockets += one.sockets
                 return
         self._exhausted[address] = self._accounts.ends
-        self._fail(user, Phase.BIND, errno.EADDRINUSE)
+        self.fail(user, Phase.BIND, errno.EADDRINUSE)
 
     def _is_exhausted(self, address: str) -> bool:
         """Whether all spares of an address were tried in vain, and too few connections have ended to try them again.
@@ -219,6 +230,6 @@ class Opener:
         for index, error in failed.items():
             os.close(fds[index])
             self._outbox.forget(fds[index])
-            self._fail(users[index], Phase.REQUEST if error in BROKEN else Phase.CONNECT, error)
+            self.fail(users[index], Phase.REQUEST if error in BROKEN else Phase.CONNECT, error)
         kept = without(failed, fds, users)
         return kept[0], kept[1]

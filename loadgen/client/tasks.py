@@ -13,7 +13,7 @@ what httpx raises; it does not tell a bind from a connect.
 import errno
 import socket
 import time
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -21,8 +21,10 @@ import httpx
 import numpy as np
 import trio
 
+from floodtest.flyweight.machine.endpoints import is_path
 from floodtest.loadgen.client.accounts import Phase
 from floodtest.loadgen.client.orders import Closed, Go, Halt
+from floodtest.loadgen.client.waiting import PAUSE
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.wire import http
@@ -52,6 +54,8 @@ class Stream:
     search: Search
     framing: Framing | None = None
     """What messages are told apart by. None: text up to a read that ends with a line end is one message."""
+    waits: bool = False
+    """Whether it waits for room in the queue of a Unix socket."""
     is_open: bool = False
     number: int = 0
     """Of the last message."""
@@ -96,7 +100,8 @@ class HttpxClient:
         self._is_marked = spec.marks is not None
         self._said = read_payloads if spec.marks is None else reader_of_marks(spec.marks)
         self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
-        self._urls = [f"http://{authority(*target)}/" for target in spec.targets]
+        self._path = next((host for host, _ in spec.targets if is_path(host)), None)
+        self._urls = ["http://localhost/" if self._path else f"http://{authority(*target)}/" for target in spec.targets]
         self._requests = shared.requests()
         self._room = trio.Semaphore(0)
         self._halted = False
@@ -145,7 +150,9 @@ class HttpxClient:
 
     async def _new_client(self, address: str) -> httpx.AsyncClient:
         limits = httpx.Limits(max_connections=None)
-        transport = httpx.AsyncHTTPTransport(verify=self._tls, local_address=address, limits=limits)
+        transport = httpx.AsyncHTTPTransport(
+            verify=self._tls, local_address=address or None, uds=self._path, limits=limits
+        )
         timeout = httpx.Timeout(None, connect=self._timeout)
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # one user's are not the next one's
         client = httpx.AsyncClient(
@@ -164,13 +171,14 @@ class HttpxClient:
         phase, code, note = Phase.RESPONSE, 0, None
         try:
             with trio.move_on_after(self._timeout + LATER) as patience:
-                async with self._ask(client, stream) as response:
+                async with aclosing(await self._ask(client, stream)) as response:
                     if self._open_when.is_head:
                         self._open(stream, patience)
                     async for text in response.aiter_raw():
                         self._read(stream, text, patience)
                     code = stream.cut if stream.ends_with_connection else Cause.FINISHED
             if patience.cancelled_caught:
+                phase = Phase.CONNECT if stream.waits else phase
                 code = Cause.OPEN_WHEN_UNMET if stream.search.has_messages else errno.ETIMEDOUT
         except NotOpened as error:
             code, note = error.code, error.note
@@ -190,8 +198,28 @@ class HttpxClient:
                 self._accounts.answered(user, phase, code, stream.said, note)
             self._settle()
 
-    def _ask(self, client: httpx.AsyncClient, stream: Stream) -> AbstractAsyncContextManager[httpx.Response]:
-        """Send a user's request; httpx is given its parts, and the target of its first line as it is to be sent."""
+    async def _ask(self, client: httpx.AsyncClient, stream: Stream) -> httpx.Response:
+        """Send a user's request, and return the head of the answer to it.
+
+        Where the queue of a Unix socket is full, connect(2) answers EAGAIN, which trio 0.35 takes for a connection that
+        is under way, and the first read fails with EINVAL: then it is tried again.
+        """
+        request = self._request(client, stream)
+        while True:
+            try:
+                response = await client.send(request, stream=True)
+            except httpx.ReadError as error:
+                if self._path is None or cause(error)[1] != errno.EINVAL:
+                    raise
+                self._accounts.put_off(not stream.waits)
+                stream.waits = True
+                await trio.sleep(PAUSE)
+            else:
+                stream.waits = False
+                return response
+
+    def _request(self, client: httpx.AsyncClient, stream: Stream) -> httpx.Request:
+        """Return a user's request; httpx is given its parts, and the target of its first line as it is to be sent."""
         (request,) = self._requests([stream.user])
         head, _, body = request.partition(b"\r\n\r\n")
         line, *lines = head.split(b"\r\n")
@@ -199,16 +227,17 @@ class HttpxClient:
         headers = [(name, value) for name, _, value in (one.partition(b": ") for one in lines)]
         extensions = {"stream": stream, "target": target}
         url = self._urls[(stream.user - 1) % len(self._urls)]
-        return client.stream(method.decode(), url, headers=headers, content=body, extensions=extensions)
+        return client.build_request(method.decode(), url, headers=headers, content=body, extensions=extensions)
 
     async def _read_head(self, response: httpx.Response) -> None:
         """Judge the head of an answer; a hook of httpx, which calls it before it looks where a redirect goes.
 
         Looking there raises InvalidURL for some values of Location, which is no error of a transport.
         """
-        port = response.extensions["network_stream"].get_extra_info("client_addr")[1]
         stream: Stream = response.request.extensions["stream"]
-        self._accounts.bound(np.array([stream.user]), [port])
+        if self._path is None:
+            port = response.extensions["network_stream"].get_extra_info("client_addr")[1]
+            self._accounts.bound(np.array([stream.user]), [port])
         self._accounts.first_byte.count(int((time.monotonic() - stream.since) * 1e6))
         stream.said = _head_of(response)[:SHOWN]
         if not response.http_version.startswith("HTTP/1."):

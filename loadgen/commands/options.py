@@ -25,8 +25,9 @@ def _read(line: CommandLine) -> RunOptions:
     # The plan is a stand-in: where its addresses begin by default depends on the link.
     options = line.read(RunOptions, plan=PlanOptions().plan())
     if not line.has("ports"):
-        options = replace(options, ports=CLIENT_MODELS[options.client].ports)
-    plan = line.make("plan", lambda: sizes.plan(options.link), *(one.key for one in options_of(PlanOptions)))
+        options = replace(options, ports="kernel" if options.is_to_socket else CLIENT_MODELS[options.client].ports)
+    keys = [one.key for one in options_of(PlanOptions)]
+    plan = line.make("plan", lambda: sizes.plan(options.link, options.is_to_socket), *keys)
     options = replace(options, plan=plan or options.plan)
     for rule in RULES:
         line.check(rule.problems(options), *rule.looks_at)

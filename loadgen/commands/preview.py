@@ -63,8 +63,10 @@ def preview(outlook: Outlook) -> Preview:
 
 
 def sources(plan: Plan) -> list[Source]:
-    """Return who is where: 2008's table of addresses, users and ports."""
-    rows = []
+    """Return who is where: 2008's table of addresses, users and ports; an empty one where there are none."""
+    rows = list[Source]()
+    if plan.is_anonymous:
+        return rows
     for number, address in enumerate(plan.addresses):
         first = plan.first_user + number * plan.each
         last = plan.first_user - 1 + min((number + 1) * plan.each, plan.connections)
@@ -106,6 +108,8 @@ def render_preview(shown: Preview) -> str:
 
 
 def _source_lines(rows: list[Source]) -> list[str]:
+    if not rows:
+        return ["from no addresses and ports: the target is a Unix socket"]
     table = [("address", "users", "ports", "spares")]
     table += [
         (

@@ -52,7 +52,7 @@ def _lines_of(probed: Probed, options: RunOptions) -> list[str]:
     head, _, _ = probed.answer.partition(b"\r\n\r\n")
     shown = head[:2000] if not is_raw else probed.answer[:SHOWN] if probed.opened is None else b""
     found = [
-        f"connected  to {probed.address[0]}:{probed.address[1]} from {probed.source}, {_ms(probed.connected)}",
+        f"connected  to {probed.where}, {_ms(probed.connected)}",
         f"sent       {len(probed.request):,} bytes" + (" (--send)" if is_raw and probed.request else ""),
         *([] if is_raw else _shown(probed.request)),
     ]

@@ -14,6 +14,7 @@ import msgspec
 from floodtest.flyweight.command import parsers
 from floodtest.flyweight.command.options import choice, flag, option, part, repeatable
 from floodtest.flyweight.command.parsers import Parser
+from floodtest.flyweight.errors import UsageError
 from floodtest.flyweight.machine.headroom import DEFAULT_RESERVE, Reserve
 from floodtest.loadgen.plan.choices import (
     ADDRESSES,
@@ -37,7 +38,7 @@ from floodtest.loadgen.plan.models import (
 )
 from floodtest.loadgen.plan.pacer import Pacer, Stage, parse_stages, steady
 from floodtest.loadgen.plan.plan import Plan
-from floodtest.loadgen.plan.request import hidden, without_credentials
+from floodtest.loadgen.plan.request import hidden, is_unix, without_credentials
 from floodtest.wire import options as of_wire
 from floodtest.wire.names import DEFAULT_PROTOCOL, OF_SCHEMES, OWN_PROTOCOL, PROTOCOLS
 
@@ -53,6 +54,8 @@ STAGES = Parser(parse_stages, "stages such as 1000/s:30s,5000/s:60s,max")
 DEFAULT_IPS = 17
 DEFAULT_EACH = 62_000
 """More than a million connections with as many addresses, and some ports of each left over."""
+
+FIRST_PORT = 1024
 
 DEFAULT_CONNECTIONS = 10_000
 """What one opens to try something: done in seconds, with a few hundred megabytes."""
@@ -76,11 +79,18 @@ class PlanOptions:
         "ADDRESS",
         f"First source address.  [default: {BASE_IPS['loopback']}; with veth {BASE_IPS['veth']}]",
     )
-    first_port: int = option(1024, parsers.port, "PORT", "First source port of each address.")
+    first_port: int = option(FIRST_PORT, parsers.port, "PORT", "First source port of each address.")
     first_user: int = option(1, parsers.count, "N", "Number of the first user; the others count upward from it.")
 
-    def plan(self, link: Link = "loopback") -> Plan:
-        """Return the plan; UsageError names everything that is wrong with it."""
+    def plan(self, link: Link = "loopback", is_anonymous: bool = False) -> Plan:
+        """Return the plan, or that for a Unix socket; UsageError names everything that is wrong with it."""
+        if is_anonymous:
+            if (self.ips, self.each, self.base_ip, self.first_port) != (None, None, None, FIRST_PORT):
+                raise UsageError(
+                    "--ips, --each, --base-ip and --first-port are not for a Unix socket, whose connections have no "
+                    "address and no port: say --connections."
+                )
+            return Plan.anonymous(self.connections or DEFAULT_CONNECTIONS, self.first_user)
         ips, each = self.ips or DEFAULT_IPS, self.each or DEFAULT_EACH
         asked = DEFAULT_CONNECTIONS if self.ips is None and self.each is None else ips * each
         base_ip = self.base_ip or BASE_IPS[link]
@@ -96,8 +106,8 @@ class RunOptions:
         None,
         parsers.text,
         "URL",
-        "http://HOST:PORT/PATH or ws://…, with {user} for the user; tcp://HOST:PORT without HTTP.  [default: a server "
-        "of our own]",
+        "http://HOST:PORT/PATH or ws://…, with {user} for the user; tcp://HOST:PORT without HTTP; for HOST:PORT also "
+        "unix:/SOCKET: with a colon behind it.  [default: a server of our own]",
     )
     headers: tuple[str, ...] = repeatable(
         of_wire.header,
@@ -194,6 +204,11 @@ class RunOptions:
     def scheme(self) -> str:
         """The target's scheme, in small letters; empty where there is no target."""
         return (self.target or "").partition(":")[0].lower()
+
+    @property
+    def is_to_socket(self) -> bool:
+        """Whether the target is a Unix socket."""
+        return self.target is not None and is_unix(self.target)
 
     @property
     def opens_when(self) -> str:

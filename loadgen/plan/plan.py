@@ -3,6 +3,8 @@
 Users are numbered from the plan's first user on, and placed address by address, as in 2008: where that user is 1,
 address k holds users (k-1)*each+1 to k*each, the user's offset added to the first port. The ports of an address that no
 user has are its spares.
+
+Connections to a Unix socket come from nowhere: an anonymous plan has one source address, which is empty, and no ports.
 """
 
 import ipaddress
@@ -82,6 +84,13 @@ class Plan:
     first_port: int
     connections: int
     first_user: int = 1
+    is_anonymous: bool = False
+    """Whether its connections have neither source address nor port; the first four say nothing then."""
+
+    @classmethod
+    def anonymous(cls, connections: int, first_user: int = 1) -> "Plan":
+        """Return the plan of connections that have neither source address nor port, to a Unix socket."""
+        return cls(1, max(1, connections), "", 0, connections, first_user, is_anonymous=True)
 
     def __post_init__(self) -> None:
         problems = self._problems()
@@ -98,6 +107,8 @@ class Plan:
         if not 1 <= self.first_user <= MAX_USER + 1 - users:
             wrong = f"not from {self.first_user} on: choose another --first-user."
             problems.append(f"Users must have numbers from 1 to {MAX_USER}, {wrong}")
+        if self.is_anonymous:
+            return problems
         if not 1 <= self.first_port <= LAST_PORT:
             problems.append(f"--first-port must be from 1 to {LAST_PORT}, not {self.first_port}.")
         elif self.each > LAST_PORT + 1 - self.first_port:
@@ -129,6 +140,8 @@ class Plan:
     @cached_property
     def addresses(self) -> tuple[str, ...]:
         """The addresses that have users, in order."""
+        if self.is_anonymous:
+            return ("",)
         base = ipaddress.ip_address(self.base_ip)
         return tuple(str(base + k) for k in range(-(-self.connections // self.each)))
 
@@ -182,6 +195,8 @@ HOST_PORTS = 1000
 
 def planned_ports(plan: Plan) -> range:
     """Return the ports that the plan takes of its fullest address."""
+    if plan.is_anonymous:
+        return range(0)
     return range(plan.first_port, plan.first_port + min(plan.each, plan.connections))
 
 

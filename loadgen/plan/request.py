@@ -12,8 +12,9 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from floodtest.flyweight.errors import UsageError
+from floodtest.flyweight.machine.endpoints import MAX_PATH
 from floodtest.wire import options as of_wire
-from floodtest.wire.template import OWN, Header, RequestTemplate
+from floodtest.wire.template import ADDRESS, OWN, Header, RequestTemplate
 
 SHOWN_HEADERS = frozenset(
     {
@@ -27,6 +28,9 @@ HIDDEN = "***"
 """What is shown in place of a secret."""
 
 
+_UNIX = re.compile(r"(?i:unix):(?://)?(/[^?#]*)(.*)|((?i:http|ws)://(?:[^/?#]*@)?)unix:(/[^:?#]*):?(.*)", re.DOTALL)
+"""A Unix socket instead of a host and a port, as nginx writes it: the socket's path ends at a colon."""
+
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.?))", re.DOTALL)
 _ESCAPES = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 
@@ -35,6 +39,7 @@ class TargetUrl(NamedTuple):
     """A target as its URL has it."""
 
     host: str
+    """Or the path of a Unix socket, whose port is 0 (see `flyweight.machine.endpoints`)."""
     port: int
     path: str
     """With its query; a template. Empty: there is no HTTP."""
@@ -48,9 +53,29 @@ class TargetUrl(NamedTuple):
         return RequestTemplate(self.path.encode(), credentials=credentials)
 
 
+def is_unix(url: str) -> bool:
+    """Return whether a target is a Unix socket, be there something else wrong with it or not."""
+    return _UNIX.fullmatch(url) is not None
+
+
 def parse_target(url: str) -> TargetUrl:
     """Take a target's URL apart; UsageError says what is wrong with it."""
-    shown = without_credentials(url)
+    found, shown = _UNIX.fullmatch(url), without_credentials(url)
+    if found is None:
+        return _parse(url, shown)
+    path = found[1] or found[4]
+    if len(to_bytes(path)) > MAX_PATH or "{" in path or not path.isprintable():
+        raise UsageError(
+            f"--target {shown!r} needs the path of a Unix socket: up to {MAX_PATH} bytes, and without placeholders."
+        )
+    if found[1] is None:
+        return _parse(f"{found[3]}localhost{found[5]}", shown)._replace(host=path, port=0)
+    if found[2]:
+        raise UsageError(f"--target {shown!r} is a raw stream: name the path of its socket and nothing else.")
+    return TargetUrl(path, 0, "")
+
+
+def _parse(url: str, shown: str) -> TargetUrl:
     try:
         if not url.isprintable():
             raise ValueError("it has a character that nobody can see")
@@ -146,6 +171,8 @@ def problems_of(
         yield "--send has a backslash that means nothing: there are \\r, \\n, \\t, \\0, \\\\ and \\xHH."
     asked = _with(asked, good, method, None if texts[0] is None else to_bytes(texts[0]), first)
     yield from asked.problems(None if has_columns else OWN)
+    if is_unix(url) and ADDRESS in asked.places():
+        yield "{address} stands for a source address, and a connection to a Unix socket has none: leave it out."
     if not has_columns and not asked.places().keys() <= set(OWN):
         yield "The columns of a file are placeholders as well where --users names it."
 

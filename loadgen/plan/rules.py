@@ -37,6 +37,13 @@ def _about_ports(options: RunOptions) -> Iterator[str]:
         yield f"--ports explicit is not for {unable}: take --ports kernel, or another client."
 
 
+def _about_sockets(options: RunOptions) -> Iterator[str]:
+    if options.is_to_socket and options.ports == "explicit":
+        yield "--ports explicit is not for a Unix socket, whose connections have no ports: take --ports kernel."
+    if options.is_to_socket != options.plan.is_anonymous:
+        yield "A plan without source addresses (Plan.anonymous) is for a target that is a Unix socket, and no other."
+
+
 def _about_servers(options: RunOptions) -> Iterator[str]:
     if options.target is None:
         if options.server_pid is not None:
@@ -69,10 +76,11 @@ def _about_requests(options: RunOptions) -> Iterator[str]:
 def _about_protocols(options: RunOptions) -> Iterator[str]:
     spoken, scheme = options.spoken, options.scheme
     if OF_SCHEMES.get(scheme, spoken) != spoken:
-        yield f"--protocol {options.protocol} is not for a target of {scheme}://: leave it out, or name one of http://."
+        there = "unix:/SOCKET" if scheme == "unix" else f"{scheme}://"
+        yield f"--protocol {options.protocol} is not for a target of {there}: leave it out, or name one of http://."
         return
-    if spoken == RAW and scheme != "tcp":
-        yield "--protocol raw is for a stream without HTTP: name it as --target tcp://HOST:PORT."
+    if spoken == RAW and OF_SCHEMES.get(scheme) != RAW:
+        yield "--protocol raw is for a stream without HTTP: name it as --target tcp://HOST:PORT, or unix:/SOCKET."
         return
     if spoken not in (WEBSOCKET, RAW):
         if options.send is not None:
@@ -200,6 +208,7 @@ def _about_thresholds(options: RunOptions) -> Iterator[str]:
 
 RULES = (
     Rule(_about_ports, ("ports",)),
+    Rule(_about_sockets, ("plan", "ports", "target")),
     Rule(_about_servers),
     Rule(_about_requests),
     Rule(_about_protocols),

@@ -55,6 +55,8 @@ class Check:
     setting: Setting | None = None
     of_network: bool = False
     """Whether each network namespace has its own, so that an isolated run brings its own."""
+    of_tcp: bool = False
+    """Whether it is no matter where the target is a Unix socket."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,7 @@ CHECKS = (
         "with --ports kernel, each address needs a port for each of its connections",
         "__inet_hash_connect, net/ipv4/inet_hashtables.c; " + IP_SYSCTL,
         of_network=True,
+        of_tcp=True,
     ),
     Check(
         "net.ipv4.ip_local_reserved_ports, planned ones",
@@ -259,6 +262,7 @@ CHECKS = (
         IP_SYSCTL,
         "<=",
         of_network=True,
+        of_tcp=True,
     ),
     Check(
         "wildcard listeners on planned ports",
@@ -268,13 +272,14 @@ CHECKS = (
         "inet_csk_get_port, net/ipv4/inet_connection_sock.c",
         "<=",
         of_network=True,
+        of_tcp=True,
     ),
     Check(
         "net.core.somaxconn",
         _sysctl("net/core/somaxconn"),
         _in_flight,
         "connections that the server has not accepted yet wait there; past it handshakes are dropped and tried again "
-        "a second later",
+        "a second later, and connections to a Unix socket have to wait",
         "listen(2)",
         setting=Setting("net/core/somaxconn"),
         of_network=True,
@@ -283,8 +288,8 @@ CHECKS = (
         "backlog of the server",
         lambda machine, demand: demand.server_backlog,
         _in_flight,
-        "the queue of its listener holds so many connections that it has not accepted, and past it handshakes are "
-        "dropped: raise what it tells listen(2), net.core.somaxconn if that is less, or take a smaller --in-flight",
+        "the queue of its listener holds so many connections that it has not accepted, and past it others have to be "
+        "tried again: raise what it tells listen(2), net.core.somaxconn if that is less, or take a smaller --in-flight",
         "listen(2); sock_diag(7)",
     ),
     Check(
@@ -295,6 +300,7 @@ CHECKS = (
         "tcp(7)",
         setting=Setting("net/ipv4/tcp_max_syn_backlog"),
         of_network=True,
+        of_tcp=True,
     ),
     Check(
         "net.ipv4.tcp_syncookies",
@@ -305,6 +311,7 @@ CHECKS = (
         "<=",
         setting=Setting("net/ipv4/tcp_syncookies"),
         of_network=True,
+        of_tcp=True,
     ),
     Check(
         "net.ipv4.tcp_mem, the most",
@@ -315,6 +322,7 @@ CHECKS = (
         IP_SYSCTL,
         unit=" pages",
         setting=Setting("net/ipv4/tcp_mem", 2),
+        of_tcp=True,
     ),
     Check(
         "net.ipv4.tcp_rmem, the least",
@@ -327,6 +335,7 @@ CHECKS = (
         unit=" B",
         setting=Setting("net/ipv4/tcp_rmem"),
         of_network=True,
+        of_tcp=True,
     ),
     Check(
         "net.ipv4.tcp_wmem, the least",
@@ -338,6 +347,7 @@ CHECKS = (
         unit=" B",
         setting=Setting("net/ipv4/tcp_wmem"),
         of_network=True,
+        of_tcp=True,
     ),
     Check(
         "net.ipv4.tcp_max_orphans",
@@ -347,6 +357,7 @@ CHECKS = (
         "kind may take for failures. Our own server is left by reset, without orphans",
         IP_SYSCTL,
         setting=Setting("net/ipv4/tcp_max_orphans"),
+        of_tcp=True,
     ),
     Check(
         "net.ipv4.tcp_max_tw_buckets",
@@ -357,6 +368,7 @@ CHECKS = (
         IP_SYSCTL,
         setting=Setting("net/ipv4/tcp_max_tw_buckets"),
         of_network=True,
+        of_tcp=True,
     ),
     Check(
         "net.core.netdev_max_backlog",
@@ -365,6 +377,7 @@ CHECKS = (
         "packets that wait for a core; loopback's pass there as well, and those beyond are dropped",
         NET_SYSCTL,
         setting=Setting("net/core/netdev_max_backlog"),
+        of_tcp=True,
     ),
     Check(
         "conntrack entries left",
@@ -375,6 +388,7 @@ CHECKS = (
         stops=True,
         setting=Setting("net/netfilter/nf_conntrack_max"),
         of_network=True,
+        of_tcp=True,
     ),
     Check(
         "net.ipv4.tcp_ehash_entries",
@@ -384,6 +398,7 @@ CHECKS = (
         "million with a table of the right size; its size is set at boot, by thash_entries=",
         IP_SYSCTL + "; docs/benchmarks.md",
         of_network=True,
+        of_tcp=True,
     ),
     Check(
         "CPU governor",
@@ -406,10 +421,12 @@ CHECKS = (
 
 
 def examine(machine: Machine, demand: Demand) -> list[Verdict]:
-    """Return what all checks find that apply: those of the network are left out where a run brings its own."""
+    """Return what all checks find that apply: those of the network are left out where a run brings its own,
+    and those of TCP where it has none.
+    """
     found = []
     for check in CHECKS:
-        if check.of_network and demand.isolated:
+        if (check.of_network and demand.isolated) or (check.of_tcp and demand.plan.is_anonymous):
             continue
         value = check.value(machine, demand)
         if value is not None:

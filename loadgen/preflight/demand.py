@@ -98,6 +98,9 @@ OTHER_BYTES = 100.0
 
 TCP_OF_IPV6 = "TCPv6"
 
+UNIX = KernelObject("UNIX", "Unix sockets", "socket", 1170.3)
+"""Takes the place of all objects of TCP."""
+
 HASH_ENTRY_BYTES = 8
 
 OPENED_PER_CORE = 12_500
@@ -157,7 +160,8 @@ def kernel_memory(demand: Demand, machine: Machine) -> tuple[dict[str, int], str
     }
     readable = machine.slab_bytes("TCP") is not None
     found: dict[str, float] = {}
-    for item in KERNEL_OBJECTS:
+    others = [item for item in KERNEL_OBJECTS if item.per == "socket" and item.cache != "TCP"]
+    for item in [UNIX, *others] if plan.is_anonymous else KERNEL_OBJECTS:
         cache = TCP_OF_IPV6 if item.cache == "TCP" and ":" in plan.base_ip else item.cache
         size = (machine.slab_bytes(cache) or 0.0) if readable else item.size  # 0: this kernel has no such thing
         found[item.kind] = found.get(item.kind, 0.0) + counts[item.per] * size

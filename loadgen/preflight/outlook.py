@@ -12,7 +12,8 @@ from pathlib import Path
 
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.errors import Refused
-from floodtest.flyweight.machine.listeners import Listener, ask_for_listeners, listeners_at, read_listeners
+from floodtest.flyweight.machine.listeners import Listener, listeners_at
+from floodtest.flyweight.machine.unix_listeners import find_listeners
 from floodtest.loadgen.network.wish import HOST, Network
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
@@ -148,7 +149,7 @@ def look(options: RunOptions, network: Network = HOST) -> Outlook:
         return Outlook(options, None, machine, demand_of(options, None, network))
     target = _target(options.target, options)
     elsewhere = addresses_elsewhere(target)
-    listeners = [] if elsewhere else ask_for_listeners() or read_listeners()
+    listeners = [] if elsewhere else find_listeners(target.addresses)
     if options.server_pid is not None:
         server = named_server(options.server_pid)
     elif elsewhere:

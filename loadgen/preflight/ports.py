@@ -38,6 +38,8 @@ def ports_to_avoid(plan: Plan, machine: Machine) -> frozenset[int]:
 
 def note_on_kernel_ports(plan: Plan, port_range: tuple[int, int]) -> str | None:
     """Return what to say of a plan whose source ports the kernel is to choose; None when it has enough of them."""
+    if plan.is_anonymous:
+        return None
     first, last = port_range
     room, users = last - first + 1, min(plan.each, plan.connections)
     if users <= room:

@@ -17,11 +17,10 @@ from pathlib import Path
 import psutil
 
 from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.endpoints import Endpoint, is_path
 from floodtest.flyweight.machine.files import PROC
 from floodtest.flyweight.machine.listeners import Listener, listeners_at
 from floodtest.flyweight.machine.processes import private_bytes
-
-Address = tuple[str, int]
 
 LOOK_SECONDS = 2.0
 """How long open files are looked at: on a machine of a million of them the walk would hold up the start."""
@@ -87,7 +86,7 @@ def named_server(pid: int) -> ServerProcesses:
 
 
 def find_server(
-    addresses: Sequence[Address],
+    addresses: Sequence[Endpoint],
     listeners: Sequence[Listener],
     proc: Path = PROC,
     clock: Callable[[], float] = time.monotonic,
@@ -98,7 +97,7 @@ def find_server(
         at = listeners_at(listeners, address, port)
         if not at:
             return ServerProcesses(
-                reason=f"nothing listens at {address} port {port} in this network namespace, so what answers there is "
+                reason=f"nothing listens {_at(address, port)} in this network namespace, so what answers there is "
                 "elsewhere, as in a container"
             )
         holding |= {listener.inode: [] for listener in at}
@@ -137,7 +136,7 @@ def _judge(pids: Sequence[int], proc: Path) -> ServerProcesses:
 
 def _why_unseen(listener: Listener) -> str:
     """Say why no process was found that has the listening socket."""
-    where = f"at {listener.address} port {listener.port}"
+    where = _at(listener.address, listener.port)
     if os.geteuid() in (0, listener.uid):
         return f"what listens {where} is a process that is not in our /proc, as in a container"
     try:
@@ -145,6 +144,10 @@ def _why_unseen(listener: Listener) -> str:
     except KeyError:
         user = str(listener.uid)
     return f"what listens {where} belongs to the user {user}, and only that user and root can look at it"
+
+
+def _at(address: str, port: int) -> str:
+    return f"at the socket {address}" if is_path(address) else f"at {address} port {port}"
 
 
 def _find_holders(holding: dict[int, list[int]], proc: Path, is_late: Callable[[], bool]) -> bool:

@@ -1,11 +1,14 @@
 """Where connections go: a target, all its addresses, and whether the sources can reach them. Looks up one name."""
 
 import ipaddress
+import os
 import socket
+import stat
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.endpoints import is_path
 from floodtest.loadgen.plan.choices import BASE_IPS, Addresses
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import parse_target
@@ -38,6 +41,9 @@ def resolve_target(url: str, base_ip: str, wanted: Addresses = "all") -> Target:
     """
     found = parse_target(url)
     host, port = found.host, found.port
+    if is_path(host):
+        _check_socket(host)
+        return Target(((host, port),), found.asked, LOCALHOST)
     version = ipaddress.ip_address(base_ip).version
     try:
         addresses = _look_up(host, port, version)
@@ -46,6 +52,22 @@ def resolve_target(url: str, base_ip: str, wanted: Addresses = "all") -> Target:
     addresses = addresses[:1] if wanted == "first" else addresses
     pairs = tuple((address, port) for address in addresses)
     return Target(pairs, found.asked, urlsplit(url).netloc.rpartition("@")[2])
+
+
+LOCALHOST = "localhost"
+"""What the header Host says where the target is a Unix socket."""
+
+
+def _check_socket(path: str) -> None:
+    """Refuse a path at which there is no socket."""
+    try:
+        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError as error:
+        raise Refused(f"The target {path} can't be found: {error.strerror}. Is the server up?") from error
+    if is_socket and not os.access(path, os.W_OK):
+        raise Refused(f"The target {path} is a socket that we may not write to: be a user who may, or change its mode.")
+    if not is_socket:
+        raise Refused(f"The target {path} is no Unix socket: name the one at which the server listens.")
 
 
 def _look_up(host: str, port: int, version: int) -> list[str]:
@@ -91,7 +113,9 @@ Sources: RFC 1122, 3927, 1918 and 2544 for IPv4, 4291, 4193 and 5180 for IPv6.
 
 
 def is_public(address: str) -> bool:
-    """Return whether an address may be somebody else's: neither loopback nor link-local nor private."""
+    """Return whether an address may be somebody else's: neither loopback nor link-local nor private, and no path."""
+    if is_path(address):
+        return False
     found = ipaddress.ip_address(address)
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
         found = found.ipv4_mapped
@@ -133,6 +157,8 @@ def check_publishing(url: str, allowed: str | None) -> None:
 
 def check_addresses(plan: Plan, target: Target | None) -> None:
     """Refuse a plan whose source addresses are not on this machine, or can't reach the target; name them."""
+    if plan.is_anonymous:
+        return
     elsewhere = addresses_elsewhere(target) if target is not None and _is_loopback(plan.base_ip) else []
     if elsewhere:
         raise Refused(
@@ -158,7 +184,7 @@ def addresses_elsewhere(target: Target) -> list[str]:
 
 
 def _is_loopback(address: str) -> bool:
-    return ipaddress.ip_address(address).is_loopback
+    return is_path(address) or ipaddress.ip_address(address).is_loopback
 
 
 def own_addresses() -> set[str]:

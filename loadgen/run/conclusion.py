@@ -323,18 +323,35 @@ def _remarks_on_queue(summary: Summary, in_flight: int) -> list[str]:
     queue = None if summary.server is None else summary.server.queue
     if queue is None:
         return []
+    if queue.put_off is not None:
+        return _remarks_on_waiting(queue, in_flight)
     if queue.overflows is None:
         return _remarks_on_silence(queue, summary)
     dropped = queue.overflows if queue.dropped is None else min(queue.dropped, queue.overflows)
     if dropped == 0:
         return []
     whose = "a queue of the server's network" if queue.dropped is None else "the server's queue"
+    size, remedy = _size_and_remedy(queue, in_flight)
+    full = f"{whose}{size} was full {_times(dropped)}, and a handshake had to be tried again a second later or more"
+    return [f"listen queue: {full}: {remedy}"]
+
+
+def _remarks_on_waiting(queue: sums.ListenQueue, in_flight: int) -> list[str]:
+    """Say that the queue of a Unix socket was full."""
+    if not queue.put_off:
+        return []
+    size, remedy = _size_and_remedy(queue, in_flight)
+    full = f"the server's queue{size} was full, and {counted(queue.put_off, 'connections')} had to wait for room in it"
+    return [f"listen queue: {full}: {remedy}"]
+
+
+def _size_and_remedy(queue: sums.ListenQueue, in_flight: int) -> tuple[str, str]:
+    """Return how large a queue is that was full, and what helps."""
     size, fewer = "", "a smaller --in-flight"
     if queue.backlog is not None:
         size = f" of {queue.backlog:,}"
         fewer = f"--in-flight {max(1, queue.backlog)}" if queue.backlog < in_flight else fewer
-    full = f"{whose}{size} was full {_times(dropped)}, and a handshake had to be tried again a second later or more"
-    return [f"listen queue: {full}: raise its backlog (listen(2), net.core.somaxconn), or take {fewer}, or --rate"]
+    return size, f"raise its backlog (listen(2), net.core.somaxconn), or take {fewer}, or --rate"
 
 
 def _remarks_on_silence(queue: sums.ListenQueue, summary: Summary) -> list[str]:

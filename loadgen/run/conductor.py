@@ -167,7 +167,7 @@ class Run:
             reading=reading,
             samples=sampler.samples,
             server=server.figures,
-            other_end=server.described(),
+            other_end=server.described(reading.put_off),
             in_flight=options.in_flight,
             server_ended=server.has_ended,
             server_silent=server.is_silent,

@@ -2,7 +2,8 @@
 
 In: where the server listens, and the network namespace that it is in, as far as it is on this machine. Out: a
 `ListenQueue` of what has happened since the first look; None in it for what can't be read. Cost: some 100 microseconds
-a look, of which there is one a sample while connections are being opened. Fails: nothing here does.
+a look, of which there is one a sample while connections are being opened; a Unix socket is looked at once, since the
+kernel walks over all of them for it, and only its backlog is known. Fails: nothing here does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,15 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from floodtest.analysis.record.summary import ListenQueue
-from floodtest.flyweight.machine.listeners import (
-    NET,
-    Counters,
-    Listener,
-    ask_for_listeners,
-    listeners_at,
-    read_counters,
-    read_listeners,
-)
+from floodtest.flyweight.machine.endpoints import is_path
+from floodtest.flyweight.machine.listeners import Counters, Listener, listeners_at, read_counters
+from floodtest.flyweight.machine.unix_listeners import find_listeners
 
 
 @dataclass(frozen=True)
@@ -41,11 +36,15 @@ class QueueWatch:
         self._net = net
         self._first: _Look | None = None
         self._last: _Look | None = None
+        self._is_unix = any(is_path(host) for host, _ in addresses)
         self._queued: list[int] = []
         """The most that were seen to wait at one listener; empty: none was seen."""
 
     def look(self) -> None:
         """Look now."""
+        if self._is_unix:
+            self._first = self._last = self._last or _Look(self._listeners(), None, None)
+            return
         theirs = None if self._net is None else read_counters(self._net)
         self._last = last = _Look(self._listeners(), read_counters(), theirs)
         self._first = self._first or last
@@ -55,7 +54,7 @@ class QueueWatch:
     def _listeners(self) -> dict[int, Listener]:
         if self._net is None:
             return {}
-        found = (ask_for_listeners() if self._net == NET else None) or read_listeners(self._net)
+        found = find_listeners(self._addresses, self._net)
         return {one.inode: one for address, port in self._addresses for one in listeners_at(found, address, port)}
 
     @property
@@ -67,7 +66,7 @@ class QueueWatch:
         return ListenQueue(
             backlog=min((one.backlog for one in last.listeners.values() if one.backlog is not None), default=None),
             most_queued=max(self._queued, default=None),
-            dropped=_dropped(first.listeners, last.listeners),
+            dropped=None if self._is_unix else _dropped(first.listeners, last.listeners),
             overflows=_growth(first.theirs, last.theirs, "overflows"),
             drops=_growth(first.theirs, last.theirs, "drops"),
             syn_retransmits=_growth(first.ours, last.ours, "syn_retransmits"),

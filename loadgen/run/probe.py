@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from floodtest.flyweight.engine.intake import END
 from floodtest.flyweight.engine.texts import Texts
 from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.endpoints import family_of, sockaddr
 from floodtest.loadgen.client.accounts import Phase, failure_name
 from floodtest.loadgen.client.worker import column_of
 from floodtest.loadgen.preflight.outlook import Outlook
 from floodtest.wire.answers import Answer, NotOpened, Opened
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import Beginning, Framing, begun_behind, decode_all
+from floodtest.wire.http import authority
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import OPENED
 from floodtest.wire.template import Column
@@ -48,6 +50,11 @@ class Probed:
     """The first ones, those that opened it included."""
     failure: str | None = None
     """Why it did not open, or ended, by a name of `analysis.record.causes`; None: it was open to the end."""
+
+    @property
+    def where(self) -> str:
+        """Both ends of the connection, in words."""
+        return authority(*self.address) + (f" from {self.source}" if self.source else "")
 
 
 class Probe:
@@ -80,16 +87,27 @@ class Probe:
         probed = self.probed
         self._began = time.monotonic()
         try:
-            with socket.create_connection(probed.address, connect_timeout, (probed.source, 0)) as sock:
+            with self._connect(connect_timeout) as sock:
                 probed.connected = self._elapsed()
                 sock.sendall(probed.request)
                 if self._at_once is not None:
                     self._open(self._at_once)
                 self._listen(sock, connect_timeout, seconds)
         except OSError as error:
-            where = f"{probed.address[0]}:{probed.address[1]} from {probed.source}"
-            raise Refused(f"No connection to {where}: {error.strerror or error}. Is the server up?") from error
+            raise Refused(f"No connection to {probed.where}: {error.strerror or error}. Is the server up?") from error
         return probed
+
+    def _connect(self, timeout: float) -> socket.socket:
+        sock = socket.socket(family_of(self.probed.address[0]))
+        try:
+            sock.settimeout(timeout)
+            if self.probed.source:
+                sock.bind((self.probed.source, 0))
+            sock.connect(sockaddr(self.probed.address))
+        except OSError:
+            sock.close()
+            raise
+        return sock
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began

@@ -89,6 +89,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Connections that were begun: all of each user's, where users have several one after another."""
     opens: int
     """Connections that opened."""
+    put_off: int
+    """Connections that had to wait for room in the queue of a Unix socket."""
     failed: dict[str, int]
     """Connections that failed, by `NAME@phase`."""
     closed_by: dict[str, int]
@@ -138,6 +140,7 @@ def read_accounts(
         counters=Counters(**{name: int(ledger.total(name)) for name in Counters.__struct_fields__}),
         attempts=int(ledger.total("attempts")),
         opens=int(ledger.total("opens")),
+        put_off=int(ledger.total("put_off")),
         failed=failed,
         closed_by=closed_by,
         durations={field: histogram.sparse(ledger.total(field)) for field in durations.FIELDS},
@@ -165,6 +168,7 @@ def total(readings: Sequence[Reading]) -> Reading:
         counters=_sum_of_fields([each.counters for each in readings]),
         attempts=sum(each.attempts for each in readings),
         opens=sum(each.opens for each in readings),
+        put_off=sum(each.put_off for each in readings),
         failed=_sum_of_counts(each.failed for each in readings),
         closed_by=_sum_of_counts(each.closed_by for each in readings),
         durations={

@@ -12,8 +12,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+
 from floodtest.analysis.record import summary as sums
 from floodtest.flyweight.errors import WorkerFault
+from floodtest.flyweight.machine.endpoints import is_path
 from floodtest.flyweight.machine.listeners import NET, net_of
 from floodtest.flyweight.machine.processes import ProcessMeter
 from floodtest.loadgen.network.wish import Network
@@ -79,13 +82,16 @@ class ServerSide:
         self._meter.read(pids, everything)
         return self._meter.private, round(self._meter.cpu, 2)
 
-    def described(self) -> sums.Server:
-        """Return what a summary has of it."""
+    def described(self, put_off: int) -> sums.Server:
+        """Return what a summary has of it; so many connections had to wait for room in the queue of a Unix socket."""
+        queue = self.queue.found
+        if queue is not None and any(is_path(host) for host, _ in self.target.addresses):
+            queue = msgspec.structs.replace(queue, put_off=put_off)
         return sums.Server(
             addresses=[authority(*address) for address in self.target.addresses],
             processes=[sums.ServerProcess(process.pid, process.name) for process in self._found.roots],
             found=self._found.reason,
-            queue=self.queue.found,
+            queue=queue,
         )
 
     def _look_for_processes(self) -> list[int] | None:

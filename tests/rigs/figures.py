@@ -102,6 +102,7 @@ def reading(planned: int = EACH, **changes: Any) -> Reading:
         "counters": Counters(received=planned, bytes=152 * planned, missing=0, repeated=0, jumps=0, messages=0),
         "attempts": planned,
         "opens": planned,
+        "put_off": 0,
         "failed": {},
         "closed_by": {},
         "durations": {},
