@@ -53,13 +53,16 @@ def test_an_import_takes_nothing_along() -> None:
         ({"address": "first"}, "--address is for a server that was named with --target."),
         ({"server_pid": 1}, "--server-pid is for a server that was named with --target."),
         ({"target": "http://127.0.0.1:9/{user}", "tick": 1.0}, "--tick is for our own server"),
-        ({"protocol": "websocket", "client": "httpx", "ports": "kernel"}, "--client httpx can't open a WebSocket"),
+        (
+            {"protocol": "websocket", "client": "httpx", "ports": "kernel"},
+            "--client httpx can't open --protocol websocket",
+        ),
         ({"target": "http://h/{user}", "send": "x"}, "--send is for WebSockets"),
         ({"target": "ws://h/{user}", "body": "x"}, "--method and --body are not for a WebSocket"),
         ({"target": "ws://h/{user}", "protocol": "sse"}, "--protocol sse is not for a target of ws://"),
         (
             {"target": "ws://h/{user}", "client": "httpx", "ports": "kernel"},
-            "--client httpx can't open a WebSocket: take another client.",
+            "--client httpx can't open --protocol websocket: take another client.",
         ),
         ({"friends": Path("pairs.txt")}, "--friends and --db are for --messages"),
         ({"fail_if": ("nonsense",)}, "--fail-if"),

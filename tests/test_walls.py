@@ -26,6 +26,7 @@ ROOMS: dict[str, set[str]] = {
 FLOORS: dict[str, list[str]] = {
     "flyweight": ["errors", "machine", "engine", "command", "processes"],
     "wire": [
+        "polling",
         "causes",
         "http",
         "template",
@@ -39,6 +40,7 @@ FLOORS: dict[str, list[str]] = {
         "answers",
         "handshake",
         "raw",
+        "polls",
         "protocols",
         "requests",
     ],

@@ -18,7 +18,6 @@ from floodtest.wire import http
 from floodtest.wire.causes import Cause, foreign
 from floodtest.wire.framing import chunked
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, begun_behind, decode_all
-from floodtest.wire.framing.websocket import masked
 from floodtest.wire.messages import NOTHING, Said, read_payloads, reader_of_marks
 from floodtest.wire.open_when import OpenWhen, Search
 
@@ -265,7 +264,7 @@ class Answer:
         self.begin = b""
         """The first of them, for people to look at."""
         self.reply = b""
-        """What the server has to be sent for what was added last."""
+        """What the server is owed for what was added last, as `Decoded.reply` has it."""
         self.pings = 0
         """How often it has asked for that."""
         self.heard: list[bytes] = []
@@ -325,7 +324,7 @@ class Answer:
             if whole is not None and not (decoded.rest or decoded.reply or decoded.ended or broken):
                 self._answers.remember(self._user, whole, decoded.payloads, framing)
             return Opened(framing, 0, [fresh], self._said if self._said.count else None)
-        self.reply, self.pings, self.heard = masked(decoded.reply), decoded.pings, decoded.payloads
+        self.reply, self.pings, self.heard = decoded.reply, decoded.pings, decoded.payloads
         self._said += self._answers.read(decoded.payloads)
         if broken is not None:
             raise NotOpened(broken)

@@ -41,6 +41,10 @@ class Cause(enum.IntEnum):
     """An answer of 101 that does not fit the request for a WebSocket."""
     CONTENT_CODING = 1018
     """A body that is packed, such as by gzip, though nothing but `identity` was accepted."""
+    NOT_KEPT_ALIVE = 1019
+    """An answer to a poll after which the same connection can't poll again."""
+    BAD_CURSOR = 1020
+    """What the next poll would have to say is longer than is kept, or would break its head."""
 
 
 CODES = 1100

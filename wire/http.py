@@ -82,6 +82,13 @@ class Response:
     secrets; WWW-Authenticate of a 401."""
     fields: Mapping[bytes, list[str]] = field(default_factory=dict, compare=False)
     """The values of its headers, by their names in lower case."""
+    is_http_1_0: bool = field(default=False, compare=False)
+
+    @property
+    def is_kept_alive(self) -> bool:
+        """Whether its connection goes on behind it (RFC 9112, section 9.3)."""
+        tokens = {token.strip().lower() for line in self.fields.get(b"connection", []) for token in line.split(",")}
+        return "close" not in tokens and (not self.is_http_1_0 or "keep-alive" in tokens)
 
     @property
     def content_coding(self) -> str | None:
@@ -90,7 +97,7 @@ class Response:
         return None if values in ("", "identity") else values
 
 
-def response_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Response:
+def response_of(status: int, headers: Iterable[tuple[bytes, bytes]], is_http_1_0: bool = False) -> Response:
     """Return the head of an answer with these headers, whose names are in lower case."""
     fields: dict[bytes, list[str]] = {}
     for name, value in headers:
@@ -104,6 +111,7 @@ def response_of(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Response
         types[0].partition(";")[0].strip().lower() or None,
         _note(telling, fields.get(telling.lower().encode())),
         fields,
+        is_http_1_0,
     )
 
 
@@ -230,7 +238,7 @@ def parse_response(
             break
     else:
         raise HeadError(HTTPStatus.BAD_GATEWAY, f"more than {MAX_INFORMATIONAL} informational answers")
-    return response_of(event.status_code, event.headers), rest
+    return response_of(event.status_code, event.headers, event.http_version == b"1.0"), rest
 
 
 def _next_event(connection: h11.Connection, head: bytes) -> object:

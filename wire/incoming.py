@@ -22,7 +22,6 @@ import numpy.typing as npt
 from floodtest.flyweight.engine.intake import Reads
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import Beginning, Framing, decode_all, find_frames
-from floodtest.wire.framing.websocket import masked
 from floodtest.wire.mark import EVERYBODY
 from floodtest.wire.matrix import PADDING, Ints
 from floodtest.wire.messages import Said, Stamped, read_payloads, read_stamped, reader_of_marks
@@ -53,10 +52,10 @@ class Parsed:
     rest: bytes
     """The beginning of a frame that is not whole."""
     ended: bool
-    broken: Cause | None
-    """What is wrong with what follows, where it is no frame that is taken."""
+    broken: int | None
+    """What is wrong with what follows, where it is no frame that is taken: a `Cause`, or an HTTP status."""
     reply: bytes = b""
-    """What the peer has to be sent for it, without a mask."""
+    """What the peer is owed for it, as `Decoded.reply` has it."""
     pings: int = 0
 
     @property
@@ -98,7 +97,7 @@ class Received:
         self.pings = 0
         self.ticks: Counter[int] = Counter()
         self.over: dict[int, int] = {}
-        """Descriptors whose stream is over, in order, each with the `Cause`: it said so, or broke its framing."""
+        """Descriptors whose stream is over, in order, each with the `Cause` or HTTP status that ended it."""
         self._owed: list[tuple[int, int, bytes]] = []
         """Row of the read, descriptor, and the reply to it."""
         self._numbered: list[Columns] = []
@@ -154,11 +153,10 @@ class Received:
         self._stamped.append((row, stamped.planned, stamped.late))
 
     def replies(self) -> dict[int, bytes]:
-        """Return what has to be written to descriptors: of several replies to one the last, so that many pings have one
-        answer.
+        """Return what descriptors are owed, as their framing has it: of several replies to one the last, so that many
+        pings have one answer.
         """
-        last = {fd: reply for _, fd, reply in sorted(self._owed)}
-        return {fd: masked(reply) for fd, reply in last.items()}
+        return {fd: reply for _, fd, reply in sorted(self._owed)}
 
     def numbered(self) -> Columns:
         """Return columns: descriptor, `#n`, and what ascends with the order in which a descriptor's were read."""

@@ -9,11 +9,15 @@ PROTOCOLS: dict[str, str] = {
     "sse": "server-sent events",
     "lines": "messages as lines of text",
     "websocket": "a WebSocket",
+    "longpoll": "answers to polls (long polling)",
     "raw": "lines of a TCP stream without HTTP",
 }
 
 DEFAULT_PROTOCOL = "auto"
 """What is opened unless it is said."""
+
+LONGPOLL = "longpoll"
+"""What polls again after each answer; our own server has no such path."""
 
 WEBSOCKET = "websocket"
 

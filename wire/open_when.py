@@ -1,9 +1,10 @@
 """What opens a connection: what must have come of its answer before a user counts as connected. Pure.
 
 In: a condition as `--open-when` has it, and a connection's messages as they come. Out: whether, and where, they meet
-it. A head that is right is enough for `head`, any message for `first`. The others look for a text, in which `{user}`
-stands for the connection's own id: `id` for the id alone, as a whole word, so that a price of 1.1 opens nobody. Where
-the next message may go on with the text, as chunks do, an id at the end of what has come is not known to be whole.
+it. A head that is right is enough for `head`, any message for `first`; for `held` a poll that is not answered is, or
+the head of its answer. The others look for a text, in which `{user}` stands for the connection's own id: `id` for the
+id alone, as a whole word, so that a price of 1.1 opens nobody. Where the next message may go on with the text, as
+chunks do, an id at the end of what has come is not known to be whole.
 
 Cost: linear in what a peer sends. Each condition but a person's own is one regular expression for all users, which
 costs a search and not an expression a user. What was looked at is not looked at again, but for as many bytes as what
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-KINDS = ("head", "first", "id", "text:TEXT", "regex:PATTERN")
+KINDS = ("head", "held", "first", "id", "text:TEXT", "regex:PATTERN")
 
 MAX_SAID = 1 << 16
 """Bytes of messages in which a condition is looked for; the first message is looked at as a whole."""
@@ -52,7 +53,12 @@ class OpenWhen:
     @property
     def is_head(self) -> bool:
         """Whether the head alone is enough."""
-        return self.text == "head"
+        return self.text == "head" or self.is_held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a poll that is not answered yet is enough; its answer is so as well."""
+        return self.text == "held"
 
     @property
     def is_first(self) -> bool:
@@ -70,7 +76,7 @@ class OpenWhen:
         return not self.names_user or (not self._is_regex and self.text.count("{user}") <= 1)
 
     def find(self, user: int, said: bytes, start: int = 0, is_whole: bool = True) -> Iterator[re.Match[bytes]]:
-        """Return where the text of a user's messages meets the condition, from a place on; not for `head`.
+        """Return where the text of a user's messages meets the condition, from a place on; not where `is_head`.
 
         If it is not whole, and may go on, an id at its end is none.
         """

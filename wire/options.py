@@ -5,6 +5,7 @@ import re
 from floodtest.flyweight.command.parsers import Parser, parse_count
 from floodtest.wire import stamp
 from floodtest.wire.open_when import KINDS, OpenWhen
+from floodtest.wire.polling import problem_of
 from floodtest.wire.template import TOKEN, Header
 
 _ORIGIN = re.compile(r"(?a:\*|null|[a-z][a-z0-9+.-]*://[\w.:\[\]-]+)")
@@ -27,6 +28,13 @@ def _token(text: str) -> str:
 def _open_when(text: str) -> str:
     """Return a condition that `wire.open_when` understands, as it is."""
     return OpenWhen(text).text
+
+
+def _cursor(text: str) -> str:
+    """Return a pattern that finds a cursor, as it is."""
+    if (problem := problem_of(text)) is not None:
+        raise ValueError(f"{text!r}: {problem}")
+    return text
 
 
 def split_header(text: str) -> Header:
@@ -60,6 +68,7 @@ def _origin(text: str) -> str:
     return text
 
 
+cursor = Parser(_cursor, 'a regular expression with one group, such as \'"next": "([^"]+)"\'')
 header = Parser(_header, "a header such as 'Accept: text/event-stream'", is_secret=True)
 method = Parser(_method, f"a method such as POST, but for {' and '.join(NO_STREAM)}, which no stream comes of")
 open_when = Parser(_open_when, f"one of {', '.join(KINDS)}, with {{user}} in it for the id")

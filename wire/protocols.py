@@ -14,15 +14,17 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.wire import answers, handshake, http, messages
+from floodtest.wire import answers, handshake, http, messages, polls
 from floodtest.wire.answers import NotOpened
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing, encode
 from floodtest.wire.framing.in_chunks import InChunks
+from floodtest.wire.framing.polled import TAKEN, Polled, is_framed
 from floodtest.wire.framing.websocket import FROM_SERVER, NORMAL, accept_of, close, masked, masked_message
 from floodtest.wire.incoming import Incoming, Marked
 from floodtest.wire.open_when import OpenWhen
+from floodtest.wire.polling import Polling
 from floodtest.wire.raw import RawAnswers
 from floodtest.wire.template import Column, Requests, RequestTemplate
 
@@ -99,9 +101,40 @@ class Protocol:
         """Return what takes batches of reads apart, whose messages may be marked."""
         return Incoming(self.framings, files_limit, marked)
 
+    def reply(self, owed: bytes) -> bytes:
+        """Return what the client writes to a server that is owed this (`Decoded.reply`)."""
+        return owed
+
     def goodbye(self) -> bytes:
         """Return what the client writes on an open connection before it closes it."""
         return b""
+
+
+@dataclass(frozen=True, eq=False)
+class LongPolling(Protocol):
+    """Polls on a connection that is kept alive: its stream is all the answers. What is written for them is made by
+    `wire.polls`, which knows the cursor of each connection.
+    """
+
+    def by_pattern(self, cursor: str | None) -> "LongPolling":
+        """Return it with a pattern that finds the cursor; None: headers have it."""
+        return self if cursor is None else replace(self, framings=(Polled(cursor),))
+
+    def framing_of(self, head: http.Response) -> Framing:
+        """Return the framing of answers of which this head begins the first; NotOpened if it can't be polled again."""
+        if head.status not in TAKEN:
+            raise NotOpened(head.status if head.status > 200 else Cause.BAD_HEAD, head.note)
+        if not is_framed(head):
+            raise NotOpened(Cause.NOT_KEPT_ALIVE)
+        return self.framings[0]
+
+    def answers(
+        self, open_when: OpenWhen, longest: int, request: RequestTemplate | None = None, run: str | None = None
+    ) -> answers.Answers:
+        """Return what tells the first answers that open a connection; `run` is as in `incoming`."""
+        (framing,) = self.framings
+        assert isinstance(framing, Polled)
+        return polls.PollAnswers(self.framing_of, open_when, longest, run, framing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +169,10 @@ class Upgraded(Protocol):
         """
         offered = frozenset() if request is None else handshake.subprotocols_of(request)
         return handshake.Handshakes(self.framing_of, open_when, longest, run, offered)
+
+    def reply(self, owed: bytes) -> bytes:
+        """Return frames with masks, as a client writes them."""
+        return masked(owed)
 
     def goodbye(self) -> bytes:
         """Return a close, which tells the server that nothing has gone wrong."""
@@ -325,5 +362,13 @@ AUTO = Auto("auto", (*CHUNKED.framings, *EVENTS.framings, *LINES.framings), "tex
 OWN: dict[str, Served] = {protocol.name: protocol for protocol in BY_PATH.values()}
 """What the client opens of our own server, by name."""
 
-OPENED: dict[str, Protocol] = {protocol.name: protocol for protocol in (AUTO, *BY_PATH.values(), RAW)}
+LONG_POLLING = LongPolling("longpoll", (Polled(),))
+
+OPENED: dict[str, Protocol] = {protocol.name: protocol for protocol in (AUTO, *BY_PATH.values(), LONG_POLLING, RAW)}
 """What the client opens, by name."""
+
+
+def opened(name: str, polling: Polling | None = None) -> Protocol:
+    """Return what the client opens, by its name and how it polls if it does."""
+    protocol = OPENED[name]
+    return protocol if polling is None or not isinstance(protocol, LongPolling) else protocol.by_pattern(polling.cursor)

@@ -18,10 +18,13 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
 
-USER, ADDRESS, LINE = "user", "address", "line"
+USER, ADDRESS, LINE, CURSOR = "user", "address", "line", "cursor"
 
 OWN = (USER, ADDRESS, LINE)
 """Placeholders that need no file: the user's number, its source address, and its place in the run, from 1 on."""
+
+OWN_OF_POLLS = (*OWN, CURSOR)
+"""Those of requests that say where a poll begins (`wire.polls`)."""
 
 NUMBERS = frozenset({USER, LINE})
 """Those of them that are numbers."""

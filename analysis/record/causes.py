@@ -77,7 +77,8 @@ TABLE: dict[str, Words] = {
     ),
     "not_a_stream": Words(
         "The answer says how long it is (Content-Length), so it is no stream.",
-        f"Name the path of the stream; some servers want to be asked with an Accept header. {_LOOK}",
+        "If it is the answer to a poll, take --protocol longpoll. Otherwise name the path of the stream; some servers "
+        f"want to be asked with an Accept header. {_LOOK}",
     ),
     "not_chunked": Words(
         "The answer goes on until the connection closes, and --protocol chunked asks for chunks.",
@@ -121,6 +122,15 @@ TABLE: dict[str, Words] = {
     ),
     "finished": Words(
         "The server said that the stream is over.", "Name a path whose stream goes on, or look why the server ended it."
+    ),
+    "not_kept_alive": Words(
+        "The answer to a poll ended its connection: it said so (Connection: close, HTTP/1.0), or not how long it is.",
+        "Have the server, and proxies before it, keep connections alive for more polls: nginx ends them after "
+        "keepalive_requests.",
+    ),
+    "bad_cursor": Words(
+        "What the next poll would have to say is longer than 255 bytes, or has a control character.",
+        "Look at what --cursor finds, or at the ETag and Last-Modified of the answers.",
     ),
     "cut": Words(
         "The connection was closed between two messages, and nothing had said that the stream is over.",

@@ -54,6 +54,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     jumps: int = 0
     pings: int = 0
     misdelivered: int = 0
+    polls: int = 0
 
     @property
     def kernel(self) -> int:

@@ -246,6 +246,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Messages whose number is further above the one before than messages can be missing."""
     pings: int = 0
     """Of a server's WebSockets."""
+    polls: int = 0
+    """Of connections that have had an answer: those behind the first of each."""
     thresholds: list[Threshold] = []
     timing: Timing | None = None
     lifetimes: Lifetimes | None = None

@@ -72,6 +72,7 @@ LEDGER = np.dtype(
         ("repeated", "i8"),
         ("jumps", "i8"),
         ("pings", "i8"),
+        ("polls", "i8"),
         ("messages", "i8"),
         ("misdelivered", "i8"),
         ("first_ns", "i8"),
@@ -87,12 +88,12 @@ LEDGER = np.dtype(
 )
 """attempts: connections that were begun · opens: those that became open · closed: open ones that we closed · put_off:
 those that had to wait for room in the queue of a Unix socket · missing, repeated, jumps: see `wire.sequence` · pings:
-of servers, which want an answer · messages: numbered ones that are no ticks, repeated ones and those that jump included
-· misdelivered: messages for another user than who has got them, which count in `received` only · first_ns, last_ns:
-when the first and the last message was read (CLOCK_MONOTONIC) · latency: of stamped ones, from the planned time, by
-bucket · latency_published: from the time they were published, which forgives what came before · failures: connections
-that ended by themselves, by phase and code, where those of phase OPEN closed early · connect_us and so on: see
-`client.durations` · answers: see `client.kept_answers`.
+of servers, which want an answer · polls: those behind the first of each connection · messages: numbered ones that are
+no ticks, repeated ones and those that jump included · misdelivered: messages for another user than who has got them,
+which count in `received` only · first_ns, last_ns: when the first and the last message was read (CLOCK_MONOTONIC) ·
+latency: of stamped ones, from the planned time, by bucket · latency_published: from the time they were published, which
+forgives what came before · failures: connections that ended by themselves, by phase and code, where those of phase OPEN
+closed early · connect_us and so on: see `client.durations` · answers: see `client.kept_answers`.
 
 Over all connections of all users, attempts = opens + failures + those in flight, and opens = open now + closed early +
 closed. Who reads while a worker counts reads the right-hand sides first: the left-hand sides are counted first."""
@@ -160,7 +161,9 @@ class Accounts:
         self._messages, self._first_ns, self._last_ns = (
             Counter(row, name) for name in ("messages", "first_ns", "last_ns")
         )
-        self._pings, self._misdelivered = Counter(row, "pings"), Counter(row, "misdelivered")
+        self._pings, self._polls, self._misdelivered = (
+            Counter(row, name) for name in ("pings", "polls", "misdelivered")
+        )
         self._latency, self._latency_published = row["latency"][0], row["latency_published"][0]
         self._failures = row["failures"][0]
         self.connect, self.first_byte, self.open, self._life, self._quiet = (
@@ -231,6 +234,10 @@ class Accounts:
             self.messages(received.messages, reads.first, reads.last)
             index, planned, late = received.stamped()
             self.latencies(reads.times()[index], planned, late)
+
+    def polled(self, count: int) -> None:
+        """Count polls of connections that have had an answer."""
+        self._polls.add(count)
 
     def out_of_sequence(self, found: OutOfSequence) -> None:
         """Count what the numbers of messages show."""

@@ -22,13 +22,14 @@ from floodtest.flyweight.processes.channel import Channel
 from floodtest.loadgen.client.accounts import End, Phase
 from floodtest.loadgen.client.opening import Opener
 from floodtest.loadgen.client.orders import Closed, Go, Halt, ToWorker
+from floodtest.loadgen.client.polling import Pollers
 from floodtest.loadgen.client.streams import Streams
 from floodtest.loadgen.client.waiting import Waiting
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.loadgen.plan.plan import Rows
 from floodtest.wire.open_when import OpenWhen
-from floodtest.wire.protocols import OPENED
+from floodtest.wire.protocols import opened
 
 BATCH = 64
 """Connections opened in one go: enough to make a sweep worth it, few enough to stay in the core's cache."""
@@ -53,17 +54,19 @@ class Client:
         self._ended = ended = None if take_ended is None else list[End]()
         self._again: deque[int] = deque()
         """Users that are to be opened again, as soon as there is room for them in flight."""
-        protocol = OPENED[spec.protocol]
-        answers = protocol.answers(OpenWhen(spec.open_when), READ_SIZE, spec.request, spec.marks)
+        protocol, open_when = opened(spec.protocol, spec.polling), OpenWhen(spec.open_when)
+        answers = protocol.answers(open_when, READ_SIZE, spec.request, spec.marks)
         patience, files_limit = spec.connect_timeout, shared.files_limit
+        polls, pollers = shared.polls(), None
+        if polls is not None and spec.polling is not None:
+            pollers = Pollers(polls, spec.polling, files_limit, open_when.is_held)
         self._streams = Streams(
-            accounts, readiness, files_limit, protocol, answers, patience, spec.marks, ended, shared.sends()
+            accounts, readiness, files_limit, protocol, answers, patience, spec.marks, ended, shared.sends(), pollers
         )
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
         pieces, outbox = spec.share.pieces, self._streams.outbox
-        self._opener = Opener(
-            accounts, readiness, spec.targets, spec.ports, reserved, shared.requests(), outbox, pieces, ended
-        )
+        requests = shared.requests() if polls is None else polls.first
+        self._opener = Opener(accounts, readiness, spec.targets, spec.ports, reserved, requests, outbox, pieces, ended)
         self._accounts = accounts
         self._waiting = Waiting(BATCH)
         self._reset_at_end = spec.reset_at_end
@@ -111,8 +114,9 @@ class Client:
 
     def deadline(self) -> float:
         """When the next turn is due even if nothing comes in."""
-        overdue = next(iter(self._streams.in_flight.values()), float("inf"))
-        deadline = min(self._streams.digest_due, overdue, self._waiting.deadline)
+        streams = self._streams
+        overdue = next(iter(streams.in_flight.values()), float("inf"))
+        deadline = min(streams.digest_due, streams.polls_due, overdue, self._waiting.deadline)
         if self._go is not None and not self.started.is_set() and self._room():
             deadline = min(deadline, self._go.start + self._pacer.time_of(self._share.before + self._begun + 1))
         return deadline

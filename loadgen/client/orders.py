@@ -15,6 +15,7 @@ from floodtest.flyweight.processes.channel import Message
 from floodtest.loadgen.plan.choices import Ports
 from floodtest.loadgen.plan.pacer import Stage
 from floodtest.loadgen.plan.plan import Share
+from floodtest.wire.polling import Polling
 from floodtest.wire.template import RequestTemplate
 
 
@@ -46,6 +47,8 @@ class Specification(msgspec.Struct, frozen=True):
     """Placeholders in the request whose values are in shared memory, a row for each user of the plan."""
     shape: Shape | None = None
     """Of that memory; None where there is none."""
+    polling: Polling | None = None
+    """How connections poll; None: they do not."""
 
     @property
     def path(self) -> Path:

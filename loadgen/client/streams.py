@@ -22,9 +22,10 @@ import numpy as np
 from floodtest.flyweight.engine.intake import END, Intake, Reads
 from floodtest.flyweight.engine.outbox import TOO_SLOW, Gone, Outbox
 from floodtest.flyweight.engine.readiness import Readiness
-from floodtest.flyweight.engine.sweep import sweep
+from floodtest.flyweight.engine.sweep import sweep, without
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
 from floodtest.loadgen.client.opening import BROKEN
+from floodtest.loadgen.client.polling import Pollers
 from floodtest.wire.answers import Answer, Answers, NotOpened, Opened
 from floodtest.wire.causes import Cause
 from floodtest.wire.incoming import Marked
@@ -68,6 +69,7 @@ class Streams:
         marks: str | None = None,
         ended: list[End] | None = None,
         sends: Requests | None = None,
+        pollers: Pollers | None = None,
     ) -> None:
         self._accounts = accounts
         self._users = np.zeros(files_limit, np.uint32)  # by descriptor; 0 where there is no connection of ours
@@ -99,6 +101,8 @@ class Streams:
         read that their servers have sent before, such as why they read no more."""
         self._ended = ended
         """Users whose connection has ended by itself, for who opens them again; None: nobody does."""
+        self._pollers = pollers
+        """What knows when connections poll; None: the protocol has no polls."""
 
     def add(
         self, fds: list[int], users: list[int], deadline: float, connect_us: int, connecting: Sequence[int] = ()
@@ -111,8 +115,9 @@ class Streams:
         self._users[fds] = users
         self._sequences.begin(fds)
         self.in_flight.update(zip(fds, repeat(deadline), strict=False))
-        if self._at_once is not None:
-            self._open_written(fds, self._at_once)
+        if self._pollers is not None:
+            self._pollers.polls.begin(fds)
+        self._note_written(fds, deadline - self._timeout + connect_us / 1e6)
 
     def handle(self, events: list[tuple[int, int]]) -> None:
         """Write and read what the events announce. What was read is on the accounts after the next `digest`, which
@@ -128,8 +133,9 @@ class Streams:
         if self._to_send:
             self._send_first()
         over += [(fd, code) for fd, code in self._unwritable.items() if not self._intake.is_unread(fd)]
-        if over or len(self._reads) >= DIGEST or self._reads.size >= DIGEST_BYTES:
-            self.digest()
+        # Who polls is to poll again at once: what comes in between has to wait at the server.
+        if over or self._pollers is not None or len(self._reads) >= DIGEST or self._reads.size >= DIGEST_BYTES:
+            self.digest(over)
         self._end_all(over)
 
     def _send_first(self) -> None:
@@ -140,15 +146,14 @@ class Streams:
 
     def _flush(self, events: list[tuple[int, int]]) -> None:
         """Write what is pending for descriptors that have events."""
-        gone = self.outbox.flush(fd for fd, _ in events)
-        if self._connecting:
-            now = time.monotonic()
-            for fd in self._connecting & {fd for fd, _ in events} - gone.keys():
-                self._connecting.discard(fd)
-                self._accounts.connect.count(self._since_begun(self.in_flight[fd], now))
+        fds = [fd for fd, _ in events if fd in self.outbox]
+        gone = self.outbox.flush(fds)
+        now = time.monotonic()
+        for fd in self._connecting & set(fds) - gone.keys():
+            self._connecting.discard(fd)
+            self._accounts.connect.count(self._since_begun(self.in_flight[fd], now))
         self._end_writing(gone)
-        if self._at_once is not None:
-            self._open_written((fd for fd, _ in events if fd not in gone), self._at_once)
+        self._note_written([fd for fd in fds if fd not in gone], now)
 
     def _end_writing(self, gone: Gone) -> None:
         """Write no more to these descriptors, and end them when they have been read to their end."""
@@ -157,31 +162,62 @@ class Streams:
         self._unwritable |= gone
         self._intake.read_again(gone)
 
-    def _open_written(self, fds: Iterable[int], opened: Opened) -> None:
-        """Open those of the connections in flight whose request is written, for which nothing has to be answered."""
+    def _note_written(self, fds: list[int], now: float) -> None:
+        """Look which of these connections in flight have their request written by now: they are open where nothing has
+        to be answered, and a poll may be held from then on.
+        """
+        if self._at_once is None and self._pollers is None:
+            return
         written = [fd for fd in fds if fd in self.in_flight and fd not in self.outbox]
-        if written:
-            self._open(written, opened, 0, time.monotonic(), are_first=False)
+        if written and self._at_once is not None:
+            self._open(written, self._at_once, 0, now, are_first=False)
+        elif self._pollers is not None:
+            self._pollers.wrote_first(written, now)
 
-    def digest(self) -> None:
-        """Bring everything that was read on the accounts."""
+    def digest(self, over: Iterable[tuple[int, int]] = ()) -> None:
+        """Bring everything that was read on the accounts; connections that are over do not poll again."""
         reads, self._reads = self._reads, Reads()
         if not len(reads):
             return
         received = self._incoming.take(reads)
-        self._last_byte[received.fds] = _milliseconds(reads.last / 1e9)
+        owed = received.replies()
+        if self._pollers is not None:
+            for fd, _ in over:
+                owed.pop(fd, None)
+        now = reads.last / 1e9
+        slow = self._reply(owed, now)
+        self._last_byte[received.fds] = _milliseconds(now)
         self._accounts.post(received, self._sequences.follow(*received.numbered()), reads)
-        self._end_all((self._reply(received.replies()) | received.over).items())
+        self._end_all((slow | received.over).items())
 
-    def _reply(self, replies: dict[int, bytes]) -> Gone:
-        """Write what servers have asked for; return the connections that have to end since their server asks again
-        without having read what it was sent before (`TOO_SLOW`).
+    def _reply(self, owed: dict[int, bytes], now: float) -> Gone:
+        """Write what servers are owed for what was read by now; return the connections that have to end since their
+        server asks again without having read what it was sent before (`TOO_SLOW`).
         """
-        if not replies:
+        if not owed:
             return {}
-        slow = {fd: TOO_SLOW for fd in replies if fd in self.outbox} if self.outbox else {}
-        fds = [fd for fd in replies if fd not in slow and fd not in self._unwritable]
-        self._end_writing(self.outbox.write(fds, [replies[fd] for fd in fds]))
+        if self._pollers is not None:
+            since = (_milliseconds(now) - self._last_byte[list(owed)].astype(np.int64)) & _WRAP
+            # What is not open yet has no time of a last byte, and is taken to be answered at once.
+            waited = [0.0 if fd in self.in_flight else ms / 1000 for fd, ms in zip(owed, since.tolist(), strict=True)]
+            return self._poll(self._pollers.take(owed, waited, now))
+        return self._write_new(list(owed), [self._protocol.reply(reply) for reply in owed.values()])
+
+    def _poll(self, fds: list[int]) -> Gone:
+        """Poll again; return the connections that have to end, as `_reply` does."""
+        assert self._pollers is not None
+        if not fds:
+            return {}
+        self._accounts.polled(len(fds))
+        return self._write_new(fds, self._pollers.polls.next(fds, self._users[fds].tolist()))
+
+    def _write_new(self, fds: list[int], data: list[bytes]) -> Gone:
+        """Write to connections from whose outbox everything has to be gone by now; return those where it is not."""
+        slow = {fd: TOO_SLOW for fd in fds if fd in self.outbox} if self.outbox else {}
+        if slow or self._unwritable:
+            left_out = {index for index, fd in enumerate(fds) if fd in slow or fd in self._unwritable}
+            fds, data = without(left_out, fds, data)
+        self._end_writing(self.outbox.write(fds, data))
         return slow
 
     @property
@@ -195,7 +231,10 @@ class Streams:
         return self._intake.has_unread
 
     def expire(self, now: float) -> None:
-        """Give up the connections in flight whose deadline has passed."""
+        """Poll again where a pause is over, and give up the connections in flight whose deadline has passed."""
+        if self._pollers is not None:
+            self._open_held(self._pollers, now)
+            self._end_all(self._poll([fd for fd in self._pollers.take_due(now) if self._user_of[fd]]).items())
         while self.in_flight:
             fd, deadline = next(iter(self.in_flight.items()))
             if deadline > now:
@@ -203,6 +242,18 @@ class Streams:
             answer = self._begun_answers.get(fd)
             said_something_else = answer is not None and answer.search.has_messages
             self._end(fd, Cause.OPEN_WHEN_UNMET if said_something_else else errno.ETIMEDOUT)
+
+    @property
+    def polls_due(self) -> float:
+        """When `expire` has to be called because of polls, by time.monotonic()."""
+        return float("inf") if self._pollers is None else self._pollers.due
+
+    def _open_held(self, pollers: Pollers, now: float) -> None:
+        """Count connections as open whose first poll is held."""
+        held = pollers.take_held(now)
+        if held:
+            (framing,) = self._protocol.framings
+            self._open(held, Opened(framing, 0, []), 0, now, are_first=False)
 
     def close(self, most: int, reset: bool) -> int:
         """Close up to `most` connections, whatever their state, and return how many there were; the accounts stand.
@@ -261,6 +312,9 @@ class Streams:
             if are_first:
                 self._accounts.first_byte.count(took, count)
         self._opened_at[fds] = self._last_byte[fds] = _milliseconds(now)
+        if self._pollers is not None and are_first:
+            for fd in fds:
+                self._pollers.answered_first(fd)
         if self._sends is not None and are_first:
             self._to_send += fds
         self._incoming.begin(fds, opened.framing)
@@ -280,6 +334,8 @@ class Streams:
         if answer is None:
             answer = self._begun_answers[fd] = self._answers.begin(self._user_of[fd])
             self._accounts.first_byte.count(self._since_begun(self.in_flight[fd], now))
+            if self._pollers is not None:
+                self._pollers.answered_first(fd)
         opened, why, had_no_head = None, None, not answer.has_head
         try:
             opened = answer.add(data)
@@ -288,7 +344,7 @@ class Streams:
         if self._sends is not None and had_no_head and answer.has_head and why is None:
             self._to_send.append(fd)
         self._accounts.pings(answer.pings)
-        slow = self._reply({fd: answer.reply}) if answer.reply else {}
+        slow = self._reply({fd: answer.reply}, now) if answer.reply else {}
         if why is not None:
             self._end(fd, why.code, why.note)
         elif slow:
@@ -331,6 +387,8 @@ class Streams:
         self._incoming.forget(fd)
         self.outbox.forget(fd)
         self._intake.forget(fd)
+        if self._pollers is not None:
+            self._pollers.forget(fd)
         self._user_of[fd] = 0
         os.close(fd)
 

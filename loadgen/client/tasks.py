@@ -305,7 +305,7 @@ def _head_of(response: httpx.Response) -> bytes:
     return b"\r\n".join([line, *(name + b": " + value for name, value in response.headers.raw), b"", b""])
 
 
-def split_text(stream: Stream, text: bytes) -> tuple[list[bytes], Cause | None]:
+def split_text(stream: Stream, text: bytes) -> tuple[list[bytes], int | None]:
     """Return the messages that end in a text, and what is wrong with what follows; keep the beginning of one."""
     if stream.framing is None:
         is_whole = text.endswith(b"\n")

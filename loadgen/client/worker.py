@@ -19,6 +19,7 @@ from floodtest.flyweight.processes.channel import Channel, decoder
 from floodtest.loadgen.client.accounts import LEDGER, Accounts
 from floodtest.loadgen.client.orders import Ready, Settled, Specification, Started, ToWorker
 from floodtest.loadgen.plan.plan import Share
+from floodtest.wire.polls import Polls
 from floodtest.wire.protocols import OPENED
 from floodtest.wire.template import ADDRESS, LINE, Column, Requests
 
@@ -38,6 +39,11 @@ class Shared:
     def requests(self) -> Requests:
         """Return what makes the requests of users."""
         return OPENED[self.spec.protocol].requests(self.spec.request, self._column)
+
+    def polls(self) -> Polls | None:
+        """Return what makes the polls of users, with a cursor for each descriptor; None: they do not poll."""
+        polling = self.spec.polling
+        return None if polling is None else Polls(self.spec.request, self._column, self.files_limit, polling)
 
     def sends(self) -> Requests | None:
         """Return what makes what users send once their answers have begun; None: nothing."""

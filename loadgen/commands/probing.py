@@ -17,6 +17,7 @@ from floodtest.loadgen.run.probe import MESSAGES, Probe, Probed
 from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing
 from floodtest.wire.framing.in_chunks import InChunks
+from floodtest.wire.framing.polled import Polled
 from floodtest.wire.framing.websocket import FROM_SERVER
 from floodtest.wire.names import RAW
 
@@ -107,6 +108,8 @@ def _text(data: bytes) -> str:
 
 def _words(framing: Framing) -> str:
     is_in_chunks = isinstance(framing, InChunks)
+    if isinstance(framing, Polled):
+        return "answers to polls"
     inner = framing.inner if isinstance(framing, InChunks) else framing
     words = next(words for one, words in _WORDS if one is inner)
     return f"{words}, in chunks that mean nothing" if is_in_chunks else words

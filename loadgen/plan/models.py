@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from floodtest.loadgen.plan.choices import Ports
+from floodtest.wire.names import LONGPOLL, RAW, WEBSOCKET
 
 MIB = 1 << 20
 
@@ -56,8 +57,8 @@ class ClientTraits:
     memory: UserMemory
     chooses_ports: bool
     """Whether it can bind a connection to the source port of the plan; if not, the kernel chooses."""
-    only_http: bool
-    """Whether what follows a request can be nothing but the answer of HTTP to it."""
+    lacks: frozenset[str] = frozenset()
+    """Protocols that it can't open."""
 
     @property
     def ports(self) -> Ports:
@@ -75,15 +76,13 @@ SERVER_MODELS: dict[ServerModel, ServerTraits] = {
 }
 
 CLIENT_MODELS: dict[ClientModel, ClientTraits] = {
-    "columns": ClientTraits(
-        "floodtest.loadgen.client.columns", "in columns", _CLIENT, chooses_ports=True, only_http=False
-    ),
+    "columns": ClientTraits("floodtest.loadgen.client.columns", "in columns", _CLIENT, chooses_ports=True),
     "httpx": ClientTraits(
         "floodtest.loadgen.client.tasks",
         "an httpx stream and a task each",
         _CLIENT.with_each(24 << 10),
         chooses_ports=False,
-        only_http=True,
+        lacks=frozenset({WEBSOCKET, LONGPOLL, RAW}),
     ),
 }
 

@@ -40,7 +40,8 @@ from floodtest.loadgen.plan.pacer import Pacer, Stage, parse_stages, steady
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import hidden, is_unix, without_credentials
 from floodtest.wire import options as of_wire
-from floodtest.wire.names import DEFAULT_PROTOCOL, OF_SCHEMES, OWN_PROTOCOL, PROTOCOLS
+from floodtest.wire.names import DEFAULT_PROTOCOL, LONGPOLL, OF_SCHEMES, OWN_PROTOCOL, PROTOCOLS
+from floodtest.wire.polling import Polling
 
 _PROTOCOL_WORDS = ", ".join(PROTOCOLS.values())
 _CLIENT_WORDS = ", or ".join(traits.words for traits in CLIENT_MODELS.values())
@@ -48,6 +49,12 @@ _SERVER_WORDS = ", or ".join(traits.words for traits in SERVER_MODELS.values())
 _WITHOUT_PORTS = " or ".join(f"--client {name}" for name, traits in CLIENT_MODELS.items() if not traits.chooses_ports)
 
 DEFAULT_METHOD = "GET"
+
+DEFAULT_HELD = 1.0
+"""Seconds in which a server that works refuses a poll, if it does: what it holds longer it has taken."""
+
+DEFAULT_POLL_PAUSE = 1.0
+"""Seconds; servers that hold polls do so for longer."""
 
 STAGES = Parser(parse_stages, "stages such as 1000/s:30s,5000/s:60s,max")
 
@@ -137,7 +144,25 @@ class RunOptions:
         None,
         of_wire.open_when,
         "CONDITION",
-        "What opens a connection: head, first, id, text:TEXT or regex:PATTERN.  [default: head; our server: id]",
+        "What opens a connection: head, held, first, id, text:TEXT or regex:PATTERN.  "
+        "[default: head; of longpoll: held; our server: id]",
+    )
+    held: float = option(
+        DEFAULT_HELD, parsers.positive_duration, "SECONDS", "A first poll unanswered for so long is held, and open."
+    )
+    cursor: str | None = option(
+        None,
+        of_wire.cursor,
+        "REGEX",
+        "Its group is looked for in each answer to a poll, and goes where {cursor} stands in the next one.  "
+        "[default: ETag and Last-Modified]",
+    )
+    first_cursor: str = option("", parsers.text, "TEXT", "What stands for {cursor} in first polls.")
+    poll_pause: float = option(
+        DEFAULT_POLL_PAUSE,
+        parsers.duration,
+        "SECONDS",
+        "Before the next poll, where an answer without a message came sooner than this.",
     )
     rate: float | None = option(None, parsers.rate, "N", "Connections a second, by the clock.  [default: no limit]")
     stages: tuple[Stage, ...] | None = option(
@@ -212,8 +237,18 @@ class RunOptions:
 
     @property
     def opens_when(self) -> str:
-        """What opens a connection: our own server's welcome names its user, of another one the head is enough."""
-        return self.open_when or ("id" if self.target is None else "head")
+        """What opens a connection: our own server's welcome names its user, of another one the head is enough, and a
+        poll need not be answered.
+        """
+        others = "held" if self.spoken == LONGPOLL else "head"
+        return self.open_when or ("id" if self.target is None else others)
+
+    @property
+    def polling(self) -> Polling | None:
+        """How connections poll; None: they do not."""
+        if self.spoken != LONGPOLL:
+            return None
+        return Polling(self.held, self.poll_pause, self.cursor, self.first_cursor)
 
     @property
     def hidden(self) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ import msgspec
 from floodtest.flyweight.errors import UsageError
 from floodtest.flyweight.machine.endpoints import MAX_PATH
 from floodtest.wire import options as of_wire
-from floodtest.wire.template import ADDRESS, OWN, Header, RequestTemplate
+from floodtest.wire.template import ADDRESS, CURSOR, OWN, OWN_OF_POLLS, Header, RequestTemplate
 
 SHOWN_HEADERS = frozenset(
     {
@@ -145,7 +145,13 @@ def _with(
 
 
 def problems_of(
-    url: str, headers: Sequence[str], method: str, body: str | None, sent: str | None, has_columns: bool
+    url: str,
+    headers: Sequence[str],
+    method: str,
+    body: str | None,
+    sent: str | None,
+    has_columns: bool,
+    has_cursor: bool,
 ) -> Iterator[str]:
     """Yield a sentence for each thing that is wrong with what is asked for, as far as no file has to be read for it."""
     asked, good = RequestTemplate(b"/"), list[Header]()
@@ -170,11 +176,14 @@ def problems_of(
     except ValueError:
         yield "--send has a backslash that means nothing: there are \\r, \\n, \\t, \\0, \\\\ and \\xHH."
     asked = _with(asked, good, method, None if texts[0] is None else to_bytes(texts[0]), first)
-    yield from asked.problems(None if has_columns else OWN)
+    own = OWN_OF_POLLS if has_cursor else OWN
+    yield from asked.problems(None if has_columns else own)
     if is_unix(url) and ADDRESS in asked.places():
         yield "{address} stands for a source address, and a connection to a Unix socket has none: leave it out."
-    if not has_columns and not asked.places().keys() <= set(OWN):
+    if not has_columns and not asked.places().keys() <= set(own):
         yield "The columns of a file are placeholders as well where --users names it."
+    if has_cursor and CURSOR not in asked.places() and not (body is not None and file_of(body)):
+        yield "--cursor is said to nobody: put {cursor} where it goes, in --target, --header or --body."
 
 
 def file_of(body: str) -> str | None:

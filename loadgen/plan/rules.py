@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from floodtest.flyweight.errors import UsageError
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.models import CLIENT_MODELS, DEFAULT_SERVER_MODEL
-from floodtest.loadgen.plan.options import DEFAULT_METHOD, RunOptions
+from floodtest.loadgen.plan.options import DEFAULT_HELD, DEFAULT_METHOD, DEFAULT_POLL_PAUSE, RunOptions
 from floodtest.loadgen.plan.pacer import are_sound
 from floodtest.loadgen.plan.request import problems_of
 from floodtest.wire.mark import MARK_SIZE
-from floodtest.wire.names import OF_SCHEMES, RAW, WEBSOCKET
+from floodtest.wire.names import LONGPOLL, OF_SCHEMES, RAW, WEBSOCKET
+from floodtest.wire.polling import problem_of
+from floodtest.wire.template import MISPLACED
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,15 @@ def _about_requests(options: RunOptions) -> Iterator[str]:
     if options.target is not None:
         has_columns = options.users is not None
         texts = (options.body, options.send)
-        yield from problems_of(options.target, options.headers, options.method, *texts, has_columns)
+        yield from problems_of(
+            options.target, options.headers, options.method, *texts, has_columns, options.cursor is not None
+        )
 
 
 def _about_protocols(options: RunOptions) -> Iterator[str]:
     spoken, scheme = options.spoken, options.scheme
+    if spoken in CLIENT_MODELS[options.client].lacks:
+        yield f"--client {options.client} can't open --protocol {spoken}: take another client."
     if OF_SCHEMES.get(scheme, spoken) != spoken:
         there = "unix:/SOCKET" if scheme == "unix" else f"{scheme}://"
         yield f"--protocol {options.protocol} is not for a target of {there}: leave it out, or name one of http://."
@@ -94,9 +100,29 @@ def _about_protocols(options: RunOptions) -> Iterator[str]:
         yield "--header, --method and --body are not for a raw stream, which has no HTTP: --send is what it sends."
     elif spoken == WEBSOCKET and asks_more:
         yield "--method and --body are not for a WebSocket, which is asked for by a GET without a body."
-    if CLIENT_MODELS[options.client].only_http:
-        what = "a WebSocket" if spoken == WEBSOCKET else "a raw stream"
-        yield f"--client {options.client} can't open {what}: take another client."
+
+
+def _about_polls(options: RunOptions) -> Iterator[str]:
+    if options.spoken != LONGPOLL:
+        given = {
+            "--held": options.held != DEFAULT_HELD,
+            "--cursor": options.cursor is not None,
+            "--first-cursor": options.first_cursor,
+            "--poll-pause": options.poll_pause != DEFAULT_POLL_PAUSE,
+            "--open-when held": options.open_when == "held",
+        }
+        yield from (f"{name} is for --protocol {LONGPOLL}." for name, value in given.items() if value)
+        return
+    if options.target is None:
+        yield f"--protocol {LONGPOLL} is not for our own server, which has no polls: name yours with --target."
+    if options.opens_when == "held" and not options.held < options.connect_timeout:
+        yield f"--held must be less than --connect-timeout ({options.connect_timeout:g} s), not {options.held:g} s."
+    if options.cursor is None and options.first_cursor:
+        yield "--first-cursor is for --cursor, which finds those of later polls."
+    if options.cursor is not None and (problem := problem_of(options.cursor)) is not None:
+        yield f"--cursor {options.cursor!r}: {problem}."
+    if MISPLACED.search(options.first_cursor.encode(errors="surrogateescape")):
+        yield "--first-cursor has a carriage return, a line feed or a NUL in it, which no header can have."
 
 
 def _about_messages(options: RunOptions) -> Iterator[str]:
@@ -179,6 +205,7 @@ def _about_bounds(options: RunOptions) -> Iterator[str]:
     above_zero = {
         "--rate": options.rate,
         "--connect-timeout": options.connect_timeout,
+        "--held": options.held,
         "--tick": options.tick,
         "--interval": options.interval,
         "--messages": None if messages is None else messages.rate,
@@ -189,6 +216,8 @@ def _about_bounds(options: RunOptions) -> Iterator[str]:
             yield f"{name} must be more than 0, not {value}."
     if not options.hold >= 0:
         yield f"--hold must be at least 0, not {options.hold}."
+    if not 0 <= options.poll_pause < math.inf:
+        yield f"--poll-pause must be at least 0, not {options.poll_pause}."
     for name, count in (("--in-flight", options.in_flight), ("--server-pid", options.server_pid)):
         if count is not None and count < 1:
             yield f"{name} must be at least 1, not {count}."
@@ -212,6 +241,7 @@ RULES = (
     Rule(_about_servers),
     Rule(_about_requests),
     Rule(_about_protocols),
+    Rule(_about_polls),
     Rule(_about_messages, ("messages",)),
     Rule(_about_friends),
     Rule(_about_networks),

@@ -36,7 +36,7 @@ from floodtest.loadgen.preflight.targets import (
 )
 from floodtest.loadgen.preflight.users import Users, load_users, read_text
 from floodtest.wire.requests import MAX_USERS
-from floodtest.wire.template import OWN
+from floodtest.wire.template import OWN, OWN_OF_POLLS
 
 LEAST_FILE, BYTES_A_USER = 48 << 20, 24
 """Bytes of the largest piece of memory that our server shares with its fronts: that of a turn of the router is 39 MiB,
@@ -62,7 +62,9 @@ class Outlook:
         options = self.options
         if options.users is None or self.target is None:
             return None
-        return load_users(options.users, self.target.asked, options.plan.connections, options.reserve)
+        return load_users(
+            options.users, self.target.asked, options.plan.connections, options.reserve, _own_placeholders(options)
+        )
 
     def forecast(self) -> Forecast:
         return forecast(self.demand, self.machine)
@@ -167,9 +169,13 @@ def _target(url: str, options: RunOptions) -> Target:
     body = _text_of(options.body, "--body", to_bytes)
     sent = _text_of(options.send, "--send", partial(text_to_send, asked=target.asked))
     asked = request_of(url, options.headers, options.method, body, sent)
-    if problems := asked.problems(OWN if options.users is None else None):
+    if problems := asked.problems(_own_placeholders(options) if options.users is None else None):
         raise Refused("\n".join(problems))
     return replace(target, asked=asked)
+
+
+def _own_placeholders(options: RunOptions) -> tuple[str, ...]:
+    return OWN if options.cursor is None else OWN_OF_POLLS
 
 
 def _refuse_numbers_beyond_our_server(plan: Plan) -> None:

@@ -9,7 +9,7 @@ last connection are not looked at.
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -44,12 +44,20 @@ class Users:
         weakref.finalize(self, os.close, self.descriptor)
 
 
-def load_users(path: Path, asked: RequestTemplate, connections: int, reserve: Reserve = DEFAULT_RESERVE) -> Users:
-    """Read a file for the connections of a plan, which ask for this; so much memory is left free."""
+def load_users(
+    path: Path,
+    asked: RequestTemplate,
+    connections: int,
+    reserve: Reserve = DEFAULT_RESERVE,
+    own: Sequence[str] = OWN,
+) -> Users:
+    """Read a file for the connections of a plan, which ask for this; so much memory is left free. `own` are the
+    placeholders that need no file.
+    """
     places = asked.places()
     try:
         with open_rows(path) as found:
-            _check_names(path, found.names, asked)
+            _check_names(path, found.names, asked, own)
             columns = tuple(name for name in found.names if name in places)
             in_lines = [not places[name].isdisjoint(_LINES) for name in columns]
             rows = _checked(path, columns, in_lines, islice(found.rows(columns), connections))
@@ -65,12 +73,12 @@ def load_users(path: Path, asked: RequestTemplate, connections: int, reserve: Re
     return users
 
 
-def _check_names(path: Path, names: list[str], asked: RequestTemplate) -> None:
+def _check_names(path: Path, names: list[str], asked: RequestTemplate, own: Sequence[str]) -> None:
     """Refuse placeholders that nothing has, or two things, and a file of which nothing is needed."""
-    problems = asked.problems(list(dict.fromkeys((*OWN, *names))))
+    problems = asked.problems(list(dict.fromkeys((*own, *names))))
     used = asked.places()
     for name in dict.fromkeys(names):
-        if name in used and name in OWN:
+        if name in used and name in own:
             problems.append(
                 f"{{{name}}} is a placeholder without a file, and {path} has a column of that name: rename it."
             )

@@ -119,6 +119,7 @@ def _summarize(facts: Facts) -> Summary:
         lifetimes=lifetimes_of(facts.reading),
         causes=_causes(facts.reading),
         pings=counters.pings,
+        polls=counters.polls,
     )
 
 

@@ -92,6 +92,7 @@ class LocalSite:
                 request=request,
                 protocol=self._options.spoken,
                 open_when=self._options.opens_when,
+                polling=self._options.polling,
                 marks=self._marks,
                 ports=self._options.ports,
                 reserved=self._avoided,

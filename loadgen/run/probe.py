@@ -2,8 +2,8 @@
 
 In: an outlook that refused nothing. Out: a `Probed`. It opens the connection of the plan's first user to the first
 address of the target, waits until it is open, and listens until `MESSAGES` have come, or for `seconds`. Pings are not
-answered: no server waits so short a time for that. Fails: Refused where the connection can't be had; what a server says
-in answer is never an error, but told.
+answered: no server waits so short a time for that. Where it polls, it polls again after each answer, until one has no
+message. Fails: Refused where the connection can't be had; what a server says in answer is never an error, but told.
 """
 
 import errno
@@ -21,9 +21,11 @@ from floodtest.loadgen.preflight.outlook import Outlook
 from floodtest.wire.answers import Answer, NotOpened, Opened
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import Beginning, Framing, begun_behind, decode_all
+from floodtest.wire.framing.polled import unpacked
 from floodtest.wire.http import authority
 from floodtest.wire.open_when import OpenWhen
-from floodtest.wire.protocols import OPENED
+from floodtest.wire.polls import Polls
+from floodtest.wire.protocols import opened
 from floodtest.wire.template import Column
 
 MESSAGES = 3
@@ -64,9 +66,13 @@ class Probe:
         assert outlook.target is not None, "the command sees to it"
         options = outlook.options
         (self._share, *_), self._users = options.plan.shares(1), outlook.users
-        user, protocol = options.plan.first_user, OPENED[options.spoken]
+        self._user, protocol = options.plan.first_user, opened(options.spoken, options.polling)
+        user = self._user
         request = protocol.request(outlook.target.asked, outlook.target.host)
-        (sent,) = protocol.requests(request, self._column)([user])
+        self._polls = None if options.polling is None else Polls(request, self._column, 1, options.polling)
+        self._held = options.held if options.opens_when == "held" else None
+        (sent,) = (protocol.requests(request, self._column) if self._polls is None else self._polls.first)([user])
+        self._protocol = protocol
         texts, on_the_wire = request.texts_to_send(self._column), protocol.sends(request, self._column)
         self._first_text = None if texts is None else texts([user])[0]
         self._to_send = None if on_the_wire is None else on_the_wire([user])[0]
@@ -91,7 +97,7 @@ class Probe:
                 probed.connected = self._elapsed()
                 sock.sendall(probed.request)
                 if self._at_once is not None:
-                    self._open(self._at_once)
+                    self._open(sock, self._at_once)
                 self._listen(sock, connect_timeout, seconds)
         except OSError as error:
             raise Refused(f"No connection to {probed.where}: {error.strerror or error}. Is the server up?") from error
@@ -115,11 +121,14 @@ class Probe:
     def _listen(self, sock: socket.socket, connect_timeout: float, seconds: float) -> None:
         probed = self.probed
         while (probed.opened is None or len(probed.messages) < MESSAGES) and probed.failure is None:
-            until = connect_timeout if probed.opened is None else probed.opened + seconds
+            until = self._patience(connect_timeout) if probed.opened is None else probed.opened + seconds
             try:
                 sock.settimeout(max(0.001, until - self._elapsed()))
                 data = sock.recv(1 << 16)
             except TimeoutError:
+                if probed.opened is None and self._held is not None and probed.first_byte is None:
+                    probed.opened, probed.framing = self._elapsed(), self._protocol.framings[0]
+                    continue
                 if probed.opened is None:
                     self._fail(
                         Phase.RESPONSE, Cause.OPEN_WHEN_UNMET if self._answer.search.has_messages else errno.ETIMEDOUT
@@ -136,10 +145,14 @@ class Probe:
             probed.answer += data[: max(0, KEPT - len(probed.answer))]
             self._take(sock, data)
 
+    def _patience(self, connect_timeout: float) -> float:
+        """Until when what opens the connection has to come; a poll that nobody answers is open at some time."""
+        return connect_timeout if self._held is None or self.probed.first_byte is not None else self._held
+
     def _take(self, sock: socket.socket, data: bytes) -> None:
         probed = self.probed
         if probed.opened is not None:
-            self._decode(data)
+            self._decode(sock, data)
             return
         try:
             opened = self._answer.add(data)
@@ -151,14 +164,25 @@ class Probe:
             probed.sent, self._to_send = self._first_text, None
         probed.messages += self._answer.heard
         if opened is not None:
-            self._open(opened)
+            self._open(sock, opened)
+        elif self._answer.reply:
+            self._poll_again(sock, self._answer.reply)
 
-    def _open(self, opened: Opened) -> None:
+    def _open(self, sock: socket.socket, opened: Opened) -> None:
         self.probed.opened, self.probed.framing = self._elapsed(), opened.framing
         for body in opened.bodies:
-            self._decode(body)
+            self._decode(sock, body)
 
-    def _decode(self, data: bytes) -> None:
+    def _poll_again(self, sock: socket.socket, reply: bytes) -> None:
+        """Write the next poll where connections poll; a server that answers at once and has nothing is left alone."""
+        if self._polls is None:
+            return
+        answer = unpacked(reply)
+        self._polls.take([0], [answer.cursor])
+        if answer.has_message:
+            sock.sendall(self._polls.next([0], [self._user])[0])
+
+    def _decode(self, sock: socket.socket, data: bytes) -> None:
         probed = self.probed
         assert probed.framing is not None
         whole = data if self._begun is None else self._begun.add(data)
@@ -170,6 +194,8 @@ class Probe:
             self._fail(Phase.OPEN, broken or Cause.FINISHED)
         else:
             self._begun = begun_behind(probed.framing, self._begun, decoded)
+            if decoded.reply:
+                self._poll_again(sock, decoded.reply)
 
     def _fail(self, phase: Phase, code: int) -> None:
         self.probed.failure = failure_name(phase, code)

@@ -46,6 +46,7 @@ class Counters(msgspec.Struct, frozen=True):
     messages: int
     pings: int = 0
     misdelivered: int = 0
+    polls: int = 0
 
 
 class ReceivedTick(msgspec.Struct, frozen=True):

@@ -143,7 +143,7 @@ def in_full(pieces: dict[int, list[bytes]]) -> dict[str, Any]:
     return {**found, "sequence": sequence, "ticks": remembered(ticks), "failed": failed, "closed": closed}
 
 
-def end_of(parsed: Parsed) -> Cause:
+def end_of(parsed: Parsed) -> int:
     """What it is when the connection ends behind all of a stream."""
     if parsed.broken is not None:
         return parsed.broken

@@ -109,7 +109,7 @@ def test_a_probe_shows_lines_and_no_secret() -> None:
         ({"headers": ("A: b",)}, "--header, --method and --body are not for a raw stream"),
         ({"method": "POST"}, "--header, --method and --body are not for a raw stream"),
         ({"body": "b"}, "--header, --method and --body are not for a raw stream"),
-        ({"client": "httpx", "ports": "kernel"}, "--client httpx can't open a raw stream"),
+        ({"client": "httpx", "ports": "kernel"}, "--client httpx can't open --protocol raw"),
         ({"send": r"\q"}, "--send has a backslash that means nothing"),
         ({"send": "{name}"}, "--send has {name}, and there is no such placeholder"),
         ({"target": "tcp://h:1/x"}, "--target 'tcp://h:1/x' is a raw stream"),

@@ -12,6 +12,7 @@ from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.engine.readiness import READ, WRITE, Readiness
 from floodtest.loadgen.client.accounts import LEDGER, Accounts, State, create_columns, map_columns, named_failures
+from floodtest.loadgen.client.polling import Pollers
 from floodtest.loadgen.client.streams import Streams
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import CHUNKED, Protocol
@@ -115,13 +116,14 @@ class ClientRig(AccountsReader):
         protocol: Protocol = CHUNKED,
         open_when: OpenWhen = ID,
         sends: Requests | None = None,
+        pollers: Pollers | None = None,
         marks: str | None = None,
     ) -> None:
         super().__init__(folder, users)
         self.readiness = Readiness()
         answers = protocol.answers(open_when, READ_SIZE, run=marks)
         self.streams = Streams(
-            self.accounts, self.readiness, FILES, protocol, answers, DEADLINE, marks=marks, sends=sends
+            self.accounts, self.readiness, FILES, protocol, answers, DEADLINE, marks, sends=sends, pollers=pollers
         )
         self.servers: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}

@@ -170,3 +170,42 @@ LINES = st.builds(
     _answer, st.just(HEAD), st.just(b"Welcome, user %b\n"), st.lists(st.one_of(TICKS, STAMPED)).map(b"".join), PLACES
 )
 """Answers whose chunks are one line each, as those of our server are, cut anywhere."""
+
+_NAMES = st.sampled_from([b"ETag", b"Etag", b"etag", b"Last-Modified", b"last-modified", b"Date", b"X-Else", b"Vary"])
+_VALUES = st.sampled_from(
+    [
+        b"0",
+        b'W/"a b"',
+        b"Mon, 30 Nov 2026 04:10:51 GMT",
+        b"",
+        b" ",
+        b"x ",
+        b"\tx",
+        b"\xe4",
+        b"a\r\n b",
+        b"12:34",
+        b"\x01",
+    ]
+)
+_LENGTHS = st.sampled_from([b"%d", b"%d", b"%d", b"0%d", b"%d ", b"+%d", b"%d, %d", b"000000000000000000%d"])
+
+
+@st.composite
+def answers_to_polls(draw: st.DrawFn) -> bytes:
+    """An answer such as servers write it, or nearly."""
+    status = draw(st.sampled_from([200, 200, 200, 200, 204, 304, 408, 404, 503]))
+    fields = [b"%b: %b\r\n" % pair for pair in draw(st.lists(st.tuples(_NAMES, _VALUES), max_size=3))]
+    body = draw(st.sampled_from([b"", b"x", b"hello", b"ETag: 1\r\n\r\n", b"HTTP/1.1 200 OK\r\n"]))
+    if status in (204, 304):
+        body = b""
+    if draw(st.booleans()):
+        length = draw(_LENGTHS)
+        fields.append(b"Content-Length: %b\r\n" % length.replace(b"%d", b"%d" % len(body)))
+    else:
+        parts = [body[:2], body[2:]]
+        fields.append(b"Transfer-Encoding: chunked\r\n")
+        body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts if part) + b"0\r\n"
+        body = b"" if status in (204, 304) else body + draw(st.sampled_from([b"\r\n", b"\r\n", b"X: y\r\n\r\n"]))
+    fields += draw(st.sampled_from([[], [], [], [b"Connection: keep-alive\r\n"], [b"Connection: close\r\n"]]))
+    end = draw(st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n"]))
+    return b"HTTP/1.1 %d X\r\n%b%b%b" % (status, b"".join(draw(st.permutations(fields))), end, body)

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from floodtest.wire.causes import Cause
 from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, decode_all, encode
 from floodtest.wire.framing.in_chunks import InChunks
@@ -29,7 +28,7 @@ def few_kept() -> Iterator[None]:
         yield
 
 
-def read(framing: Framing, pieces: Iterable[bytes]) -> tuple[list[bytes], bool, Cause | None, bool]:
+def read(framing: Framing, pieces: Iterable[bytes]) -> tuple[list[bytes], bool, int | None, bool]:
     """Read a stream as it comes: its messages, whether it is over, what is wrong, and whether it stopped in one."""
     payloads: list[bytes] = []
     begun: Beginning | None = None

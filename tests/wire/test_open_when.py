@@ -59,7 +59,7 @@ def test_a_condition(condition: str, user: int, said: bytes, expected: bool) -> 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is none of head, first, id"),
+        ("", "is none of head, held, first, id"),
         ("ID", "is none of"),
         ("head:x", "is none of"),
         ("text", "looks for nothing"),

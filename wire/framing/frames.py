@@ -35,7 +35,8 @@ class FramingError(ValueError):
     told.
     """
 
-    cause = Cause.BAD_FRAMING
+    cause: int = Cause.BAD_FRAMING
+    """A `Cause`, or the HTTP status that says it."""
 
     def __init__(self, reason: str, payloads: list[bytes] | None = None) -> None:
         super().__init__(reason)
@@ -53,7 +54,7 @@ class Decoded:
     ended: bool
     """The framing says that the stream is over; `rest` is whatever follows."""
     reply: bytes = b""
-    """What the peer has to be sent for it; only a WebSocket's answers anything."""
+    """What the peer is owed for it: frames of a WebSocket without masks, or what the next poll has to know."""
     pings: int = 0
     """How often the peer has asked for an answer."""
 
@@ -140,8 +141,8 @@ def encode(framing: Framing, payload: bytes) -> bytes:
     return head + payload + framing.TAIL
 
 
-def decode_all(framing: Framing, data: bytes) -> tuple[Decoded, Cause | None]:
-    """Decode all that there is, and return what is wrong with what follows; None: nothing."""
+def decode_all(framing: Framing, data: bytes) -> tuple[Decoded, int | None]:
+    """Decode all that there is, and return what is wrong with what follows: a `Cause`, an HTTP status, or None."""
     try:
         return framing.decode(data), None
     except FramingError as error:

@@ -1,0 +1,88 @@
+"""When the polls of a worker's connections are due: how long a first one is unanswered, and what waits before the next.
+
+In: times (`time.monotonic`) with each call; there is no clock here. Out: descriptors whose first poll counts as held,
+and descriptors that have to poll again, in order. A connection that waits for an answer has no entry here, but for its
+cursor (`wire.polls`); one that pauses is 8 bytes in an array.
+
+A poll is repeated at once, unless its answer has no message and came so soon that the server can't have waited: then
+after a pause, since a server that answers every poll at once would otherwise be asked as fast as the machine can.
+"""
+
+from collections import deque
+
+import numpy as np
+
+from floodtest.wire.framing.polled import unpacked
+from floodtest.wire.matrix import Ints
+from floodtest.wire.polling import Polling
+from floodtest.wire.polls import Polls
+
+
+class Pollers:
+    """The connections of one worker that poll; `has_to_be_held`: whether a poll that is held opens a connection."""
+
+    def __init__(self, polls: Polls, polling: Polling, files_limit: int, has_to_be_held: bool) -> None:
+        self.polls = polls
+        self._pause = polling.pause
+        self._held_for = polling.held
+        self._has_to_be_held = has_to_be_held
+        self._written: dict[int, float] = {}
+        """When the first polls were written that are not answered and do not count as held yet, oldest first."""
+        self._pausing: deque[tuple[float, Ints]] = deque()
+        """When descriptors are to poll again, in order."""
+        self._is_pausing = np.zeros(files_limit, np.bool_)
+
+    def wrote_first(self, fds: list[int], now: float) -> None:
+        """Take descriptors whose first poll is on its way since now."""
+        if self._has_to_be_held:
+            self._written.update(dict.fromkeys(fds, now))
+
+    def answered_first(self, fd: int) -> None:
+        """Note that an answer has begun to come, or that the connection has ended."""
+        self._written.pop(fd, None)
+
+    def take_held(self, now: float) -> list[int]:
+        """Return, once, the descriptors whose first poll has been unanswered for so long that it is held."""
+        held = []
+        for fd, written in self._written.items():
+            if written + self._held_for > now:
+                break
+            held.append(fd)
+        for fd in held:
+            del self._written[fd]
+        return held
+
+    def take(self, owed: dict[int, bytes], waited: list[float], now: float) -> list[int]:
+        """Take what was said in answers that each came so many seconds after the one before, in the order of `owed`
+        (`Decoded.reply`); return the descriptors that poll again at once.
+        """
+        answers = list(map(unpacked, owed.values()))
+        self.polls.take(list(owed), [answer.cursor for answer in answers])
+        at_once, pausing = list[int](), list[int]()
+        for fd, answer, seconds in zip(owed, answers, waited, strict=True):
+            (at_once if answer.has_message or seconds >= self._pause else pausing).append(fd)
+        if pausing:
+            self._pausing.append((now + self._pause, np.array(pausing)))
+            self._is_pausing[pausing] = True
+        return at_once
+
+    def take_due(self, now: float) -> list[int]:
+        """Return, once, the descriptors whose pause is over."""
+        due = list[int]()
+        while self._pausing and self._pausing[0][0] <= now:
+            _, fds = self._pausing.popleft()
+            fds = fds[self._is_pausing[fds]]
+            self._is_pausing[fds] = False
+            due += fds.tolist()
+        return due
+
+    def forget(self, fd: int) -> None:
+        """Have nothing due of a descriptor that is closed."""
+        self.answered_first(fd)
+        self._is_pausing[fd] = False
+
+    @property
+    def due(self) -> float:
+        """When there is something to take next; infinity: nothing is to come by itself."""
+        held = next(iter(self._written.values()), float("inf")) + self._held_for
+        return min(held, self._pausing[0][0]) if self._pausing else held
