@@ -101,6 +101,10 @@ class Protocol:
         """Return what takes batches of reads apart, whose messages may be marked."""
         return Incoming(self.framings, files_limit, marked)
 
+    def name_of(self, framing: Framing) -> str:
+        """Return the name of the protocol that it was where messages came in a framing of it."""
+        return self.name
+
     def reply(self, owed: bytes) -> bytes:
         """Return what the client writes to a server that is owed this (`Decoded.reply`)."""
         return owed
@@ -345,6 +349,10 @@ class Auto(Protocol):
         kind = _KINDS.get(head.media_type, CHUNKED)
         kind = LINES if kind is CHUNKED and head.coding is None else kind
         return kind._framing_in(head)
+
+    def name_of(self, framing: Framing) -> str:
+        """Return the name of the protocol that it has turned out to be."""
+        return next(kind.name for kind in (CHUNKED, EVENTS, LINES) if framing in kind.framings)
 
 
 _KINDS: dict[str | None, Served] = {

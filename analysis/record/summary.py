@@ -227,6 +227,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     format: int
     run: str
     models: Models = Models()
+    protocol: str | None = None
+    """What the answers were that opened connections, the most frequent first; what was asked for where none did."""
+    opened_when: str | None = None
+    """What opened connections, as `--open-when` has it. Both None: a record from before these fields."""
     outcome: Outcome
     reasons: list[str]
     connections: Connections

@@ -27,6 +27,7 @@ from floodtest.loadgen.client.durations import Durations
 from floodtest.loadgen.client.kept_answers import SLOT, SLOTS, KeptAnswers
 from floodtest.wire.causes import CODES, Cause
 from floodtest.wire.incoming import Received
+from floodtest.wire.names import PROTOCOLS
 from floodtest.wire.sequence import OutOfSequence
 
 Users = npt.NDArray[np.integer[Any]]
@@ -64,6 +65,7 @@ LEDGER = np.dtype(
     [
         ("attempts", "i8"),
         ("opens", "i8"),
+        ("protocols", "i8", (len(PROTOCOLS),)),
         ("closed", "i8"),
         ("put_off", "i8"),
         ("received", "i8"),
@@ -86,17 +88,21 @@ LEDGER = np.dtype(
         ("answers", SLOT, (SLOTS,)),
     ]
 )
-"""attempts: connections that were begun · opens: those that became open · closed: open ones that we closed · put_off:
-those that had to wait for room in the queue of a Unix socket · missing, repeated, jumps: see `wire.sequence` · pings:
-of servers, which want an answer · polls: those behind the first of each connection · messages: numbered ones that are
-no ticks, repeated ones and those that jump included · misdelivered: messages for another user than who has got them,
-which count in `received` only · first_ns, last_ns: when the first and the last message was read (CLOCK_MONOTONIC) ·
-latency: of stamped ones, from the planned time, by bucket · latency_published: from the time they were published, which
-forgives what came before · failures: connections that ended by themselves, by phase and code, where those of phase OPEN
-closed early · connect_us and so on: see `client.durations` · answers: see `client.kept_answers`.
+"""attempts: connections that were begun · opens: those that became open · protocols: those by what their answers were,
+places in `wire.names.PROTOCOLS` · closed: open ones that we closed · put_off: those that had to wait for room in the
+queue of a Unix socket · missing, repeated, jumps: see `wire.sequence` · pings: of servers, which want an answer ·
+polls: those behind the first of each connection · messages: numbered ones that are no ticks, repeated ones and those
+that jump included · misdelivered: messages for another user than who has got them, which count in `received` only ·
+first_ns, last_ns: when the first and the last message was read (CLOCK_MONOTONIC) · latency: of stamped ones, from the
+planned time, by bucket · latency_published: from the time they were published, which forgives what came before ·
+failures: connections that ended by themselves, by phase and code, where those of phase OPEN closed early · connect_us
+and so on: see `client.durations` · answers: see `client.kept_answers`.
 
 Over all connections of all users, attempts = opens + failures + those in flight, and opens = open now + closed early +
 closed. Who reads while a worker counts reads the right-hand sides first: the left-hand sides are counted first."""
+
+
+_PLACES = {name: place for place, name in enumerate(PROTOCOLS)}
 
 
 def code_name(code: int) -> str:
@@ -164,6 +170,7 @@ class Accounts:
         self._pings, self._polls, self._misdelivered = (
             Counter(row, name) for name in ("pings", "polls", "misdelivered")
         )
+        self._protocols = row["protocols"][0].data
         self._latency, self._latency_published = row["latency"][0], row["latency_published"][0]
         self._failures = row["failures"][0]
         self.connect, self.first_byte, self.open, self._life, self._quiet = (
@@ -190,8 +197,10 @@ class Accounts:
         """Record the source ports that were really had."""
         self._ports[users - self._first_user] = ports
 
-    def opened(self, users: Users) -> None:
+    def opened(self, users: Users, protocol: str) -> None:
+        """Count connections as open whose answers are of a protocol."""
         self._opens.add(len(users))
+        self._protocols[_PLACES[protocol]] += len(users)
         self._states[users - self._first_user] = State.OPEN
 
     def failed(self, user: int, phase: Phase, code: int) -> None:

@@ -318,7 +318,7 @@ class Streams:
         if self._sends is not None and are_first:
             self._to_send += fds
         self._incoming.begin(fds, opened.framing)
-        self._accounts.opened(self._users[fds])
+        self._accounts.opened(self._users[fds], self._protocol.name_of(opened.framing))
         ns = time.monotonic_ns()
         if opened.said is not None:
             reads, received = self._incoming.hear(fds, opened.said, ns)

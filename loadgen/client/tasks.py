@@ -35,6 +35,7 @@ from floodtest.wire.framing.in_chunks import without_chunks
 from floodtest.wire.http import authority
 from floodtest.wire.mark import EVERYBODY
 from floodtest.wire.messages import read_payloads, reader_of_marks
+from floodtest.wire.names import DEFAULT_PROTOCOL
 from floodtest.wire.open_when import OpenWhen, Search
 from floodtest.wire.protocols import OPENED
 from floodtest.wire.sequence import OutOfSequence, Window
@@ -52,6 +53,8 @@ class Stream:
 
     user: int
     search: Search
+    protocol: str = DEFAULT_PROTOCOL
+    """What its answer is, once its head has come."""
     framing: Framing | None = None
     """What messages are told apart by. None: text up to a read that ends with a line end is one message."""
     waits: bool = False
@@ -243,7 +246,8 @@ class HttpxClient:
         if not response.http_version.startswith("HTTP/1."):
             raise NotOpened(Cause.NOT_HTTP)
         head = http.response_of(response.status_code, [(name.lower(), value) for name, value in response.headers.raw])
-        stream.framing = without_chunks(self._protocol.framing_of(head))
+        framing = self._protocol.framing_of(head)
+        stream.protocol, stream.framing = self._protocol.name_of(framing), without_chunks(framing)
         stream.ends_with_connection = head.coding is None
 
     def _open(self, stream: Stream, patience: trio.CancelScope) -> None:
@@ -251,7 +255,7 @@ class HttpxClient:
         self._accounts.open.count(int((now - stream.since) * 1e6))
         stream.is_open, stream.said, stream.since, stream.last = True, b"", now, now
         patience.deadline = float("inf")
-        self._accounts.opened(np.array([stream.user]))
+        self._accounts.opened(np.array([stream.user]), stream.protocol)
         self._settle()
 
     def _read(self, stream: Stream, text: bytes, patience: trio.CancelScope) -> None:

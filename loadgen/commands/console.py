@@ -8,6 +8,7 @@ import sys
 import msgspec
 
 from floodtest.analysis import Sample, Summary
+from floodtest.analysis.figures.formatting import plain
 from floodtest.analysis.record.stages import Stage
 from floodtest.analysis.record.summary import Messages, Models, Network, Percentiles
 from floodtest.flyweight.command.counted import counted, was
@@ -181,6 +182,8 @@ def _server_lines(summary: Summary) -> list[str]:
     named = ", ".join(f"{process.name} (process {process.pid})" for process in server.processes)
     whose = f"{named} and children" if named else "not measured"
     lines = [f"server        {whose}: {server.found}"]
+    if summary.opened_when is not None:
+        lines.append(f"protocol      {summary.protocol}; open when: {plain(summary.opened_when)}")
     if len(server.addresses) > 1:
         lines.append(f"addresses     {len(server.addresses)} in turn: {', '.join(server.addresses)}")
     return lines

@@ -20,6 +20,7 @@ from floodtest.loadgen.client import histogram
 from floodtest.loadgen.run.lifespans import lifetimes_of, timing_of
 from floodtest.loadgen.run.reading import Reading, ReceivedTick
 from floodtest.wire.control import Generated, Stats
+from floodtest.wire.names import DEFAULT_PROTOCOL
 from floodtest.wire.sequence import MAX_STEP
 
 NOTABLE = 0.01
@@ -64,6 +65,9 @@ class Facts:
     messages: MessageFacts | None = None
     conditions: Sequence[Condition] = ()
     models: sums.Models = field(default_factory=sums.Models)
+    protocol: str = DEFAULT_PROTOCOL
+    """That was asked for."""
+    opened_when: str = "head"
 
     @property
     def server_is_ours(self) -> bool:
@@ -97,6 +101,8 @@ def _summarize(facts: Facts) -> Summary:
         format=FORMAT,
         run=facts.folder,
         models=facts.models,
+        protocol=", ".join(name for name, _ in _by_count(facts.reading.protocols)) or facts.protocol,
+        opened_when=facts.opened_when,
         outcome=_outcome(facts, reasons),
         reasons=reasons,
         connections=connections,

@@ -164,6 +164,8 @@ class Run:
         facts = Facts(
             folder=str(context.folder),
             models=sums.Models(options.client, None if options.target else options.server_model),
+            protocol=options.spoken,
+            opened_when=options.opens_when,
             reading=reading,
             samples=sampler.samples,
             server=server.figures,

@@ -15,6 +15,7 @@ from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.loadgen.client import durations, histogram
 from floodtest.loadgen.client.accounts import State, failure_name, named_failures
 from floodtest.loadgen.client.kept_answers import KeptAnswer, few_of_each, read_kept
+from floodtest.wire.names import PROTOCOLS
 
 LOST = "LOST"
 """How connections are said to have ended that ended with their worker."""
@@ -92,6 +93,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Connections that opened."""
     put_off: int
     """Connections that had to wait for room in the queue of a Unix socket."""
+    protocols: dict[str, int]
+    """Connections that opened, by the protocol of their answer."""
     failed: dict[str, int]
     """Connections that failed, by `NAME@phase`."""
     closed_by: dict[str, int]
@@ -142,6 +145,9 @@ def read_accounts(
         attempts=int(ledger.total("attempts")),
         opens=int(ledger.total("opens")),
         put_off=int(ledger.total("put_off")),
+        protocols={
+            name: count for name, count in zip(PROTOCOLS, ledger.total("protocols").tolist(), strict=True) if count
+        },
         failed=failed,
         closed_by=closed_by,
         durations={field: histogram.sparse(ledger.total(field)) for field in durations.FIELDS},
@@ -170,6 +176,7 @@ def total(readings: Sequence[Reading]) -> Reading:
         attempts=sum(each.attempts for each in readings),
         opens=sum(each.opens for each in readings),
         put_off=sum(each.put_off for each in readings),
+        protocols=_sum_of_counts(each.protocols for each in readings),
         failed=_sum_of_counts(each.failed for each in readings),
         closed_by=_sum_of_counts(each.closed_by for each in readings),
         durations={

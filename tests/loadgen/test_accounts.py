@@ -91,7 +91,7 @@ def test_what_a_worker_does_stands_in_the_files_at_its_users(folder: Path, ledge
     accounts.started(np.arange(4, 9))
     assert states_in(folder) == [0, 0, 0, 1, 1, 1, 1, 1, 0, 0]
     accounts.bound(np.array([4, 5, 6]), [1027, 1028, 65_535])
-    accounts.opened(np.array([4, 6]))
+    accounts.opened(np.array([4, 6]), "sse")
     accounts.failed(5, Phase.RESPONSE, 404)
     accounts.closed_early(6, errno.ECONNRESET)
     n, flight, opened, failed, early = State
@@ -103,7 +103,7 @@ def test_the_first_and_the_last_user_have_their_place(folder: Path, ledger: Ledg
     Accounts(folder, 1, 1, ledger.row(0)).started(np.array([1]))
     last = Accounts(folder, USERS, 1, ledger.row(1))
     last.started(np.array([USERS]))
-    last.opened(np.array([USERS], np.uint32))
+    last.opened(np.array([USERS], np.uint32), "lines")
     assert states_in(folder) == [State.IN_FLIGHT, *[State.NOT_REACHED] * 8, State.OPEN]
 
 
@@ -121,7 +121,7 @@ def test_users_with_any_numbers_have_their_places_in_the_columns(folder: Path, l
     accounts = Accounts(folder, 1_000_004, 5, ledger.row(0), before=3)
     accounts.started(np.array([1_000_008, 1_000_004]))
     accounts.bound(np.array([1_000_008, 1_000_004]), [5008, 5004])
-    accounts.opened(np.array([1_000_008], np.uint32))
+    accounts.opened(np.array([1_000_008], np.uint32), "chunked")
     assert states_in(folder) == [0, 0, 0, State.IN_FLIGHT, 0, 0, 0, State.OPEN, 0, 0]
     assert ports_in(folder) == [0, 0, 0, 5004, 0, 0, 0, 5008, 0, 0]
 
@@ -142,7 +142,7 @@ def step(accounts: Accounts, user: int, event: str, before: State, begins: tuple
         accounts.started(np.array([user]))
         return State.IN_FLIGHT
     if event == "open" and before == State.IN_FLIGHT:
-        accounts.opened(np.array([user]))
+        accounts.opened(np.array([user]), "chunked")
         return State.OPEN
     if event == "fail" and before == State.IN_FLIGHT:
         accounts.failed(user, Phase.CONNECT, errno.ETIMEDOUT)

@@ -18,6 +18,7 @@ from floodtest.loadgen.run.conclusion import Facts, MessageFacts, conclude
 from floodtest.loadgen.run.reading import LOST, read_accounts
 from floodtest.wire.causes import Cause
 from floodtest.wire.control import Generated, SentTick, Stats
+from floodtest.wire.names import PROTOCOLS
 from tests.rigs.figures import generated, sample, start, stats
 
 PLANNED = 1000
@@ -130,6 +131,19 @@ def test_planned_is_opened_and_failed_and_not_reached(changes: dict[str, int]) -
     c = conclude(facts(counts=counts(**changes), ledger=table)).connections
     assert c.planned == c.opened + sum(c.failed.values()) + c.not_reached
     assert c.closed_early <= c.opened
+
+
+@pytest.mark.parametrize(
+    ("opened", "protocol"),
+    [({}, "auto"), ({"lines": 1000}, "lines"), ({"lines": 400, "sse": 600}, "sse, lines")],
+)
+def test_a_summary_names_the_protocol_that_answers_were_of(opened: dict[str, int], protocol: str) -> None:
+    def fill(made: Ledger) -> None:
+        for name, count in opened.items():
+            made.row(1)["protocols"][0, list(PROTOCOLS).index(name)] = count
+
+    summary = conclude(facts(ledger=ledger(fill), protocol="auto", opened_when="text:hi"))
+    assert (summary.protocol, summary.opened_when) == (protocol, "text:hi")
 
 
 def test_connections_of_all_lives_are_counted_beside_users() -> None:

@@ -263,6 +263,14 @@ def test_causes_are_told_in_words_with_one_answer() -> None:
     assert line(told, "answer") == r"answer of HTTP_302@response: HTTP/1.1 302\r\n"
 
 
+def test_the_protocol_and_what_opens_are_told_of_a_server_that_is_not_ours() -> None:
+    server = Server(addresses=["127.0.0.1:80"], processes=[], found="nobody listens")
+    asked = {"server": server, "protocol": "sse", "opened_when": "text:\x1b[2J"}
+    told = render(summary(**asked, models=Models("columns", None)))
+    assert line(told, "protocol") == "protocol sse; open when: text:\ufffd[2J"
+    assert "protocol" not in render(summary(**asked))
+
+
 def test_times_to_open_and_lifetimes_have_a_line_each() -> None:
     times = Percentiles(0.04, 1.26, 3.0, 1234.5)
     told = render(

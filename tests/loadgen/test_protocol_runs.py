@@ -29,6 +29,7 @@ def test_every_tick_and_message_arrives(protocol: str, client: str, model: str, 
     code, summary, errors = flood(tmp_path, *SHORT, *options, *traffic)
     assert (code, summary["outcome"]) == (0, "ok"), errors
     assert summary["connections"]["opened"] == 120
+    assert (summary["protocol"], summary["opened_when"]) == (protocol, "id")
     assert summary["ticks"]
     assert all(tick["sent"] == tick["received"] == 120 for tick in summary["ticks"])
     messages = summary["messages"]
@@ -91,6 +92,7 @@ def test_events_of_another_server_are_read_however_they_are_framed(
         code, summary, errors = flood(tmp_path, "--connections", "20", "--hold", "1", *options)
     assert (code, summary["connections"]["opened"]) == (0, 20), errors
     assert (summary["received"], summary["missing"], summary["repeated"]) == (60, 0, 0)
+    assert (summary["protocol"], summary["opened_when"]) == ("sse", "head")
 
 
 @pytest.mark.parametrize("client", CLIENT_MODELS)

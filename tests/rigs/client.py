@@ -99,6 +99,7 @@ class AccountsReader:
             "failed": self.failed,
             "closed": self.closed,
             "settled": self.settled,
+            "protocols": self.ledger.total("protocols").tolist(),
         }
 
     def end(self) -> None:

@@ -103,6 +103,7 @@ def reading(planned: int = EACH, **changes: Any) -> Reading:
         "attempts": planned,
         "opens": planned,
         "put_off": 0,
+        "protocols": {"chunked": planned},
         "failed": {},
         "closed_by": {},
         "durations": {},
