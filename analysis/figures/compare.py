@@ -130,10 +130,29 @@ def figures(findings: Findings) -> dict[str, tuple[str, Found]]:
     found["deliveries"] = ("/s", _deliveries(record))
     for share, name in ((0.5, "50%"), (0.99, "99%")):
         found[f"latency, {name}"] = ("ms", _latency(findings, share))
+    found |= _durations(record)
     for end in ("server", "client"):
         found[f"{end} CPU for 1,000 deliveries"] = ("s", _cpu(record, f"{end}_cpu"))
     found["code of the server"] = ("lines", lines_of_code(record))
     return found
+
+
+def _durations(record: Record) -> dict[str, tuple[str, Found]]:
+    """How long connections took to open, and how long those had lived that closed early, as the summary has it."""
+    summary = record.summary
+    timing, lifetimes = (None, None) if summary is None else (summary.timing, summary.lifetimes)
+    durations = (
+        ("connect", "ms", None if timing is None else timing.connect_ms),
+        ("first byte", "ms", None if timing is None else timing.first_byte_ms),
+        ("open", "ms", None if timing is None else timing.open_ms),
+        ("closed early, since open", "s", None if lifetimes is None else lifetimes.life_seconds),
+        ("closed early, since the last byte", "s", None if lifetimes is None else lifetimes.quiet_seconds),
+    )
+    return {
+        f"{name}, {share}": (unit, None if found is None else float(getattr(found, field)))
+        for name, unit, found in durations
+        for field, share in (("p50", "50%"), ("p99", "99%"))
+    }
 
 
 def _opening(record: Record) -> Found:
@@ -261,7 +280,7 @@ def render(comparison: Comparison) -> str:
 
 NOTE = (
     "x is the ratio to A. Where nothing more is said the difference is significant at 95%. No interval: a figure is a\n"
-    "single one (all of it, lines of code), so that nothing says whether the difference is."
+    "single one (all of it, times to open, lifetimes, lines of code), so that nothing says whether the difference is."
 )
 
 

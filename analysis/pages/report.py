@@ -75,6 +75,11 @@ def render(findings: Findings, sections: list[Section]) -> bytes:
         sections=sections,
         left_out=[plot.title for plot in PLOTS if plot.name not in drawn],
         messages_and_ticks=[*tables.messages(record), *tables.ticks(record)],
+        causes=tables.causes(record),
+        timing=[*tables.timing(record)],
+        lifetimes=[*tables.lifetimes(record)],
+        bunched=_bunched(record),
+        missing=tables.missing(record),
         doubts=doubts(findings),
         command=command if isinstance(command, str) else None,
         connections_and_facts=[*tables.connections(record), *tables.facts(record)],
@@ -85,6 +90,12 @@ def _outcome(record: Record) -> str:
     if record.summary is not None:
         return record.summary.outcome
     return "no summary" if record.summary_fault is None else "a summary that can't be understood"
+
+
+def _bunched(record: Record) -> str | None:
+    """Say at what duration early ends bunch, if they do."""
+    lifetimes = None if record.summary is None else record.summary.lifetimes
+    return None if lifetimes is None else lifetimes.note
 
 
 def _machine(record: Record) -> list[str]:

@@ -1,6 +1,10 @@
-"""The tables of a report. In: findings, or a record. Out: tables of text, or none where there is too little. Pure."""
+"""The tables of a report. In: findings, or a record. Out: tables of text, or none where there is too little. Pure.
+
+Figures are those of the summary: what an older record's summary does not have is said to be missing from it.
+"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -11,6 +15,8 @@ from floodtest.analysis.figures.memory import ENDS, MILLION, MemoryFinding
 from floodtest.analysis.figures.servers_of_2008 import HISTORY
 from floodtest.analysis.pages.html import Table
 from floodtest.analysis.record import Record
+from floodtest.analysis.record.summary import CauseInWords, Percentiles
+from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.command.units import NOT_MEASURED, size
 
 NO_FIT = "no fit"
@@ -120,23 +126,108 @@ def ticks(record: Record) -> Iterator[Table]:
     yield Table(("tick", "sent", "received", "seconds", "deliveries a second"), rows, caption)
 
 
+SHARES = ("50%", "90%", "99%", "slowest")
+"""Heads of the columns of percentiles."""
+
+
+def timing(record: Record) -> Iterator[Table]:
+    """How long connections took to open."""
+    found = None if record.summary is None else record.summary.timing
+    if found is None:
+        return
+    times = (("connected", found.connect_ms), ("first byte", found.first_byte_ms), ("open", found.open_ms))
+    rows = [_percentiles(name, one) for name, one in times if one is not None]
+    caption = "From when a connection was begun, each at most 3.2% too high."
+    yield Table(("milliseconds until", *SHARES), rows, caption)
+
+
+def lifetimes(record: Record) -> Iterator[Table]:
+    """How long the connections had lived that closed early."""
+    found = None if record.summary is None else record.summary.lifetimes
+    if found is None:
+        return
+    rows = [_percentiles("they were open", found.life_seconds), _percentiles("their last byte", found.quiet_seconds)]
+    caption = f"Of {counted(found.ended, 'connections')} that closed early."
+    yield Table(("seconds since", *SHARES[:-1], "longest"), rows, caption)
+
+
+def _percentiles(name: str, found: Percentiles) -> tuple[str, ...]:
+    return (name, *(number(value) for value in msgspec.structs.astuple(found)))
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why connections failed or closed early, as the page has it."""
+
+    name: str
+    happened: str
+    """To how many connections, and how far they had come."""
+    what: str
+    remedy: str
+    note: str | None
+    answer: str | None
+    """The beginning of an answer that ended so, a line of its head on each line."""
+
+
+def causes(record: Record) -> list[Cause]:
+    """Each name by which connections failed or closed early, as the summary has it."""
+    told = [] if record.summary is None else record.summary.causes
+    return [
+        Cause(
+            one.name,
+            _happened(one),
+            one.what,
+            one.remedy,
+            one.note,
+            None if one.answer is None else one.answer.replace(_LINE_END, f"{_LINE_END}\n"),
+        )
+        for one in told
+    ]
+
+
+_LINE_END = r"\r\n"
+"""How it is written in the beginnings of answers, all of whose bytes can be seen."""
+
+
+def _happened(cause: CauseInWords) -> str:
+    _, _, phase = cause.name.partition("@")
+    what = f"failed in the phase {phase}" if phase else "closed early"
+    return f"{counted(cause.count, 'connections')} {what}"
+
+
+def missing(record: Record) -> str:
+    """Say what of this a record does not have because it is from before the summary had it; nothing if it has all."""
+    if record.summary is None:
+        return ""
+    has = record.part("summary")
+    what = {"timing": "times to open", "lifetimes": "lifetimes", "causes": "causes in words"}
+    without = [words for key, words in what.items() if key not in has]
+    return f"This record, of an older floodtest, does not have: {', '.join(without)}." if without else ""
+
+
 def connections(record: Record) -> Iterator[Table]:
     """What became of the planned connections, by the summary."""
     summary = record.summary
     if summary is not None:
         c = summary.connections
-        failed = ", ".join(f"{count:,} {name}" for name, count in c.failed.items())
+        failed, closed = (_named(counts) for counts in (c.failed, c.closed_by))
+        asked = [("protocol", summary.protocol), ("open when", summary.opened_when)]
         yield Table(
             ("", "connections"),
             (
                 ("planned", f"{c.planned:,}"),
                 ("opened", f"{c.opened:,}, {number(summary.ramp.per_second)} a second"),
-                ("failed", f"{sum(c.failed.values()):,}{f': {failed}' if failed else ''}"),
-                ("closed early", f"{c.closed_early:,}"),
+                ("failed", f"{sum(c.failed.values()):,}{failed}"),
+                ("closed early", f"{c.closed_early:,}{closed}"),
                 ("not reached", f"{c.not_reached:,}"),
+                *((name, value) for name, value in asked if value is not None),
             ),
             kind="words",
         )
+
+
+def _named(counts: dict[str, int]) -> str:
+    return f": {', '.join(f'{count:,} {name}' for name, count in counts.items())}" if counts else ""
 
 
 def facts(record: Record) -> Iterator[Table]:

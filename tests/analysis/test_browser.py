@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from floodtest.analysis import load
@@ -13,6 +14,7 @@ from floodtest.analysis.pages.compare import write_page
 from floodtest.analysis.pages.report import write_report
 from tests.analysis.test_report import EXAMPLE
 from tests.rigs.browser import CHROMIUM, Browser, browser
+from tests.rigs.figures import troubled
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium")
 
@@ -26,6 +28,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Write a report and a comparison of the recorded run."""
     folder = Path(shutil.copytree(EXAMPLE, tmp_path_factory.mktemp("page") / "example-run"))
     record = load(folder)
+    record.run["summary"].update(msgspec.to_builtins(troubled()))
     commanded = replace(record, run={**record.run, "command": f"floodtest run --target http://{'a' * 300}/{{user}}"})
     return {"report": write_report(record), "comparison": write_page(compare([record, commanded]), folder)}
 
@@ -63,7 +66,9 @@ def test_a_page_prints_without_cut_off(name: str, pages: dict[str, Path], window
     window.show(pages[name], A4)
     window.call("Emulation.setEmulatedMedia", media="print")
     try:
-        wide = window.value("Math.max(...[...document.querySelectorAll('table,img,p,li')].map(e => e.scrollWidth))")
+        wide = window.value(
+            "Math.max(...[...document.querySelectorAll('table,img,p,li,h3,pre')].map(e => e.scrollWidth))"
+        )
         assert wide <= A4
         assert window.value("document.documentElement.scrollWidth") <= A4
     finally:
@@ -96,7 +101,7 @@ def test_no_two_texts_of_a_page_lie_over_each_other(width: int, pages: dict[str,
     window.show(pages["report"], width)
     overlaps = window.value(
         """(() => {
-          const boxes = [...document.querySelectorAll('td, th, p, h1, h2, li, figure, caption')]
+          const boxes = [...document.querySelectorAll('td, th, p, h1, h2, h3, pre, li, figure, caption')]
             .filter(e => e.offsetWidth).map(e => e.getBoundingClientRect());
           let found = 0;
           for (let a = 0; a < boxes.length; a++) for (let b = a + 1; b < boxes.length; b++) {

@@ -22,7 +22,7 @@ from floodtest.loadgen.plan.models import SERVER_MODELS
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from tests.analysis.test_report import HOSTILE, read
-from tests.rigs.figures import MIB, findings_of, messages, record_of, sample, start, summary
+from tests.rigs.figures import MIB, findings_of, messages, record_of, sample, start, summary, troubled
 from tests.rigs.support import run_here
 
 HOST = {"system": "Linux", "cores": 2, "memory": 24 << 30, "slabinfo": True}
@@ -116,6 +116,18 @@ def test_what_is_compared() -> None:
         assert second is not None
         assert first.value == pytest.approx(value, rel=0.02)
         assert second.ratio == pytest.approx(ratio, rel=0.02)
+
+
+def test_times_to_open_and_lifetimes_are_single_figures_and_missing_from_older_records() -> None:
+    told = msgspec.to_builtins(summary(**troubled()))
+    new = record_of(samples(1000), Path("new"), host=HOST, summary=told)
+    found = {row.name: row for row in compare([new, new, record("old")]).table.rows}
+    assert found["connect, 50%"].cells == [Cell(0.012), Cell(0.012, ratio=1.0), None]
+    assert found["open, 99%"].cells[0] == Cell(30.7)
+    assert found["closed early, since open, 50%"].cells[0] == Cell(60.1)
+    assert found["closed early, since the last byte, 99%"].cells[0] == Cell(60.3)
+    assert "first byte, 50%" not in found
+    assert "closed early, since open, 50%, s" in render(compare([new, new]))
 
 
 def delivering(*rates: float, per_second: float | None = 300.0) -> Record:

@@ -20,9 +20,10 @@ from floodtest.analysis.figures.doubts import doubts
 from floodtest.analysis.pages.pictures import WIDE, as_svg, style
 from floodtest.analysis.pages.plots import PLOTS, memory_by_time
 from floodtest.analysis.pages.report import render, write_report
+from floodtest.analysis.record.summary import CauseInWords, Lifetimes, Percentiles
 from floodtest.flyweight.errors import Refused
 from floodtest.loadgen.commands import records
-from tests.rigs.figures import MIB, connections, findings_of, messages, record_of, sample, start, summary
+from tests.rigs.figures import MIB, connections, findings_of, messages, record_of, sample, start, summary, troubled
 from tests.rigs.support import OURS, run, run_here
 
 EXAMPLE = Path(__file__).parents[2] / "analysis/notebooks/example-run"
@@ -163,6 +164,46 @@ def test_a_prediction_is_set_beside_what_was_measured() -> None:
     assert "Predicted and measured" not in text_of(record_of([start(), sample()]))
 
 
+def test_causes_times_to_open_and_lifetimes_are_those_of_the_summary() -> None:
+    ends = {"failed": {"HTTP_302@response": 1200}, "closed_early": 200, "closed_by": {"cut": 200}}
+    found = msgspec.to_builtins(summary(connections=connections(**ends), **troubled()))
+    text = text_of(record_of(ramp(), summary=found))
+    words = " ".join(text.split())
+    assert "HTTP_302@response 1,200 connections failed in the phase response It moved. Follow it. Location: /a" in words
+    assert "HTTP/1.1 302 Found\\r\\n\nLocation: /a" in text
+    assert r"\r\n <b>moved\x1b</b>" in words
+    assert "cut 200 connections closed early It was cut. Look at the lifetimes." in words
+    assert "connected 0.012 2.40 30.7 11,034 open 0.012 2.40" in words
+    assert "Of 200 connections that closed early." in words
+    assert "they were open 60.1 65 81 100 their last byte 60 60.1 60.3 61" in words
+    assert "first byte" not in words
+    assert "180 of 200 connections ended 60 s after their last byte: an idle time-out" in words
+    assert "closed early 200: 200 cut" in words
+    assert "protocol sse open when text:xxx" in words
+    assert "does not have" not in words
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "does not have: times to open, lifetimes, causes in words."),
+        ({"timing": None, "causes": []}, "does not have: lifetimes."),
+        ({"timing": None, "lifetimes": None, "causes": []}, None),
+    ],
+)
+def test_what_an_older_record_has_not_got_is_said_and_what_did_not_happen_is_left_out(
+    given: dict[str, Any], said: str | None
+) -> None:
+    older = msgspec.to_builtins(summary())
+    for name in ("timing", "lifetimes", "causes", "protocol", "opened_when"):
+        del older[name]
+    text = text_of(record_of(ramp(), summary={**older, **given}))
+    assert "What went wrong" not in text
+    assert "open when" not in text
+    assert ("Times to open" in text) == (said is not None)
+    assert said is None or said in text
+
+
 @pytest.mark.parametrize("prediction", [None, 17, [], {"kernel": 3}, {"server_user": None}, {"server_user": "much"}])
 def test_a_prediction_that_makes_no_sense_is_passed_over(prediction: Any) -> None:
     assert "Predicted and" not in text_of(record_of([start(), sample()], prediction=prediction))
@@ -174,11 +215,15 @@ HOSTILE = "</style><script>alert(1)</script>\"'><img src=x onerror=alert(2)>&lt;
 
 
 def test_whatever_a_record_says_is_text(tmp_path: Path) -> None:
+    one = Percentiles(1.0, 1.0, 1.0, 1.0)
     found = summary(
         outcome="shortfall",
         reasons=[HOSTILE],
         connections=connections(failed={HOSTILE: 3}),
         messages=messages(),
+        opened_when=HOSTILE,
+        lifetimes=Lifetimes(1, one, one, HOSTILE),
+        causes=[CauseInWords(HOSTILE, 3, HOSTILE, HOSTILE, HOSTILE, HOSTILE)],
     )
     record = record_of(
         ramp(),
@@ -191,7 +236,7 @@ def test_whatever_a_record_says_is_text(tmp_path: Path) -> None:
     )
     page = Reader(render(read_findings(record), []).decode())
     assert not {"script", "img", "b"} & set(page.elements)
-    assert "".join(page.text).count("<script>alert(1)</script>") >= 6
+    assert "".join(page.text).count("<script>alert(1)</script>") >= 13
     assert "\x00" not in "".join(page.text)
 
 

@@ -4,7 +4,20 @@ from pathlib import Path
 from typing import Any
 
 from floodtest.analysis import Findings, Record, Sample, Summary, read_findings
-from floodtest.analysis.record.summary import Connections, Cpu, Latency, Memory, Messages, Network, Ramp, Workers
+from floodtest.analysis.record.summary import (
+    CauseInWords,
+    Connections,
+    Cpu,
+    Latency,
+    Lifetimes,
+    Memory,
+    Messages,
+    Network,
+    Percentiles,
+    Ramp,
+    Timing,
+    Workers,
+)
 from floodtest.loadgen.run.reading import Counters, Reading, States
 from floodtest.wire.control import ApiFigures, Generated, ServerMemory, ServerPids, Stats, StoreSize
 
@@ -218,6 +231,29 @@ def summary(**changes: Any) -> Summary:
         "repeated": 0,
     }
     return Summary(**{**figures, **changes})
+
+
+def troubled() -> dict[str, Any]:
+    """Fields of a summary with early ends, and answers that opened nothing and have long words in them."""
+    times = Percentiles(0.012, 2.4, 30.7, 11_034.2)
+    note = "180 of 200 connections ended 60 s after their last byte: an idle time-out of a proxy, or of the server?"
+    return {
+        "protocol": "sse",
+        "opened_when": f"text:{'x' * 150}",
+        "timing": Timing(times, None, times),
+        "lifetimes": Lifetimes(200, Percentiles(60.1, 65.0, 81.0, 100.0), Percentiles(60.0, 60.1, 60.3, 61.0), note),
+        "causes": [
+            CauseInWords(
+                "HTTP_302@response",
+                1200,
+                "It moved.",
+                "Follow it.",
+                rf"HTTP/1.1 302 Found\r\nLocation: /{'a' * 100}\r\n\r\n<b>moved\x1b</b>",
+                f"Location: /{'a' * 180}",
+            ),
+            CauseInWords("cut", 200, "It was cut.", "Look at the lifetimes."),
+        ],
+    }
 
 
 def record_of(samples: list[Sample], folder: Path = Path("runs/20250615-120000"), **run: Any) -> Record:
