@@ -18,7 +18,8 @@ from floodtest.wire import http
 from floodtest.wire.causes import Cause, foreign
 from floodtest.wire.framing import chunked
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, begun_behind, decode_all
-from floodtest.wire.messages import NOTHING, Said, read_payloads, reader_of_marks
+from floodtest.wire.grammar import OURS, Grammar
+from floodtest.wire.messages import NOTHING, Said
 from floodtest.wire.open_when import OpenWhen, Search
 
 OUT_OF_NUMBERS = "We ran out of numbers"
@@ -158,13 +159,13 @@ class Answers:
         framing_of: Callable[[http.Response], Framing],
         open_when: OpenWhen,
         longest: int,
-        run: str | None = None,
+        grammar: Grammar = OURS,
     ) -> None:
         """Take answers whose head has a framing, which raises `NotOpened` where it has none, and that meet a condition.
         Those that are shorter than `longest` bytes, which one read holds whole, are remembered, if no message in them
-        has a number: by our own server's grammar, or by the marks of a run.
+        says anything of itself.
         """
-        self.read = read_payloads if run is None else reader_of_marks(run)
+        self.read = grammar.reader()
         self.framing_of = framing_of
         self.open_when = open_when
         self._longest = longest
@@ -226,10 +227,10 @@ class Answers:
             self._known[0] = self._form(user, head, None), framing, 0
 
     def remember(self, user: int, answer: bytes, payloads: list[bytes], framing: Framing) -> None:
-        """Remember a whole answer to a user that is these messages and nothing else; numbered ones are to be counted
-        one by one, and teach nothing.
+        """Remember a whole answer to a user that is these messages and nothing else; those that say something of
+        themselves are to be counted one by one, and teach nothing.
         """
-        if len(answer) >= self._longest or not self.open_when.can_be_learnt or self.read(payloads).numbers:
+        if len(answer) >= self._longest or not self.open_when.can_be_learnt or not self.read(payloads).is_plain:
             return
         if not self.open_when.names_user:
             self._known[0] = self._form(user, answer, None), framing, len(payloads)

@@ -16,6 +16,7 @@ from floodtest.wire.answers import Answers, NotOpened, Opened, parse_head
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import Framing
 from floodtest.wire.framing.websocket import FROM_SERVER, accept_of
+from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.template import Header, RequestTemplate
 
@@ -70,10 +71,10 @@ class Handshakes(Answers):
         framing_of: Callable[[http.Response], Framing],
         open_when: OpenWhen,
         longest: int,
-        run: str | None = None,
+        grammar: Grammar = OURS,
         offered: frozenset[str] = frozenset(),
     ) -> None:
-        super().__init__(framing_of, open_when, longest, run)
+        super().__init__(framing_of, open_when, longest, grammar)
         self._offered = offered
 
     def read_head(self, user: int, data: bytes) -> tuple[Framing, bytes] | None:

@@ -22,9 +22,10 @@ import numpy.typing as npt
 from floodtest.flyweight.engine.intake import Reads
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import Beginning, Framing, decode_all, find_frames
+from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.mark import EVERYBODY
 from floodtest.wire.matrix import PADDING, Ints
-from floodtest.wire.messages import Said, Stamped, read_payloads, read_stamped, reader_of_marks
+from floodtest.wire.messages import Said, Stamped, read_payloads, read_stamped
 
 SAMPLE = 64
 KINDS = 8
@@ -95,6 +96,8 @@ class Received:
         self.misdelivered = 0
         """Messages with marks that are for another user than who has got them; they count as nothing else."""
         self.pings = 0
+        self.unreadable = 0
+        """Messages that say when they were sent with what is no time."""
         self.ticks: Counter[int] = Counter()
         self.over: dict[int, int] = {}
         """Descriptors whose stream is over, in order, each with the `Cause` or HTTP status that ended it."""
@@ -104,6 +107,7 @@ class Received:
         self._stamped: list[Columns] = []
         self._numbered_rows: tuple[list[int], list[int], list[int]] = ([], [], [])
         self._stamped_rows: tuple[list[int], list[int], list[int]] = ([], [], [])
+        self._sent_rows: tuple[list[int], list[int]] = ([], [])
 
     def add(self, found: Parsed, fds: Ints, rows: Ints) -> None:
         """Add what each of the descriptors got, by the read of that row of the batch."""
@@ -143,6 +147,10 @@ class Received:
             self._stamped_rows[0].extend(rows.tolist())
             self._stamped_rows[1].extend([planned] * times)
             self._stamped_rows[2].extend([late] * times)
+        for sent in said.sent:
+            self._sent_rows[0].extend(rows.tolist())
+            self._sent_rows[1].extend([sent] * times)
+        self.unreadable += said.unreadable * times
 
     def add_stamped(self, stamped: Stamped, fds: Ints, rows: Ints) -> None:
         """Add stamped messages; `fds` are the descriptors of the reads they were found in, `rows` those reads' rows."""
@@ -166,6 +174,11 @@ class Received:
         """Return columns: row of the read, planned time in ns, and lateness in µs."""
         return _joined(self._stamped, self._stamped_rows)
 
+    def sent(self) -> tuple[Ints, Ints]:
+        """Return columns of messages that say when they were sent: row of the read, and the time in ns."""
+        rows, sent = (np.array(column, np.int64) for column in self._sent_rows)
+        return rows, sent
+
 
 def _joined(pieces: list[Columns], rows: tuple[list[int], list[int], list[int]]) -> Columns:
     """Put the pieces and the rows below each other."""
@@ -174,26 +187,20 @@ def _joined(pieces: list[Columns], rows: tuple[list[int], list[int], list[int]])
     return first, second, third
 
 
-@dataclass(frozen=True)
-class Marked:
-    """The messages of a server that is not ours: those that have a mark of a run, and are for certain users."""
-
-    run: str
-    users: Users
-    """By descriptor: whose connection it is."""
-
-
 class Incoming:
     """Takes apart what comes in on the streams of one worker. Which framing a stream has is a byte by descriptor.
 
-    Messages are those that are `marked`, and without that those that our own server sends.
+    What its messages say of themselves is of one grammar for all. `users` are whose connections they are, by
+    descriptor, where that names users; None: all are for who has got them.
     """
 
-    def __init__(self, framings: Sequence[Framing], files_limit: int, marked: Marked | None = None) -> None:
+    def __init__(
+        self, framings: Sequence[Framing], files_limit: int, grammar: Grammar = OURS, users: Users | None = None
+    ) -> None:
         self._framings = framings
-        self._marked = marked
-        read = read_payloads if marked is None else reader_of_marks(marked.run)
-        self._parse = [partial(parse, framing, read=read) for framing in framings]
+        self._users = users if grammar.names_users else None
+        self._is_matrix = grammar.is_matrix
+        self._parse = [partial(parse, framing, read=grammar.reader()) for framing in framings]
         self._framing_of = np.zeros(files_limit, np.uint8)  # places in `framings`
         self._used: set[int] = {0} if len(framings) == 1 else set()
         self._begun: dict[int, Beginning] = {}
@@ -222,7 +229,7 @@ class Incoming:
 
     def take(self, reads: Reads) -> Received:
         """Take a batch of reads apart."""
-        received = Received(reads, None if self._marked is None else self._marked.users)
+        received = Received(reads, self._users)
         fds, rows = received.fds, np.arange(len(reads))
         if len(self._used) == 1:
             (place,) = self._used
@@ -240,7 +247,7 @@ class Incoming:
         """
         reads = Reads()
         reads.add(fds, [b""] * len(fds), now_ns, now_ns)
-        received = Received(reads, None if self._marked is None else self._marked.users)
+        received = Received(reads, self._users)
         received.add(Parsed(said, b"", ended=False, broken=None), received.fds, np.arange(len(fds)))
         return reads, received
 
@@ -263,7 +270,7 @@ class Incoming:
 
     def _parse_all(self, place: int, data: list[bytes]) -> tuple[Stamped | None, list[tuple[Parsed, Ints]]]:
         """Parse reads; return those that are stamped messages, and the others with the indexes of each kind."""
-        if self._marked is not None or len(set(data[:SAMPLE])) <= KINDS:
+        if not self._is_matrix or len(set(data[:SAMPLE])) <= KINDS:
             return None, [(self._parse_alike(place, one), indexes) for one, indexes in _kinds(data).items()]
         stamped = find_stamped(self._framings[place], data)
         others = np.ones(len(data), bool)

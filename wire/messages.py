@@ -69,8 +69,17 @@ class Said:
     ticks: tuple[int, ...]
     stamps: tuple[tuple[int, int], ...]
     """When each stamped message was planned, in ns, and how late it was published, in µs."""
+    sent: tuple[int, ...] = ()
+    """When messages were sent that say so, in ns of CLOCK_REALTIME (`wire.times`)."""
+    unreadable: int = 0
+    """Messages that say so with what is no time."""
     subjects: tuple[int, ...] = ()
     """Whom each numbered message is for, where messages have marks (`wire.mark`); empty: the one who has got it."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but its count is to be accounted for."""
+        return not (self.numbers or self.stamps or self.sent or self.unreadable)
 
     def __add__(self, other: "Said") -> "Said":
         """Return what these payloads say, and others behind them."""
@@ -79,6 +88,8 @@ class Said:
             self.numbers + other.numbers,
             self.ticks + other.ticks,
             self.stamps + other.stamps,
+            self.sent + other.sent,
+            self.unreadable + other.unreadable,
             self.subjects + other.subjects,
         )
 
@@ -92,7 +103,7 @@ class Said:
             tuple(self.numbers[row] for row in rows),
             (),
             tuple(self.stamps[row] for row in rows),
-            tuple(self.subjects[row] for row in rows),
+            subjects=tuple(self.subjects[row] for row in rows),
         )
 
 

@@ -2,11 +2,12 @@
 
 import re
 
-from floodtest.flyweight.command.parsers import Parser, parse_count
+from floodtest.flyweight.command.parsers import Parser, parse_count, parse_duration
 from floodtest.wire import stamp
 from floodtest.wire.open_when import KINDS, OpenWhen
 from floodtest.wire.polling import problem_of
 from floodtest.wire.template import TOKEN, Header
+from floodtest.wire.times import GROUPS, MAX_OFFSET_SECONDS, pattern_of
 
 _ORIGIN = re.compile(r"(?a:\*|null|[a-z][a-z0-9+.-]*://[\w.:\[\]-]+)")
 
@@ -69,9 +70,28 @@ def _origin(text: str) -> str:
 
 
 cursor = Parser(_cursor, 'a regular expression with one group, such as \'"next": "([^"]+)"\'')
+
+
+def _times(text: str) -> str:
+    """Return an expression that `wire.times` understands, as it is."""
+    pattern_of(text)
+    return text
+
+
+def _offset(text: str) -> float:
+    """Return the seconds by which a clock is ahead; those of one that is behind begin with a hyphen."""
+    plain = text.strip().removeprefix("-")
+    seconds = parse_duration(plain)
+    if seconds > MAX_OFFSET_SECONDS:
+        raise ValueError(text)
+    return -seconds if plain != text.strip() else seconds
+
+
 header = Parser(_header, "a header such as 'Accept: text/event-stream'", is_secret=True)
 method = Parser(_method, f"a method such as POST, but for {' and '.join(NO_STREAM)}, which no stream comes of")
 open_when = Parser(_open_when, f"one of {', '.join(KINDS)}, with {{user}} in it for the id")
+times = Parser(_times, f"a regular expression with one group named {', '.join(GROUPS)}, as in '\"t\":(?P<ms>\\d+)'")
+offset = Parser(_offset, "a duration of a day at the most, such as 0, 0.2, 5ms or -1.5")
 message_size = Parser(_message_size, f"{stamp.SIZE} bytes (the stamp a message begins with) to {stamp.MAX_TEXT:,}")
 origin = Parser(_origin, "an origin such as https://example.org, or * for any")
 token = Parser(_token, "printable ASCII, without spaces around it", is_secret=True)

@@ -19,6 +19,7 @@ from floodtest.wire import http
 from floodtest.wire.answers import Answers, Opened, parse_head
 from floodtest.wire.framing.frames import Framing
 from floodtest.wire.framing.polled import Polled
+from floodtest.wire.grammar import Grammar
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.polling import Polling
 from floodtest.wire.template import CURSOR, Column, RequestTemplate
@@ -118,10 +119,10 @@ class PollAnswers(Answers):
         framing_of: Callable[[http.Response], Framing],
         open_when: OpenWhen,
         longest: int,
-        run: str | None,
+        grammar: Grammar,
         framing: Polled,
     ) -> None:
-        super().__init__(framing_of, open_when, longest, run)
+        super().__init__(framing_of, open_when, longest, grammar)
         self._framing = framing
 
     def common(self, users: list[int], read: list[bytes]) -> Opened | None:

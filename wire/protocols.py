@@ -22,7 +22,8 @@ from floodtest.wire.framing.frames import Framing, encode
 from floodtest.wire.framing.in_chunks import InChunks
 from floodtest.wire.framing.polled import TAKEN, Polled, is_framed
 from floodtest.wire.framing.websocket import FROM_SERVER, NORMAL, accept_of, close, masked, masked_message
-from floodtest.wire.incoming import Incoming, Marked
+from floodtest.wire.grammar import OURS, Grammar
+from floodtest.wire.incoming import Incoming, Users
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.polling import Polling
 from floodtest.wire.raw import RawAnswers
@@ -90,16 +91,14 @@ class Protocol:
         return next((framing for framing in self.framings if head.coding == framing.CODING), None)
 
     def answers(
-        self, open_when: OpenWhen, longest: int, request: RequestTemplate | None = None, run: str | None = None
+        self, open_when: OpenWhen, longest: int, request: RequestTemplate | None = None, grammar: Grammar = OURS
     ) -> answers.Answers:
-        """Return what tells the answers to such a request that open a connection; `run` is that of marks, if
-        messages have some.
-        """
-        return answers.Answers(self.framing_of, open_when, longest, run)
+        """Return what tells the answers to such a request that open a connection, and have messages of a grammar."""
+        return answers.Answers(self.framing_of, open_when, longest, grammar)
 
-    def incoming(self, files_limit: int, marked: Marked | None = None) -> Incoming:
-        """Return what takes batches of reads apart, whose messages may be marked."""
-        return Incoming(self.framings, files_limit, marked)
+    def incoming(self, files_limit: int, grammar: Grammar = OURS, users: Users | None = None) -> Incoming:
+        """Return what takes batches of reads apart, with messages of a grammar; see `wire.incoming` for `users`."""
+        return Incoming(self.framings, files_limit, grammar, users)
 
     def name_of(self, framing: Framing) -> str:
         """Return the name of the protocol that it was where messages came in a framing of it."""
@@ -133,12 +132,12 @@ class LongPolling(Protocol):
         return self.framings[0]
 
     def answers(
-        self, open_when: OpenWhen, longest: int, request: RequestTemplate | None = None, run: str | None = None
+        self, open_when: OpenWhen, longest: int, request: RequestTemplate | None = None, grammar: Grammar = OURS
     ) -> answers.Answers:
-        """Return what tells the first answers that open a connection; `run` is as in `incoming`."""
+        """Return what tells the first answers that open a connection."""
         (framing,) = self.framings
         assert isinstance(framing, Polled)
-        return polls.PollAnswers(self.framing_of, open_when, longest, run, framing)
+        return polls.PollAnswers(self.framing_of, open_when, longest, grammar, framing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,13 +165,11 @@ class Upgraded(Protocol):
         return None if make is None else lambda users: list(map(masked_message, make(users)))
 
     def answers(
-        self, open_when: OpenWhen, longest: int, request: RequestTemplate | None = None, run: str | None = None
+        self, open_when: OpenWhen, longest: int, request: RequestTemplate | None = None, grammar: Grammar = OURS
     ) -> answers.Answers:
-        """Return what tells the answers to such a request that open a connection; `run` is that of marks, if
-        messages have some.
-        """
+        """Return what tells the answers to such a request that open a connection, and have messages of a grammar."""
         offered = frozenset() if request is None else handshake.subprotocols_of(request)
-        return handshake.Handshakes(self.framing_of, open_when, longest, run, offered)
+        return handshake.Handshakes(self.framing_of, open_when, longest, grammar, offered)
 
     def reply(self, owed: bytes) -> bytes:
         """Return frames with masks, as a client writes them."""
@@ -196,10 +193,10 @@ class Raw(Protocol):
         return request.texts_to_send(column) or (lambda users: [b""] * len(users))
 
     def answers(
-        self, open_when: OpenWhen, longest: int, request: RequestTemplate | None = None, run: str | None = None
+        self, open_when: OpenWhen, longest: int, request: RequestTemplate | None = None, grammar: Grammar = OURS
     ) -> answers.Answers:
-        """Return what tells what opens a connection; `run` is as in `incoming`."""
-        return RawAnswers(open_when, longest, run)
+        """Return what tells what opens a connection."""
+        return RawAnswers(open_when, longest, grammar)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,14 +11,15 @@ from floodtest.wire.answers import Answers, NotOpened, Opened
 from floodtest.wire.causes import foreign
 from floodtest.wire.framing import lines
 from floodtest.wire.framing.frames import Framing
+from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.open_when import OpenWhen
 
 
 class RawAnswers(Answers):
     """Tells what opens a raw stream."""
 
-    def __init__(self, open_when: OpenWhen, longest: int, run: str | None = None) -> None:
-        super().__init__(lambda head: lines, open_when, longest, run)
+    def __init__(self, open_when: OpenWhen, longest: int, grammar: Grammar = OURS) -> None:
+        super().__init__(lambda head: lines, open_when, longest, grammar)
 
     @property
     def at_once(self) -> Opened | None:

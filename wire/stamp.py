@@ -17,6 +17,9 @@ FIRST_DIGIT = 8
 """So every planned time is below 9·10^18. An int64 holds it (2^63 is 9.2·10^18), and its difference from any time of
 this machine: CLOCK_MONOTONIC, which counts from the boot, gets that far in 285 years."""
 
+END_NS = (FIRST_DIGIT + 1) * 10 ** (PLANNED_DIGITS - 1)
+"""No time that a peer says is at or after this."""
+
 FORMAT = b"@%%0%dd+%%0%dd " % (PLANNED_DIGITS, LATE_DIGITS)
 SIZE = len(FORMAT % (0, 0))
 MAX_LATE_US = 10**LATE_DIGITS - 1

@@ -16,7 +16,7 @@ from floodtest.analysis.figures.fits import Estimate
 from floodtest.analysis.figures.formatting import each, number, plain
 from floodtest.analysis.figures.lines_of_code import lines_of_code
 from floodtest.analysis.figures.memory import ENDS
-from floodtest.analysis.figures.series import Floats, in_stage, mean_of, percentiles, rate_of
+from floodtest.analysis.figures.series import Floats, in_stage, mean_of, percentiles, rate_of, source_of_latency
 from floodtest.analysis.record import Record
 from floodtest.analysis.record.stages import Stage
 from floodtest.flyweight.errors import Refused, UsageError
@@ -91,6 +91,8 @@ def differences(records: list[Record]) -> list[str]:
         pairs = [("format", first.run["format"], record.run["format"])]
         here, there = (one.part("host") for one in (first, record))
         names = [name for name in {**here, **there} if name != "slabinfo"]  # whether root ran it, not where
+        sources = source_of_latency(first), source_of_latency(record)
+        pairs += [("latency", *sources)] if None not in sources else []
         pairs += [(name, here.get(name), there.get(name)) for name in names]
         found += [
             f"{plain(name)} is {plain(a)} in {plain(first.folder)} and {plain(b)} in {plain(record.folder)}"

@@ -75,6 +75,17 @@ def percentiles(latency: LatencyCounts, shares: Floats, column: int = 1) -> Floa
     return values_at(shares, latency.rows[:, 0], latency.rows[:, column])
 
 
+BY_PLAN, BY_SERVER = "from the planned time", "by the time in the server's messages"
+
+
+def source_of_latency(record: Record) -> str | None:
+    """Return what a run's latency counts from; None where it had no messages whose latency is known."""
+    options = record.part("options")
+    if options.get("latency") is not None:
+        return BY_SERVER
+    return BY_PLAN if options.get("messages") is not None else None
+
+
 T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """Student's t at 97.5% for 1 to 10 degrees of freedom (NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2)."""
 

@@ -139,5 +139,5 @@ PLOTS: tuple[tuple[str, str, Draw, Finish], ...] = (
     ("client-memory", "Client's user memory", _memory("client"), _axes("connections open", "MiB")),
     ("kernel-memory", "Kernel memory, both ends", _memory("kernel"), _axes("connections open", "MiB")),
     ("connections", "Connections open", _open_by_time, _axes("seconds", "connections open")),
-    ("latency", "Latency from the planned time", _latency, label_nines),
+    ("latency", "Latency", _latency, label_nines),
 )

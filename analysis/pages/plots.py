@@ -12,7 +12,7 @@ import numpy as np
 from floodtest.analysis.figures.findings import Findings
 from floodtest.analysis.figures.formatting import each
 from floodtest.analysis.figures.memory import ENDS, MemoryFinding
-from floodtest.analysis.figures.series import Floats, percentiles, rate_of
+from floodtest.analysis.figures.series import BY_PLAN, BY_SERVER, Floats, percentiles, rate_of, source_of_latency
 from floodtest.analysis.pages import pictures as pic
 from floodtest.analysis.record import LatencyCounts, Record
 from floodtest.analysis.record.stages import Stage
@@ -165,7 +165,7 @@ def messages_by_time(findings: Findings, width: float) -> "Figure | None":
     figure = pic.new_figure(width, 3.4)
     axes = figure.subplots()
     pic.mark_stages(axes, findings.stages)
-    axes.plot(at, np.maximum(received, 0), color=pic.SKY, label="all that was read, welcomes and ticks too")
+    axes.plot(at, np.maximum(received, 0), color=pic.SKY, label="all that was read")
     for field, name, colour, dash in (
         ("messages", "deliveries read", pic.BLUE, (0, (5, 2))),
         ("server_messages", "messages published", pic.VERMILION, (0, (1, 1.2))),
@@ -189,7 +189,7 @@ def latency_by_percentile(findings: Findings, width: float) -> "Figure | None":
         return None
     figure = pic.new_figure(width, 3.4)
     axes = figure.subplots()
-    last = draw_latency(axes, findings.latency, 1, pic.BLUE, "-", "from the planned time")
+    last = draw_latency(axes, findings.latency, 1, pic.BLUE, "-", source_of_latency(findings.record) or BY_PLAN)
     draw_latency(axes, findings.latency, 2, pic.ORANGE, (0, (5, 2)), "uncorrected: from the publishing")
     label_nines(axes, last)
     pic.legend_below(figure, axes, 2 if width > 6 else 1)
@@ -283,6 +283,8 @@ def _say_messages(findings: Findings) -> str:
     if rate.max(initial=0) > 0:
         return f"Up to {rate.max():,.0f} deliveries of messages were read a second."
     _, received = rate_of(record, "received")
+    if record.part("options").get("target") is not None:
+        return f"Up to {received.max(initial=0):,.0f} messages were read a second."
     return f"No messages; up to {received.max(initial=0):,.0f} welcomes and ticks were read a second."
 
 
@@ -290,6 +292,12 @@ def _say_latency(findings: Findings) -> str:
     found = percentiles(findings.latency, np.array([0.5, 0.99, 1.0]))
     assert found is not None
     middle, most, last = found
+    if source_of_latency(findings.record) == BY_SERVER:
+        return (
+            f"Half of the messages took up to {middle:,.1f} ms from when the server says that it sent them, 99% up to "
+            f"{most:,.1f}, the slowest {last:,.1f}. Each mark to the right leaves a tenth of the messages. What held "
+            "them up in the server before it wrote that time is not in it."
+        )
     return (
         f"Half of the messages took up to {middle:,.1f} ms from their planned time, 99% up to {most:,.1f}, the slowest "
         f"{last:,.1f}. Each mark to the right leaves a tenth of the messages. The uncorrected line is what a generator "

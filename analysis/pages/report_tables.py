@@ -114,6 +114,27 @@ def messages(record: Record) -> Iterator[Table]:
     yield Table(("", "messages"), counts, kind="words")
 
 
+def server_times(record: Record) -> Iterator[Table]:
+    """What the times say that the server wrote into its messages."""
+    times = None if record.summary is None else record.summary.server_times
+    if times is None:
+        return
+    if times.latency_ms is not None:
+        row = ("latency", *(number(value) for value in msgspec.structs.astuple(times.latency_ms)))
+        offset = times.clock_offset_seconds
+        clock = f" That clock was taken to be {offset:+g} s ahead of this machine's." if offset else ""
+        caption = f"The latency is that by the time in the server's messages (--latency).{clock}"
+        yield Table(("milliseconds", "50%", "90%", "99%", "99.9%", "slowest"), [row], caption)
+    counts = (
+        ("with a time", times.timed),
+        ("without a time", times.without),
+        ("sent after they were read, as they say", times.ahead),
+        ("sent over 71 minutes ago, as they say", times.old),
+        ("of what is no time", times.unreadable),
+    )
+    yield Table(("", "messages"), [(name, f"{count:,}") for name, count in counts], kind="words")
+
+
 def ticks(record: Record) -> Iterator[Table]:
     summary = record.summary
     if summary is None or not summary.ticks:

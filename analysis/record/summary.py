@@ -156,6 +156,27 @@ class Messages(msgspec.Struct, frozen=True, kw_only=True):
     """From the time it was published, which forgives what held it up before."""
 
 
+class ServerTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """What the times say that the server writes into its messages (--latency). All messages received are one of:
+    with a time that gives a latency, `ahead`, `old`, `unreadable` or `without`.
+    """
+
+    timed: int
+    """With a time that gives a latency."""
+    ahead: int
+    """Sent after they were read, as they say: the clock, or the unit of the pattern, is another than was thought."""
+    old: int
+    """Sent so long ago, as they say, that it is no latency: over 71 minutes."""
+    unreadable: int
+    """What the pattern found is no time."""
+    without: int
+    """The pattern found nothing."""
+    clock_offset_seconds: float
+    """By which the clock in the messages was taken to be ahead of this machine's."""
+    latency_ms: Latency | None
+    """From the time in the message to the read."""
+
+
 class Cpu(msgspec.Struct, frozen=True):
     """Share of one core that each end used while it held connections and sent no ticks; None: not measured."""
 
@@ -242,6 +263,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     cpu: Cpu
     ticks: list[Tick]
     messages: Messages | None = None
+    server_times: ServerTimes | None = None
+    """None: nobody asked for them."""
     received: int
     bytes: int
     missing: int

@@ -38,21 +38,26 @@ _UNITS = {
     "share": {"%": 0.01},
     "number": {},
 }
+_ONE_OF = ("messages", "server_times")
+"""Parts of which a run has one at the most: a key that ends alike in both means that of the one there is."""
+
 _NOT_NUMBERS = {"format", "thresholds", "prediction", "causes"}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition that was read: the key's path, the operator, and the value in the key's own unit."""
+    """A condition that was read: the key's paths, the operator, and the value in the key's own unit."""
 
     text: str
-    path: tuple[str, ...]
+    paths: tuple[tuple[str, ...], ...]
     operator: str
     value: float
 
     def judge(self, summary: Summary) -> Threshold:
         """Say whether a summary fulfils the condition, which is then what fell short."""
-        found = list(_values(msgspec.to_builtins(summary), self.path))
+        parts = msgspec.to_builtins(summary)
+        there = [path for path in self.paths if len(self.paths) == 1 or parts[path[0]] is not None]
+        found = [value for path in there for value in _values(parts, path)]
         known = [value for value in found if value is not None]
         holding = [value for value in known if _OPERATORS[self.operator](value, self.value)]
         if holding or (known and known == found):
@@ -68,7 +73,8 @@ def parse(text: str) -> Condition:
             f"--fail-if takes a condition such as 'opened < 1000000' or 'latency.p99 > 50ms', not {text!r}."
         )
     key, sign, number, unit = match.groups()
-    path = _find(key, text)
+    paths = _find(key, text)
+    path = paths[0]
     kind, own = _kind(path)
     try:
         value = float(ungrouped(number))
@@ -77,20 +83,21 @@ def parse(text: str) -> Condition:
     if unit and unit not in _UNITS[kind]:
         known = ", ".join(_UNITS[kind]) or "none"
         raise UsageError(f"--fail-if {text!r}: {'.'.join(path)} is a {kind}; units of those: {known}; not {unit!r}.")
-    return Condition(text.strip(), path, sign, round(value * _UNITS[kind][unit] / own, 9) if unit else value)
+    return Condition(text.strip(), paths, sign, round(value * _UNITS[kind][unit] / own, 9) if unit else value)
 
 
-def _find(key: str, text: str) -> tuple[str, ...]:
-    """Return the one path that a key stands for."""
+def _find(key: str, text: str) -> tuple[tuple[str, ...], ...]:
+    """Return the path that a key stands for, or those of which a run has one at the most."""
     asked = tuple(key.split("."))
     found = [path for path in paths() if asked in (path[-len(asked) :], tuple(map(_without_unit, path))[-len(asked) :])]
     exact = [path for path in found if path == asked] or found
     if not exact:
         raise UsageError(f"--fail-if {text!r}: the summary has no {key}; its keys are in docs/run-record.md.")
-    if len(exact) > 1:
+    ends = {path[1:] for path in exact}
+    if len(exact) > 1 and not (len(ends) == 1 and {path[0] for path in exact} == set(_ONE_OF)):
         several = ", ".join(".".join(path) for path in exact)
         raise UsageError(f"--fail-if {text!r}: {key} may be any of {several}; name one of them.")
-    return exact[0]
+    return tuple(exact)
 
 
 def _without_unit(name: str) -> str:

@@ -10,6 +10,7 @@ ledger.
 import enum
 import errno
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,6 +80,9 @@ LEDGER = np.dtype(
         ("misdelivered", "i8"),
         ("first_ns", "i8"),
         ("last_ns", "i8"),
+        ("sent_ahead", "i8"),
+        ("sent_old", "i8"),
+        ("sent_unreadable", "i8"),
         ("latency", "i8", (histogram.BUCKETS,)),
         ("latency_published", "i8", (histogram.BUCKETS,)),
         ("failures", "i8", (len(Phase), CODES)),
@@ -93,10 +97,12 @@ places in `wire.names.PROTOCOLS` · closed: open ones that we closed · put_off:
 queue of a Unix socket · missing, repeated, jumps: see `wire.sequence` · pings: of servers, which want an answer ·
 polls: those behind the first of each connection · messages: numbered ones that are no ticks, repeated ones and those
 that jump included · misdelivered: messages for another user than who has got them, which count in `received` only ·
-first_ns, last_ns: when the first and the last message was read (CLOCK_MONOTONIC) · latency: of stamped ones, from the
-planned time, by bucket · latency_published: from the time they were published, which forgives what came before ·
-failures: connections that ended by themselves, by phase and code, where those of phase OPEN closed early · connect_us
-and so on: see `client.durations` · answers: see `client.kept_answers`.
+first_ns, last_ns: when the first and the last message was read (CLOCK_MONOTONIC) · sent_ahead, sent_old,
+sent_unreadable: messages that say when they were sent (`wire.times`): after they were read, longer ago than a latency
+can be, and with what is no time · latency: of those that say when otherwise, and of stamped ones, from the planned
+time, by bucket · latency_published: from the time they were published, which forgives what came before · failures:
+connections that ended by themselves, by phase and code, where those of phase OPEN closed early · connect_us and so on:
+see `client.durations` · answers: see `client.kept_answers`.
 
 Over all connections of all users, attempts = opens + failures + those in flight, and opens = open now + closed early +
 closed. Who reads while a worker counts reads the right-hand sides first: the left-hand sides are counted first."""
@@ -171,6 +177,9 @@ class Accounts:
             Counter(row, name) for name in ("pings", "polls", "misdelivered")
         )
         self._protocols = row["protocols"][0].data
+        self._ahead, self._old, self._unreadable = (
+            Counter(row, name) for name in ("sent_ahead", "sent_old", "sent_unreadable")
+        )
         self._latency, self._latency_published = row["latency"][0], row["latency_published"][0]
         self._failures = row["failures"][0]
         self.connect, self.first_byte, self.open, self._life, self._quiet = (
@@ -243,6 +252,11 @@ class Accounts:
             self.messages(received.messages, reads.first, reads.last)
             index, planned, late = received.stamped()
             self.latencies(reads.times()[index], planned, late)
+        rows, sent = received.sent()
+        if len(rows):
+            self.sent(reads.times()[rows], sent)
+        if received.unreadable:
+            self.unreadable(received.unreadable)
 
     def polled(self, count: int) -> None:
         """Count polls of connections that have had an answer."""
@@ -276,6 +290,22 @@ class Accounts:
         since_planned = (read_ns - planned_ns) // 1000
         self._latency += histogram.count(since_planned)
         self._latency_published += histogram.count(since_planned - late_us)
+
+    def sent(self, read_ns: npt.NDArray[np.int64], sent_ns: npt.NDArray[np.int64]) -> None:
+        """Count messages that say when they were sent (CLOCK_REALTIME); they were read at times of CLOCK_MONOTONIC.
+
+        The clocks are held against each other now, which is a quarter of a second after the reads at the most: somebody
+        may set CLOCK_REALTIME at any time.
+        """
+        took = (read_ns + (time.time_ns() - time.monotonic_ns()) - sent_ns) // 1000
+        ahead, old = took < 0, took > histogram.MAX
+        self._ahead.add(int(np.count_nonzero(ahead)))
+        self._old.add(int(np.count_nonzero(old)))
+        self._latency += histogram.count(took[~(ahead | old)])
+
+    def unreadable(self, count: int) -> None:
+        """Count messages that say when they were sent with what is no time."""
+        self._unreadable.add(count)
 
 
 def count_states(states: npt.NDArray[np.uint8]) -> dict[State, int]:

@@ -55,13 +55,13 @@ class Client:
         self._again: deque[int] = deque()
         """Users that are to be opened again, as soon as there is room for them in flight."""
         protocol, open_when = opened(spec.protocol, spec.polling), OpenWhen(spec.open_when)
-        answers = protocol.answers(open_when, READ_SIZE, spec.request, spec.marks)
+        answers = protocol.answers(open_when, READ_SIZE, spec.request, spec.grammar)
         patience, files_limit = spec.connect_timeout, shared.files_limit
         polls, pollers = shared.polls(), None
         if polls is not None and spec.polling is not None:
             pollers = Pollers(polls, spec.polling, files_limit, open_when.is_held)
         self._streams = Streams(
-            accounts, readiness, files_limit, protocol, answers, patience, spec.marks, ended, shared.sends(), pollers
+            accounts, readiness, files_limit, protocol, answers, patience, spec.grammar, ended, shared.sends(), pollers
         )
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
         pieces, outbox = spec.share.pieces, self._streams.outbox

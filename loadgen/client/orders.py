@@ -15,6 +15,7 @@ from floodtest.flyweight.processes.channel import Message
 from floodtest.loadgen.plan.choices import Ports
 from floodtest.loadgen.plan.pacer import Stage
 from floodtest.loadgen.plan.plan import Share
+from floodtest.wire.grammar import Grammar
 from floodtest.wire.polling import Polling
 from floodtest.wire.template import RequestTemplate
 
@@ -34,8 +35,8 @@ class Specification(msgspec.Struct, frozen=True):
     """A name of `wire.protocols.OPENED`."""
     open_when: str
     """What opens a connection, as `wire.open_when` has it."""
-    marks: str | None
-    """The run whose marks messages have, as `wire.mark` has it; None: they come from our own server."""
+    grammar: Grammar
+    """What messages say of themselves."""
     ports: Ports
     reserved: list[tuple[int, int]]
     """Ports that are not ours to bind: ranges, both ends included."""

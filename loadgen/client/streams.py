@@ -28,7 +28,7 @@ from floodtest.loadgen.client.opening import BROKEN
 from floodtest.loadgen.client.polling import Pollers
 from floodtest.wire.answers import Answer, Answers, NotOpened, Opened
 from floodtest.wire.causes import Cause
-from floodtest.wire.incoming import Marked
+from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.protocols import Protocol
 from floodtest.wire.sequence import Follower, Sequences, Windows
 from floodtest.wire.template import Requests
@@ -66,7 +66,7 @@ class Streams:
         protocol: Protocol,
         answers: Answers,
         timeout: float,
-        marks: str | None = None,
+        grammar: Grammar = OURS,
         ended: list[End] | None = None,
         sends: Requests | None = None,
         pollers: Pollers | None = None,
@@ -84,8 +84,8 @@ class Streams:
         """What opens a connection whose request is written; None: an answer has to come."""
         self._begun_answers: dict[int, Answer] = {}
         self._reads = Reads()  # from open connections, in order, and not taken apart yet
-        self._incoming = protocol.incoming(files_limit, None if marks is None else Marked(marks, self._users))
-        self._sequences: Follower = Sequences(files_limit) if marks is None else Windows(files_limit)
+        self._incoming = protocol.incoming(files_limit, grammar, self._users)
+        self._sequences: Follower = (Windows if grammar.may_overtake else Sequences)(files_limit)
         self.outbox = Outbox(MOST_UNSENT, readiness.modify)
         """What is still to be written of requests, and of replies to what servers ask on open streams."""
         self.in_flight: dict[int, float] = {}

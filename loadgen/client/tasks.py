@@ -34,7 +34,6 @@ from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, begun
 from floodtest.wire.framing.in_chunks import without_chunks
 from floodtest.wire.http import authority
 from floodtest.wire.mark import EVERYBODY
-from floodtest.wire.messages import read_payloads, reader_of_marks
 from floodtest.wire.names import DEFAULT_PROTOCOL
 from floodtest.wire.open_when import OpenWhen, Search
 from floodtest.wire.protocols import OPENED
@@ -100,8 +99,9 @@ class HttpxClient:
         self._timeout = spec.connect_timeout
         self._protocol = OPENED[spec.protocol]
         self._open_when = OpenWhen(spec.open_when)
-        self._is_marked = spec.marks is not None
-        self._said = read_payloads if spec.marks is None else reader_of_marks(spec.marks)
+        self._names_users = spec.grammar.names_users
+        self._may_overtake = spec.grammar.may_overtake
+        self._said = spec.grammar.reader()
         self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
         self._path = next((host for host, _ in spec.targets if is_path(host)), None)
         self._urls = ["http://localhost/" if self._path else f"http://{authority(*target)}/" for target in spec.targets]
@@ -278,12 +278,12 @@ class HttpxClient:
         """Account for what a message says of itself."""
         now = time.monotonic_ns()
         found = self._said([payload])
-        if self._is_marked:
+        if self._names_users:
             of_all, found = len(found.numbers), found.only_for(EVERYBODY, stream.user)
             self._accounts.misdelivered(of_all - len(found.numbers))
         sequence = OutOfSequence()
         for number in found.numbers:
-            if self._is_marked:
+            if self._may_overtake:
                 stream.window.follow(number, sequence)
             else:
                 stream.number = sequence.follow(stream.number, number)
@@ -294,6 +294,9 @@ class HttpxClient:
             self._accounts.messages(len(found.numbers), now, now)
         for planned, late in found.stamps:
             self._accounts.latencies(np.array([now]), np.array([planned]), np.array([late]))
+        for sent in found.sent:
+            self._accounts.sent(np.array([now]), np.array([sent]))
+        self._accounts.unreadable(found.unreadable)
 
     def _settle(self) -> None:
         """Give the room of a connection that is open or has failed to the next."""

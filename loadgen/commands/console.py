@@ -10,7 +10,7 @@ import msgspec
 from floodtest.analysis import Sample, Summary
 from floodtest.analysis.figures.formatting import plain
 from floodtest.analysis.record.stages import Stage
-from floodtest.analysis.record.summary import Messages, Models, Network, Percentiles
+from floodtest.analysis.record.summary import Latency, Messages, Models, Network, Percentiles, ServerTimes
 from floodtest.flyweight.command.counted import counted, was
 from floodtest.flyweight.command.units import size
 from floodtest.loadgen.plan.models import DEFAULT_CLIENT_MODEL, DEFAULT_SERVER_MODEL
@@ -127,9 +127,30 @@ def _message_lines(messages: Messages) -> list[str]:
     ]
     for name, latency in [("latency", messages.latency_ms), ("uncorrected", messages.uncorrected_latency_ms)]:
         if latency is not None:
-            shares = zip(("p50", "p90", "p99", "p99.9", "max"), msgspec.structs.astuple(latency), strict=True)
-            lines.append(f"{name:14}" + ", ".join(f"{share} {value:,.1f}" for share, value in shares) + " ms")
+            lines.append(f"{name:14}{_latency(latency)}")
     return lines
+
+
+def _latency(latency: Latency) -> str:
+    shares = zip(("p50", "p90", "p99", "p99.9", "max"), msgspec.structs.astuple(latency), strict=True)
+    return ", ".join(f"{share} {value:,.1f}" for share, value in shares) + " ms"
+
+
+def _lines_of_times(times: ServerTimes) -> list[str]:
+    """Write what the times say that the server writes into its messages."""
+    latency = "none" if times.latency_ms is None else _latency(times.latency_ms)
+    offset = f", its clock {times.clock_offset_seconds:+g} s" if times.clock_offset_seconds else ""
+    others = (
+        (times.without, "without a time"),
+        (times.ahead, "sent after they were read"),
+        (times.old, "sent over 71 minutes ago"),
+        (times.unreadable, "of what is no time"),
+    )
+    told = "".join(f", {count:,} {what}" for count, what in others if count)
+    return [
+        f"latency       {latency}, by the time in the server's messages{offset}",
+        f"times         {counted(times.timed, 'messages')} with a time{told}",
+    ]
 
 
 def _cause_lines(summary: Summary) -> list[str]:
@@ -220,6 +241,8 @@ def render(summary: Summary) -> str:
         lines.append(f"tick {tick.number:<9}{tick.received:,}{sent} received in {tick.seconds:.2f} s{rate}")
     if summary.messages is not None:
         lines += _message_lines(summary.messages)
+    if summary.server_times is not None:
+        lines += _lines_of_times(summary.server_times)
     if summary.cpu.server_idle_share is not None and summary.cpu.client_idle_share is not None:
         server_share, client_share = summary.cpu.server_idle_share, summary.cpu.client_idle_share
         lines.append(f"idle CPU      server {server_share:.1%}, client {client_share:.1%} of a core, while holding")

@@ -6,6 +6,7 @@ Values of headers that may be secrets, and bodies, are not shown.
 import shlex
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from floodtest.analysis.record.causes import words_of
 from floodtest.flyweight.errors import UsageError
@@ -13,6 +14,7 @@ from floodtest.loadgen.network.wish import HOST
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.request import HIDDEN, SHOWN_HEADERS
 from floodtest.loadgen.preflight.outlook import look
+from floodtest.loadgen.run.latencies import grammar_of
 from floodtest.loadgen.run.probe import MESSAGES, Probe, Probed
 from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing
@@ -67,6 +69,7 @@ def _lines_of(probed: Probed, options: RunOptions) -> list[str]:
     for number, message in enumerate(probed.messages, 1):
         if number <= MESSAGES or number == len(probed.messages):
             found.append(f"message {number}  {len(message):,} bytes: {_text(message[:SHOWN])}")
+            found += [] if options.latency is None else [f"sent       {_time_in(message, options)}"]
         elif number == MESSAGES + 1:
             found.append(f"           and {len(probed.messages) - MESSAGES - 1:,} more before the last of them:")
     if probed.failure is not None:
@@ -77,6 +80,15 @@ def _lines_of(probed: Probed, options: RunOptions) -> list[str]:
         return found
     found += ([] if probed.messages else ["           It was silent while it was listened to."]) + ["", "As a run:", ""]
     return [*found, f"    {_command(options)}"]
+
+
+def _time_in(message: bytes, options: RunOptions) -> str:
+    """Return when a message says that it was sent, by the clock of this machine."""
+    said = grammar_of(options).reader()([message])
+    if not said.sent:
+        return "what --latency finds is no time" if said.unreadable else "no time that --latency finds"
+    when = datetime.fromtimestamp(said.sent[0] // 1000 / 1e6, UTC)
+    return f"{when.isoformat(timespec='microseconds')}, by --latency"
 
 
 def _command(options: RunOptions) -> str:

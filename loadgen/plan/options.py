@@ -42,6 +42,7 @@ from floodtest.loadgen.plan.request import hidden, is_unix, without_credentials
 from floodtest.wire import options as of_wire
 from floodtest.wire.names import DEFAULT_PROTOCOL, LONGPOLL, OF_SCHEMES, OWN_PROTOCOL, PROTOCOLS
 from floodtest.wire.polling import Polling
+from floodtest.wire.times import MAX_SEARCHED
 
 _PROTOCOL_WORDS = ", ".join(PROTOCOLS.values())
 _CLIENT_WORDS = ", or ".join(traits.words for traits in CLIENT_MODELS.values())
@@ -163,6 +164,19 @@ class RunOptions:
         parsers.duration,
         "SECONDS",
         "Before the next poll, where an answer without a message came sooner than this.",
+    )
+    latency: str | None = option(
+        None,
+        of_wire.times,
+        "REGEX",
+        f"What finds in the first {MAX_SEARCHED:,} bytes of each message when the server sent it: one group is named "
+        "s, ms, us, ns (since 1970) or iso. Each message costs a search.",
+    )
+    clock_offset: float | None = option(
+        None,
+        of_wire.offset,
+        "SECONDS",
+        "By how much the clock in the messages is ahead of this machine's.  [default: 0 of a server on it]",
     )
     rate: float | None = option(None, parsers.rate, "N", "Connections a second, by the clock.  [default: no limit]")
     stages: tuple[Stage, ...] | None = option(

@@ -18,6 +18,7 @@ from floodtest.wire.mark import MARK_SIZE
 from floodtest.wire.names import LONGPOLL, OF_SCHEMES, RAW, WEBSOCKET
 from floodtest.wire.polling import problem_of
 from floodtest.wire.template import MISPLACED
+from floodtest.wire.times import MAX_OFFSET_SECONDS, pattern_of
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,24 @@ def _about_publishing(messages: MessageOptions) -> Iterator[str]:
         yield f"--message-size must be at least {MARK_SIZE} with --publish: a message has a mark of so many bytes."
 
 
+def _about_latency(options: RunOptions) -> Iterator[str]:
+    if options.latency is None:
+        if options.clock_offset is not None:
+            yield "--clock-offset is for the times that --latency finds: say what finds them."
+        return
+    if options.target is None:
+        yield "--latency is for a server that was named with --target: with our own --messages says the latency."
+    elif options.messages is not None:
+        yield (
+            "--latency and --messages both say what the latency is, by the server's own times and by the plan: leave "
+            "one of them out."
+        )
+    try:
+        pattern_of(options.latency)
+    except ValueError as error:
+        yield f"--latency: {error}."
+
+
 def _about_friends(options: RunOptions) -> Iterator[str]:
     if (options.columns or options.renumber) and not options.friends:
         yield "--columns and --renumber are for --friends: name the file."
@@ -214,6 +233,8 @@ def _about_bounds(options: RunOptions) -> Iterator[str]:
     for name, value in above_zero.items():
         if value is not None and not 0 < value < math.inf:
             yield f"{name} must be more than 0, not {value}."
+    if options.clock_offset is not None and not abs(options.clock_offset) <= MAX_OFFSET_SECONDS:
+        yield f"--clock-offset must be within a day, not {options.clock_offset}."
     if not options.hold >= 0:
         yield f"--hold must be at least 0, not {options.hold}."
     if not 0 <= options.poll_pause < math.inf:
@@ -243,6 +264,7 @@ RULES = (
     Rule(_about_protocols),
     Rule(_about_polls),
     Rule(_about_messages, ("messages",)),
+    Rule(_about_latency, ("messages",)),
     Rule(_about_friends),
     Rule(_about_networks),
     Rule(_about_stages),

@@ -109,6 +109,8 @@ class Outlook:
             checks.append(partial(check_addresses, plan, target))
         if target is not None and self.options.target is not None:
             checks.append(partial(check_consent, self.options.target, target, self.options.allow_public_target))
+        if self.options.latency is not None and self.options.clock_offset is None:
+            checks.append(partial(_refuse_another_clock, self.elsewhere))
         if self.options.messages is not None and self.options.messages.publish is not None:
             _, url = self.options.messages.publish
             checks.append(partial(check_publishing, url, self.options.allow_public_target))
@@ -190,6 +192,14 @@ def _text_of(text: str | None, name: str, to_bytes: Callable[[str], bytes]) -> b
     """Return the bytes of an option that is a text, or in a file."""
     file = None if text is None else file_of(text)
     return read_text(file, name) if file is not None else None if text is None else to_bytes(text)
+
+
+def _refuse_another_clock(elsewhere: tuple[str, ...]) -> None:
+    if elsewhere:
+        raise Refused(
+            f"--latency: {elsewhere[0]} is on another machine, and the difference of its clock from this one's would "
+            "pass for latency. Say by how much it is ahead: --clock-offset SECONDS, 0 if both are synchronized well."
+        )
 
 
 def _refuse_what_is_no_file(friends: Path) -> None:

@@ -11,12 +11,12 @@ from floodtest.analysis import FORMAT, Sample, Summary
 from floodtest.analysis.figures.summary_figures import idle_share, summarize_memory
 from floodtest.analysis.record import summary as sums
 from floodtest.analysis.record.causes import words_of
-from floodtest.analysis.record.summary import CauseInWords, Connections, Latency, Messages, Outcome, Tick
+from floodtest.analysis.record.summary import CauseInWords, Connections, Messages, Outcome, Tick
 from floodtest.analysis.record.thresholds import Condition
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.engine.ledger import TICKS
 from floodtest.flyweight.processes.launch import how_it_ended
-from floodtest.loadgen.client import histogram
+from floodtest.loadgen.run.latencies import latency_of, remarks_on_times, times_of
 from floodtest.loadgen.run.lifespans import lifetimes_of, timing_of
 from floodtest.loadgen.run.reading import Reading, ReceivedTick
 from floodtest.wire.control import Generated, Stats
@@ -65,6 +65,8 @@ class Facts:
     messages: MessageFacts | None = None
     conditions: Sequence[Condition] = ()
     models: sums.Models = field(default_factory=sums.Models)
+    clock_offset: float | None = None
+    """Seconds by which the clock in messages is ahead, where their times were asked for."""
     protocol: str = DEFAULT_PROTOCOL
     """That was asked for."""
     opened_when: str = "head"
@@ -81,7 +83,11 @@ def conclude(facts: Facts) -> Summary:
     thresholds = [condition.judge(summary) for condition in facts.conditions]
     reasons = [*summary.reasons, *(_threshold_reason(threshold) for threshold in thresholds if threshold.failed)]
     outcome = _outcome(facts, reasons)
-    reasons += [*_remarks_on_queue(summary, facts.in_flight), *facts.remarks]
+    reasons += [
+        *_remarks_on_queue(summary, facts.in_flight),
+        *remarks_on_times(summary.server_times),
+        *facts.remarks,
+    ]
     return msgspec.structs.replace(summary, thresholds=thresholds, reasons=reasons, outcome=outcome)
 
 
@@ -116,6 +122,7 @@ def _summarize(facts: Facts) -> Summary:
         cpu=sums.Cpu(idle_share(facts.samples, "server_cpu"), idle_share(facts.samples, "client_cpu")),
         ticks=ticks,
         messages=messages,
+        server_times=times_of(facts.reading, facts.clock_offset),
         received=counters.received,
         bytes=counters.bytes,
         missing=counters.missing,
@@ -212,15 +219,9 @@ def _messages(facts: Facts) -> Messages | None:
         most_behind_seconds=None if said is None else said.most_behind,
         seconds=round(seconds, 3),
         per_second=round(received / seconds, 1) if seconds > 0 else None,
-        latency_ms=_latency(reading.latency),
-        uncorrected_latency_ms=_latency(reading.latency_published),
+        latency_ms=latency_of(reading.latency),
+        uncorrected_latency_ms=latency_of(reading.latency_published),
     )
-
-
-def _latency(counts: Mapping[int, int]) -> Latency | None:
-    """Return percentiles of counts by bucket; None where nothing was counted."""
-    found = histogram.microseconds_at([0.5, 0.9, 0.99, 0.999, 1.0], histogram.dense(counts))
-    return None if found is None else Latency(*(round(microseconds / 1000, 3) for microseconds in found))
 
 
 _NONE_CAME = (

@@ -30,6 +30,7 @@ from floodtest.loadgen.preflight.ports import as_ranges, ports_to_avoid
 from floodtest.loadgen.run.conclusion import Facts, MessageFacts, conclude
 from floodtest.loadgen.run.interruption import Interruption
 from floodtest.loadgen.run.journal import Journal
+from floodtest.loadgen.run.latencies import grammar_of
 from floodtest.loadgen.run.local_site import LocalSite
 from floodtest.loadgen.run.reading import Reading
 from floodtest.loadgen.run.sampling import Sampler
@@ -83,7 +84,8 @@ class Run:
             self._begin_record(outlook)
             avoided = as_ranges(ports_to_avoid(self._options.plan, outlook.machine))
             folder, files_limit, users = self._journal.folder, self._files_limit, outlook.users
-            sites = Sites([LocalSite(self._options, folder, avoided, workers, files_limit, users, self._marks)])
+            grammar = grammar_of(self._options, self._marks)
+            sites = Sites([LocalSite(self._options, folder, avoided, workers, files_limit, users, grammar)])
             self._enter(Stage.START)
             return await self._conduct(sites, outlook)
 
@@ -164,6 +166,7 @@ class Run:
         facts = Facts(
             folder=str(context.folder),
             models=sums.Models(options.client, None if options.target else options.server_model),
+            clock_offset=None if options.latency is None else options.clock_offset or 0.0,
             protocol=options.spoken,
             opened_when=options.opens_when,
             reading=reading,

@@ -30,6 +30,7 @@ from floodtest.loadgen.preflight.users import Users
 from floodtest.loadgen.run.crew import open_crew
 from floodtest.loadgen.run.reading import Figures, Reading, read_accounts
 from floodtest.loadgen.run.site import Detail
+from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.protocols import OPENED
 
 LOOK_SECONDS = 0.25
@@ -47,11 +48,11 @@ class LocalSite:
         workers: int,
         files_limit: int,
         users: Users | None = None,
-        marks: str | None = None,
+        grammar: Grammar = OURS,
     ) -> None:
-        """Messages have the marks of that run (`wire.mark`), or come from our own server."""
+        """Have the users of a plan connected by so many workers; `grammar` is that of what they are sent."""
         self._options = options
-        self._marks = marks
+        self._grammar = grammar
         self._plan = options.plan
         self._folder = folder
         self._avoided = avoided
@@ -93,7 +94,7 @@ class LocalSite:
                 protocol=self._options.spoken,
                 open_when=self._options.opens_when,
                 polling=self._options.polling,
-                marks=self._marks,
+                grammar=self._grammar,
                 ports=self._options.ports,
                 reserved=self._avoided,
                 stages=self._options.pacer.stages,

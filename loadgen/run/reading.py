@@ -50,6 +50,17 @@ class Counters(msgspec.Struct, frozen=True):
     polls: int = 0
 
 
+class Sent(msgspec.Struct, frozen=True):
+    """Messages whose time of sending, as their server says it, gives no latency."""
+
+    ahead: int
+    """It is after they were read."""
+    old: int
+    """It is longer ago than a latency can be."""
+    unreadable: int
+    """It is no time."""
+
+
 class ReceivedTick(msgspec.Struct, frozen=True):
     """A tick as it was received: by how many connections, and when first and last (seconds of CLOCK_MONOTONIC)."""
 
@@ -109,6 +120,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Stamped messages by the bucket (`client.histogram`) of what they took from their planned time."""
     latency_published: dict[int, int]
     """Stamped messages by the bucket of what they took from the time at which they were published."""
+    sent: Sent
+    """Messages that say when they were sent (`wire.times`) and are not in `latency`."""
     first_message_ns: int
     """When the first message was read (CLOCK_MONOTONIC), 0 when none was."""
     last_message_ns: int
@@ -155,6 +168,7 @@ def read_accounts(
         ticks={number: ReceivedTick(*seen) for number, seen in ledger.ticks().items()},
         latency=histogram.sparse(ledger.total("latency")),
         latency_published=histogram.sparse(ledger.total("latency_published")),
+        sent=Sent(**{name: int(ledger.total(f"sent_{name}")) for name in Sent.__struct_fields__}),
         first_message_ns=min((int(ns) for ns in ledger.rows["first_ns"] if ns), default=0),
         last_message_ns=int(ledger.rows["last_ns"].max()),
         replaced_ports=replaced_ports,
@@ -186,6 +200,7 @@ def total(readings: Sequence[Reading]) -> Reading:
         ticks=_sum_of_ticks(readings),
         latency=_sum_of_counts(each.latency for each in readings),
         latency_published=_sum_of_counts(each.latency_published for each in readings),
+        sent=_sum_of_fields([each.sent for each in readings]),
         first_message_ns=min((each.first_message_ns for each in readings if each.first_message_ns), default=0),
         last_message_ns=max(each.last_message_ns for each in readings),
         replaced_ports=sum(each.replaced_ports for each in readings),

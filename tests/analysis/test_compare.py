@@ -246,6 +246,16 @@ def test_runs_of_other_hosts_are_refused_and_what_differs_is_named() -> None:
     assert "not alike: cores is 2 in a and 64 in b" in render(compare(pair, force=True))
 
 
+def test_latencies_of_two_kinds_are_not_alike() -> None:
+    def told(name: str, **options: Any) -> Record:
+        return record_of(samples(1000), Path(name), host=HOST, options=options)
+
+    by_plan, by_server, none = told("a", messages={"rate": 5}), told("b", latency="(?P<s>.)"), told("c")
+    (said,) = differences([by_plan, by_server])
+    assert said == "latency is from the planned time in a and by the time in the server's messages in b"
+    assert differences([by_plan, none, by_plan]) == differences([by_server, none]) == []
+
+
 def test_who_could_read_slabinfo_makes_no_other_host() -> None:
     assert differences([record("a"), record("b", host={**HOST, "slabinfo": False})]) == []
 

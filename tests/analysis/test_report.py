@@ -23,7 +23,18 @@ from floodtest.analysis.pages.report import render, write_report
 from floodtest.analysis.record.summary import CauseInWords, Lifetimes, Percentiles
 from floodtest.flyweight.errors import Refused
 from floodtest.loadgen.commands import records
-from tests.rigs.figures import MIB, connections, findings_of, messages, record_of, sample, start, summary, troubled
+from tests.rigs.figures import (
+    MIB,
+    connections,
+    findings_of,
+    messages,
+    record_of,
+    sample,
+    server_times,
+    start,
+    summary,
+    troubled,
+)
 from tests.rigs.support import OURS, run, run_here
 
 EXAMPLE = Path(__file__).parents[2] / "analysis/notebooks/example-run"
@@ -202,6 +213,27 @@ def test_what_an_older_record_has_not_got_is_said_and_what_did_not_happen_is_lef
     assert "open when" not in text
     assert ("Times to open" in text) == (said is not None)
     assert said is None or said in text
+
+
+def test_a_latency_by_the_server_s_times_is_told_as_such(example: Path) -> None:
+    run_file = json.loads((example / "run.json").read_text())
+    times = msgspec.to_builtins(server_times(clock_offset_seconds=0.5))
+    run_file["summary"] |= {"messages": None, "server_times": times}
+    run_file["options"] |= {"messages": None, "latency": "(?P<ms>.)", "target": "http://127.0.0.1/"}
+    (example / "run.json").write_text(json.dumps(run_file))
+    rows = (line.rpartition(",")[0] for line in (example / "latency.csv").read_text().splitlines()[1:])
+    (example / "latency.csv").write_text("".join(["milliseconds,planned,published\n", *(f"{row},0\n" for row in rows)]))
+    record = load(example)
+    words = " ".join(text_of(record).split())
+    assert "by the time in the server's messages (--latency). That clock was taken to be +0.5 s ahead" in words
+    assert "latency 10 20 31 42 53" in words
+    assert "without a time 1,000" in words
+    (plot,) = [plot for plot in PLOTS if plot.title == "Latency"]
+    findings = read_findings(record)
+    assert "from when the server says that it sent them" in plot.sentence(findings)
+    figure = plot.picture(findings, WIDE)
+    assert figure is not None
+    assert [line.get_label() for line in figure.axes[0].lines] == ["by the time in the server's messages"]
 
 
 @pytest.mark.parametrize("prediction", [None, 17, [], {"kernel": 3}, {"server_user": None}, {"server_user": "much"}])

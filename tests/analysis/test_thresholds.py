@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from floodtest.analysis.record.summary import Latency, Tick
 from floodtest.analysis.record.thresholds import parse, paths
 from floodtest.flyweight.errors import UsageError
 from tests.rigs import figures
+from tests.rigs.figures import messages, server_times, summary
 from tests.rigs.support import flood, run_here
 
 
@@ -43,7 +45,7 @@ from tests.rigs.support import flood, run_here
 )
 def test_a_condition(text: str, path: str, operator: str, value: float) -> None:
     found = parse(text)
-    assert (".".join(found.path), found.operator) == (path, operator)
+    assert (".".join(found.paths[0]), found.operator) == (path, operator)
     assert found.value == pytest.approx(value)
     assert found.text == text.strip()
 
@@ -77,6 +79,21 @@ def test_no_condition(text: str, words: str) -> None:
     assert words in problem
 
 
+@pytest.mark.parametrize(
+    ("text", "there", "value"),
+    [
+        ("latency.p99 > 50ms", {"messages": messages()}, 22.9),
+        ("latency.p99 > 50ms", {"server_times": server_times()}, 31.0),
+        ("latency.p99 > 50ms", {}, None),
+        ("server_times.latency.p99 > 50ms", {"messages": messages()}, None),
+        ("ahead > 0", {"server_times": server_times()}, 3),
+    ],
+)
+def test_the_latency_is_that_of_what_the_run_had(text: str, there: dict[str, Any], value: float | None) -> None:
+    found = parse(text).judge(summary(**there))
+    assert (found.value, found.failed) == (value, value in (None, 3))
+
+
 @given(st.text())
 def test_any_text_is_a_condition_or_a_usage_error(text: str) -> None:
     with suppress(UsageError):
@@ -86,7 +103,7 @@ def test_any_text_is_a_condition_or_a_usage_error(text: str) -> None:
 def test_every_number_of_the_summary_can_be_named_in_full() -> None:
     assert len(paths()) > 50
     for path in paths():
-        assert parse(f"{'.'.join(path)} > 0").path == path
+        assert parse(f"{'.'.join(path)} > 0").paths == (path,)
 
 
 SUMMARY = figures.summary(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from floodtest.loadgen.client.accounts import State
 from floodtest.loadgen.client.polling import Pollers
+from floodtest.wire.grammar import Marks
 from floodtest.wire.mark import EVERYBODY, mark
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.polling import Polling
@@ -37,7 +38,7 @@ class PollRig(ClientRig):
         polls = Polls(request, _no_columns, FILES, polling)
         condition = OpenWhen(open_when)
         pollers = Pollers(polls, polling, FILES, condition.is_held)
-        super().__init__(folder, 300, opened("longpoll", polling), condition, pollers=pollers, marks=RUN)
+        super().__init__(folder, 300, opened("longpoll", polling), condition, pollers=pollers, grammar=Marks(RUN))
 
     def hold(self, *users: int) -> None:
         """Begin connections, and let their first polls be held."""

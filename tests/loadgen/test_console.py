@@ -22,7 +22,7 @@ from floodtest.flyweight.command.units import size
 from floodtest.loadgen.commands.console import PlainConsole, render
 from floodtest.loadgen.commands.live_console import LiveConsole
 from floodtest.loadgen.commands.running import open_console
-from tests.rigs.figures import MIB, NOT_MEASURED, connections, messages, reading, sample, start, summary
+from tests.rigs.figures import MIB, NOT_MEASURED, connections, messages, reading, sample, server_times, start, summary
 
 
 @pytest.mark.parametrize(
@@ -224,6 +224,19 @@ def test_messages_are_told_with_both_latencies() -> None:
     assert line(text, "lost") == "lost 0, duplicated 0"
     assert line(text, "latency") == "latency p50 12.1, p90 17.5, p99 22.9, p99.9 29.9, max 37.1 ms"
     assert line(text, "uncorrected").startswith("uncorrected p50 7.0, ")
+
+
+def test_the_latency_by_a_server_s_times_names_its_source() -> None:
+    text = render(summary(server_times=server_times(clock_offset_seconds=-0.25)))
+    said = "latency p50 10.0, p90 20.0, p99 31.0, p99.9 42.0, max 53.0 ms, by the time in the server's messages"
+    assert line(text, "latency") == f"{said}, its clock -0.25 s"
+    assert line(text, "times") == (
+        "times 4,000 messages with a time, 1,000 without a time, 3 sent after they were read, 2 sent over 71 minutes "
+        "ago, 1 of what is no time"
+    )
+    none = render(summary(server_times=server_times(timed=0, ahead=0, old=0, unreadable=0, latency_ms=None)))
+    assert line(none, "latency") == "latency none, by the time in the server's messages"
+    assert line(none, "times") == "times 0 messages with a time, 1,000 without a time"
 
 
 def test_messages_of_which_little_is_known_are_told_as_well() -> None:

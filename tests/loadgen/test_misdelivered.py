@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from floodtest.wire.grammar import Marks
 from floodtest.wire.mark import EVERYBODY, mark
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import CHUNKED
@@ -23,7 +24,7 @@ def marked(subject: int, number: int) -> bytes:
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[ClientRig]:
-    made = ClientRig(tmp_path, USERS, marks=RUN)
+    made = ClientRig(tmp_path, USERS, grammar=Marks(RUN))
     yield made
     made.end()
 
@@ -71,14 +72,14 @@ def test_the_httpx_client_finds_what_the_columns_find(pieces: int, tmp_path: Pat
     outcomes = []
     (tmp_path / "columns").mkdir()
     (tmp_path / "httpx").mkdir()
-    columns = ClientRig(tmp_path / "columns", 4, CHUNKED, OpenWhen("id"), marks=RUN)
+    columns = ClientRig(tmp_path / "columns", 4, CHUNKED, OpenWhen("id"), grammar=Marks(RUN))
     columns.open(*said)
     for user, data in said.items():
         size = -(-len(data) // pieces)
         columns.feed(user, *(data[at : at + size] for at in range(0, len(data), size)))
     outcomes.append(counts(columns) | {"received": int(columns.ledger.total("received")) + len(said)})
     columns.end()
-    httpx_client = HttpxRig(tmp_path / "httpx", 4, marks=RUN)
+    httpx_client = HttpxRig(tmp_path / "httpx", 4, grammar=Marks(RUN))
     httpx_client.feed({user: [welcome(user), data] for user, data in said.items()})
     outcomes.append(counts(httpx_client))
     httpx_client.end()

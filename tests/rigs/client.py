@@ -14,6 +14,7 @@ from floodtest.flyweight.engine.readiness import READ, WRITE, Readiness
 from floodtest.loadgen.client.accounts import LEDGER, Accounts, State, create_columns, map_columns, named_failures
 from floodtest.loadgen.client.polling import Pollers
 from floodtest.loadgen.client.streams import Streams
+from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import CHUNKED, Protocol
 from floodtest.wire.template import Requests
@@ -85,6 +86,12 @@ class AccountsReader:
         """Messages whose latency was counted."""
         return int(self.ledger.total("latency").sum())
 
+    @property
+    def sent(self) -> tuple[int, int, int, int]:
+        """Messages that say when they were sent: with a latency, after the read, too long ago, and with no time."""
+        ahead, old, unreadable = (int(self.ledger.total(f"sent_{name}")) for name in ("ahead", "old", "unreadable"))
+        return self.stamped, ahead, old, unreadable
+
     def everything(self) -> dict[str, Any]:
         """All that is on the accounts and no time, for comparing two ways to the same end."""
         return {
@@ -99,6 +106,7 @@ class AccountsReader:
             "failed": self.failed,
             "closed": self.closed,
             "settled": self.settled,
+            "sent": self.sent,
             "protocols": self.ledger.total("protocols").tolist(),
         }
 
@@ -118,13 +126,13 @@ class ClientRig(AccountsReader):
         open_when: OpenWhen = ID,
         sends: Requests | None = None,
         pollers: Pollers | None = None,
-        marks: str | None = None,
+        grammar: Grammar = OURS,
     ) -> None:
         super().__init__(folder, users)
         self.readiness = Readiness()
-        answers = protocol.answers(open_when, READ_SIZE, run=marks)
+        answers = protocol.answers(open_when, READ_SIZE, grammar=grammar)
         self.streams = Streams(
-            self.accounts, self.readiness, FILES, protocol, answers, DEADLINE, marks, sends=sends, pollers=pollers
+            self.accounts, self.readiness, FILES, protocol, answers, DEADLINE, grammar, sends=sends, pollers=pollers
         )
         self.servers: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}

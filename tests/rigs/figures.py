@@ -15,10 +15,11 @@ from floodtest.analysis.record.summary import (
     Network,
     Percentiles,
     Ramp,
+    ServerTimes,
     Timing,
     Workers,
 )
-from floodtest.loadgen.run.reading import Counters, Reading, States
+from floodtest.loadgen.run.reading import Counters, Reading, Sent, States
 from floodtest.wire.control import ApiFigures, Generated, ServerMemory, ServerPids, Stats, StoreSize
 
 MIB = 1 << 20
@@ -124,6 +125,7 @@ def reading(planned: int = EACH, **changes: Any) -> Reading:
         "ticks": {},
         "latency": {},
         "latency_published": {},
+        "sent": Sent(0, 0, 0),
         "first_message_ns": 0,
         "last_message_ns": 0,
         "replaced_ports": 0,
@@ -196,6 +198,20 @@ def messages(**changes: Any) -> Messages:
         "uncorrected_latency_ms": Latency(7.0, 10.6, 15.9, 22.6, 29.1),
     }
     return Messages(**{**figures, **changes})
+
+
+def server_times(**changes: Any) -> ServerTimes:
+    """Times in a server's messages, of which a few are not what they should be."""
+    figures: dict[str, Any] = {
+        "timed": 4000,
+        "ahead": 3,
+        "old": 2,
+        "unreadable": 1,
+        "without": 1000,
+        "clock_offset_seconds": 0.0,
+        "latency_ms": Latency(10.0, 20.0, 31.0, 42.0, 53.0),
+    }
+    return ServerTimes(**{**figures, **changes})
 
 
 def summary(**changes: Any) -> Summary:

@@ -19,6 +19,7 @@ from floodtest.loadgen.client.tasks import HttpxClient
 from floodtest.loadgen.client.worker import Shared
 from floodtest.loadgen.plan.pacer import Stage
 from floodtest.loadgen.plan.plan import Plan
+from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.template import RequestTemplate
 from tests.rigs.client import FILES, AccountsReader
 from tests.rigs.support import REQUEST
@@ -92,7 +93,7 @@ class HttpxRig(AccountsReader):
         users: int,
         hosts: Sequence[str] = ("127.0.0.1",),
         request: RequestTemplate = REQUEST,
-        marks: str | None = None,
+        grammar: Grammar = OURS,
     ) -> None:
         super().__init__(folder, users)
         self.hosts: dict[int, str] = {}
@@ -106,7 +107,7 @@ class HttpxRig(AccountsReader):
             request=request,
             protocol="chunked",
             open_when="id",
-            marks=marks,
+            grammar=grammar,
             ports="kernel",
             reserved=[],
             stages=(Stage(None),),

@@ -29,6 +29,7 @@ from floodtest.loadgen.client.worker import Shared
 from floodtest.loadgen.plan.pacer import Stage
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.preflight.users import Users
+from floodtest.wire.grammar import OURS
 from floodtest.wire.template import RequestTemplate
 from tests.rigs.client import welcome
 from tests.rigs.support import OUR_NETWORK, REQUEST, user_of
@@ -92,7 +93,7 @@ class WorkerRig:
             request=request,
             protocol="chunked",
             open_when="id",
-            marks=None,
+            grammar=OURS,
             ports="explicit",
             reserved=[],
             stages=(Stage(None),),

@@ -33,7 +33,7 @@ OURS = mark(RUN, 42, 7, 5 * 10**9, 1500)
     ],
 )
 def test_a_mark_is_found_in_what_servers_make_of_it(text: str) -> None:
-    assert reader_of_marks(RUN)([text.encode()]) == Said(1, (7,), (), ((5 * 10**9, 1500),), (42,))
+    assert reader_of_marks(RUN)([text.encode()]) == Said(1, (7,), (), ((5 * 10**9, 1500),), subjects=(42,))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_anything_else_is_a_message_without_one(text: str) -> None:
 
 def test_a_payload_may_have_several() -> None:
     payloads = [f"[{OURS},{mark(RUN, 0, 8, 6, 0)}]".encode(), b"none"]
-    assert reader_of_marks(RUN)(payloads) == Said(2, (7, 8), (), ((5 * 10**9, 1500), (6, 0)), (42, 0))
+    assert reader_of_marks(RUN)(payloads) == Said(2, (7, 8), (), ((5 * 10**9, 1500), (6, 0)), subjects=(42, 0))
 
 
 @given(
