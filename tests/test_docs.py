@@ -10,7 +10,8 @@ import pytest
 
 import analysis
 from floodtest.analysis import Sample, Summary
-from floodtest.loadgen.preflight.checks import CHECKS, Check
+from floodtest.loadgen.preflight.checks import CHECKS
+from floodtest.loadgen.preflight.verdicts import Check
 from tests.attacks.suite import ATTACKS
 from tests.rigs.support import COMMANDS, run_here
 

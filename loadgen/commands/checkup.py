@@ -7,7 +7,7 @@ import msgspec
 
 from floodtest.analysis import FORMAT
 from floodtest.flyweight.command.counted import counted
-from floodtest.loadgen.preflight.checks import Relation, Verdict, show
+from floodtest.loadgen.preflight.verdicts import Relation, Verdict, show
 
 WIDTH = 110
 INDENT = " " * 8

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.errors import Refused
-from floodtest.loadgen.preflight.checks import Verdict, examine
+from floodtest.loadgen.preflight.checks import examine
 from floodtest.loadgen.preflight.demand import Demand
 from floodtest.loadgen.preflight.machine import Machine
+from floodtest.loadgen.preflight.verdicts import Verdict
 
 MARGIN = 1.05
 """How much more memory than predicted is asked for when a plan is cut to fit, so that the cut one does not fail by a

@@ -18,7 +18,7 @@ from floodtest.loadgen.network.wish import HOST, Network
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import file_of, request_of, text_to_send, to_bytes
-from floodtest.loadgen.preflight.checks import Verdict, examine
+from floodtest.loadgen.preflight.checks import examine
 from floodtest.loadgen.preflight.claims import claim_of, refuse_what_is_claimed
 from floodtest.loadgen.preflight.demand import Demand, Forecast, demand_of, forecast
 from floodtest.loadgen.preflight.fit import Fit, fit, refuse_what_does_not_fit
@@ -35,6 +35,7 @@ from floodtest.loadgen.preflight.targets import (
     resolve_target,
 )
 from floodtest.loadgen.preflight.users import Users, load_users, read_text
+from floodtest.loadgen.preflight.verdicts import Verdict
 from floodtest.wire.requests import MAX_USERS
 from floodtest.wire.template import OWN, OWN_OF_POLLS
 

@@ -24,7 +24,8 @@ from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.files import PROC
 from floodtest.flyweight.machine.reasons import reason
 from floodtest.flyweight.machine.whole_file import replace_file
-from floodtest.loadgen.preflight.checks import CHECKS, Setting, Verdict
+from floodtest.loadgen.preflight.checks import CHECKS
+from floodtest.loadgen.preflight.verdicts import Setting, Verdict
 
 FILE = "sysctls.json"
 FORMAT = 1

@@ -11,11 +11,12 @@ from floodtest.flyweight.errors import ExitCode, Refused
 from floodtest.flyweight.machine.files import MAX_WORKERS, workers_for
 from floodtest.flyweight.machine.headroom import Reserve
 from floodtest.loadgen.plan.plan import HOST_PORTS, Plan
-from floodtest.loadgen.preflight.checks import CHECKS, Verdict, examine
+from floodtest.loadgen.preflight.checks import CHECKS, examine
 from floodtest.loadgen.preflight.demand import Demand, forecast
 from floodtest.loadgen.preflight.fit import fit, obstacles, refuse_what_does_not_fit
 from floodtest.loadgen.preflight.machine import Machine
 from floodtest.loadgen.preflight.ports import ports_to_avoid
+from floodtest.loadgen.preflight.verdicts import Verdict
 from floodtest.loadgen.run.journal import host_facts
 from tests.rigs.host import FakeMachine
 
