@@ -45,15 +45,15 @@ def test_ids_heartbeats_and_retry_are_no_messages(tmp_path: Path) -> None:
         target = f"http://127.0.0.1:{server.port}/events/{{user}}"
         publish = f"POST http://127.0.0.1:{server.control}/publish"
         body = '{"subject": {user}, "message": "{message}"}'
-        traffic = ("--messages", "200/s", "--message-seconds", "1", "--publish", publish, "--publish-body", body)
+        traffic = ("--messages", "60/s", "--message-seconds", "1", "--publish", publish, "--publish-body", body)
         options = ("--target", target, "--protocol", "sse", "--open-when", "id", "--connections", "60", "--hold", "0")
         code, summary, errors = flood(tmp_path, *options, *traffic)
         assert (code, summary["outcome"]) == (0, "ok"), errors
         assert summary["connections"]["opened"] == 60
         messages = summary["messages"]
-        assert [messages[name] for name in ("published", "received", "lost", "duplicated")] == [200, 200, 0, 0]
+        assert [messages[name] for name in ("published", "received", "lost", "duplicated")] == [60, 60, 0, 0]
         stats = server.stats()
-        assert (stats["deliveries"], stats["history"]["replays"]) == (200, 0)
+        assert (stats["deliveries"], stats["history"]["replays"]) == (60, 0)
 
 
 def body_of(events: list[bytes], framing: str) -> tuple[bytes, list[bytes]]:

@@ -164,7 +164,7 @@ def test_messages_on_their_way_to_who_waits_are_passed_over(others: list[object]
 
 
 class Cut:
-    """Hands connections on to a server, and cuts them when it is told to."""
+    """Hands connections on to a server; cuts them when it is told to, and lets nobody through until it may `go_on`."""
 
     def __init__(self, server: Comet) -> None:
         self._server = server
@@ -172,13 +172,17 @@ class Cut:
         self.port: int = self._listener.getsockname()[1]
         self._open: list[socket.socket] = []
         self._ways: list[threading.Thread] = []
+        self._may_go_on = threading.Event()
+        self._may_go_on.set()
         self._accepting = threading.Thread(target=self._accept)
         self._accepting.start()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                ends = self._listener.accept()[0], self._server.connect()
+                come = self._listener.accept()[0]
+                self._may_go_on.wait()
+                ends = come, self._server.connect()
                 self._open += ends
                 for one, other in (ends, ends[::-1]):
                     self._ways.append(threading.Thread(target=self._hand_on, args=(one, other)))
@@ -190,7 +194,11 @@ class Cut:
             while data := one.recv(65536):
                 other.sendall(data)
 
+    def go_on(self) -> None:
+        self._may_go_on.set()
+
     def cut(self) -> None:
+        self._may_go_on.clear()
         for sock in self._open:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
@@ -201,6 +209,7 @@ class Cut:
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
+        self._may_go_on.set()
         self._accepting.join()
         self._listener.close()
         self.cut()
@@ -226,5 +235,6 @@ def test_an_event_source_comes_back_and_has_missed_nothing_or_is_told(tmp_path: 
             way.cut()
             stats_when(server, connections=0)
             publish(server, *texts)
+            way.go_on()
             missed = [f"Recvd msg #{number}: {text}" for number, text in enumerate(texts[-2:], 1)]
             hears("Welcome, user 7", *["lost"] * is_lost, *missed)
