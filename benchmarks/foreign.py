@@ -57,7 +57,7 @@ class Case:
             return
         scheme = "ws" if self.protocol == "websocket" else "http"
         with (
-            comet("--max-users", str(connections)) as behind,
+            comet("--max-users", str(connections), is_started=True) as behind,
             PROXIES[self.name].started(folder / "proxy", address(0), behind.port) as served,
         ):
             yield (

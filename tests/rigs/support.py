@@ -25,6 +25,7 @@ import psutil
 from floodtest.loadgen.client.accounts import State
 from floodtest.wire.protocols import CHUNKED
 from floodtest.wire.template import RequestTemplate
+from tests.rigs.forking import Forked, forking
 
 COMMANDS = {"floodtest": "floodtest", "comet": "floodtest.server_under_test", "fakefriends": "floodtest.datagen"}
 
@@ -114,7 +115,7 @@ def flood(out: Path, *arguments: str, timeout: float = 180) -> tuple[int, dict[s
         if {"--network", "--link"} & set(arguments):
             done = run(*line, timeout=timeout)
         else:
-            with _stderr_of_children(workers.fileno()):
+            with _stderr_of_children(workers.fileno()), forking():
                 done = run_here(*line, timeout=timeout)
         workers.seek(0)
         errors = done.stderr + workers.read().decode(errors="replace")
@@ -174,7 +175,7 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60) -> 
 class Comet:
     """A `comet serve` of this test: where it listens, and its figures."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int, control: int) -> None:
+    def __init__(self, process: "Forked | subprocess.Popen[str]", port: int, control: int) -> None:
         self.process = process
         self.port = port
         self.control = control
@@ -198,13 +199,18 @@ class Comet:
 
 
 @contextmanager
-def comet(*arguments: str, stderr: IO[str] | None = None) -> Iterator[Comet]:
-    """A `comet serve` on free ports as long as the block lasts."""
+def comet(*arguments: str, stderr: IO[str] | None = None, is_started: bool = False) -> Iterator[Comet]:
+    """A `comet serve` on free ports as long as the block lasts; forked, unless it is to be started as a person does."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         fixed = ["--port", "0", "--control-port", "0", "--workers", "2", "--parent-fd", str(theirs.fileno())]
         line = command("comet", "serve", *fixed, *arguments)
-        process = subprocess.Popen(line, pass_fds=[theirs.fileno()], stderr=stderr, text=True)
+        process: Forked | subprocess.Popen[str]
+        if is_started:
+            process = subprocess.Popen(line, pass_fds=[theirs.fileno()], stderr=stderr, text=True)
+        else:
+            with forking():
+                process = Forked(line, [theirs.fileno()], subprocess.DEVNULL, 1, stderr)
         theirs.close()
         ours.settimeout(60)
         where = json.loads(ours.recv(4096) or b"{}")
