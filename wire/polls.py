@@ -46,7 +46,7 @@ class Cursors:
             wider[: self._used] = self._column[: self._used]
             self._column = wider
         if self._used or longest:
-            self._used = max(self._used, *fds, 0) + 1
+            self._used = max([self._used, *(fd + 1 for fd in fds)])
             self._column[fds] = cursors
 
     def of(self, fds: list[int]) -> list[bytes]:
@@ -67,7 +67,10 @@ class Polls:
         self._cursors = Cursors(files_limit)
         self._now: list[bytes] = []
         """The cursors of the users whose polls are being made."""
-        self._make = request.requests(lambda name: self._cursor_column if name == CURSOR else column(name))
+        has_place = polling.cursor is not None  # otherwise {cursor} may be a column of --users
+        self._make = request.requests(
+            lambda name: self._cursor_column if has_place and name == CURSOR else column(name)
+        )
 
     def _cursor_column(self, users: list[int]) -> list[bytes]:
         return self._now

@@ -37,6 +37,15 @@ def test_a_person_s_own_conditional_header_takes_the_place_of_ours() -> None:
     assert made.next([3], [7]) == made.first([7])
 
 
+def test_a_column_of_that_name_is_no_cursor_where_headers_have_it() -> None:
+    request = RequestTemplate(b"/{cursor}")
+    made = Polls(request, lambda name: lambda users: [b"%d" % -user for user in users], FILES, Polling(1.0, 1.0))
+    made.take([3], [b"1\nnow"])
+    assert made.first([7]) == [b"GET /-7 HTTP/1.1\r\n\r\n"]
+    lines = b"If-None-Match: 1\r\nIf-Modified-Since: now\r\n"
+    assert made.next([3], [7]) == [b"GET /-7 HTTP/1.1\r\n%b\r\n" % lines]
+
+
 def test_a_cursor_goes_where_its_placeholder_stands_as_it_has_to_there() -> None:
     request = RequestTemplate(
         b"/{user}?since={cursor}", b"POST", ((b"Last-Event-ID", b"{cursor}"),), body=b"{{{cursor}}}"
@@ -54,12 +63,16 @@ def test_cursors_of_any_length_are_kept_and_cost_as_much_as_the_longest() -> Non
     cursors = Cursors(FILES)
     cursors.keep([5], [b""])
     assert cursors._used == 0
+    for _ in range(3):
+        cursors.keep([5], [b"x"])
+        assert cursors._used == 6  # so that a wider column touches no more pages than were written
     kept = {5: b"a", 1999: b"b" * 32, 7: b"c" * 33, 6: b"d" * 255}
     for fd, cursor in kept.items():
         cursors.keep([fd], [cursor])
         assert cursors.of([fd]) == [cursor]
     assert cursors.of([*kept, 8]) == [*kept.values(), b""]
     assert cursors._column.itemsize == 256
+    assert cursors._used == FILES
     cursors.keep([5, 6], [b"", b"e"])
     assert cursors.of([5, 6, 7]) == [b"", b"e", kept[7]]
 
