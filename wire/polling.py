@@ -4,6 +4,9 @@ import re
 
 import msgspec
 
+MAX_CURSOR = 255
+"""Bytes of what is remembered of an answer for the next poll."""
+
 
 class Polling(msgspec.Struct, frozen=True):
     """How connections poll; times in seconds."""
@@ -15,7 +18,7 @@ class Polling(msgspec.Struct, frozen=True):
     cursor: str | None = None
     """A regular expression whose first group is the cursor; None: headers have it."""
     first_cursor: str = ""
-    """What a first poll says where others say the cursor."""
+    """What a first poll says where others say the cursor: UTF-8 of `MAX_CURSOR` bytes at the most."""
 
 
 def problem_of(cursor: str) -> str | None:

@@ -42,8 +42,8 @@ _MICROSECOND = timedelta(microseconds=1)
 def pattern_of(text: str) -> tuple[re.Pattern[bytes], str]:
     """Return what finds times, and the name of the group that has them."""
     try:
-        pattern = re.compile(text.encode(errors="surrogateescape"), re.DOTALL)
-    except (re.error, OverflowError, RecursionError) as error:
+        pattern = re.compile(text.encode(), re.DOTALL)
+    except (re.error, OverflowError, RecursionError, UnicodeEncodeError) as error:
         raise ValueError(f"{text!r} is no regular expression: {error}") from error
     groups = [name for name in pattern.groupindex if name in GROUPS]
     if len(groups) != 1:

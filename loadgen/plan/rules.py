@@ -16,7 +16,7 @@ from floodtest.loadgen.plan.pacer import are_sound
 from floodtest.loadgen.plan.request import problems_of
 from floodtest.wire.mark import MARK_SIZE
 from floodtest.wire.names import LONGPOLL, OF_SCHEMES, RAW, WEBSOCKET
-from floodtest.wire.polling import problem_of
+from floodtest.wire.polling import MAX_CURSOR, problem_of
 from floodtest.wire.template import MISPLACED
 from floodtest.wire.times import MAX_OFFSET_SECONDS, pattern_of
 
@@ -124,6 +124,15 @@ def _about_polls(options: RunOptions) -> Iterator[str]:
         yield f"--cursor {options.cursor!r}: {problem}."
     if MISPLACED.search(options.first_cursor.encode(errors="surrogateescape")):
         yield "--first-cursor has a carriage return, a line feed or a NUL in it, which no header can have."
+    if not _is_short_utf_8(options.first_cursor):
+        yield f"--first-cursor takes UTF-8 of {MAX_CURSOR} bytes at the most, as much as is kept of later ones."
+
+
+def _is_short_utf_8(text: str) -> bool:
+    try:
+        return len(text.encode()) <= MAX_CURSOR
+    except UnicodeEncodeError:
+        return False
 
 
 def _about_messages(options: RunOptions) -> Iterator[str]:

@@ -45,6 +45,15 @@ def test_a_server_with_a_cursor_loses_nothing_between_two_polls(tmp_path: Path) 
             ("--target", "http://h/{cursor}", "--cursor", "(x)", "--first-cursor", "a\nb"),
             "--first-cursor has a carriage",
         ),
+        (
+            ("--target", "http://h/{cursor}", "--cursor", "(x)", "--first-cursor", "\udcff"),
+            "--first-cursor takes UTF-8",
+        ),
+        (
+            ("--target", "http://h/{cursor}", "--cursor", "(x)", "--first-cursor", "é" * 128),
+            "--first-cursor takes UTF-8",
+        ),
+        (("--target", "http://h/", "--latency", "\udcff(?P<s>x)"), "--latency takes a regular expression"),
         (("--target", "http://h/", "--send", "x"), "--send is for WebSockets"),
         (("--target", "http://h/", "--protocol", "sse", "--held", "2"), "--held is for --protocol longpoll."),
         (("--target", "http://h/", "--protocol", "sse", "--open-when", "held"), "--open-when held is for"),

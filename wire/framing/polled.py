@@ -22,6 +22,7 @@ from floodtest.wire.causes import Cause
 from floodtest.wire.framing import chunked
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Decoded, FramingError
 from floodtest.wire.matrix import FAR, Ints
+from floodtest.wire.polling import MAX_CURSOR
 
 OK = 200
 TAKEN = frozenset({OK, 204, 304, 408})
@@ -33,9 +34,6 @@ and a 304 says that nothing has changed.
 """
 
 _NO_BODY = frozenset({204, 304})
-
-MAX_CURSOR = 255
-"""Bytes of what is remembered of an answer for the next poll."""
 
 _IS_TEXT = re.compile(rb"[^\0-\x1f\x7f]*")
 """What can be sent back in a header as it is; without control characters nothing ends a header and begins another."""
