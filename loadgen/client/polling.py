@@ -2,7 +2,7 @@
 
 In: times (`time.monotonic`) with each call; there is no clock here. Out: descriptors whose first poll counts as held,
 and descriptors that have to poll again, in order. A connection that waits for an answer has no entry here, but for its
-cursor (`wire.polls`); one that pauses is 8 bytes in an array.
+cursor (`wire.polls`); one that pauses is 8 bytes in an array, once.
 
 A poll is repeated at once, unless its answer has no message and came so soon that the server can't have waited: then
 after a pause, since a server that answers every poll at once would otherwise be asked as fast as the machine can.
@@ -31,6 +31,8 @@ class Pollers:
         self._pausing: deque[tuple[float, Ints]] = deque()
         """When descriptors are to poll again, in order."""
         self._is_pausing = np.zeros(files_limit, np.bool_)
+        self._has_paused = np.zeros(files_limit, np.bool_)
+        """By descriptor: whether its last poll came after a pause, in which its server has not waited."""
 
     def wrote_first(self, fds: list[int], now: float) -> None:
         """Take descriptors whose first poll is on its way since now."""
@@ -54,13 +56,17 @@ class Pollers:
 
     def take(self, owed: dict[int, bytes], waited: list[float], now: float) -> list[int]:
         """Take what was said in answers that each came so many seconds after the one before, in the order of `owed`
-        (`Decoded.reply`); return the descriptors that poll again at once.
+        (`Decoded.reply`); return the descriptors that poll again at once. An answer in a pause is one that nobody has
+        asked for, and the poll behind the pause follows it as well.
         """
-        answers = list(map(unpacked, owed.values()))
-        self.polls.take(list(owed), [answer.cursor for answer in answers])
+        fds, answers = list(owed), list(map(unpacked, owed.values()))
+        self.polls.take(fds, [answer.cursor for answer in answers])
+        enough = np.where(self._has_paused[fds], 2 * self._pause, self._pause).tolist()
+        self._has_paused[fds] = False
         at_once, pausing = list[int](), list[int]()
-        for fd, answer, seconds in zip(owed, answers, waited, strict=True):
-            (at_once if answer.has_message or seconds >= self._pause else pausing).append(fd)
+        for fd, answer, seconds, least in zip(fds, answers, waited, enough, strict=True):
+            if not self._is_pausing[fd]:
+                (at_once if answer.has_message or seconds >= least else pausing).append(fd)
         if pausing:
             self._pausing.append((now + self._pause, np.array(pausing)))
             self._is_pausing[pausing] = True
@@ -73,13 +79,14 @@ class Pollers:
             _, fds = self._pausing.popleft()
             fds = fds[self._is_pausing[fds]]
             self._is_pausing[fds] = False
+            self._has_paused[fds] = True
             due += fds.tolist()
         return due
 
     def forget(self, fd: int) -> None:
         """Have nothing due of a descriptor that is closed."""
         self.answered_first(fd)
-        self._is_pausing[fd] = False
+        self._is_pausing[fd] = self._has_paused[fd] = False
 
     @property
     def due(self) -> float:

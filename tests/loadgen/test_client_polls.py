@@ -37,8 +37,8 @@ class PollRig(ClientRig):
         request = RequestTemplate(b"/{user}" if cursor is None else b"/{user}?{cursor}")
         polls = Polls(request, _no_columns, FILES, polling)
         condition = OpenWhen(open_when)
-        pollers = Pollers(polls, polling, FILES, condition.is_held)
-        super().__init__(folder, 300, opened("longpoll", polling), condition, pollers=pollers, grammar=Marks(RUN))
+        self.pollers = Pollers(polls, polling, FILES, condition.is_held)
+        super().__init__(folder, 300, opened("longpoll", polling), condition, pollers=self.pollers, grammar=Marks(RUN))
 
     def hold(self, *users: int) -> None:
         """Begin connections, and let their first polls be held."""
@@ -248,6 +248,34 @@ def test_who_is_answered_at_once_and_gets_nothing_pauses(rig: PollRig, monkeypat
     rig.feed(2, TIME_OUT)
     assert rig.asked(2) == [b"/2"]
     assert (rig.received[0], int(rig.ledger.total("polls"))) == (0, 2)
+
+
+def test_a_pause_is_no_time_that_the_server_has_waited(rig: PollRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = BEGAN + HELD
+    monkeypatch.setattr("time.monotonic_ns", lambda: int(now * 1e9))
+    rig.hold(1)
+    for _ in range(3):
+        rig.feed(1, NOTHING)
+        assert rig.asked(1) == []
+        now += PAUSE
+        rig.streams.expire(now)
+        assert rig.asked(1) == [b"/1"]
+    now += PAUSE
+    rig.feed(1, TIME_OUT)
+    assert rig.asked(1) == [b"/1"]
+
+
+def test_answers_that_nobody_asked_for_neither_pile_up_nor_are_polled_behind(
+    rig: PollRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = BEGAN + HELD
+    monkeypatch.setattr("time.monotonic_ns", lambda: int(now * 1e9))
+    rig.hold(1)
+    rig.feed(1, *[NOTHING] * 20, message(1, 3), NOTHING)
+    assert (rig.asked(1), len(rig.pollers._pausing), rig.received[0]) == ([], 1, 1)
+    rig.streams.expire(now + PAUSE)
+    assert rig.asked(1) == [b"/1 | If-None-Match: 3 | If-Modified-Since: now"]
+    assert int(rig.ledger.total("polls")) == 1
 
 
 def test_what_paused_and_ended_asks_for_nothing(rig: PollRig, monkeypatch: pytest.MonkeyPatch) -> None:
