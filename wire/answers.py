@@ -7,7 +7,7 @@ surrounds the id in the last one of its kind is remembered, and others are compa
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
@@ -19,7 +19,7 @@ from floodtest.wire.causes import Cause, foreign
 from floodtest.wire.framing import chunked
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, begun_behind, decode_all
 from floodtest.wire.grammar import OURS, Grammar
-from floodtest.wire.messages import NOTHING, Said
+from floodtest.wire.messages import Said
 from floodtest.wire.open_when import OpenWhen, Search
 
 OUT_OF_NUMBERS = "We ran out of numbers"
@@ -147,8 +147,9 @@ class Opened:
     """In each of the answers, without those in `bodies`."""
     bodies: list[bytes]
     """What each of the answers has besides, from the beginning of a frame on; empty: nothing."""
-    said: Said | None = None
-    """What messages before those said that did not open it; None: there were none, or none that counts here."""
+    said: Sequence[tuple[int, Said]] = ()
+    """What messages before those said that did not open it, each with when it was read, in ns; empty: there were none,
+    or none that counts here."""
 
 
 class Answers:
@@ -258,7 +259,7 @@ class Answer:
         """Where the last head of those begins that have come; those before are informational."""
         self._framing: Framing | None = None
         self._begun: Beginning | None = None
-        self._said = NOTHING
+        self._said: list[tuple[int, Said]] = []
         self.search = Search(answers.open_when, user)
         self.size = 0
         """Bytes so far."""
@@ -276,8 +277,9 @@ class Answer:
         """Whether its head has come, and is that of a stream."""
         return self._framing is not None
 
-    def add(self, data: bytes) -> Opened | None:
+    def add(self, data: bytes, read_ns: int = 0) -> Opened | None:
         """Return what opened the connection, with the end of the body that has come; None if that has not come yet.
+        The data was read at that time.
 
         NotOpened: a status other than 200 (that status), or the `Cause`: no HTTP, a body that is no stream of the
         protocol or broke its framing, messages that do not meet the condition within its bound or `MAX_ANSWER` bytes,
@@ -291,7 +293,7 @@ class Answer:
         if self.size > MAX_ANSWER and not (self.has_head and self._answers.open_when.is_first):
             raise NotOpened(Cause.HEAD_TOO_LARGE if self._framing is None else Cause.OPEN_WHEN_UNMET)
         if self._framing is not None:
-            return self._read_body(self._framing, data, None)
+            return self._read_body(self._framing, data, None, read_ns)
         if not self._may_be_head(data):
             return None
         parsed = self._answers.read_head(self._user, whole := bytes(self._head))
@@ -302,7 +304,7 @@ class Answer:
         if self._answers.open_when.is_head:
             self._answers.remember_head(self._user, whole[: len(whole) - len(body)], self._framing)
             return Opened(self._framing, 0, [body] if body else [])
-        return self._read_body(self._framing, body, whole if is_first else None)
+        return self._read_body(self._framing, body, whole if is_first else None, read_ns)
 
     def _may_be_head(self, data: bytes) -> bool:
         """Add to the head; return whether it may be whole now, or wrong: one that comes in many reads is not parsed for
@@ -315,7 +317,7 @@ class Answer:
         self._head_at = ends[-1] if ends else self._head_at
         return is_begun or bool(ends) or len(self._head) - self._head_at >= http.MAX_ANSWER_HEAD
 
-    def _read_body(self, framing: Framing, data: bytes, whole: bytes | None) -> Opened | None:
+    def _read_body(self, framing: Framing, data: bytes, whole: bytes | None, read_ns: int) -> Opened | None:
         """Look at what has come of the body; `whole` is all of the answer if it came in one go."""
         fresh = data if self._begun is None else self._begun.add(data)
         if fresh is None:
@@ -324,9 +326,9 @@ class Answer:
         if self.search.add(decoded.payloads, has_borders=framing is not chunked):
             if whole is not None and not (decoded.rest or decoded.reply or decoded.ended or broken):
                 self._answers.remember(self._user, whole, decoded.payloads, framing)
-            return Opened(framing, 0, [fresh], self._said if self._said.count else None)
+            return Opened(framing, 0, [fresh], tuple(self._said))
         self.reply, self.pings, self.heard = decoded.reply, decoded.pings, decoded.payloads
-        self._said += self._answers.read(decoded.payloads)
+        self._hear(self._answers.read(decoded.payloads), read_ns)
         if broken is not None:
             raise NotOpened(broken)
         if decoded.ended:
@@ -335,3 +337,11 @@ class Answer:
             raise NotOpened(Cause.OPEN_WHEN_UNMET)
         self._begun = begun_behind(framing, self._begun, decoded)
         return None
+
+    def _hear(self, said: Said, read_ns: int) -> None:
+        """Keep what messages said; only where that is about a time does it matter when each was read."""
+        if self._said and not (said.stamps or said.sent or said.ticks):
+            before_ns, before = self._said[-1]
+            self._said[-1] = before_ns, before + said
+        elif said.count:
+            self._said.append((read_ns, said))

@@ -241,14 +241,16 @@ class Incoming:
             self._take_framing(place, fds[rows], [reads.data[row] for row in rows.tolist()], rows, received)
         return received
 
-    def hear(self, fds: list[int], said: Said, now_ns: int) -> tuple[Reads, Received]:
-        """Return as reads of this time, and as what was in them, what all of these descriptors have been told before
-        their streams were taken over.
+    def hear(self, fd: int, heard: Sequence[tuple[int, Said]]) -> tuple[Reads, Received]:
+        """Return as reads, and as what was in them, what a descriptor has been told before its stream was taken over,
+        each with its time in ns.
         """
         reads = Reads()
-        reads.add(fds, [b""] * len(fds), now_ns, now_ns)
+        for read_ns, _ in heard:
+            reads.add([fd], [b""], read_ns, read_ns)
         received = Received(reads, self._users)
-        received.add(Parsed(said, b"", ended=False, broken=None), received.fds, np.arange(len(fds)))
+        for row, (_, said) in enumerate(heard):
+            received.add(Parsed(said, b"", ended=False, broken=None), np.array([fd]), np.array([row]))
         return reads, received
 
     def _take_framing(self, place: int, fds: Ints, data: list[bytes], rows: Ints, received: Received) -> None:

@@ -107,9 +107,6 @@ class Said:
         )
 
 
-NOTHING = Said(0, (), (), ())
-
-
 def read_payloads(payloads: Sequence[bytes]) -> Said:
     """Read payloads one by one."""
     found = [match for match in map(_NUMBERED.match, payloads) if match]

@@ -319,13 +319,13 @@ class Streams:
             self._to_send += fds
         self._incoming.begin(fds, opened.framing)
         self._accounts.opened(self._users[fds], self._protocol.name_of(opened.framing))
-        ns = time.monotonic_ns()
-        if opened.said is not None:
-            reads, received = self._incoming.hear(fds, opened.said, ns)
+        if opened.said:
+            (fd,) = fds
+            reads, received = self._incoming.hear(fd, opened.said)
             self._accounts.post(received, self._sequences.follow(*received.numbered()), reads)
         if opened.bodies:
             size -= sum(map(len, opened.bodies))
-            self._reads.add(fds, opened.bodies, ns, ns)
+            self._reads.add(fds, opened.bodies, ns := int(now * 1e9), ns)
         self._accounts.received(opened.messages * len(fds), size)
 
     def _answer(self, fd: int, data: bytes, now: float) -> None:
@@ -338,7 +338,7 @@ class Streams:
                 self._pollers.answered_first(fd)
         opened, why, had_no_head = None, None, not answer.has_head
         try:
-            opened = answer.add(data)
+            opened = answer.add(data, int(now * 1e9))
         except NotOpened as error:
             why = error
         if self._sends is not None and had_no_head and answer.has_head and why is None:

@@ -15,20 +15,21 @@ import pytest
 from floodtest.analysis import load
 from floodtest.analysis.pages.report_tables import server_times as tables
 from floodtest.analysis.record.summary import Latency, ServerTimes
-from floodtest.loadgen.client.histogram import MAX
+from floodtest.loadgen.client.histogram import MAX, sparse
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.models import CLIENT_MODELS
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.rules import problems
 from floodtest.loadgen.preflight.outlook import look
-from floodtest.loadgen.run.latencies import remarks_on_times, times_of
+from floodtest.loadgen.run.latencies import latency_of, remarks_on_times, times_of
 from floodtest.loadgen.run.reading import Counters, Sent
 from floodtest.wire.grammar import Times
+from floodtest.wire.open_when import OpenWhen
 from tests.rigs.client import ClientRig, welcome
 from tests.rigs.figures import reading, server_times
 from tests.rigs.httpx_client import HttpxRig
-from tests.rigs.support import chunk, flood, run_here, scripted_server
+from tests.rigs.support import HEAD, chunk, flood, run_here, scripted_server
 
 GRAMMAR = Times(r"t=(?P<us>\S+)")
 SECOND, HOUR = 10**6, 3600 * 10**6
@@ -44,6 +45,20 @@ def said(*before_us: int | None) -> bytes:
 
 MESSAGES = (SECOND, -HOUR, 2 * HOUR, None, SECOND)
 FOUND = (2, 1, 1, 1)
+
+
+def test_what_comes_before_its_connection_is_open_was_read_when_it_was(tmp_path: Path) -> None:
+    rig = ClientRig(tmp_path, open_when=OpenWhen("text:ready"), grammar=GRAMMAR)
+    rig.connect(1)
+    rig.feed(1, HEAD, said(0) + chunk(b"none\n"), chunk(b"none\n"))
+    time.sleep(0.5)
+    rig.feed(1, said(0, SECOND) + chunk(b"ready\n"))
+    latency = latency_of(sparse(rig.ledger.total("latency")))
+    assert (rig.received[0], rig.sent) == (6, (3, 0, 0, 0))
+    assert latency is not None
+    assert latency.p50 < 400
+    assert latency.max >= 1000
+    rig.end()
 
 
 def test_what_is_no_latency_is_counted_apart_in_columns(tmp_path: Path) -> None:
