@@ -9,6 +9,7 @@ message. Fails: Refused where the connection can't be had; what a server says in
 import errno
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from floodtest.flyweight.engine.intake import END
@@ -95,7 +96,7 @@ class Probe:
         try:
             with self._connect(connect_timeout) as sock:
                 probed.connected = self._elapsed()
-                sock.sendall(probed.request)
+                _send(sock, probed.request)
                 if self._at_once is not None:
                     self._open(sock, self._at_once)
                 self._listen(sock, connect_timeout, seconds)
@@ -160,7 +161,7 @@ class Probe:
             self._fail(Phase.RESPONSE, error.code)
             return
         if self._answer.has_head and self._to_send is not None:
-            sock.sendall(self._to_send)
+            _send(sock, self._to_send)
             probed.sent, self._to_send = self._first_text, None
         probed.messages += self._answer.heard
         if opened is not None:
@@ -180,7 +181,7 @@ class Probe:
         answer = unpacked(reply)
         self._polls.take([0], [answer.cursor])
         if answer.has_message:
-            sock.sendall(self._polls.next([0], [self._user])[0])
+            _send(sock, self._polls.next([0], [self._user])[0])
 
     def _decode(self, sock: socket.socket, data: bytes) -> None:
         probed = self.probed
@@ -199,3 +200,9 @@ class Probe:
 
     def _fail(self, phase: Phase, code: int) -> None:
         self.probed.failure = failure_name(phase, code)
+
+
+def _send(sock: socket.socket, data: bytes) -> None:
+    """Send, unless the server has gone: what it has said before, and how it ended, is read after that."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        sock.sendall(data)

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,25 @@ def test_a_full_queue_makes_connections_wait_and_is_named(client: str, tmp_path:
     assert summary["connections"]["attempts"] == 20
     assert summary["server"]["queue"]["put_off"] == 15
     assert any(reason.startswith("listen queue: the server's queue") for reason in summary["reasons"])
+
+
+def test_a_probe_says_what_came_of_a_server_that_answers_and_goes(tmp_path: Path) -> None:
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.shutdown(socket.SHUT_RD)  # so that writing the next poll fails, as it does soon after a close
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        target = f"http://unix:{tmp_path}/s:/poll"
+        done = run_here("floodtest", "probe", "--protocol", "longpoll", "--target", target)
+    lines = done.stdout.splitlines()
+    assert "message 1  5 bytes: hello" in lines, done.stderr
+    assert any(line.startswith("ended      cut: ") for line in lines)
 
 
 def test_a_socket_whose_server_has_gone_refuses(tmp_path: Path) -> None:
