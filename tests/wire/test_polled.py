@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from floodtest.wire import http
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing import chunked, polled
-from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, decode_all
-from floodtest.wire.framing.polled import TAKEN, Polled, unpacked
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, FramingError, decode_all
+from floodtest.wire.framing.polled import MAX_KNOWN, TAKEN, Polled, unpacked
 from tests.rigs.peer_input import answers_to_polls, cut
 
 HEAD = b"HTTP/1.1 200 OK\r\nServer: s\r\nDate: Mon, 30 Nov 2026 04:10:51 GMT\r\n%bEtag: %d\r\n\r\n"
@@ -184,3 +185,45 @@ def test_a_pattern_finds_the_cursor_where_it_stands_last_and_takes_no_line_ends(
         assert (found[0].reply, found[1]) == (b"", Cause.BAD_CURSOR)
     else:
         assert (unpacked(found[0].reply), found[1]) == ((True, cursor), None)
+
+
+def test_a_head_in_many_pieces_is_not_looked_at_for_each_of_them() -> None:
+    framing = Polled()
+    head = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" + b"a: b\n" * 2000 + b"Content-Length: 2\r\n\r\n"
+    begun, looks = framing.beginning(head[:1]), 0
+    for byte in range(1, len(head)):
+        whole = begun.add(head[byte : byte + 1])
+        if whole is not None:
+            looks += 1
+            decoded = framing.decode(whole)
+            assert (decoded.payloads, decoded.rest) == ([], whole)
+            begun = framing.beginning(whole)
+    assert looks < 20
+    whole = begun.add(b"hi")
+    assert whole is not None
+    assert framing.decode(whole).payloads == [b"hi"]
+
+
+def test_what_is_no_head_behind_an_informational_one_is_wrong_at_once() -> None:
+    framing = Polled()
+    begun = framing.beginning(b"HTTP/1.1 100 Continue\r\n\r\n")
+    whole = begun.add(b"X")
+    assert whole is not None
+    with pytest.raises(FramingError):
+        framing.decode(whole)
+
+
+def test_many_answers_in_one_read_are_not_gone_through_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    parse = http.parse_response
+
+    def parse_response(data: bytes, limit: int) -> tuple[http.Response, bytes] | None:
+        sizes.append(len(data))
+        return parse(data, limit=limit)
+
+    monkeypatch.setattr(http, "parse_response", parse_response)
+    found = Polled().decode(b"".join(b"HTTP/1.1 200 OK\nX: %d\nContent-Length: 1\n\nx" % one for one in range(1000)))
+    assert (len(found.payloads), found.rest) == (1000, b"")
+    assert max(sizes) <= MAX_KNOWN
+    long = b"HTTP/1.1 200 OK\r\nX: %b\r\nContent-Length: 1\r\n\r\nx" % (b"x" * 2 * MAX_KNOWN)
+    assert Polled().decode(long * 3).payloads == [b"x"] * 3

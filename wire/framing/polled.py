@@ -42,6 +42,10 @@ _VARYING = re.compile(rb"(?<=\r\n)(etag|last-modified|date|content-length): ([!-
 """Headers in which answers of one server differ, where they are written plainly."""
 
 MAX_FORMS = 64
+MAX_KNOWN = 1 << 12
+"""Bytes of a head that is remembered, and of what h11 is given at first: a read may have thousands of answers, and is
+not to be gone through to its end for each of them."""
+
 MAX_DIGITS = 15
 """Digits of a Content-Length that is read without h11."""
 
@@ -153,8 +157,8 @@ class Heads:
 
     def read_known(self, data: bytes, at: int) -> tuple[Head, int] | None:
         """Return the head that begins there if it is like one before, and where its body begins."""
-        end = data.find(b"\r\n\r\n", at) + 2
-        if end < 2 or not self._known or end - at > http.MAX_ANSWER_HEAD - 2:
+        end = data.find(b"\r\n\r\n", at, at + MAX_KNOWN) + 2 if self._known else 0
+        if end < 2:
             return None
         key, values = _taken_apart(data[at:end])
         form = self._known.get(key)
@@ -162,19 +166,22 @@ class Heads:
         return None if head is None else (head, end + 2)
 
     def _read_any(self, data: bytes, at: int) -> tuple[Head, int] | None:
-        try:
-            parsed = http.parse_response(data[at:], limit=http.MAX_ANSWER_HEAD)
-        except http.HeadError as error:
-            raise FramingError(f"no head of an answer: {error}") from error
-        if parsed is None:
-            return None
-        head, start = _head_of(parsed[0]), len(data) - len(parsed[1])
-        self._remember(data[at:start], head)
-        return head, start
+        for piece in (data[at : at + MAX_KNOWN], data[at:]):
+            try:
+                parsed = http.parse_response(piece, limit=http.MAX_ANSWER_HEAD)
+            except http.HeadError as error:
+                raise FramingError(f"no head of an answer: {error}") from error
+            if parsed is not None:
+                head, start = _head_of(parsed[0]), at + len(piece) - len(parsed[1])
+                self._remember(data[at:start], head)
+                return head, start
+            if at + MAX_KNOWN >= len(data):
+                break
+        return None
 
     def _remember(self, text: bytes, head: Head) -> None:
         """Remember a head, if all that is taken from it stands where it would be looked for in another one."""
-        if text.find(b"\r\n\r\n") != len(text) - 4:
+        if len(text) > MAX_KNOWN or text.find(b"\r\n\r\n") != len(text) - 4:
             return
         key, values = _taken_apart(text[:-2])
         names = [name.lower() for name in key[1::2]]
@@ -282,19 +289,24 @@ def _end_of_trailers(rest: bytes | bytearray) -> int | None:
 
 
 class BegunHead:
-    """The beginning of a head, which is looked at again with each line that comes."""
+    """The beginning of a head, or of one behind informational ones, which is looked at again with its first bytes, and
+    when a blank line may have ended it: one that comes in many reads is not parsed for each of them.
+    """
 
     is_over = True
 
     def __init__(self, rest: bytes) -> None:
         self.data = bytearray(rest)
+        self._at = max((blank.end() for blank in http.BLANK_LINE.finditer(rest)), default=0)
+        """Where the last head of those begins that have come."""
 
     def add(self, data: bytes) -> bytes | None:
         """Return all of it with `data` behind it, or None while `decode` would find nothing new in that."""
         before = len(self.data)
         self.data += data
-        is_worth_it = b"\n" in data or before < len("HTTP/1.") or len(self.data) >= http.MAX_ANSWER_HEAD
-        return bytes(self.data) if is_worth_it else None
+        is_telling = before - self._at < len("HTTP/1.") or len(self.data) - self._at >= http.MAX_ANSWER_HEAD
+        ends = is_telling or http.BLANK_LINE.search(self.data, max(self._at, before - 2))
+        return bytes(self.data) if ends else None
 
 
 def _sized(head: Head, body: bytes | bytearray) -> bytes:
