@@ -158,7 +158,7 @@ class Client:
             self._waiting.add(rows.users, deadline)
             return True
         fds, users = self._opener.open(rows)
-        self._streams.add(fds, users, deadline, self._opener.connect_us, self._opener.connecting)
+        self._add(fds, users, deadline, self._opener.connect_us)
         if self._opener.refused:
             self._accounts.put_off(len(self._opener.refused))
             self._waiting.tried(self._opener.refused, deadline, time.monotonic())
@@ -173,7 +173,12 @@ class Client:
             fds, connected = self._opener.open(self._share.rows(users))
             self._waiting.tried(self._opener.refused, deadline, time.monotonic())
             waited_us = int((time.monotonic() - deadline + self._timeout) * 1e6)
-            self._streams.add(fds, connected, deadline, waited_us, self._opener.connecting)
+            self._add(fds, connected, deadline, waited_us)
+
+    def _add(self, fds: list[int], users: list[int], deadline: float, connect_us: int) -> None:
+        """Hand over what has just been opened, each of which took so long to connect."""
+        opener = self._opener
+        self._streams.add(fds, users, deadline, connect_us, opener.connecting, opener.unwritable)
 
     def _next_planned(self, order: Go) -> Rows | None:
         """Take users whose first connection is due, a batch at the most."""

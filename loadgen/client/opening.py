@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from floodtest.flyweight.engine.outbox import Outbox
+from floodtest.flyweight.engine.outbox import Gone, Outbox
 from floodtest.flyweight.engine.readiness import READ, WRITE, Readiness
 from floodtest.flyweight.engine.sweep import sweep, without
 from floodtest.flyweight.machine.endpoints import Endpoint, family_of, sockaddr
@@ -104,6 +104,9 @@ class Opener:
         """Users whose connection failed, for who opens them again; None: nobody does."""
         self.connecting: list[int] = []
         """Descriptors of the last batch whose handshake was not over when their request was to be written."""
+        self.unwritable: Gone = {}
+        """Descriptors of the last batch whose server had gone, on a Unix socket, when their request was to be written,
+        each with the errno; nothing is lost by that to those that had nothing to send."""
         self.refused: list[int] = []
         """Users of the last batch that found the queue of a Unix socket full."""
         self.connect_us = 0
@@ -208,6 +211,12 @@ class Opener:
     def _send_requests(self, fds: list[int], users: list[int]) -> tuple[list[int], list[int]]:
         requests = self._requests(users)
         gone = self._outbox.write(fds, requests, are_registered=False)
+        self.unwritable = {}
+        if gone and not self._binds:  # these are connected, and what their server has said is still to be read
+            self.unwritable = {
+                fd: gone[fd] for fd, request in zip(fds, requests, strict=True) if request and fd in gone
+            }
+            gone = {}
         # Something of a request is taken at once by each socket that is connected.
         self.connecting = (
             [

@@ -105,10 +105,16 @@ class Streams:
         """What knows when connections poll; None: the protocol has no polls."""
 
     def add(
-        self, fds: list[int], users: list[int], deadline: float, connect_us: int, connecting: Sequence[int] = ()
+        self,
+        fds: list[int],
+        users: list[int],
+        deadline: float,
+        connect_us: int,
+        connecting: Sequence[int] = (),
+        unwritable: Gone | None = None,
     ) -> None:
         """Take over descriptors whose request is on its way, or in the outbox. Some are `connecting`; the others took
-        so long for that.
+        so long for that. To some it can't be written.
         """
         self._connecting.update(connecting)
         self._accounts.connect.count(connect_us, len(fds) - len(connecting))
@@ -117,6 +123,8 @@ class Streams:
         self.in_flight.update(zip(fds, repeat(deadline), strict=False))
         if self._pollers is not None:
             self._pollers.polls.begin(fds)
+        if unwritable:
+            self._end_writing(unwritable)
         self._note_written(fds, deadline - self._timeout + connect_us / 1e6)
 
     def handle(self, events: list[tuple[int, int]]) -> None:
@@ -168,7 +176,7 @@ class Streams:
         """
         if self._at_once is None and self._pollers is None:
             return
-        written = [fd for fd in fds if fd in self.in_flight and fd not in self.outbox]
+        written = [fd for fd in fds if fd in self.in_flight and fd not in self.outbox and fd not in self._unwritable]
         if written and self._at_once is not None:
             self._open(written, self._at_once, 0, now, are_first=False)
         elif self._pollers is not None:

@@ -187,6 +187,36 @@ def test_a_full_queue_makes_connections_wait_and_is_named(client: str, tmp_path:
     assert any(reason.startswith("listen queue: the server's queue") for reason in summary["reasons"])
 
 
+@pytest.mark.parametrize(
+    ("target", "said", "ends"),
+    [
+        ("unix:{}", b"hello\n", ({}, {"cut": 100})),
+        ("http://unix:{}:/", b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", ({"HTTP_503@response": 100}, {})),
+    ],
+)
+def test_what_a_server_says_that_goes_at_once_is_read(
+    target: str, said: bytes, ends: tuple[dict[str, int], dict[str, int]], tmp_path: Path
+) -> None:
+    def answer(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return  # the test is over
+            connection.sendall(said)
+            connection.close()
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/s")
+        listener.listen(200)
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        options = ("--connections", "100", "--hold", "0", "--target", target.format(f"{tmp_path}/s"))
+        _, summary, errors = flood_socket(tmp_path / "runs", *options)
+        listener.shutdown(socket.SHUT_RDWR)
+    assert (summary["connections"]["failed"], summary["connections"]["closed_by"]) == ends, errors
+    assert summary["received"] == sum(ends[1].values())
+
+
 def test_a_probe_says_what_came_of_a_server_that_answers_and_goes(tmp_path: Path) -> None:
     def answer(listener: socket.socket) -> None:
         connection, _ = listener.accept()
