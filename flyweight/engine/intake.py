@@ -89,6 +89,10 @@ class Reads:
             [began + (ended - began) * np.arange(1, count + 1) // count for count, began, ended in self._sweeps]
         )
 
+    def ends(self) -> Ints:
+        """Return when the sweep of each row ended: no row was read later."""
+        return np.repeat([ended for _, _, ended in self._sweeps], [count for count, _, _ in self._sweeps])
+
 
 class Intake:
     """Reads the descriptors of one worker."""

@@ -254,7 +254,7 @@ class Accounts:
             self.latencies(reads.times()[index], planned, late)
         rows, sent = received.sent()
         if len(rows):
-            self.sent(reads.times()[rows], sent)
+            self.sent(reads.times()[rows], reads.ends()[rows], sent)
         if received.unreadable:
             self.unreadable(received.unreadable)
 
@@ -291,13 +291,17 @@ class Accounts:
         self._latency += histogram.count(since_planned)
         self._latency_published += histogram.count(since_planned - late_us)
 
-    def sent(self, read_ns: npt.NDArray[np.int64], sent_ns: npt.NDArray[np.int64]) -> None:
-        """Count messages that say when they were sent (CLOCK_REALTIME); they were read at times of CLOCK_MONOTONIC.
+    def sent(
+        self, read_ns: npt.NDArray[np.int64], ended_ns: npt.NDArray[np.int64], sent_ns: npt.NDArray[np.int64]
+    ) -> None:
+        """Count messages that say when they were sent (CLOCK_REALTIME); they were read at about these times of
+        CLOCK_MONOTONIC, and by others at the latest: what was sent in between took no time.
 
         The clocks are held against each other now, which is a quarter of a second after the reads at the most: somebody
-        may set CLOCK_REALTIME at any time.
+        may set CLOCK_REALTIME at any time. What is lost between the two looks makes the difference too small.
         """
-        took = (read_ns + (time.time_ns() - time.monotonic_ns()) - sent_ns) // 1000
+        since = max(time.time_ns() - time.monotonic_ns() for _ in range(3)) - sent_ns
+        took = (np.minimum(np.maximum(read_ns + since, 0), ended_ns + since)) // 1000
         ahead, old = took < 0, took > histogram.MAX
         self._ahead.add(int(np.count_nonzero(ahead)))
         self._old.add(int(np.count_nonzero(old)))

@@ -295,7 +295,7 @@ class HttpxClient:
         for planned, late in found.stamps:
             self._accounts.latencies(np.array([now]), np.array([planned]), np.array([late]))
         for sent in found.sent:
-            self._accounts.sent(np.array([now]), np.array([sent]))
+            self._accounts.sent(np.array([now]), np.array([now]), np.array([sent]))
         self._accounts.unreadable(found.unreadable)
 
     def _settle(self) -> None:

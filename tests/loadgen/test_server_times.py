@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from floodtest.analysis import load
 from floodtest.analysis.pages.report_tables import server_times as tables
 from floodtest.analysis.record.summary import Latency, ServerTimes
+from floodtest.flyweight.engine.intake import Reads
 from floodtest.loadgen.client.histogram import MAX, sparse
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.models import CLIENT_MODELS
@@ -26,7 +28,7 @@ from floodtest.loadgen.run.latencies import latency_of, remarks_on_times, times_
 from floodtest.loadgen.run.reading import Counters, Sent
 from floodtest.wire.grammar import Times
 from floodtest.wire.open_when import OpenWhen
-from tests.rigs.client import ClientRig, welcome
+from tests.rigs.client import AccountsReader, ClientRig, welcome
 from tests.rigs.figures import reading, server_times
 from tests.rigs.httpx_client import HttpxRig
 from tests.rigs.support import HEAD, chunk, flood, run_here, scripted_server
@@ -59,6 +61,22 @@ def test_what_comes_before_its_connection_is_open_was_read_when_it_was(tmp_path:
     assert latency.p50 < 400
     assert latency.max >= 1000
     rig.end()
+
+
+def test_what_was_sent_while_its_sweep_was_read_is_not_ahead(tmp_path: Path) -> None:
+    reader = AccountsReader(tmp_path, 1)
+    reads, now = Reads(), time.monotonic_ns()
+    reads.add([1, 2], [b"a", b"b"], now - 4_000_000_000, now - 2_000_000_000)
+    reads.add([3], [b"c"], now, now)
+    assert reads.ends().tolist() == [now - 2_000_000_000] * 2 + [now]
+    sent = time.time_ns() - np.array([3_500_000_000, 2_500_000_000, 1_000_000_000, 500_000_000])
+    rows = [0, 0, 0, 2]  # the first of them is taken to be read three seconds ago
+    reader.accounts.sent(reads.times()[rows], reads.ends()[rows], sent)
+    assert reader.sent == (3, 1, 0, 0)
+    latency = latency_of(sparse(reader.ledger.total("latency")))
+    assert latency is not None
+    assert latency.max < 600
+    reader.end()
 
 
 def test_what_is_no_latency_is_counted_apart_in_columns(tmp_path: Path) -> None:
