@@ -17,6 +17,7 @@ from floodtest.flyweight.engine.texts import Texts
 from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.endpoints import family_of, sockaddr
 from floodtest.loadgen.client.accounts import Phase, failure_name
+from floodtest.loadgen.client.waiting import PAUSE
 from floodtest.loadgen.client.worker import column_of
 from floodtest.loadgen.preflight.outlook import Outlook
 from floodtest.wire.answers import Answer, NotOpened, Opened
@@ -110,11 +111,23 @@ class Probe:
             sock.settimeout(timeout)
             if self.probed.source:
                 sock.bind((self.probed.source, 0))
-            sock.connect(sockaddr(self.probed.address))
+            self._find_room(sock, timeout)
         except OSError:
             sock.close()
             raise
         return sock
+
+    def _find_room(self, sock: socket.socket, timeout: float) -> None:
+        """Connect; where the queue of a Unix socket is full, wait for room in it."""
+        while True:
+            try:
+                sock.connect(sockaddr(self.probed.address))
+            except BlockingIOError as error:
+                if self._elapsed() >= timeout:
+                    raise TimeoutError(errno.ETIMEDOUT, f"its queue was full for {timeout:g} s") from error
+                time.sleep(PAUSE)
+            else:
+                return
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began

@@ -217,6 +217,21 @@ def test_what_a_server_says_that_goes_at_once_is_read(
     assert summary["received"] == sum(ends[1].values())
 
 
+def test_a_probe_waits_for_room_in_a_full_queue_as_a_run_does(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as other:
+        listener.bind(f"{tmp_path}/s")
+        listener.listen(0)  # one finds room
+        other.connect(f"{tmp_path}/s")
+        full = run_here("floodtest", "probe", "--target", f"unix:{tmp_path}/s", "--connect-timeout", "300ms")
+        timer = threading.Timer(3, lambda: listener.accept()[0].close())
+        timer.start()
+        found = run_here("floodtest", "probe", "--target", f"unix:{tmp_path}/s", "--connect-timeout", "30s")
+        timer.join()
+    assert full.returncode == 3
+    assert "its queue was full for 0.3 s" in full.stderr
+    assert any(line.startswith("open       after ") for line in found.stdout.splitlines()), found.stderr
+
+
 def test_a_probe_says_what_came_of_a_server_that_answers_and_goes(tmp_path: Path) -> None:
     def answer(listener: socket.socket) -> None:
         connection, _ = listener.accept()
