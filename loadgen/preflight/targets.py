@@ -11,7 +11,7 @@ from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.endpoints import is_path
 from floodtest.loadgen.plan.choices import BASE_IPS, Addresses
 from floodtest.loadgen.plan.plan import Plan
-from floodtest.loadgen.plan.request import parse_target
+from floodtest.loadgen.plan.request import is_unix, parse_target
 from floodtest.wire.template import RequestTemplate
 
 
@@ -143,6 +143,8 @@ def _named(allowed: str | None) -> set[str]:
 
 def check_publishing(url: str, allowed: str | None) -> None:
     """Refuse to publish to a public address that was not named for the target: each message is a request to it."""
+    if is_unix(url):
+        raise Refused("--publish takes a URL of a host, not of a Unix socket: name a port at which the server listens.")
     host = urlsplit(url).hostname or ""
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}

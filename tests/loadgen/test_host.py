@@ -340,6 +340,8 @@ def test_publishing_to_a_public_address_takes_consent_as_well(allowed: str | Non
 
 def test_publishing_to_this_machine_or_to_whom_was_named_is_allowed() -> None:
     check_publishing("http://127.0.0.1/pub/{user}", None)
+    with pytest.raises(Refused, match="not of a Unix socket"):
+        check_publishing("http://unix:/run/app.sock:/pub", None)
     check_publishing("http://203.0.113.5/pub/{user}", "203.0.113.5")
     with pytest.raises(Refused, match="can't be resolved"):
         check_publishing("http://no.such.name.invalid/pub/{user}", None)
