@@ -32,6 +32,9 @@ from floodtest.wire.template import Column, Requests, RequestTemplate
 _PAGES = ("text/html", "application/xhtml+xml")
 """Media types of what people look at in browsers, such as a page to log in."""
 
+_EVENT_STREAM = "text/event-stream"
+"""The media type of what does not end by itself, so that nobody polls for it."""
+
 
 @dataclass(frozen=True, eq=False)  # each of them is there once
 class Protocol:
@@ -127,6 +130,10 @@ class LongPolling(Protocol):
         """Return the framing of answers of which this head begins the first; NotOpened if it can't be polled again."""
         if head.status not in TAKEN:
             raise NotOpened(head.status if head.status > 200 else Cause.BAD_HEAD, head.note)
+        if head.media_type in _PAGES:
+            raise NotOpened(Cause.WEB_PAGE)
+        if head.media_type == _EVENT_STREAM:
+            raise NotOpened(Cause.MEDIA_TYPE, f"Content-Type: {head.media_type}")
         if not is_framed(head):
             raise NotOpened(Cause.NOT_KEPT_ALIVE)
         return self.framings[0]
@@ -353,7 +360,7 @@ class Auto(Protocol):
 
 
 _KINDS: dict[str | None, Served] = {
-    "text/event-stream": EVENTS,
+    _EVENT_STREAM: EVENTS,
     **dict.fromkeys(
         ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"), LINES
     ),

@@ -46,7 +46,8 @@ TABLE: dict[str, Words] = {
     # Instead of a stream.
     "ETIMEDOUT@response": Words(
         "What opens the connection did not come within --connect-timeout.",
-        "Raise --connect-timeout, or ask for less: --open-when head takes the head of an answer for open.",
+        "Raise --connect-timeout, or ask for less: --open-when head takes the head of an answer for open. Where the "
+        "server holds its answer back until there is a message, take --protocol longpoll.",
     ),
     "no_answer": Words(
         "The server closed the connection without any answer.",

@@ -70,6 +70,7 @@ def _lines_of(probed: Probed, options: RunOptions) -> list[str]:
         if number <= MESSAGES or number == len(probed.messages):
             found.append(f"message {number}  {len(message):,} bytes: {_text(message[:SHOWN])}")
             found += [] if options.latency is None else [f"sent       {_time_in(message, options)}"]
+            found += [] if options.cursor is None else [f"cursor     {_cursor_in(message, options.cursor)}"]
         elif number == MESSAGES + 1:
             found.append(f"           and {len(probed.messages) - MESSAGES - 1:,} more before the last of them:")
     if probed.failure is not None:
@@ -80,6 +81,12 @@ def _lines_of(probed: Probed, options: RunOptions) -> list[str]:
         return found
     found += ([] if probed.messages else ["           It was silent while it was listened to."]) + ["", "As a run:", ""]
     return [*found, f"    {_command(options)}"]
+
+
+def _cursor_in(message: bytes, pattern: str) -> str:
+    """Return the cursor that is found in a message, in words where there is none."""
+    cursor = Polled(pattern).cursor_in(message)
+    return _text(cursor) if cursor else "--cursor finds none here, so that the next poll begins where this one did"
 
 
 def _time_in(message: bytes, options: RunOptions) -> str:

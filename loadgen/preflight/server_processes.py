@@ -97,8 +97,8 @@ def find_server(
         at = listeners_at(listeners, address, port)
         if not at:
             return ServerProcesses(
-                reason=f"nothing listens {_at(address, port)} in this network namespace, so what answers there is "
-                "elsewhere, as in a container"
+                reason=f"nothing listens {_at(address, port)} in this network namespace, so either nothing answers "
+                "there, or what does is elsewhere, as in a container"
             )
         holding |= {listener.inode: [] for listener in at}
     until = clock() + LOOK_SECONDS

@@ -20,7 +20,7 @@ from floodtest.loadgen.run.latencies import latency_of, remarks_on_times, times_
 from floodtest.loadgen.run.lifespans import lifetimes_of, timing_of
 from floodtest.loadgen.run.reading import Reading, ReceivedTick
 from floodtest.wire.control import Generated, Stats
-from floodtest.wire.names import DEFAULT_PROTOCOL
+from floodtest.wire.names import DEFAULT_PROTOCOL, LONGPOLL
 from floodtest.wire.sequence import MAX_STEP
 
 NOTABLE = 0.01
@@ -241,9 +241,11 @@ def _reasons_of(messages: Messages | None, facts: Facts) -> list[str]:
     elif said is None and not facts.interrupted:
         reasons.append("messages: their generator ended by itself; its last words are in messages.log of the record")
     if messages.published < messages.planned:
-        behind = "" if said is None else f", and the last one {said.most_behind:,.1f} s behind its time"
+        is_told = said is not None and messages.published
+        behind = f", and the last one {said.most_behind:,.1f} s behind its time" if said and is_told else ""
         reasons.append(f"messages: {messages.published:,} of {messages.planned:,} planned were published{behind}")
-    if not facts.server_is_ours and (surplus := messages.received - messages.duplicated - messages.expected) > 0:
+    may_be_more = not facts.server_is_ours and not facts.interrupted  # of those published last nobody was told
+    if may_be_more and (surplus := messages.received - messages.duplicated - messages.expected) > 0:
         reasons.append(
             f"messages: {surplus:,} more deliveries came than should have: some messages were taken whose answers the "
             "publisher did not get, or they go to others than --deliver-to says"
@@ -282,6 +284,11 @@ def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[
     missing, repeated = 0 if is_published_elsewhere else counters.missing, counters.repeated
     if missing or repeated:
         reasons.append(f"message numbers show {missing:,} missing and {repeated:,} repeated messages")
+        if repeated and facts.protocol == LONGPOLL:
+            reasons.append(
+                "polls that begin where those before them began are answered alike: floodtest probe shows where they "
+                "begin, and what --cursor finds"
+            )
     if jumps := counters.jumps:
         reasons.append(f"message numbers: {jumps:,} messages jump ahead by over {MAX_STEP:,}, more than can be missing")
     return reasons

@@ -57,8 +57,8 @@ def remarks_on_times(times: ServerTimes | None) -> list[str]:
         )
     if times.unreadable:
         remarks.append(
-            f"latency: in {counted(times.unreadable, 'messages')} --latency finds what is no time; one of ISO 8601 "
-            "needs its zone, Z or +02:00"
+            f"latency: in {counted(times.unreadable, 'messages')} --latency finds what is no time: its group names "
+            "another unit, or one of ISO 8601 is without its zone, Z or +02:00"
         )
     if times.without and not (times.timed or times.ahead or times.old or times.unreadable):
         remarks.append(f"latency: --latency finds no time in any of {counted(times.without, 'messages')}")

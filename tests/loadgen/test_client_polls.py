@@ -155,6 +155,14 @@ def test_what_ends_polling_fails_a_connection_or_closes_an_open_one(said: bytes,
     assert int(rig.ledger.total("polls")) == 0
 
 
+def test_a_page_for_people_and_a_stream_that_does_not_end_are_no_answers_to_polls(rig: PollRig) -> None:
+    rig.connect(1)
+    rig.feed(1, answer(b"<title>Log in</title>", b"Content-Type: text/html\r\n"))
+    rig.connect(2)
+    rig.feed(2, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert rig.failed == {"web_page@response": 1, "media_type@response": 1}
+
+
 def test_other_conditions_wait_for_what_is_said_and_poll_until_then(make: Make) -> None:
     rig = make("text:ready {user}.")
     rig.connect(1)

@@ -384,6 +384,19 @@ def test_messages_that_went_to_another_user_are_a_reason_and_are_not_received() 
     assert "messages: 3 deliveries went to another user than the one they were for" in summary.reasons
 
 
+def test_more_deliveries_than_expected_are_no_fault_of_a_run_that_was_interrupted() -> None:
+    mine = replace(routed(1620, generated=generated(published=0)), server=None, models=Models("columns", None))
+    assert any("20 more deliveries came" in reason for reason in conclude(mine).reasons)
+    reasons = conclude(replace(mine, interrupted=True)).reasons
+    assert not any("more deliveries came" in reason for reason in reasons)
+    assert "messages: 0 of 100 planned were published" in reasons
+
+
+def test_messages_that_polls_bring_again_point_at_where_polls_begin() -> None:
+    reasons = [conclude(routed(1600, repeated=7, protocol=name)).reasons for name in ("sse", "longpoll")]
+    assert [any("what --cursor finds" in one for one in told) for told in reasons] == [False, True]
+
+
 def test_expected_is_received_and_lost_less_what_came_twice() -> None:
     summary = conclude(routed(1590, repeated=7, missing=17, gone=4))
     assert summary.messages is not None

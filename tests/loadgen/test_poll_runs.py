@@ -18,6 +18,8 @@ def test_a_server_with_a_cursor_loses_nothing_between_two_polls(tmp_path: Path) 
             *("--messages", "60/s", "--message-seconds", "2", "--publish", f"POST {there}/pub/{{user}}"),
         )
         probed = run_here("floodtest", "probe", *asked, *OURS, "--first-cursor", "s0", "--held", "200ms")
+        astray = ("--protocol", "longpoll", "--cursor", "(nowhere)", *asked[4:])
+        unfound = run_here("floodtest", "probe", *astray, *OURS, "--first-cursor", "s0", "--held", "200ms")
         wrong = run_here("floodtest", "probe", "--target", f"{there}/poll/{{user}}", "--protocol", "longpoll", *OURS)
     assert (code, summary["outcome"]) == (0, "ok"), errors
     messages = summary["messages"]
@@ -28,6 +30,8 @@ def test_a_server_with_a_cursor_loses_nothing_between_two_polls(tmp_path: Path) 
     assert (probed.returncode, "  GET /poll/1?since=s0 HTTP/1.1" in lines) == (0, True)
     assert "messages   come as answers to polls" in lines
     assert any(line.startswith("message 1 ") and "ft-" in line for line in lines), probed.stdout
+    assert any(line.startswith("cursor     s") for line in lines)
+    assert "cursor     --cursor finds none here, so that the next poll begins where this one did" in unfound.stdout
     assert (wrong.returncode, "HTTP_404@response" in wrong.stdout) == (4, True)
 
 

@@ -253,14 +253,18 @@ class Polled:
             return None
         return head, b"".join(body.payloads)[:MAX_PAYLOAD], len(data) - len(body.rest) + end_of_trailers
 
+    def cursor_in(self, body: bytes) -> bytes:
+        """Return what the pattern finds, where it finds it last; empty: nothing, or there is no pattern."""
+        found = [] if self._pattern is None else list(self._pattern.finditer(body))
+        return (found[-1][1] or b"") if found else b""
+
     def _cursor(self, head: Head, body: bytes) -> bytes:
         if head.status not in _MOVING:
             return b""
         if self._pattern is None:
             cursor = b"%b\n%b" % (head.etag, head.modified) if head.etag or head.modified else b""
         else:
-            found = list(self._pattern.finditer(body))
-            cursor = (found[-1][1] or b"") if found else b""
+            cursor = self.cursor_in(body)
             if not _IS_TEXT.fullmatch(cursor):
                 raise _over(Cause.BAD_CURSOR)
         if len(cursor) > MAX_CURSOR:
