@@ -90,6 +90,6 @@ class Pollers:
 
     @property
     def due(self) -> float:
-        """When there is something to take next; infinity: nothing is to come by itself."""
+        """When the next first poll counts as held or the next pause is over (time.monotonic); infinity: none waits."""
         held = next(iter(self._written.values()), float("inf")) + self._held_for
         return min(held, self._pausing[0][0]) if self._pausing else held

@@ -2,8 +2,8 @@
 
 Where that queue is full, connect(2) answers EAGAIN at once, and nothing tells when there is room; TCP would try again
 by itself. In: users whose connections have been begun, with their deadlines, in that order; and what came of trying.
-Out: who is to be tried next, and whose time is over. While the queue is full one connection is tried each `PAUSE`, and
-after each time that all were taken twice as many, without a pause.
+Out: which users are to be tried next, and which have waited until their deadline. While the queue is full, one user is
+tried each `PAUSE`; each time that all who were tried have found room, twice as many are tried next, without a pause.
 """
 
 from collections import deque
@@ -35,7 +35,7 @@ class Waiting:
         self._users.extend((deadline, user) for user in users)
 
     def take(self, now: float) -> tuple[float, list[int]]:
-        """Return who is to be tried now, all with one deadline; whoever is refused has to be put back."""
+        """Return the users to try now, and the deadline that they share; `tried` puts back those that are refused."""
         if not self._users or now < self._due:
             return 0.0, []
         deadline, users = self._users[0][0], list[int]()

@@ -125,7 +125,7 @@ class Probe:
             except BlockingIOError as error:
                 if self._elapsed() >= timeout:
                     raise TimeoutError(errno.ETIMEDOUT, f"its queue was full for {timeout:g} s") from error
-                time.sleep(PAUSE)
+                time.sleep(PAUSE)  # nothing tells when there is room
             else:
                 return
 
