@@ -1,8 +1,11 @@
-"""What comet has to answer to the bytes of a request: h11, and the rules in docs/comet.md on top of it. Pure.
+"""What comet has to answer to the bytes of a request: h11, and the rules in docs/comet.md and RFC 6455 on top. Pure.
 
 It is written anew and as plainly as can be, without a look at how the server reads requests.
 """
 
+import base64
+import binascii
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -23,6 +26,16 @@ class Expected:
     user: int = 0
     """Whom the welcome has to name, where there is one."""
     chunked: bool = True
+    accept: bytes = b""
+    """Sec-WebSocket-Accept, where a WebSocket is to be opened."""
+
+    @property
+    def welcome(self) -> bytes:
+        """All that a stream begins with, behind its head."""
+        text = b"Welcome, user %d\n" % self.user
+        if self.accept:
+            return b"\x81%c%b" % (len(text), text)
+        return b"%x\r\n%b\r\n" % (len(text), text) if self.chunked else text
 
 
 def expected(sent: bytes, max_users: int) -> Expected:
@@ -69,13 +82,44 @@ def _answer(request: h11.Request, max_users: int, early: set[int]) -> Expected:
     if re.match(r"http://[^/?#]", target, re.IGNORECASE):
         target = re.sub(r"^[^/]*//[^/?#]*", "", target)
     parts = target.split("?")[0].removesuffix("/").split("/")
-    digits = parts[2].lstrip("0") if parts[:2] == ["", "test"] and len(parts) == 3 else ""
+    is_stream = parts[:2] in (["", "test"], ["", "ws"]) and len(parts) == 3
+    digits = parts[2].lstrip("0") if is_stream else ""
     if not re.fullmatch("[0-9]+", digits):
         return _one_of({404})
     if len(digits) > 9 or int(digits) > max_users:
         return _one_of({503})
+    if parts[1] == "ws":
+        return _handshake(request, int(digits))
     user = int(digits) if request.method == b"GET" else 0
     return Expected(frozenset({200}), user, chunked=not is_old)
+
+
+def _handshake(request: h11.Request, user: int) -> Expected:
+    """Judge a request for a WebSocket by RFC 6455, sections 4.1 and 4.2.1."""
+
+    def values(name: bytes) -> list[bytes]:
+        return [value for field, value in request.headers if field == name]
+
+    def tokens(name: bytes) -> list[bytes]:
+        return [token.strip(b" \t").lower() for token in b",".join(values(name)).split(b",")]
+
+    versions, keys = values(b"sec-websocket-version"), values(b"sec-websocket-key")
+    is_upgrade = b"websocket" in tokens(b"upgrade") and b"upgrade" in tokens(b"connection")
+    is_other_version = len(versions) == 1 and versions[0] != b"13"
+    if request.method != b"GET" or request.http_version == b"1.0" or not is_upgrade or is_other_version:
+        return _one_of({426})
+    has_body = values(b"transfer-encoding") or values(b"content-length") not in ([], [b"0"])
+    if len(versions) != 1 or len(keys) != 1 or not _is_key(keys[0]) or has_body:
+        return _one_of({400})
+    accept = hashlib.sha1(keys[0] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+    return Expected(frozenset({101}), user, accept=base64.b64encode(accept))
+
+
+def _is_key(value: bytes) -> bool:
+    try:
+        return len(value) == 24 and len(base64.b64decode(value, validate=True)) == 16
+    except binascii.Error:
+        return False
 
 
 def wrong_with(got: bytes, wanted: Expected) -> str | None:
@@ -91,10 +135,12 @@ def wrong_with(got: bytes, wanted: Expected) -> str | None:
     fields = dict(line.split(b": ", 1) for line in match[2].lower().splitlines())
     if status == 200 and not wanted.user:
         return "an answer to HEAD has a body" if body else None
+    if status == 101 and fields.get(b"sec-websocket-accept") != wanted.accept.lower():
+        return "the key is answered with another value"
+    if status == 101:  # what may follow answers what the client has sent behind its handshake
+        return None if body.startswith(wanted.welcome) else "the welcome is another one"
     if status == 200:
-        text = b"Welcome, user %d\n" % wanted.user
-        welcome = b"%x\r\n%b\r\n" % (len(text), text) if wanted.chunked else text
-        return None if body == welcome else "the welcome is another one"
+        return None if body == wanted.welcome else "the welcome is another one"
     if fields.get(b"connection") != b"close":
         return "the refusal does not say that it is the last answer"
     if body and int(fields[b"content-length"]) != len(body):

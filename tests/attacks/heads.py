@@ -1,8 +1,10 @@
-"""Attack: mutated request heads against the stream ports of both models, a few hundred connections at a time.
+"""Attack: mutated request heads against the stream ports of both models, a few hundred connections at a time. Some ask
+for a WebSocket.
 
 Each answer is held against `tests.attacks.head_reference`: the status, and for a stream the id in the welcome.
 """
 
+import base64
 import errno
 import select
 import socket
@@ -41,11 +43,15 @@ HOSTILE_FIELDS = [
     *(b"transfer-encoding: CHUNKED", b"Transfer-Encoding: identity", b"Transfer-Encoding:\tchunked, chunked"),
     *(b"Host: other", b"Host:", b"Host: a b", b"Expect: 100-continue", b"Upgrade: h2c", b"Upgrade: websocket"),
     *(b"X: " + b"y" * 8000, b"X: " + b"y" * 9000, b"X: a\r\n b", b"X: a\r\n\tb", b"X: a\n b", b"X: a\x00b", b"X: \xff"),
+    *(b"Sec-WebSocket-Version: 8", b"Sec-WebSocket-Version: 13, 8", b"sec-websocket-version:13", b"Connection: x"),
+    *(b"Sec-WebSocket-Key: " + b"A" * 22 + b"==", b"Sec-WebSocket-Key: short", b"Sec-WebSocket-Extensions: x; y=1"),
     *(b": empty", b"no colon", b" X: y", b"X y: z", b"X\x00: y", b"\x7f: y", b"\r\n".join([b"A: b"] * 300)),
 ]
 TARGETS = ["/test/{}", "/test/{}/", "/test/{}?since=1", "/test/00{}", "http://comet/test/{}", "HTTP://[::1]:80/test/{}"]
 ODD_TARGETS = ["/test/{}//", "//test/{}", "/test/%37{}", "http:///test/{}", "https://comet/test/{}", "*", "comet:{}"]
 ODD_TARGETS += ["/test/-{}", "/test/{}.0", "/test/{}#x", "/tes/{}", "/test/{}/x", "http://a?/test/{}", "/../test/{}"]
+UPGRADES = [b"Upgrade: websocket", b"upgrade:WebSocket", b"Upgrade: h2c, websocket"]
+CONNECTIONS = [b"Connection: Upgrade", b"Connection: keep-alive, Upgrade", b"CONNECTION:\tupgrade "]
 VERSIONS = [b"1.0", b"1.2", b"1.9", b"0.9", b"2.0", b"9.9", b"1.10", b"10.1", b"1", b"", b"1.1 ", b"1.\xc2\xb2"]
 METHODS = [b"HEAD", b"POST", b"PUT", b"get", b"OPTIONS", b"CONNECT", b"PRI", b"G\x00T", b"G" * 300]
 
@@ -55,11 +61,21 @@ def valid(random: Random) -> bytes:
     user = random.randrange(1, MAX_USERS + 1)
     if random.random() < 0.3:
         return b"GET /test/%d HTTP/1.1\r\nHost: comet\r\n\r\n" % user
+    if random.random() < 0.3:
+        return _handshake(random, user)
     target = random.choice(TARGETS).format(user).encode()
     fields = random.sample(FIELDS, random.randrange(5))
     fields.insert(random.randrange(len(fields) + 1), b"Host: comet")
     version = b"1.1" if random.random() < 0.9 else b"1.0"
     return b"GET %b HTTP/%b\r\n%b\r\n\r\n" % (target, version, b"\r\n".join(fields))
+
+
+def _handshake(random: Random, user: int) -> bytes:
+    """Return a head that opens a WebSocket."""
+    fields = [random.choice(UPGRADES), random.choice(CONNECTIONS), b"Sec-WebSocket-Version: 13", b"Host: comet"]
+    fields += [b"Sec-WebSocket-Key: " + base64.b64encode(random.randbytes(16)), *random.sample(FIELDS[:3], 1)]
+    random.shuffle(fields)
+    return b"GET /ws/%d HTTP/1.1\r\n%b\r\n\r\n" % (user, b"\r\n".join(fields))
 
 
 def _in_lines(change: Callable[[Random, list[bytes]], None]) -> Mutation:
@@ -106,7 +122,8 @@ def _first_line(random: Random, lines: list[bytes]) -> None:
 
 def _other_id(random: Random, data: bytes) -> bytes:
     digits = random.choice([0, MAX_USERS, MAX_USERS + 1, 999_999_999, 10**9, 10**40, random.randrange(MAX_USERS)])
-    return data.replace(b"/test/", b"/test/%d" % digits, 1)
+    path = b"/ws/" if b" /ws/" in data else b"/test/"
+    return data.replace(path, path + b"%d" % digits, 1)
 
 
 def _bare_line_feeds(random: Random, data: bytes) -> bytes:
@@ -159,9 +176,8 @@ class Visit:
     def has_welcome(self) -> bool:
         """Whether what has come goes as far as the line that welcomes."""
         _, end, body = self.got.partition(b"\r\n\r\n")
-        return bool(self.wanted.user and end and self.got.startswith(b"HTTP/1.1 200 ")) and (
-            body.endswith(b"\n\r\n" if self.wanted.chunked else b"\n")
-        )
+        is_stream = self.got.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 101 "))
+        return bool(self.wanted.user and end and is_stream) and len(body) >= len(self.wanted.welcome)
 
 
 class Visits:
