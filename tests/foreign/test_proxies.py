@@ -60,7 +60,9 @@ def test_every_message_comes_through_each_proxy(scheme: str, tmp_path: Path) -> 
     assert (connections["opened"], connections["failed"], connections["closed_by"]) == (USERS, {}, {})
     assert (messages["published"], messages["expected"], messages["received"]) == (MESSAGES, MESSAGES, MESSAGES)
     assert (messages["lost"], messages["duplicated"], summary["missing"], summary["repeated"]) == (0, 0, 0, 0)
-    assert summary["received"] == USERS + MESSAGES  # their welcomes
+    assert summary["received"] <= USERS + MESSAGES  # their welcomes
+    if scheme == "ws":  # of two chunks to one user that a proxy read at once it makes one, which counts as one
+        assert summary["received"] == USERS + MESSAGES
     assert summary["server"]["addresses"] == [proxy.at for proxy in proxies]
     measured = {process["pid"]: process["name"] for process in summary["server"]["processes"]}
     assert measured == {proxy.pid: name for proxy, name in zip(proxies, PROXIES, strict=True)}
