@@ -265,7 +265,7 @@ class Served(Protocol):
         their events.
         """
         line_end = self.framing.LINE_END
-        if line_end is not None:
+        if line_end is not None and messages.have_line_ends(texts):
             texts = [messages.with_line_ends(bytes(text), line_end) for text in texts]
         if events and self.is_events:
             texts = list(map(_WITH_ID.__mod__, zip(texts, events, strict=True)))

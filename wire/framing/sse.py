@@ -35,9 +35,12 @@ _EVENT_END = re.compile(rb"%b%b" % (_LINE_END, _LINE_END))
 _LINES = re.compile(rb"\r\n|\n|\r")
 
 _DATA = np.frombuffer(_HEAD, np.uint8)
-_ID = np.frombuffer(b"id: ", np.uint8)
+_ID = b"id: "
 _FEED = ord("\n")
 _RETURN = ord("\r")
+_IN_PADDING = np.array([48, 32, 16])
+"""How far before the end of the padding line feeds are taken to stand, so that there is one behind each place that is
+looked at: behind that of an event's first line, of its data, and of an id behind them."""
 
 
 def heads(sizes: Iterable[int]) -> Iterable[bytes]:
@@ -115,19 +118,21 @@ def locate(joined: bytes, at: Ints) -> tuple[Ints, Ints, Ints]:
     one line `id: ` before it or behind it, with line feeds.
     """
     bytes_of = np.frombuffer(joined, np.uint8)
-    feeds = np.append(np.flatnonzero(bytes_of == _FEED), len(joined) - 1)  # the last byte is padding
-    has_id = (windows(joined, len(_ID))[at] == _ID).all(axis=1)
-    line = np.where(has_id, feeds[np.searchsorted(feeds, at)] + 1, at)
-    line = np.minimum(line, len(joined) - len(_DATA))
+    feeds = np.append(np.flatnonzero(bytes_of == _FEED), len(joined) - _IN_PADDING)
+    has_ids = _ID in joined  # somewhere, as the steps of numpy that look for them are a third of the price
+    line = _behind_id(joined, at, feeds) if has_ids else at
     fits = (windows(joined, len(_DATA))[line] == _DATA).all(axis=1)
     start = line + len(_DATA)
-    end = feeds[np.searchsorted(feeds, np.minimum(start, len(joined) - 1))]
-    fits &= end >= start
-    after = np.minimum(end + 1, len(joined) - len(_ID))
-    has_id = (windows(joined, len(_ID))[after] == _ID).all(axis=1)
-    last = np.where(has_id, feeds[np.searchsorted(feeds, after)], end)
-    fits &= bytes_of[np.minimum(last + 1, len(joined) - 1)] == _FEED
+    end = feeds[np.searchsorted(feeds, start)]
+    empty = _behind_id(joined, end + 1, feeds) if has_ids else end + 1
+    fits &= bytes_of[empty] == _FEED
     if _RETURN in joined:
         returns = np.append(np.flatnonzero(bytes_of == _RETURN), FAR)
-        fits &= returns[np.searchsorted(returns, at)] > last
-    return start, end, np.where(fits, last + 2, FAR)
+        fits &= returns[np.searchsorted(returns, at)] >= empty
+    return start, end, np.where(fits, empty + 1, FAR)
+
+
+def _behind_id(joined: bytes, line: Ints, feeds: Ints) -> Ints:
+    """Return where the line begins that comes behind a line `id: `, and the same place where no such line begins."""
+    has_id = (windows(joined, len(_ID))[line] == np.frombuffer(_ID, np.uint8)).all(axis=1)
+    return np.where(has_id, feeds[np.searchsorted(feeds, line)] + 1, line)
