@@ -8,11 +8,11 @@ surrounds the id in the last one of its kind is remembered, and others are compa
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from itertools import repeat
+from typing import NamedTuple
 
 from floodtest.wire import http
 from floodtest.wire.causes import Cause, foreign
@@ -138,8 +138,7 @@ def parse_head(data: bytes, is_upgrade: bool = False) -> tuple[http.Response, by
         raise NotOpened(why_no_head(error, data.startswith(b"HTTP/1."))) from error
 
 
-@dataclass(frozen=True)
-class Opened:
+class Opened(NamedTuple):
     """What opened one or more connections."""
 
     framing: Framing

@@ -52,7 +52,7 @@ def with_line_ends(text: bytes, line_end: bytes | None) -> bytes:
 
 
 def have_line_ends(texts: Sequence[bytes | memoryview]) -> bool:
-    """Whether one of the texts has a line end: 20 ns each, where to look for it one by one takes 0.7 µs."""
+    """Whether one of the texts has a line end: 30 ns each, where to look for it one by one takes 0.7 µs."""
     joined = b"".join(texts)
     return b"\n" in joined or b"\r" in joined
 

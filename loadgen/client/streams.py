@@ -304,7 +304,7 @@ class Streams:
         """Open connections in flight that have got whole answers like one before; False if one of them has not."""
         if not fds or not self._begun_answers.keys().isdisjoint(fds) or not all(map(self.in_flight.__contains__, fds)):
             return False
-        opened = self._answers.common(self._users[fds].tolist(), read)
+        opened = self._answers.common(self._users[np.array(fds)].tolist(), read)
         if opened is None:
             return False
         self._open(fds, opened, sum(map(len, read)), now, are_first=True)
@@ -314,19 +314,23 @@ class Streams:
         """Count connections as open whose answers so far have so many bytes together, of which the last were read by
         now; `are_first`: the first of them as well.
         """
-        for deadline, count in Counter([self.in_flight.pop(fd) for fd in fds]).items():  # those of a batch have one
+        deadlines = list(map(self.in_flight.pop, fds))
+        is_one_batch = deadlines.count(deadlines[0]) == len(deadlines)  # nearly always; Counter takes 7 µs
+        counts = {deadlines[0]: len(deadlines)} if is_one_batch else Counter(deadlines)
+        for deadline, count in counts.items():
             took = self._since_begun(deadline, now)
             self._accounts.open.count(took, count)
             if are_first:
                 self._accounts.first_byte.count(took, count)
-        self._opened_at[fds] = self._last_byte[fds] = _milliseconds(now)
+        rows = np.array(fds)  # numpy would make it of the list each time
+        self._opened_at[rows] = self._last_byte[rows] = _milliseconds(now)
         if self._pollers is not None and are_first:
             for fd in fds:
                 self._pollers.answered_first(fd)
         if self._sends is not None and are_first:
             self._to_send += fds
         self._incoming.begin(fds, opened.framing)
-        self._accounts.opened(self._users[fds], self._protocol.name_of(opened.framing))
+        self._accounts.opened(self._users[rows], self._protocol.name_of(opened.framing))
         if opened.said:
             (fd,) = fds
             reads, received = self._incoming.hear(fd, opened.said)
