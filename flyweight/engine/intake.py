@@ -10,14 +10,24 @@ descriptor `READS` further reads are made in a turn, and once `TURN_BYTES` have 
 one peer's data then never delays all others. What is left unread is queued for the next turn, since the kernel does
 not announce it again.
 
-Cost: one system call a descriptor; nothing is kept for one that was emptied.
+Of some descriptors, which are watched, the kernel is asked when their data arrived (SO_TIMESTAMPNS), so that an
+arrival is known however late it is read. TCP tells one time a read: that of the last segment with a byte in it.
+Segments that wait together are merged, and keep the time of the last of them, however few bytes are read at a time. So
+the last bytes of a read arrived then, and those before it then or earlier. A descriptor whose sockets have no such
+times, as Unix sockets have none, is read like any other.
+
+Cost: one system call a descriptor; nothing is kept for one that was emptied. A watched one has a socket object, and
+its read costs a recvmsg from Python in place of a read, half as much again.
 """
 
 import errno
 import os
+import socket
+import struct
 import time
-from collections.abc import Iterable, Sequence
-from itertools import repeat
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import filterfalse, repeat
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +52,13 @@ END = 0
 """How a descriptor has come to an end whose peer closed in order; otherwise that is an errno."""
 
 
+_TIMESTAMPNS = 35
+"""SO_TIMESTAMPNS of asm-generic/socket.h, which names the message that it asks for as well; Python does not have it."""
+
+_TIMESPEC = struct.Struct("@ll")
+_ANCILLARY = socket.CMSG_SPACE(_TIMESPEC.size)
+
+
 Ints = npt.NDArray[np.int64]
 
 
@@ -60,14 +77,26 @@ class Reads:
         self.data: list[bytes] = []
         self.size = 0
         """Bytes."""
+        self.arrived: dict[int, int] = {}
+        """Rows of which the kernel says when they had arrived (CLOCK_REALTIME, ns)."""
         self._sweeps: list[tuple[int, int, int]] = []
 
     def __len__(self) -> int:
         return len(self.fds)
 
-    def add(self, fds: list[int], data: list[bytes], began: int, ended: int) -> None:
-        """Add what one sweep read, one descriptor after another, between two times."""
+    def add(
+        self,
+        fds: list[int],
+        data: list[bytes],
+        began: int,
+        ended: int,
+        arrived: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
+        """Add what one sweep read, one descriptor after another, between two times; `arrived` is by descriptor."""
         if fds:
+            if arrived and not arrived.keys().isdisjoint(fds):
+                first = len(self.fds)
+                self.arrived.update((first + at, arrived[fd]) for at, fd in enumerate(fds) if fd in arrived)
             self.fds += fds
             self.data += data
             self.size += sum(map(len, data))
@@ -100,6 +129,26 @@ class Intake:
     def __init__(self) -> None:
         self._unread: dict[int, None] = {}  # descriptors that have more to read, in the order of their turns
         self._budget = 0  # bytes that may still be read on in this turn
+        self._watched: dict[int, socket.SocketType] = {}
+        self.arrived: dict[int, int] = {}
+        """When what the last turn read of watched descriptors had arrived (CLOCK_REALTIME, ns), where that is known."""
+
+    def watch(self, fd: int) -> bool:
+        """Ask the kernel from now on when data of a descriptor arrive; return False where it can't tell.
+
+        Whoever closes the descriptor has to say so before (`forget`). The kernel takes the time of every packet of the
+        machine while one socket asks for that, and begins a moment after the first one has asked.
+        """
+        watched = socket.SocketType(-1, -1, -1, fd)
+        try:
+            if watched.family == socket.AF_UNIX:
+                raise OSError(errno.EOPNOTSUPP, "a Unix socket takes the option, and never tells a time")
+            watched.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
+        except OSError:
+            watched.detach()
+            return False
+        self._watched[fd] = watched
+        return True
 
     @property
     def has_unread(self) -> bool:
@@ -111,17 +160,25 @@ class Intake:
         descriptors that have come to their end, each with `END` or an errno.
         """
         plain = [fd for fd, event in events if event == PLAIN]
-        if len(plain) == len(events) and not self._unread:  # nearly always
+        watched = self._among_watched(plain) if self._watched else set[int]()
+        if len(plain) == len(events) and not (watched or self._unread):  # nearly always
             return self.read_ready(plain)
         queue, self._unread = self._unread, {}
         if len(plain) < len(events):
             queue.update((fd, None) for fd, event in events if event != PLAIN)
-        if queue:
-            plain = [fd for fd in plain if fd not in queue]
+        if watched or queue:
+            plain = list(filterfalse((watched | queue.keys()).__contains__, plain))
         sweeps, over = self.read_ready(plain)  # which begins the turn
+        if watched:
+            self._read_rest([(fd, b"") for fd in watched - queue.keys()], sweeps, over)
         if queue:
             self._read_queue(list(queue), sweeps, over)
         return sweeps, over
+
+    def _among_watched(self, fds: list[int]) -> set[int]:
+        """Begin a turn, and return those of the descriptors that are watched."""
+        self.arrived.clear()
+        return self._watched.keys() & fds
 
     def read_ready(self, fds: list[int]) -> tuple[list[Sweep], list[tuple[int, int]]]:
         """Read descriptors that may have data; of these, an end that hides behind data is announced by later events."""
@@ -155,19 +212,31 @@ class Intake:
         return fd in self._unread
 
     def forget(self, fd: int) -> None:
-        """Leave nothing to be read of a descriptor that is closed."""
+        """Leave nothing to be read of a descriptor that is closed next."""
         self._unread.pop(fd, None)
+        if (watched := self._watched.pop(fd, None)) is not None:
+            watched.detach()
+            self.arrived.pop(fd, None)
+
+    def forget_watched(self, fds: Iterable[int]) -> None:
+        """Forget those of the descriptors that are watched, which are closed next."""
+        for fd in self._watched.keys() & set(fds):
+            self.forget(fd)
 
     def _read_rest(self, begun: list[tuple[int, bytes]], sweeps: list[Sweep], over: list[tuple[int, int]]) -> None:
-        """Read on where a first read was full; both parts have the later time."""
+        """Read on where a first read was full, or nothing was read yet; both parts have the later time."""
+        fds: list[int] = []
         whole: list[bytes] = []
         began = time.monotonic_ns()
         for fd, data in begun:
             rest, code = self._read_on(fd, ends_hidden=False)
-            whole.append(data + rest)
+            if data or rest:
+                fds.append(fd)
+                whole.append(data + rest)
             if code is not None:
                 over.append((fd, code))
-        sweeps.append(([fd for fd, _ in begun], whole, began, time.monotonic_ns()))
+        if fds:
+            sweeps.append((fds, whole, began, time.monotonic_ns()))
 
     def _read_queue(self, fds: list[int], sweeps: list[Sweep], over: list[tuple[int, int]]) -> None:
         """Read on where more is left, and where an end may hide; each has a time of its own, as much may be read."""
@@ -193,7 +262,8 @@ class Intake:
             if self._budget <= 0:
                 break
             try:
-                data = os.read(fd, MORE)
+                watched = self._watched.get(fd)
+                data = os.read(fd, MORE) if watched is None else self._receive(fd, watched)
             except OSError as error:
                 return b"".join(pieces), None if error.errno == errno.EAGAIN else error.errno or errno.EIO
             if not data:
@@ -204,3 +274,12 @@ class Intake:
                 return b"".join(pieces), None
         self._unread[fd] = None
         return b"".join(pieces), None
+
+    def _receive(self, fd: int, watched: socket.SocketType) -> bytes:
+        """Read a watched descriptor, and note when what was read had arrived: the last of it, where it is read on."""
+        data, ancillary, _, _ = watched.recvmsg(MORE, _ANCILLARY)
+        for _, kind, value in ancillary:
+            if kind == _TIMESTAMPNS and len(value) == _TIMESPEC.size:
+                seconds, nanoseconds = _TIMESPEC.unpack(value)
+                self.arrived[fd] = seconds * 10**9 + nanoseconds
+        return data
