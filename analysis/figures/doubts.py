@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from floodtest.analysis.figures.client_share import doubt_of
 from floodtest.analysis.figures.findings import Findings
 from floodtest.analysis.figures.formatting import each_between, plain
 from floodtest.analysis.figures.memory import ENDS
@@ -12,6 +13,7 @@ from floodtest.analysis.figures.series import rate_of
 from floodtest.analysis.record import LATENCY_FILE, Record
 from floodtest.analysis.record.reader import mapping
 from floodtest.analysis.record.stages import Stage
+from floodtest.analysis.record.summary import Summary
 from floodtest.flyweight.command.units import size
 
 WIDE_SHARE = 0.1
@@ -37,6 +39,7 @@ def doubts(findings: Findings) -> list[str]:
         *_of_memory(findings),
         *_of_kernel(findings),
         *_of_machine(findings.record),
+        *_of_latency(findings.record.summary),
         *_of_messages(findings),
     ]
 
@@ -155,6 +158,16 @@ def _others(record: Record) -> float | None:
         return None
     machine, server, client, seconds = (float(column[known][-1] - column[known][0]) for column in columns)
     return (machine - server - client) / seconds if seconds > 0 else None
+
+
+def _of_latency(summary: Summary | None) -> Iterator[str]:
+    share = None if summary is None else summary.client_share
+    if share is None:
+        return
+    if share.note is not None:
+        yield f"How much of the latency is this client's own is not known: {plain(share.note)}."
+    elif (doubt := doubt_of(share)) is not None:
+        yield doubt
 
 
 def _of_messages(findings: Findings) -> Iterator[str]:

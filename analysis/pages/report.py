@@ -74,7 +74,12 @@ def render(findings: Findings, sections: list[Section]) -> bytes:
         predicted=tables.predicted(findings),
         sections=sections,
         left_out=[plot.title for plot in PLOTS if plot.name not in drawn],
-        messages_and_ticks=[*tables.messages(record), *tables.server_times(record), *tables.ticks(record)],
+        messages_and_ticks=[
+            *tables.messages(record),
+            *tables.server_times(record),
+            *tables.client_share(record),
+            *tables.ticks(record),
+        ],
         causes=tables.causes(record),
         timing=[*tables.timing(record)],
         lifetimes=[*tables.lifetimes(record)],

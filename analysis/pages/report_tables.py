@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from floodtest.analysis.figures.client_share import percentiles_of, sample_in_words
 from floodtest.analysis.figures.findings import Findings
 from floodtest.analysis.figures.formatting import each, each_between, number, size_between
 from floodtest.analysis.figures.memory import ENDS, MILLION, MemoryFinding
@@ -133,6 +134,24 @@ def server_times(record: Record) -> Iterator[Table]:
         ("of what is no time", times.unreadable),
     )
     yield Table(("", "messages"), [(name, f"{count:,}") for name, count in counts], kind="words")
+
+
+def client_share(record: Record) -> Iterator[Table]:
+    """How much of the latency is the client's own, by the messages whose arrival is known."""
+    share = None if record.summary is None else record.summary.client_share
+    found = [] if share is None else percentiles_of(share)
+    if share is None or not found:
+        return
+    rows = [
+        ("to the read", *(number(one.read) for one in found)),
+        ("to the arrival: the server's", *(number(one.read - one.own) for one in found)),
+        ("the difference: the client's own", *(number(one.own) for one in found)),
+    ]
+    caption = (
+        f"By {sample_in_words(share)} of which the kernel told when messages arrived, without {share.shared:,} that "
+        "were read together with a later one."
+    )
+    yield Table(("milliseconds", *(one.name.replace("p", "") + "%" for one in found)), rows, caption)
 
 
 def ticks(record: Record) -> Iterator[Table]:

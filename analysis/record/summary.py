@@ -177,6 +177,27 @@ class ServerTimes(msgspec.Struct, frozen=True, kw_only=True):
     """From the time in the message to the read."""
 
 
+class ClientShare(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of the latency is this client's own waiting: of a sample of connections the kernel said when messages
+    arrived, however late they were read. What a message took to be read is the run's latency; what it took to arrive is
+    that without the client.
+    """
+
+    connections: int
+    """In the sample."""
+    messages: int
+    """Of these connections, with a latency and a known arrival."""
+    shared: int
+    """Further messages of these connections, left out since a later one was read together with them: the kernel says
+    when the last one of a read arrived. They had waited longer, so the client's own is more than it seems."""
+    read_ms: Latency | None
+    """To the read: the sample's part of the run's latency. None: no arrival is known."""
+    arrival_ms: Latency | None
+    """To the arrival of these messages in this machine's kernel."""
+    note: str | None = None
+    """Why no arrival is known: a part of a sentence."""
+
+
 class Cpu(msgspec.Struct, frozen=True):
     """Share of one core that each end used while it held connections and sent no ticks; None: not measured."""
 
@@ -265,6 +286,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     messages: Messages | None = None
     server_times: ServerTimes | None = None
     """None: nobody asked for them."""
+    client_share: ClientShare | None = None
+    """None: the run was to have no latency, or is from before this field."""
     received: int
     bytes: int
     missing: int

@@ -61,7 +61,17 @@ class Client:
         if polls is not None and spec.polling is not None:
             pollers = Pollers(polls, spec.polling, files_limit, open_when.is_held)
         self._streams = Streams(
-            accounts, readiness, files_limit, protocol, answers, patience, spec.grammar, ended, shared.sends(), pollers
+            accounts,
+            readiness,
+            files_limit,
+            protocol,
+            answers,
+            patience,
+            spec.grammar,
+            ended,
+            shared.sends(),
+            pollers,
+            spec.watch_every,
         )
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
         pieces, outbox = spec.share.pieces, self._streams.outbox

@@ -24,10 +24,20 @@ Counts = npt.NDArray[np.int64]
 
 def count(values: npt.NDArray[np.int64]) -> Counts:
     """Return how many of the values (µs; negative ones are 0) fall into each bucket; shape (BUCKETS,)."""
-    values = np.clip(values, 0, MAX)
+    return np.bincount(_buckets(values), minlength=BUCKETS)
+
+
+def add(values: npt.NDArray[np.int64], counts: Counts) -> None:
+    """Count rows of a few values as `count` does, each into its row of the counts; shapes (n, few), (n, BUCKETS)."""
+    np.add.at(counts, (np.arange(len(counts))[:, np.newaxis], _buckets(values)), 1)
+
+
+def _buckets(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    values = np.minimum(np.maximum(values, 0), MAX)  # a third of the price of `np.clip`, where they are few
     _, exponent = np.frexp(values.astype(np.float64))
     shift = np.maximum(exponent - (_BITS + 1), 0)
-    return np.bincount((values >> shift) + (shift << _BITS), minlength=BUCKETS)
+    found: npt.NDArray[np.int64] = (values >> shift) + (shift << _BITS)
+    return found
 
 
 def bucket(value: int) -> int:

@@ -50,6 +50,8 @@ class Specification(msgspec.Struct, frozen=True):
     """Of that memory; None where there is none."""
     polling: Polling | None = None
     """How connections poll; None: they do not."""
+    watch_every: int = 0
+    """Of connections of users whose number it divides the kernel says when messages arrive; 0: of none."""
 
     @property
     def path(self) -> Path:

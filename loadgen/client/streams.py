@@ -70,7 +70,11 @@ class Streams:
         ended: list[End] | None = None,
         sends: Requests | None = None,
         pollers: Pollers | None = None,
+        watch_every: int = 0,
     ) -> None:
+        """`watch_every`: of connections of users whose number it divides the kernel is asked when messages arrive; 0:
+        of none.
+        """
         self._accounts = accounts
         self._users = np.zeros(files_limit, np.uint32)  # by descriptor; 0 where there is no connection of ours
         self._user_of = self._users.data
@@ -103,6 +107,7 @@ class Streams:
         """Users whose connection has ended by itself, for who opens them again; None: nobody does."""
         self._pollers = pollers
         """What knows when connections poll; None: the protocol has no polls."""
+        self._watch_every = watch_every
 
     def add(
         self,
@@ -137,7 +142,7 @@ class Streams:
         for fds, data, began, ended in sweeps:
             if self.in_flight:
                 fds, data = self._take_answers(fds, data, ended / 1e9)
-            self._reads.add(fds, data, began, ended)
+            self._reads.add(fds, data, began, ended, self._intake.arrived)
         if self._to_send:
             self._send_first()
         over += [(fd, code) for fd, code in self._unwritable.items() if not self._intake.is_unread(fd)]
@@ -272,6 +277,7 @@ class Streams:
         self.digest()
         fds = np.flatnonzero(self._users)[:most].tolist()
         self._users[fds] = 0
+        self._intake.forget_watched(fds)
         if reset:
             sockets, _ = sweep(socket.SocketType, repeat(-1), repeat(-1), repeat(-1), fds)
             sweep(
@@ -329,6 +335,8 @@ class Streams:
                 self._pollers.answered_first(fd)
         if self._sends is not None and are_first:
             self._to_send += fds
+        if self._watch_every:
+            self._watch(fds)
         self._incoming.begin(fds, opened.framing)
         self._accounts.opened(self._users[rows], self._protocol.name_of(opened.framing))
         if opened.said:
@@ -339,6 +347,12 @@ class Streams:
             size -= sum(map(len, opened.bodies))
             self._reads.add(fds, opened.bodies, ns := int(now * 1e9), ns)
         self._accounts.received(opened.messages * len(fds), size)
+
+    def _watch(self, fds: list[int]) -> None:
+        """Have the kernel tell when messages arrive, on those of these connections that are in the sample."""
+        chosen = np.flatnonzero(self._users[fds] % self._watch_every == 0).tolist()
+        if chosen:
+            self._accounts.watched(sum(self._intake.watch(fds[index]) for index in chosen))
 
     def _answer(self, fd: int, data: bytes, now: float) -> None:
         """Parse an answer that is not like the ones before it."""

@@ -8,9 +8,18 @@ import sys
 import msgspec
 
 from floodtest.analysis import Sample, Summary
-from floodtest.analysis.figures.formatting import plain
+from floodtest.analysis.figures.client_share import doubt_of, percentiles_of, sample_in_words
+from floodtest.analysis.figures.formatting import number, plain
 from floodtest.analysis.record.stages import Stage
-from floodtest.analysis.record.summary import Latency, Messages, Models, Network, Percentiles, ServerTimes
+from floodtest.analysis.record.summary import (
+    ClientShare,
+    Latency,
+    Messages,
+    Models,
+    Network,
+    Percentiles,
+    ServerTimes,
+)
 from floodtest.flyweight.command.counted import counted, was
 from floodtest.flyweight.command.units import size
 from floodtest.loadgen.plan.models import DEFAULT_CLIENT_MODEL, DEFAULT_SERVER_MODEL
@@ -153,6 +162,22 @@ def _lines_of_times(times: ServerTimes) -> list[str]:
     ]
 
 
+def _lines_of_share(share: ClientShare) -> list[str]:
+    """Write how much of the latency is the client's own."""
+    found = percentiles_of(share)
+    if not found:
+        why = share.note or f"there are only {sample_in_words(share)} whose arrival is known"
+        return [f"at arrival    not known: {plain(why)}"]
+    arrived = ", ".join(f"{one.name} {number(one.read - one.own)}" for one in found)
+    own = ", ".join(f"{one.name} {number(one.own)}" for one in found)
+    lines = [
+        f"at arrival    {arrived} ms, by {sample_in_words(share)}",
+        f"client's own  {own} ms, from the arrival to the read",
+    ]
+    doubt = doubt_of(share)
+    return lines if doubt is None else [*lines, f"doubt         {doubt}"]
+
+
 def _cause_lines(summary: Summary) -> list[str]:
     """Say in words why connections failed or closed early, and show one answer that did not open its connection."""
     lines = []
@@ -243,6 +268,8 @@ def render(summary: Summary) -> str:
         lines += _message_lines(summary.messages)
     if summary.server_times is not None:
         lines += _lines_of_times(summary.server_times)
+    if summary.client_share is not None:
+        lines += _lines_of_share(summary.client_share)
     if summary.cpu.server_idle_share is not None and summary.cpu.client_idle_share is not None:
         server_share, client_share = summary.cpu.server_idle_share, summary.cpu.client_idle_share
         lines.append(f"idle CPU      server {server_share:.1%}, client {client_share:.1%} of a core, while holding")

@@ -16,7 +16,7 @@ from floodtest.analysis.record.thresholds import Condition
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.engine.ledger import TICKS
 from floodtest.flyweight.processes.launch import how_it_ended
-from floodtest.loadgen.run.latencies import latency_of, remarks_on_times, times_of
+from floodtest.loadgen.run.latencies import client_share_of, latency_of, remarks_on_times, times_of
 from floodtest.loadgen.run.lifespans import lifetimes_of, timing_of
 from floodtest.loadgen.run.reading import Reading, ReceivedTick
 from floodtest.wire.control import Generated, Stats
@@ -123,6 +123,9 @@ def _summarize(facts: Facts) -> Summary:
         ticks=ticks,
         messages=messages,
         server_times=times_of(facts.reading, facts.clock_offset),
+        client_share=client_share_of(
+            facts.reading, facts.messages is not None or facts.clock_offset is not None, facts.models.client
+        ),
         received=counters.received,
         bytes=counters.bytes,
         missing=counters.missing,

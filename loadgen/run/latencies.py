@@ -2,12 +2,22 @@
 
 from collections.abc import Mapping
 
-from floodtest.analysis.record.summary import Latency, ServerTimes
+from floodtest.analysis.record.summary import ClientShare, Latency, ServerTimes
 from floodtest.flyweight.command.counted import counted
 from floodtest.loadgen.client import histogram
+from floodtest.loadgen.plan.models import DEFAULT_CLIENT_MODEL
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.run.reading import Reading
 from floodtest.wire.grammar import OURS, Grammar, Marks, Times
+
+WATCH_EVERY = 127
+"""Of one connection in so many the kernel says when messages arrive: of 149 among a worker's 19,000. At 20,000 messages
+a second these get 1,570 in ten seconds, of which 15 are above the 99% percentile. It costs 0.3 to 0.4 µs for each
+message of all, under one hundredth of a core at that rate. A prime, so that the sample is in step
+with nothing that goes by batches."""
+
+WATCHED_AT_LEAST = 100
+"""Connections of each worker in the sample, if it has as many."""
 
 
 def grammar_of(options: RunOptions, marks: str | None = None) -> Grammar:
@@ -21,6 +31,37 @@ def latency_of(counts: Mapping[int, int]) -> Latency | None:
     """Return percentiles of counts by bucket; None where nothing was counted."""
     found = histogram.microseconds_at([0.5, 0.9, 0.99, 0.999, 1.0], histogram.dense(counts))
     return None if found is None else Latency(*(round(microseconds / 1000, 3) for microseconds in found))
+
+
+def watch_every(options: RunOptions, count: int) -> int:
+    """Return of which of a worker's `count` users the kernel is to say when messages arrive: of those whose number this
+    divides, or 0 for none.
+    """
+    if options.messages is None and options.latency is None:
+        return 0
+    return max(1, min(WATCH_EVERY, count // WATCHED_AT_LEAST))
+
+
+def client_share_of(reading: Reading, has_latency: bool, model: str) -> ClientShare | None:
+    """Return how much of the latency is the client's own, a client of this model; None where there is no latency."""
+    if not has_latency:
+        return None
+    messages = sum(reading.watched_read.values())
+    note = None
+    if model != DEFAULT_CLIENT_MODEL:
+        note = f"the client model {model} does not see its sockets"
+    elif not reading.watched:
+        note = "the kernel tells no arrivals here, as on Unix sockets"
+    elif not messages:
+        note = f"no message with a latency came on {counted(reading.watched, 'connections')} that were watched for it"
+    return ClientShare(
+        connections=reading.watched,
+        messages=messages,
+        shared=reading.watched_shared,
+        read_ms=latency_of(reading.watched_read),
+        arrival_ms=latency_of(reading.watched_arrival),
+        note=note,
+    )
 
 
 def times_of(reading: Reading, clock_offset: float | None) -> ServerTimes | None:

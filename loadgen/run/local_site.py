@@ -28,6 +28,7 @@ from floodtest.loadgen.plan.plan import Plan, Share
 from floodtest.loadgen.preflight.targets import Target
 from floodtest.loadgen.preflight.users import Users
 from floodtest.loadgen.run.crew import open_crew
+from floodtest.loadgen.run.latencies import watch_every
 from floodtest.loadgen.run.reading import Figures, Reading, read_accounts
 from floodtest.loadgen.run.site import Detail
 from floodtest.wire.grammar import OURS, Grammar
@@ -102,6 +103,7 @@ class LocalSite:
                 reset_at_end=reset_at_end,
                 columns=() if users is None else users.columns,
                 shape=None if users is None else users.shape,
+                watch_every=watch_every(self._options, share.count),
             )
 
         descriptors = [] if users is None else [users.descriptor]

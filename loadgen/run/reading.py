@@ -120,6 +120,14 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Stamped messages by the bucket (`client.histogram`) of what they took from their planned time."""
     latency_published: dict[int, int]
     """Stamped messages by the bucket of what they took from the time at which they were published."""
+    watched: int
+    """Connections on which the kernel said when messages arrived."""
+    watched_read: dict[int, int]
+    """Messages of `latency` that came on these, and whose arrival is known, by the bucket of what they took."""
+    watched_arrival: dict[int, int]
+    """The same messages by the bucket of what they took until they arrived."""
+    watched_shared: int
+    """Messages on these whose arrival is not known, since a later one was read together with them."""
     sent: Sent
     """Messages that say when they were sent (`wire.times`) and are not in `latency`."""
     first_message_ns: int
@@ -168,6 +176,10 @@ def read_accounts(
         ticks={number: ReceivedTick(*seen) for number, seen in ledger.ticks().items()},
         latency=histogram.sparse(ledger.total("latency")),
         latency_published=histogram.sparse(ledger.total("latency_published")),
+        watched=int(ledger.total("watched")),
+        watched_read=histogram.sparse(ledger.total("watched_latency")[0]),
+        watched_arrival=histogram.sparse(ledger.total("watched_latency")[1]),
+        watched_shared=int(ledger.total("watched_shared")),
         sent=Sent(**{name: int(ledger.total(f"sent_{name}")) for name in Sent.__struct_fields__}),
         first_message_ns=min((int(ns) for ns in ledger.rows["first_ns"] if ns), default=0),
         last_message_ns=int(ledger.rows["last_ns"].max()),
@@ -200,6 +212,10 @@ def total(readings: Sequence[Reading]) -> Reading:
         ticks=_sum_of_ticks(readings),
         latency=_sum_of_counts(each.latency for each in readings),
         latency_published=_sum_of_counts(each.latency_published for each in readings),
+        watched=sum(each.watched for each in readings),
+        watched_read=_sum_of_counts(each.watched_read for each in readings),
+        watched_arrival=_sum_of_counts(each.watched_arrival for each in readings),
+        watched_shared=sum(each.watched_shared for each in readings),
         sent=_sum_of_fields([each.sent for each in readings]),
         first_message_ns=min((each.first_message_ns for each in readings if each.first_message_ns), default=0),
         last_message_ns=max(each.last_message_ns for each in readings),

@@ -19,6 +19,7 @@ from floodtest.datagen.files import Pairs, write_pairs
 from floodtest.datagen.graph import friend_graph
 from floodtest.loadgen.client import histogram
 from floodtest.loadgen.run.generator import Friends, load_friends, look_into_store, removed_in_the_end
+from floodtest.loadgen.run.latencies import WATCHED_AT_LEAST
 from floodtest.server_under_test.routing.subscriptions import Store
 from floodtest.wire import stamp
 from tests.rigs.client import ClientRig, message
@@ -78,6 +79,15 @@ def test_latencies_ascend_and_those_from_the_publishing_are_lower(summary: dict[
     for name in PERCENTILES:
         assert published[name] <= planned[name] * BUCKET
     assert published["p50"] < planned["p50"]  # a batch is published every 20 ms
+
+
+def test_of_a_sample_it_is_known_when_messages_arrived(summary: dict[str, Any]) -> None:
+    share = summary["client_share"]
+    assert WATCHED_AT_LEAST <= share["connections"] < USERS / 4
+    assert 0 < share["messages"] + share["shared"] <= summary["messages"]["received"]
+    for name in PERCENTILES:
+        assert share["arrival_ms"][name] <= share["read_ms"][name] <= summary["messages"]["latency_ms"]["max"] * BUCKET
+    assert share["note"] is None
 
 
 def test_samples_show_the_messages_as_they_come(record: Record, summary: dict[str, Any]) -> None:

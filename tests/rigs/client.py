@@ -127,12 +127,22 @@ class ClientRig(AccountsReader):
         sends: Requests | None = None,
         pollers: Pollers | None = None,
         grammar: Grammar = OURS,
+        watch_every: int = 0,
     ) -> None:
         super().__init__(folder, users)
         self.readiness = Readiness()
         answers = protocol.answers(open_when, READ_SIZE, grammar=grammar)
         self.streams = Streams(
-            self.accounts, self.readiness, FILES, protocol, answers, DEADLINE, grammar, sends=sends, pollers=pollers
+            self.accounts,
+            self.readiness,
+            FILES,
+            protocol,
+            answers,
+            DEADLINE,
+            grammar,
+            sends=sends,
+            pollers=pollers,
+            watch_every=watch_every,
         )
         self.servers: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}
@@ -144,6 +154,16 @@ class ClientRig(AccountsReader):
         ours, server = socket.socketpair()
         self.begin(user, ours, deadline, request, is_connecting)
         self.servers[user] = server
+        return server
+
+    def connect_by_tcp(self, user: int) -> socket.socket:
+        """Open a user's connection over loopback, of which the kernel can say when messages arrive."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ours = socket.create_connection(listener.getsockname())
+            server, _ = listener.accept()
+        self.begin(user, ours)
+        self.servers[user] = server
+        self.feed(user, welcome(user))
         return server
 
     def begin(
