@@ -3,7 +3,8 @@
 Against the yardstick, three rates: connections opened, ticks delivered (the same to all), and messages delivered by the
 friend graph, asked for more than the machine carries; the last two are held against the yardstick's broadcast. Of the
 protocols that the bundled server speaks, against chunks: connections opened a second, and what a tick, a message and a
-connection cost (`benchmarks.protocols`).
+connection cost (`benchmarks.protocols`). At the end latency is held against a server whose latency is known
+(`benchmarks.latency`).
 
 The machine's speed drifts, and memory that was never touched costs more than memory that was, so only runs next to each
 other are compared: each round runs all, every other round in the opposite order, and a ratio is taken within a round:
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks import latency
 from benchmarks.protocols import AGAINST_IT, BASE, run_protocol
 from benchmarks.rounds import Figures, Runner, compare
 from benchmarks.whole_runs import TICKS, median_of_ticks, run_floodtest, write_friends
@@ -95,6 +97,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--networks", choices=NETWORKS, nargs="*", default=list(NETWORKS))
     parser.add_argument("--protocols", choices=AGAINST_IT, nargs="*", default=list(AGAINST_IT))
+    parser.add_argument("--latency", type=int, nargs="*", default=list(latency.SIZES), metavar="N")
     options = parser.parse_args()
     print(
         f"{platform.platform()}, {cores()} cores, {read_memory().total / 2**30:.1f} GiB, "
@@ -103,8 +106,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         program = compile_yardstick(Path(folder))
         for size in options.sizes:
-            if (bound := fit(Machine(), demand(size))).connections < size:
-                print(f"{size:>9,}  left out: {bound.reason}")
+            if not _has_room(size):
                 continue
             friends = write_friends(size, Path(folder))
             runners: dict[str, Runner] = {}
@@ -113,6 +115,15 @@ def main() -> None:
                 runners[f"floodtest {network}"] = partial(run_in, network, size, friends, Path(folder) / "runs")
             compare(size, options.rounds, runners, pairs_of(options.networks))
             compare(size, options.rounds, *_of_protocols(options.protocols, size, friends, Path(folder) / "runs"))
+    latency.print_table([size for size in options.latency if _has_room(size)])
+
+
+def _has_room(size: int) -> bool:
+    """Whether this machine can hold a run of this size; say so if not."""
+    bound = fit(Machine(), demand(size))
+    if bound.connections < size:
+        print(f"{size:>9,}  left out: {bound.reason}")
+    return bound.connections >= size
 
 
 if __name__ == "__main__":
