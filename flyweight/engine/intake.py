@@ -114,9 +114,11 @@ class Reads:
 
     def times(self) -> Ints:
         """Return when each row was read: rows of a sweep take equally long."""
-        return np.concatenate(
-            [began + (ended - began) * np.arange(1, count + 1) // count for count, began, ended in self._sweeps]
-        )
+        counts, began, ended = np.array(self._sweeps).T
+        taken = np.repeat(ended - began, counts)
+        row = np.arange(1, len(self) + 1) - np.repeat(np.cumsum(counts) - counts, counts)
+        found: Ints = np.repeat(began, counts) + taken * row // np.repeat(counts, counts)
+        return found
 
     def ends(self) -> Ints:
         """Return when the sweep of each row ended: no row was read later."""

@@ -12,8 +12,8 @@ from floodtest.wire.grammar import OURS, Grammar, Marks, Times
 
 WATCH_EVERY = 127
 """Of one connection in so many the kernel says when messages arrive: of 149 among a worker's 19,000. At 20,000 messages
-a second these get 1,570 in ten seconds, of which 15 are above the 99% percentile. It costs 0.3 to 0.4 µs for each
-message of all, under one hundredth of a core at that rate. A prime, so that the sample is in step
+a second these get 1,570 in ten seconds, of which 15 are above the 99% percentile. It costs 0.3 to 0.5 µs for each
+message of all, up to a hundredth of a core at that rate (docs/benchmarks.md). A prime, so that the sample is in step
 with nothing that goes by batches."""
 
 WATCHED_AT_LEAST = 100
