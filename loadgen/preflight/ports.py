@@ -15,19 +15,24 @@ def kept_ports(plan: Plan, port_range: tuple[int, int]) -> frozenset[int]:
     end of the range stays free, as far as the address has spares to replace it.
     """
     first, last = port_range
-    used, spare = planned_ports(plan), spare_ports(plan)
-    free = sum(1 for port in range(first, last + 1) if port not in used)
+    inside, used, spare = _planned_within(plan, port_range), planned_ports(plan), spare_ports(plan)
+    free = last + 1 - first - len(inside)
     spares = len(spare) - max(0, last + 1 - max(first, used.stop))
     wanted = min(max(0, HOST_PORTS - free), max(0, spares // 2))
-    inside = [port for port in range(first, last + 1) if port in used]
     return frozenset(inside[max(0, len(inside) - wanted) :])
+
+
+def _planned_within(plan: Plan, port_range: tuple[int, int]) -> range:
+    """Return the planned ports of a range, both of whose ends are included."""
+    first, last = port_range
+    used = planned_ports(plan)
+    return range(max(first, used.start), min(last + 1, used.stop))
 
 
 def free_ports(plan: Plan, port_range: tuple[int, int]) -> int:
     """Return how many ports of the range are left to other programs."""
     first, last = port_range
-    used = planned_ports(plan)
-    return sum(1 for port in range(first, last + 1) if port not in used) + len(kept_ports(plan, port_range))
+    return last + 1 - first - len(_planned_within(plan, port_range)) + len(kept_ports(plan, port_range))
 
 
 def ports_to_avoid(plan: Plan, machine: Machine) -> frozenset[int]:
