@@ -1,12 +1,16 @@
-"""Comparison: run records beside each other. In: two records or more. Out: a table, its page and overlaid plots.
+"""Comparison: groups of runs beside each other. In: the records of each group, one or more. Out: a table.
 
-Each figure has its ratio to the first run's, and is called not significant where both uncertainties explain the
-difference (95%). Records of different formats or hosts are refused unless forced: their ratios would be of the hosts.
+Each figure of a group is the median of its runs', and has its ratio to the first group's. Whether they differ is judged
+by the scatter between the runs of a group (`figures.groups`). One run a side does not show that scatter, so nothing is
+called significant there; where both runs' own uncertainties explain the difference (95%), it is called not significant.
+A figure that depends on how many connections were open has no ratio where these numbers differ. Records of different
+formats or hosts are refused unless forced: their ratios would be of the hosts.
 """
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -14,6 +18,7 @@ import numpy as np
 from floodtest.analysis.figures.findings import Findings, read_findings
 from floodtest.analysis.figures.fits import Estimate
 from floodtest.analysis.figures.formatting import each, number, plain
+from floodtest.analysis.figures.groups import LEAST_RUNS, Difference, difference
 from floodtest.analysis.figures.lines_of_code import lines_of_code
 from floodtest.analysis.figures.memory import ENDS
 from floodtest.analysis.figures.series import Floats, in_stage, mean_of, percentiles, rate_of, source_of_latency
@@ -26,62 +31,171 @@ MANY = 6
 
 WRITERS: dict[str, Callable[[float], str]] = {"B": each, "/s": number, "ms": number, "s": number, "lines": number}
 
+ONE_MORE = "one more connection"
+
+SIZES_ALIKE = 1.02
+"""Times the fewest connections of some runs, up to which the most are taken for as many."""
+
+TIMED = ("connect", "first byte", "open", "closed early, since open", "closed early, since the last byte")
+"""Durations of connections, of which a summary has percentiles."""
+
+LATENCY_RESOLUTION, TIMED_RESOLUTION = 0.008, 0.032
+"""By how much, as a share of it, a figure may be off for the width of a histogram's buckets."""
+
 
 class Cell(msgspec.Struct, frozen=True):
-    """A figure of one run; `low` and `high` end its 95% interval, None where it is a single figure."""
+    """A figure of one group."""
 
     value: float
+    """The median of its runs."""
+    values: list[float | None]
+    """Of each run, in the order of the group's runs; None for those that have not got it."""
     low: float | None = None
+    """The end of one run's own 95% interval; None where it is a single figure, and of several runs."""
     high: float | None = None
     ratio: float | None = None
-    """To the first run's; None where either is not above 0."""
+    """Of the geometric means, to the first group's; None where a figure is not above 0, or the sizes differ."""
+    ratio_low: float | None = None
+    """Of the ratio's 95% interval; None where there is none."""
+    ratio_high: float | None = None
     significant: bool | None = None
-    """Whether it differs from the first run's; None where that can't be said."""
+    """Whether it differs from the first group's; None where that can't be said."""
+
+    @property
+    def known(self) -> list[float]:
+        return [value for value in self.values if value is not None]
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A figure of all runs, None for those that do not have it. `unit` is B, /s, ms, s or lines."""
+    """A figure of all groups, None for those that do not have it. `unit` is B, /s, ms, s or lines."""
 
     name: str
     unit: str
     cells: list[Cell | None]
 
+    @property
+    def is_main(self) -> bool:
+        """Whether it is among the few that tell of a series of runs: times to open, lifetimes and code are not."""
+        return self.unit != "lines" and self.name.rpartition(", ")[0] not in TIMED
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Runs that are taken for repetitions of one another."""
+
+    label: str
+    name: str | None
+    """That their records have in common (--name), if they have one."""
+    runs: list[str]
+    """The folders of their records."""
+    connections: list[int]
+    """The most that each had open at once."""
+
 
 class Table(msgspec.Struct, frozen=True):
     """What `--json` prints."""
 
-    runs: list[str]
+    groups: list[Group]
     differences: list[str]
     """What is not alike about the runs, where --force let them be compared."""
+    remarks: list[str]
+    """What is to be known about the groups: other numbers of connections, runs that fell short."""
     rows: list[Row]
+
+    @property
+    def has_scatter(self) -> bool:
+        """Whether every group has so many runs that the scatter between them is known."""
+        return all(len(group.runs) >= LEAST_RUNS for group in self.groups)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table, and the findings it was made of."""
+    """A table, and the findings of each group that it was made of."""
 
-    findings: list[Findings]
+    findings: list[list[Findings]]
     table: Table
 
 
 Found = Estimate | float | None
 
 
-def compare(records: list[Record], force: bool = False) -> Comparison:
-    """Compare; UsageError for fewer than two, Refused for what is not alike unless forced."""
-    if len(records) < 2:
+def compare(groups: Sequence[Sequence[Record]], force: bool = False) -> Comparison:
+    """Compare; UsageError for fewer than two groups, Refused for what is not alike unless forced."""
+    if len(groups) < 2:
         raise UsageError("A comparison takes two runs or more.")
-    unlike = differences(records)
+    for group in groups:
+        _refuse_twice(group)
+    unlike = differences([*chain(*groups)])
     if unlike and not force:
         raise Refused(f"These runs are not alike: {'; '.join(unlike)}. With --force they are compared all the same.")
-    findings = [read_findings(record) for record in records]
-    found = [figures(each) for each in findings]
-    names = {name: unit for figure in found for name, (unit, _) in figure.items()}
-    rows = [
-        Row(name, unit, _cells([figure.get(name, (unit, None))[1] for figure in found])) for name, unit in names.items()
-    ]
+    return tabulate(groups, unlike)
+
+
+def tabulate(groups: Sequence[Sequence[Record]], unlike: list[str]) -> Comparison:
+    """Make the table of one group or more, with what was found to be not alike about them."""
+    findings = [[read_findings(record) for record in group] for group in groups]
+    of_runs = [[figures(one) for one in group] for group in findings]
+    told = [_group(label, group) for label, group in zip(labels(len(groups)), findings, strict=True)]
+    units = {name: unit for group in of_runs for found in group for name, (unit, _) in found.items()}
+    are_as_many = [_are_as_many(told[0], group) for group in told]
+    rows = []
+    for name, unit in units.items():
+        found = [[run.get(name, (unit, None))[1] for run in group] for group in of_runs]
+        is_divided = [name.endswith(ONE_MORE) or unit == "lines" or as_many for as_many in are_as_many]
+        rows.append(Row(name, unit, _cells(found, _resolution(name), is_divided, is_exact=unit == "lines")))
     kept = [row for row in rows if any(row.cells)]
-    return Comparison(findings, Table([str(record.folder) for record in records], unlike, kept))
+    return Comparison(findings, Table(told, unlike, [*_of_sizes(told), *_of_outcomes(told, findings)], kept))
+
+
+def _refuse_twice(group: Sequence[Record]) -> None:
+    folders = [record.folder.absolute() for record in group]
+    for at, folder in enumerate(folders):
+        if folder in folders[:at]:
+            raise UsageError(f"{plain(folder)} is named twice in one group: a run is no repetition of itself.")
+
+
+def _group(label: str, findings: Sequence[Findings]) -> Group:
+    names = {one.record.part("options").get("name") for one in findings}
+    name = names.pop() if len(names) == 1 else None
+    sizes = [_size(one.record) for one in findings]
+    return Group(label, name if isinstance(name, str) else None, [str(one.record.folder) for one in findings], sizes)
+
+
+def _size(record: Record) -> int:
+    """Return the most connections that were open at once."""
+    if record.summary is not None:
+        return record.summary.connections.peak_open
+    return max((sample.open for sample in record.samples), default=0)
+
+
+def _are_as_many(*groups: Group) -> bool:
+    """Return whether all runs had nearly as many connections open."""
+    sizes = [*chain.from_iterable(group.connections for group in groups)]
+    return max(sizes) <= SIZES_ALIKE * min(sizes)
+
+
+def _of_sizes(groups: list[Group]) -> list[str]:
+    if _are_as_many(*groups):
+        return []
+    ends = [(group.label, min(group.connections), max(group.connections)) for group in groups]
+    told = [f"{label} {least:,}" + (f" to {most:,}" if most > least else "") for label, least, most in ends]
+    if len(groups) == 1:
+        return [f"The runs did not have as many connections open: {told[0].partition(' ')[2]}."]
+    no_ratio = "Figures that depend on how many there are have no ratio where these numbers differ."
+    return [f"Connections open at once: {', '.join(told)}. {no_ratio}"]
+
+
+def _of_outcomes(groups: list[Group], findings: list[list[Findings]]) -> list[str]:
+    """Name the runs that did not do all that was planned: their figures are among the others."""
+    outcomes = [
+        (folder, one.record.summary)
+        for group, found in zip(groups, findings, strict=True)
+        for folder, one in zip(group.runs, found, strict=True)
+    ]
+    return [
+        f"{plain(folder)} {'has no summary' if summary is None else f'ended as {summary.outcome}'}."
+        for folder, summary in outcomes
+        if summary is None or summary.outcome != "ok"
+    ]
 
 
 def differences(records: list[Record]) -> list[str]:
@@ -102,23 +216,49 @@ def differences(records: list[Record]) -> list[str]:
     return found
 
 
-def _cells(found: list[Found]) -> list[Cell | None]:
-    base = found[0]
-    return [None if one is None else _cell(one, base, first=at == 0) for at, one in enumerate(found)]
+def _cells(found: list[list[Found]], resolution: float, is_divided: list[bool], is_exact: bool) -> list[Cell | None]:
+    first = _cell(found[0])
+    cells = [first]
+    for group, divided in zip(found[1:], is_divided[1:], strict=True):
+        cell = _cell(group)
+        if cell is not None and first is not None and divided:
+            held = difference(np.array(cell.known), np.array(first.known), resolution)
+            cell = msgspec.structs.replace(cell, ratio=held.ratio)
+            if not is_exact:
+                significant = _judge(held, group, found[0])
+                cell = msgspec.structs.replace(cell, ratio_low=held.low, ratio_high=held.high, significant=significant)
+        cells.append(cell)
+    return cells
 
 
-def _cell(found: Estimate | float, base: Found, first: bool) -> Cell:
-    value, reference = _value(found), None if base is None else _value(base)
-    low, high = (found.low, found.high) if isinstance(found, Estimate) else (None, None)
-    if first or reference is None:
-        return Cell(value, low, high)
-    significant = found.differs_from(base) if isinstance(found, Estimate) and isinstance(base, Estimate) else None
-    ratio = value / reference if value > 0 and reference > 0 else None
-    return Cell(value, low, high, ratio, significant)
+def _judge(held: Difference, group: list[Found], base: list[Found]) -> bool | None:
+    """Return whether a figure differs: of one run a side, False where their own uncertainties explain it, or None."""
+    if len(group) == len(base) == 1:
+        here, there = group[0], base[0]
+        if isinstance(here, Estimate) and isinstance(there, Estimate) and not here.differs_from(there):
+            return False
+    return held.is_significant  # None: one run a side
+
+
+def _cell(found: list[Found]) -> Cell | None:
+    """Return a figure of a group that is not held against another yet."""
+    values = [None if one is None else _value(one) for one in found]
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    own = found[0] if len(found) == 1 and isinstance(found[0], Estimate) else None
+    low, high = (None, None) if own is None else (own.low, own.high)
+    return Cell(float(np.median(known)), values, low, high)
 
 
 def _value(found: Estimate | float) -> float:
     return found.value if isinstance(found, Estimate) else found
+
+
+def _resolution(name: str) -> float:
+    if name.startswith("latency, "):
+        return LATENCY_RESOLUTION
+    return TIMED_RESOLUTION if name.rpartition(", ")[0] in TIMED else 0.0
 
 
 def figures(findings: Findings) -> dict[str, tuple[str, Found]]:
@@ -126,7 +266,7 @@ def figures(findings: Findings) -> dict[str, tuple[str, Found]]:
     record = findings.record
     found: dict[str, tuple[str, Found]] = {}
     for end, finding in findings.memory.items():
-        found[f"{ENDS[end]}, one more connection"] = ("B", None if finding.fit is None else finding.fit.slope)
+        found[f"{ENDS[end]}, {ONE_MORE}"] = ("B", None if finding.fit is None else finding.fit.slope)
         found[f"{ENDS[end]}, all of it, each"] = ("B", None if finding.measured is None else finding.measured.value)
     found["opened"] = ("/s", _opening(record))
     found["deliveries"] = ("/s", _deliveries(record))
@@ -143,16 +283,13 @@ def _durations(record: Record) -> dict[str, tuple[str, Found]]:
     """How long connections took to open, and how long those had lived that closed early, as the summary has it."""
     summary = record.summary
     timing, lifetimes = (None, None) if summary is None else (summary.timing, summary.lifetimes)
-    durations = (
-        ("connect", "ms", None if timing is None else timing.connect_ms),
-        ("first byte", "ms", None if timing is None else timing.first_byte_ms),
-        ("open", "ms", None if timing is None else timing.open_ms),
-        ("closed early, since open", "s", None if lifetimes is None else lifetimes.life_seconds),
-        ("closed early, since the last byte", "s", None if lifetimes is None else lifetimes.quiet_seconds),
+    found = (
+        *((None, None, None) if timing is None else (timing.connect_ms, timing.first_byte_ms, timing.open_ms)),
+        *((None, None) if lifetimes is None else (lifetimes.life_seconds, lifetimes.quiet_seconds)),
     )
     return {
-        f"{name}, {share}": (unit, None if found is None else float(getattr(found, field)))
-        for name, unit, found in durations
+        f"{name}, {share}": (unit, None if one is None else float(getattr(one, field)))
+        for name, unit, one in zip(TIMED, ("ms", "ms", "ms", "s", "s"), found, strict=True)
         for field, share in (("p50", "50%"), ("p99", "99%"))
     }
 
@@ -244,49 +381,5 @@ def _cpu(record: Record, field: str) -> Found:
 
 
 def labels(count: int) -> list[str]:
-    """Name runs A, B, C …; beyond 26 by number."""
+    """Name groups A, B, C …; beyond 26 by number."""
     return [string.ascii_uppercase[at] if at < 26 else str(at + 1) for at in range(count)]
-
-
-def write_cell(cell: Cell | None, unit: str) -> str:
-    """Write a figure, its ratio, and whether the difference means anything."""
-    if cell is None:
-        return "-"
-    text = WRITERS[unit](cell.value)
-    if cell.ratio is None:
-        return text
-    said = {True: "", False: ", not significant", None: ", no interval"}[cell.significant]
-    return f"{text} (x{cell.ratio:.2f}{said})"
-
-
-def row_title(row: Row) -> str:
-    """Name a row with its unit, where the figures do not bring it."""
-    unit = {"B": "", "lines": "", "/s": " a second", "ms": ", ms", "s": ", s"}[row.unit]
-    return f"{row.name}{unit}"
-
-
-def render(comparison: Comparison) -> str:
-    """Write the table for a terminal."""
-    found = comparison.table
-    names = labels(len(found.runs))
-    grid = [["", *names], *([row_title(row), *(write_cell(c, row.unit) for c in row.cells)] for row in found.rows)]
-    widths = [max(len(line[at]) for line in grid) for at in range(len(names) + 1)]
-    lines = [f"{name}  {_told(each.record)}" for name, each in zip(names, comparison.findings, strict=True)]
-    lines += [f"not alike: {difference}" for difference in found.differences]
-    lines.append("")
-    for line in grid:
-        cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        lines.append("   ".join([line[0].ljust(widths[0]), *cells]).rstrip())
-    return "\n".join([*lines, "", NOTE])
-
-
-NOTE = (
-    "x is the ratio to A. Where nothing more is said the difference is significant at 95%. No interval: a figure is a\n"
-    "single one (all of it, times to open, lifetimes, lines of code), so that nothing says whether the difference is."
-)
-
-
-def _told(record: Record) -> str:
-    """Name a run by its folder and, on one line without control characters, its command."""
-    command = record.run.get("command")
-    return plain(f"{record.folder}  {command if isinstance(command, str) else ''}".rstrip())

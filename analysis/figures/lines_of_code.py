@@ -6,6 +6,7 @@ comments and docstrings are not. None where pygount is missing, or the server is
 
 import ast
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 from floodtest.analysis.record import Record
@@ -17,7 +18,13 @@ def lines_of_code(record: Record) -> float | None:
     """Count the bundled server's code for the model of a run."""
     model, folder = _model(record), _folder()
     module = None if model is None or folder is None else front_of(folder, model)
-    return None if module is None or folder is None else count(sources(folder, module))
+    return None if module is None or folder is None else _counted(folder, module)
+
+
+@cache
+def _counted(folder: Path, module: str) -> float | None:
+    """Count once a process what takes half a second: a comparison has ten runs and more of one server."""
+    return count(sources(folder, module))
 
 
 def front_of(folder: Path, model: str) -> str | None:

@@ -1,19 +1,23 @@
-"""The page of a comparison: its table, and plots with all runs in them. Refused without matplotlib."""
+"""The page of a comparison: its table, and plots with all runs in them. Refused without matplotlib.
+
+The runs of a group are drawn alike. Where a group has several, one picture more shows each figure of each run.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from floodtest.analysis.figures.compare import NOTE, Comparison, labels, row_title, write_cell
+from floodtest.analysis.figures.compare import Comparison, Row
+from floodtest.analysis.figures.comparison_text import cells, commands, heads, note, row_title
 from floodtest.analysis.figures.findings import Findings
 from floodtest.analysis.pages import pictures as pic
 from floodtest.analysis.pages.files import write_file
 from floodtest.analysis.pages.html import Picture, Table, fill_in
 from floodtest.analysis.pages.plots import draw_latency, label_nines
-from floodtest.analysis.record import Record
 from floodtest.analysis.record.stages import Stage
 
 if TYPE_CHECKING:
@@ -33,10 +37,14 @@ class Section:
 
 def write_page(comparison: Comparison, out: Path) -> Path:
     """Write the page and its plots into a folder; return the page's path."""
+    drawings: list[tuple[str, str, Callable[[float], Figure | None]]] = [
+        ("scatter", "Each run beside the first group", partial(scattered, comparison)),
+        *((name, title, partial(overlaid, comparison, draw, finish)) for name, title, draw, finish in PLOTS),
+    ]
     with pic.style():
         sections = []
-        for name, title, draw, finish in PLOTS:
-            wide, narrow = (overlaid(comparison.findings, width, draw, finish) for width in (pic.WIDE, pic.NARROW))
+        for name, title, draw in drawings:
+            wide, narrow = draw(pic.WIDE), draw(pic.NARROW)
             if wide is not None and narrow is not None:
                 svg = pic.as_svg(wide)
                 write_file(out / "plots" / f"compare-{name}.svg", svg)
@@ -50,26 +58,21 @@ def write_page(comparison: Comparison, out: Path) -> Path:
 
 def render_page(comparison: Comparison, sections: list[Section]) -> bytes:
     """Write the page of a comparison."""
-    found = comparison.table
-    names = labels(len(found.runs))
-    runs = [
-        (name, each.record.folder.name, _command(each.record))
-        for name, each in zip(names, comparison.findings, strict=True)
+    table = comparison.table
+    groups = [
+        (group.label, ", ".join(Path(run).name for run in group.runs), "\n".join(told))
+        for group, told in zip(table.groups, commands(comparison), strict=True)
     ]
-    rows = [(row_title(row), *(write_cell(cell, row.unit) for cell in row.cells)) for row in found.rows]
+    rows = [(row_title(row), *cells(row)) for row in table.rows]
     return fill_in(
         "compare.html",
         title="floodtest runs compared",
-        runs=Table(("run", "record", "command"), runs, kind="cards words"),
-        differences=found.differences,
-        figures=Table(("", *names), rows, NOTE),
+        groups=Table(("group", "records", "command"), groups, kind="cards words"),
+        differences=table.differences,
+        remarks=table.remarks,
+        figures=Table(("", *heads(table)), rows, note(table)),
         sections=sections,
     )
-
-
-def _command(record: Record) -> str:
-    command = record.run.get("command")
-    return command if isinstance(command, str) else ""
 
 
 Draw = Callable[["Axes", Findings, str, object, str], float]
@@ -79,20 +82,64 @@ Finish = Callable[["Axes", float], None]
 """Labels the axes, when all runs are drawn, up to where the longest goes."""
 
 
-def overlaid(runs: list[Findings], width: float, draw: Draw, finish: Finish) -> "Figure | None":
+def _look(at: int) -> tuple[str, object]:
+    """Return the colour and the dash of a group."""
+    return pic.SERIES[at % len(pic.SERIES)], pic.DASHES[at % len(pic.DASHES)]
+
+
+def overlaid(comparison: Comparison, draw: Draw, finish: Finish, width: float) -> "Figure | None":
     """Draw each run's line in one picture; None where no run has any."""
     figure = pic.new_figure(width, 3.4)
     axes = figure.subplots()
     ends = []
-    for at, (name, findings) in enumerate(zip(labels(len(runs)), runs, strict=True)):
-        look = (pic.SERIES[at % len(pic.SERIES)], pic.DASHES[at % len(pic.DASHES)])
-        ends.append(draw(axes, findings, *look, name))
+    for at, (group, runs) in enumerate(zip(comparison.table.groups, comparison.findings, strict=True)):
+        # A label with an underscore before it is left out of the legend: a group has one entry there.
+        names = [group.label, *([f"_{group.label}"] * (len(runs) - 1))]
+        ends += [draw(axes, run, *_look(at), name) for name, run in zip(names, runs, strict=True)]
     if not any(ends):
         return None
     finish(axes, max(ends))
     axes.set_ylim(bottom=min(0.0, axes.dataLim.y0 * 1.08))
-    pic.legend_below(figure, axes, min(len(runs), 6))
+    pic.legend_below(figure, axes, min(len(comparison.findings), 6))
     return pic.lay_out(figure)
+
+
+WITHIN = 3.0
+"""Times the least of a picture's ratios, up to which an even scale shows them well; beyond it is logarithmic."""
+
+
+def scattered(comparison: Comparison, width: float) -> "Figure | None":
+    """Draw each figure of each run as its ratio to the first group's median; None where each group is one run."""
+    groups = comparison.table.groups
+    rows = [row for row in comparison.table.rows if row.is_main and any(c and c.ratio is not None for c in row.cells)]
+    if not rows or all(len(group.runs) == 1 for group in groups):
+        return None
+    figure = pic.new_figure(width, 0.8 + 0.45 * len(rows))
+    axes = figure.subplots()
+    drawn = [1.0]
+    for at, group in enumerate(groups):
+        # Each row is one high: its name above, and below it a line of dots for each group.
+        points = [
+            (ratio, down + (at + 1) / (len(groups) + 1)) for down, row in enumerate(rows) for ratio in _ratios(row, at)
+        ]
+        drawn += [ratio for ratio, _ in points]
+        axes.plot(*zip(*points, strict=True), "o", markersize=4, alpha=0.7, color=_look(at)[0], label=group.label)
+    for down, row in enumerate(rows):
+        axes.text(0.005, down + 0.02, row.name, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
+    axes.axvline(1.0, color="#888888", linewidth=0.8)
+    if max(drawn) > WITHIN * min(drawn):
+        axes.set_xscale("log")
+    axes.set(yticks=[], xlabel=f"ratio to the median of {groups[0].label}", ylim=(len(rows) + 0.1, -0.3))
+    pic.legend_below(figure, axes, min(len(groups), 6))
+    return pic.lay_out(figure)
+
+
+def _ratios(row: Row, at: int) -> list[float]:
+    """Return the figures of a group's runs as ratios to the first group's median, those that a scale can show."""
+    first, cell = row.cells[0], row.cells[at]
+    if first is None or cell is None or first.value <= 0:
+        return []
+    return [value / first.value for value in cell.known if value > 0]
 
 
 def _memory(end: str) -> Draw:

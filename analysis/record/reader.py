@@ -134,6 +134,24 @@ def load(folder: str | Path) -> Record:
     return Record(folder, run, [_sample(_renamed(row, run["format"]), folder) for row in rows])
 
 
+def find_named(folder: Path, name: str) -> list[Record]:
+    """Read the records in a folder that a run with `--name` wrote, by their number; RecordError if there are none.
+
+    Folders that hold no record, or one that can't be read, are passed over: a run may have begun just now.
+    """
+    found = []
+    for run in folder.glob(f"*/{RUN_FILE}"):
+        try:
+            record = load(run.parent)
+        except RecordError:
+            continue
+        if record.part("options").get("name") == name:
+            found.append(record)
+    if not found:
+        raise RecordError(f"No run record in {folder} has the name {name}. Name the folder that has it with --runs.")
+    return sorted(found, key=lambda record: (len(record.folder.name), record.folder.name))
+
+
 def _renamed(fields: dict[str, Any], version: int) -> dict[str, Any]:
     """Return fields of a record of that format under the names that they have now."""
     now = RENAMED.get(version)

@@ -32,10 +32,14 @@ from floodtest.flyweight.machine.whole_file import replace_file
 
 
 class RecordWriter:
-    """Writes one run record into a folder of its own; DiskFault when that is not possible any more."""
+    """Writes one run record into a folder of its own; DiskFault when that is not possible any more.
 
-    def __init__(self, parent: Path, name: str) -> None:
-        self.folder = _create(parent, name)
+    The folder is called `name`, and `name-2` and so on where that exists already; the first `name-1` if they are
+    numbered.
+    """
+
+    def __init__(self, parent: Path, name: str, is_numbered: bool = False) -> None:
+        self.folder = _create(parent, name, is_numbered)
         self._whole = 0  # bytes of whole lines
         try:
             self._samples = open(self.folder / SAMPLES_FILE, "xb", buffering=0)  # noqa: SIM115 (closed by `close`)
@@ -93,12 +97,12 @@ class RecordWriter:
         self._samples.close()
 
 
-def _create(parent: Path, name: str) -> Path:
-    """Make the folder `name`, or `name-2` and so on where it exists already."""
+def _create(parent: Path, name: str, is_numbered: bool) -> Path:
+    """Make the folder of a record."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for attempt in range(1, 1000):
-            folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
+            folder = parent / (name if attempt == 1 and not is_numbered else f"{name}-{attempt}")
             try:
                 folder.mkdir()
             except FileExistsError:

@@ -14,6 +14,7 @@ from floodtest.flyweight.machine.headroom import parse_reserve
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
 _GROUPED = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?")
+_NAME = re.compile(r"\w[\w.+=@-]{0,59}")
 MAX_RATE = 10_000_000
 """A second: beyond what any machine does, and within what counting it costs."""
 
@@ -107,6 +108,17 @@ def _natural(text: str) -> int:
     return number
 
 
+def is_name(text: str) -> bool:
+    """Return whether a file can be called so, with a number behind it, without harm to shells and terminals."""
+    return _NAME.fullmatch(text) is not None
+
+
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError(text)
+    return text
+
+
 def _columns(text: str) -> tuple[str, str]:
     first, second = (name.strip() for name in text.split(","))
     if not first or not second or first == second:
@@ -137,5 +149,6 @@ rate = Parser(_rate, f"a number a second such as 5000, up to {MAX_RATE:,}")
 reserve = Parser(parse_reserve, "a share such as 10% or a size such as 2GiB")
 columns = Parser(_columns, "the names or numbers of two columns, such as source,target or 1,2")
 port = Parser(_port, "a port from 0 to 65535")
+name = Parser(_name, "a name of up to 60 letters, digits and . _ + = @ -, such as columns-2")
 text = Parser(str, "a text")
 path = Parser(Path, "a path")

@@ -46,6 +46,10 @@ class Program:
         """Send SIGTERM, if it still runs."""
         self._process.send_signal(signal.SIGTERM)
 
+    def interrupt(self) -> None:
+        """Send SIGINT, if it still runs."""
+        self._process.send_signal(signal.SIGINT)
+
     def go_on(self) -> None:
         """Send SIGCONT, if it still runs: for one that somebody has stopped."""
         self._process.send_signal(signal.SIGCONT)

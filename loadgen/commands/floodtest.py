@@ -1,5 +1,6 @@
 """`floodtest`: the command line. Parses, and imports what a command does when it is called."""
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import typer
 
 from floodtest.flyweight.command.run import HELP_NAMES, add_version, known_error, print_json, run_command
 from floodtest.flyweight.command.stdio import STDOUT, is_thrown_away
-from floodtest.flyweight.errors import ExitCode, FloodtestError, Refused
+from floodtest.flyweight.errors import ExitCode, FloodtestError, Refused, UsageError
 from floodtest.loadgen.commands import doctor, net, records
 from floodtest.loadgen.commands.options import takes_run_options
 from floodtest.loadgen.network.choice import choose
@@ -33,7 +34,7 @@ EXIT_OF = {
 }
 
 Fit = Annotated[bool, typer.Option("--fit", help="As many of them as this machine can hold.")]
-
+NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.html at the end.")]
 
 app.add_typer(records.app)
 app.add_typer(doctor.app)
@@ -52,13 +53,25 @@ def run_command_line(
     context: typer.Context,
     fit: Fit = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")] = False,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.html at the end.")] = False,
+    no_report: NoReport = False,
+    repeat: Annotated[
+        int,
+        typer.Option(
+            "--repeat",
+            metavar="N",
+            min=1,
+            show_default=False,
+            help="So many runs in turn, and the scatter between them.  [default: 1]",
+        ),
+    ] = 1,
 ) -> None:
     """Open connections, hold them, account for each; write a run record.
 
     Durations read 10, 10s, 500ms or 2m. Exit codes: 0 all planned was done, 2 usage, 3 refused before starting,
-    4 fell short of the plan, 130 interrupted.
+    4 fell short of the plan, 130 interrupted. Of several runs it is that of the worst.
     """
+    if repeat > 1:
+        _repeat(options, context, repeat, as_json)
     with _refusals_as_json(as_json):
         network = choose(options, context.obj)
         from floodtest.loadgen.commands import running  # not before now: settling may start this process anew
@@ -68,6 +81,69 @@ def run_command_line(
     if not no_report:
         records.report_of(Path(summary.run))
     _end(summary.outcome, summary.run, unwritten)
+
+
+def _repeat(options: RunOptions, context: typer.Context, times: int, as_json: bool) -> NoReturn:
+    """Run the command line of this process several times, without --repeat and with a name for all of the records."""
+    from floodtest.loadgen.commands import repeating
+    from floodtest.loadgen.commands.series import without
+
+    flags = [name for one in context.command.params if getattr(one, "is_flag", False) for name in one.opts]
+    words = without(sys.argv[1:], "--repeat", flags)
+    sys.exit(repeating.repeat([*words, "--name", options.name or repeating.now()], times, as_json))
+
+
+@app.command("ab", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def ab(
+    context: typer.Context,
+    a: Annotated[str, typer.Option("--a", metavar="OPTIONS", help="Options of run for one side, in quotes.")],
+    b: Annotated[str, typer.Option("--b", metavar="OPTIONS", help="Those for the other side.")],
+    rounds: Annotated[
+        int,
+        typer.Option("--repeat", metavar="N", min=1, show_default=False, help="Runs of each side.  [default: 3]"),
+    ] = 3,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the folder of the records goes.")] = records.RUNS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the runs and the comparison as JSON.")] = False,
+) -> None:
+    """Compare two ways to run: A B, B A, A B and so on, then compare.html. All other options are run's, for both sides.
+
+    Such as: floodtest ab --a '--server-model columns' --b '--server-model tasks' --connections 5000
+
+    Exit codes: that of the worst run.
+    """
+    from floodtest.loadgen.commands import repeating
+
+    folder = out / f"ab-{repeating.now()}"
+    sides = []
+    for name, text in (("a", a), ("b", b)):
+        words = ["--name", name, *context.args, *_words(f"--{name}", text), "--out", str(folder)]
+        _check(f"--{name}", words)
+        sides.append(["run", *words])
+    sys.exit(repeating.ab(sides, rounds, folder, as_json))
+
+
+def _words(option: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"{option} can't be taken apart into options: {error}.") from error
+
+
+def _check(side: str, words: list[str]) -> None:
+    """Raise a UsageError where a run would not take a command line; its sentences name the side."""
+    try:
+        typer.main.get_command(_of_sides)(words, prog_name="floodtest run", standalone_mode=False)
+    except UsageError as error:
+        raise UsageError(*(f"With the options of {side}: {problem}" for problem in error.problems)) from error
+
+
+_of_sides = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@_of_sides.command()
+@takes_run_options
+def _take(options: RunOptions, fit: Fit = False, no_report: NoReport = False) -> None:
+    """Take what a run of a series may be asked for, and do nothing."""
 
 
 @contextmanager

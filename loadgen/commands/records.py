@@ -1,15 +1,25 @@
 """`floodtest report` and `floodtest compare`: what run records show. They open no connection."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from floodtest.flyweight.command.run import print_json
-from floodtest.flyweight.errors import FloodtestError, Refused
+from floodtest.flyweight.errors import FloodtestError, Refused, UsageError
+
+if TYPE_CHECKING:
+    from floodtest.analysis.figures.compare import Comparison
 
 app = typer.Typer(add_completion=False)
+
+RUNS = Path("runs")
+"""Where run records go by default."""
+
+VS = "vs"
+"""What stands between groups; a record whose folder is called so can be named as ./vs."""
 
 
 @app.command("report")
@@ -26,21 +36,61 @@ def report(
 
 @app.command("compare")
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run records; the first is the base.")],
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN... [vs RUN...]", help="Run records, the first being the base; of groups with vs between them."
+        ),
+    ] = None,
+    names: Annotated[
+        list[str] | None, typer.Option("--name", metavar="NAME", help="A group: the records of this name. Repeatable.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where records of a --name are.")] = RUNS,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
     html: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write compare.html and its plots there as well.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Compare even what is not alike.")] = False,
 ) -> None:
-    """Set runs beside each other: bytes a connection, speed, latency, CPU, lines of code; ratios to the first."""
+    """Set runs, or groups of them, beside each other: bytes a connection, speed, latency, CPU; ratios to the first.
+
+    Groups are several runs of one command: A1 A2 A3 vs B1 B2 B3. The scatter between the runs of a group decides what
+    is significant.
+    """
     from floodtest.analysis import load
     from floodtest.analysis.figures.compare import compare as compare_records
-    from floodtest.analysis.figures.compare import render
-    from floodtest.analysis.pages.compare import write_page
+    from floodtest.analysis.record.reader import find_named
 
-    comparison = compare_records([load(run) for run in runs], force)
-    page = None if html is None else write_page(comparison, html)
+    groups = [[load(run) for run in group] for group in split(runs or [])]
+    groups += [find_named(folder, name) for name in names or []]
+    comparison = compare_records(groups, force)
+    show_comparison(comparison, as_json, html)
+
+
+def split(words: list[str]) -> list[list[str]]:
+    """Return the groups between each `vs`; without any each run is a group of its own."""
+    if VS not in words:
+        return [[word] for word in words]
+    groups: list[list[str]] = [[]]
+    for word in words:
+        if word == VS:
+            groups.append([])
+        else:
+            groups[-1].append(word)
+    if not all(groups):
+        raise UsageError("A group before or behind vs has no runs.")
+    return groups
+
+
+def show_comparison(comparison: "Comparison", as_json: bool, html: Path | None) -> None:
+    """Print a comparison, and write its page into a folder if there is one."""
+    from floodtest.analysis.figures.comparison_text import render
+
+    page = None
+    if html is not None:
+        from floodtest.analysis.pages.compare import write_page
+
+        page = write_page(comparison, html)
     if as_json:
         print_json(comparison.table)
     else:
@@ -50,23 +100,42 @@ def compare(
 
 
 def report_of(folder: Path) -> None:
-    """Write the report at the end of a run and say where it is, or in a sentence why there is none.
+    """Write the report at the end of a run and say where it is, or in a sentence why there is none."""
 
-    The run is over and its record whole: neither a fault in a picture nor a Ctrl-C may change its exit code.
-    """
-    later = f"The record is whole; later: floodtest report {folder}"
-    try:
+    def draw() -> Path:
         from floodtest.analysis import load
         from floodtest.analysis.pages.report import write_report
 
-        print(f"report: {write_report(load(folder))}", file=sys.stderr)
+        return write_report(load(folder))
+
+    _draw_at_end("report", draw, f"The record is whole; later: floodtest report {folder}")
+
+
+def page_of(comparison: "Comparison", folder: Path) -> None:
+    """Write the page of a comparison at the end of its runs and say where it is, or why there is none."""
+
+    def draw() -> Path:
+        from floodtest.analysis.pages.compare import write_page
+
+        return write_page(comparison, folder)
+
+    groups = " vs ".join(" ".join(group.runs) for group in comparison.table.groups)
+    _draw_at_end("comparison", draw, f"The records are whole; later: floodtest compare {groups} --html {folder}")
+
+
+def _draw_at_end(what: str, draw: Callable[[], Path], later: str) -> None:
+    """Draw a page when all runs are over and their records whole; neither a fault in a picture nor a Ctrl-C may change
+    the exit code.
+    """
+    try:
+        print(f"{what}: {draw()}", file=sys.stderr)
     except FloodtestError as error:
         remedy = f" {later}" if isinstance(error, Refused) else ""
-        print(f"There is no report: {error}{remedy}", file=sys.stderr)
+        print(f"There is no {what}: {error}{remedy}", file=sys.stderr)
     except KeyboardInterrupt:
-        print(f"There is no report: it was interrupted. {later}", file=sys.stderr)
+        print(f"There is no {what}: it was interrupted. {later}", file=sys.stderr)
     except Exception as error:  # whatever it was that failed in a picture
         from floodtest.analysis.figures.formatting import plain
 
         said = plain(f"{type(error).__name__}: {error}")
-        print(f"There is no report: it failed with {said}. The record is whole: {folder}", file=sys.stderr)
+        print(f"There is no {what}: it failed with {said}. {later}", file=sys.stderr)

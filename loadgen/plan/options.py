@@ -196,6 +196,9 @@ class RunOptions:
     )
     interval: float = option(1.0, parsers.positive_duration, "SECONDS", "Between two samples.")
     out: Path = option(Path("runs"), parsers.path, "FOLDER", "Where run records go.")
+    name: str | None = option(
+        None, parsers.name, "NAME", "Of the record, with a number behind it.  [default: the time at which it begins]"
+    )
     client: ClientModel = choice(DEFAULT_CLIENT_MODEL, CLIENT_MODELS, f"{_CLIENT_WORDS.capitalize()}.")
     server_model: ServerModel = choice(DEFAULT_SERVER_MODEL, SERVER_MODELS, f"Our server: {_SERVER_WORDS}.")
     server_pid: int | None = option(

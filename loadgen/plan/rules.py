@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from floodtest.flyweight.command import parsers
 from floodtest.flyweight.errors import UsageError
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.models import CLIENT_MODELS, DEFAULT_SERVER_MODEL
@@ -251,6 +252,8 @@ def _about_bounds(options: RunOptions) -> Iterator[str]:
     for name, count in (("--in-flight", options.in_flight), ("--server-pid", options.server_pid)):
         if count is not None and count < 1:
             yield f"{name} must be at least 1, not {count}."
+    if options.name is not None and not parsers.is_name(options.name):
+        yield parsers.name.complaint("--name", options.name)
 
 
 def _about_thresholds(options: RunOptions) -> Iterator[str]:

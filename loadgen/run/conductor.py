@@ -97,7 +97,8 @@ class Run:
         forecast = outlook.forecast()
         self._predicted_bytes = forecast.total - forecast.hash_table
         options, hidden = self._options.recorded(), self._options.hidden
-        self._journal = Journal(self._options.out, options, msgspec.to_builtins(forecast), hidden)
+        name = self._options.name
+        self._journal = Journal(self._options.out, options, msgspec.to_builtins(forecast), hidden, name)
         self._watchers.put_first(self._journal)  # so that a person is shown nothing that the record has not got
         self._watchers.say(f"The record of this run is {self._journal.folder}.")
 

@@ -42,13 +42,19 @@ class Journal(Watcher):
         options: dict[str, Any],
         prediction: dict[str, Any],
         hidden: Mapping[str, str] = MappingProxyType({}),
+        name: str | None = None,
     ) -> None:
-        """Begin a record. `hidden` are texts of the command line that must not be in it, with what is there instead."""
+        """Begin a record. `hidden` are texts of the command line that must not be in it, with what is there instead.
+
+        It is called by the time where it has no name of its own.
+        """
         # Once: a file of /proc that can't be opened for a moment must not cost a later write.
         self._host, self._versions = _host_facts(), {name: version(name) for name in ("floodtest", "trio", "numpy")}
-        self._record = RecordWriter(out, time.strftime("%Y%m%d-%H%M%S"))
+        self._record = RecordWriter(out, name or time.strftime("%Y%m%d-%H%M%S"), is_numbered=name is not None)
         self._options = options
-        self._command = shlex.join(_shown(word, hidden) for word in sys.argv)
+        program, *words = sys.argv
+        program = "floodtest" if program.endswith("/__main__.py") else program  # as after python -m floodtest
+        self._command = shlex.join([program, *(_shown(word, hidden) for word in words)])
         self._prediction = prediction
         self._began = time.monotonic()
         self._stages: list[dict[str, Any]] = []

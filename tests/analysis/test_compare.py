@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from floodtest.analysis import Record, RecordWriter, Sample, load, read_findings
-from floodtest.analysis.figures.compare import NOTE, Cell, Row, compare, differences, figures, labels, render
+from floodtest.analysis.figures.compare import Cell, Row, Table, compare, differences, figures, labels, tabulate
+from floodtest.analysis.figures.comparison_text import BY_SCATTER, ONE_RUN, render, render_series
 from floodtest.analysis.figures.fits import Estimate
 from floodtest.analysis.figures.lines_of_code import count, lines_of_code, sources
 from floodtest.analysis.pages.compare import PLOTS, overlaid, write_page
@@ -22,7 +24,18 @@ from floodtest.loadgen.plan.models import SERVER_MODELS
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from tests.analysis.test_report import HOSTILE, read
-from tests.rigs.figures import MIB, findings_of, messages, record_of, sample, start, summary, troubled
+from tests.rigs.figures import (
+    MIB,
+    compared,
+    connections,
+    findings_of,
+    messages,
+    record_of,
+    sample,
+    start,
+    summary,
+    troubled,
+)
 from tests.rigs.support import run_here
 
 HOST = {"system": "Linux", "cores": 2, "memory": 24 << 30, "slabinfo": True}
@@ -54,7 +67,7 @@ def record(name: str, slope: float = 1000, host: dict[str, Any] = HOST, **option
 
 
 def row(records: list[Record], name: str) -> Row:
-    (found,) = [row for row in compare(records).table.rows if row.name == name]
+    (found,) = [row for row in compared(records).table.rows if row.name == name]
     return found
 
 
@@ -68,7 +81,7 @@ def test_a_slope_that_differs_has_its_ratio() -> None:
     assert second is not None
     assert (first.ratio, first.significant) == (None, None)
     assert second.ratio == pytest.approx(2, abs=0.02)
-    assert second.significant is True
+    assert second.significant is None
     assert second.low is not None
     assert second.low <= 2000 <= (second.high or 0)
 
@@ -78,14 +91,14 @@ def test_a_difference_within_the_noise_is_not_significant() -> None:
     cell = row(pair, SERVER).cells[1]
     assert cell is not None
     assert cell.significant is False
-    assert "not significant" in render(compare(pair))
+    assert "not significant" in render(compared(pair))
 
 
-def test_a_difference_of_single_figures_is_said_to_have_no_interval() -> None:
-    lines = render(compare([record("a"), record("b", 2000)])).splitlines()
+def test_one_run_a_side_is_said_to_tell_nothing_of_the_scatter() -> None:
+    lines = render(compared([record("a"), record("b", 2000)])).splitlines()
     (code,) = [line for line in lines if line.startswith("code of the server")]
-    assert code.endswith("(x1.00, no interval)")
-    assert lines[-2:] == NOTE.splitlines()
+    assert code.endswith("x1.00")
+    assert " ".join(lines[-3:]) == ONE_RUN
 
 
 @pytest.mark.parametrize("slopes", [(1000, -500), (-500, 1000)])
@@ -94,11 +107,11 @@ def test_a_figure_that_is_not_above_zero_has_no_ratio(slopes: tuple[float, float
     cell = row([first, second], SERVER).cells[1]
     assert cell is not None
     assert cell.ratio is None
-    assert cell.significant is True
+    assert cell.significant is None
 
 
 def test_a_run_differs_from_itself_in_nothing() -> None:
-    table = compare([record("a"), record("a")]).table
+    table = compared([record("a"), record("a")]).table
     for found in table.rows:
         cell = found.cells[1]
         assert cell is not None
@@ -107,7 +120,7 @@ def test_a_run_differs_from_itself_in_nothing() -> None:
 
 
 def test_what_is_compared() -> None:
-    table = compare([record("a"), record("b", rate=2000)]).table
+    table = compared([record("a"), record("b", rate=2000)]).table
     names = {row.name: row for row in table.rows}
     opened, deliveries, cpu = names["opened"], names["deliveries"], names["server CPU for 1,000 deliveries"]
     for found, value, ratio in ((opened, 1000, 2), (deliveries, 5000, 1), (cpu, 0.01, 1)):
@@ -121,13 +134,13 @@ def test_what_is_compared() -> None:
 def test_times_to_open_and_lifetimes_are_single_figures_and_missing_from_older_records() -> None:
     told = msgspec.to_builtins(summary(**troubled()))
     new = record_of(samples(1000), Path("new"), host=HOST, summary=told)
-    found = {row.name: row for row in compare([new, new, record("old")]).table.rows}
-    assert found["connect, 50%"].cells == [Cell(0.012), Cell(0.012, ratio=1.0), None]
-    assert found["open, 99%"].cells[0] == Cell(30.7)
-    assert found["closed early, since open, 50%"].cells[0] == Cell(60.1)
-    assert found["closed early, since the last byte, 99%"].cells[0] == Cell(60.3)
+    found = {row.name: row for row in compared([new, new, record("old")]).table.rows}
+    assert found["connect, 50%"].cells == [Cell(0.012, [0.012]), Cell(0.012, [0.012], ratio=1.0), None]
+    assert found["open, 99%"].cells[0] == Cell(30.7, [30.7])
+    assert found["closed early, since open, 50%"].cells[0] == Cell(60.1, [60.1])
+    assert found["closed early, since the last byte, 99%"].cells[0] == Cell(60.3, [60.3])
     assert "first byte, 50%" not in found
-    assert "closed early, since open, 50%, s" in render(compare([new, new]))
+    assert "closed early, since open, 50%, s" in render(compared([new, new]))
 
 
 def delivering(*rates: float, per_second: float | None = 300.0) -> Record:
@@ -202,12 +215,12 @@ def test_an_interval_without_deliveries_among_others_counts() -> None:
 
 @pytest.mark.parametrize("rates", [(), (0, 0), (300,), (0, 300, 0), (300, 300, 300), (10, 300, 300, 300, 300, 20)])
 def test_deliveries_without_a_spread_are_a_single_figure(rates: tuple[float, ...]) -> None:
-    assert deliveries(delivering(*rates)) == Cell(300.0)
+    assert deliveries(delivering(*rates)) == Cell(300.0, [300.0])
 
 
 def test_messages_that_did_not_arrive_have_no_rate() -> None:
     found = delivering(0, 0, per_second=None)
-    assert "deliveries" not in {row.name for row in compare([found, found]).table.rows}
+    assert "deliveries" not in {row.name for row in compared([found, found]).table.rows}
 
 
 def test_deliveries_of_ticks_are_the_median_tick_s() -> None:
@@ -224,26 +237,26 @@ def test_the_cpu_of_deliveries_is_that_of_messages_and_else_of_ticks(has_message
         msgspec.structs.replace(one, received=held[-1].received + 9 * one.messages) for one in samples(1000)[21:]
     ]  # chunks that are no deliveries of messages
     rows = [*ramp, last, *held, *(after if has_messages else [])]
-    (found,) = {row(pair, "server CPU for 1,000 deliveries").cells[0] for pair in [[record_of(rows, host=HOST)] * 2]}
+    found, _ = row([record_of(rows, host=HOST)] * 2, "server CPU for 1,000 deliveries").cells
     assert found is not None
     assert found.value == pytest.approx(seconds)
 
 
 def test_figures_that_a_run_has_not_got_are_left_out() -> None:
     bare = record_of([start(), sample()], Path("c"), host=HOST)
-    table = compare([record("a"), bare]).table
+    table = compared([record("a"), bare]).table
     assert {row.name: row.cells[1] for row in table.rows}["deliveries"] is None
-    assert "-" in render(compare([record("a"), bare])).split()
-    only = compare([bare, bare]).table
+    assert "-" in render(compared([record("a"), bare])).split()
+    only = compared([bare, bare]).table
     assert "deliveries" not in {row.name for row in only.rows}
 
 
 def test_runs_of_other_hosts_are_refused_and_what_differs_is_named() -> None:
     pair = [record("a"), record("b", host={**HOST, "cores": 64})]
     with pytest.raises(Refused, match=r"cores is 2 in a and 64 in b.*--force"):
-        compare(pair)
-    assert compare(pair, force=True).table.differences == ["cores is 2 in a and 64 in b"]
-    assert "not alike: cores is 2 in a and 64 in b" in render(compare(pair, force=True))
+        compared(pair)
+    assert compared(pair, force=True).table.differences == ["cores is 2 in a and 64 in b"]
+    assert "not alike: cores is 2 in a and 64 in b" in render(compared(pair, force=True))
 
 
 def test_latencies_of_two_kinds_are_not_alike() -> None:
@@ -263,13 +276,13 @@ def test_who_could_read_slabinfo_makes_no_other_host() -> None:
 def test_runs_of_other_formats_are_refused() -> None:
     older = record_of(samples(1000), Path("old"), format=0, host=HOST)
     with pytest.raises(Refused, match="format is 1 in a and 0 in old"):
-        compare([record("a"), older])
+        compared([record("a"), older])
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_one_run_is_no_comparison(count: int) -> None:
     with pytest.raises(UsageError, match="two runs or more"):
-        compare([record("a")] * count)
+        compared([record("a")] * count)
 
 
 def test_many_runs_have_labels() -> None:
@@ -277,27 +290,27 @@ def test_many_runs_have_labels() -> None:
 
 
 def test_the_table_is_aligned() -> None:
-    lines = render(compare([record("a"), record("b", 2000), record("c", 3000)])).splitlines()
+    lines = render(compared([record("a"), record("b", 2000), record("c", 3000)])).splitlines()
     table = lines[lines.index("") + 1 :]
     table = table[: table.index("")]
     assert len({len(line) for line in table}) == 1
-    assert "(x3.00)" in "\n".join(table)
+    assert "x3.00" in "\n".join(table)
 
 
 def test_a_command_can_not_steer_the_terminal() -> None:
     steering = "\x1b[2J evil\nline"
     hostile = record_of(samples(1000), Path(steering), host={**HOST, steering: steering}, command=steering)
-    assert "\x1b" not in render(compare([record("a"), hostile], force=True))
+    assert "\x1b" not in render(compared([record("a"), hostile], force=True))
     with pytest.raises(Refused, match="not alike") as caught:
-        compare([record("a"), hostile])
+        compared([record("a"), hostile])
     assert "\x1b" not in str(caught.value)
 
 
 def test_the_page_has_every_run_in_each_picture_and_escapes_all(tmp_path: Path) -> None:
     hostile = record_of(samples(1000), Path("<b>"), host={**HOST, "system": HOSTILE}, command=HOSTILE)
-    path = write_page(compare([record("a"), record("b", 2000), hostile], force=True), tmp_path)
+    path = write_page(compared([record("a"), record("b", 2000), hostile], force=True), tmp_path)
     page = read(path)
-    assert NOTE in "".join(page.text)
+    assert ONE_RUN in "".join(page.text)
     assert not {"script", "b"} & set(page.elements)
     assert all(address.startswith("data:") for address in page.addresses)
     assert page.elements.count("img") == 4  # no latency file in these
@@ -311,11 +324,124 @@ def test_memory_that_came_out_negative_is_in_the_picture() -> None:
     _, _, draw, finish = PLOTS[0]
     bottoms = []
     for runs in ([whole, whole], [whole, replace(whole, samples=lower)]):
-        figure = overlaid([read_findings(each) for each in runs], WIDE, draw, finish)
+        figure = overlaid(compared(runs), draw, finish, WIDE)
         assert figure is not None
         bottoms.append(figure.axes[0].get_ylim()[0])
     assert bottoms[0] == 0
     assert bottoms[1] < -5
+
+
+# -- groups ----------------------------------------------------------------------------------------------------------
+
+
+def group(name: str, *slopes: float, noise: float = 2000.0, **changes: Any) -> list[Record]:
+    return [record(f"{name}-{at}", slope, noise=noise, seed=at, **changes) for at, slope in enumerate(slopes, 1)]
+
+
+def cells(groups: list[list[Record]], name: str = SERVER) -> list[Cell | None]:
+    (found,) = [row for row in compare(groups).table.rows if row.name == name]
+    return found.cells
+
+
+def test_the_scatter_between_runs_decides_what_is_significant() -> None:
+    base = group("a", 1000, 1100, 1050)
+    for slopes, significant in (((1090, 1010, 1150), False), ((1490, 1400, 1450), True)):
+        first, second = cells([base, group("b", *slopes)])
+        assert first is not None
+        assert second is not None
+        assert first.values == pytest.approx([1000, 1100, 1050], rel=0.01)
+        assert first.value == pytest.approx(1050, rel=0.01)
+        assert second.ratio == pytest.approx(sum(slopes) / 3150, rel=0.01)
+        assert second.ratio_low is not None
+        assert second.ratio_high is not None
+        assert (second.ratio_low <= 1 <= second.ratio_high) is not significant
+        assert second.significant is significant
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (1, 3), (3, 1)])
+def test_nothing_is_called_significant_with_one_run_a_side(counts: tuple[int, int]) -> None:
+    groups = [group(name, *([slope] * count)) for name, slope, count in zip("ab", (1000, 5000), counts, strict=True)]
+    table = compare(groups).table
+    assert not table.has_scatter
+    assert all(cell is None or cell.significant is not True for row in table.rows for cell in row.cells)
+    assert " ".join(render(compare(groups)).splitlines()[-3:]) == ONE_RUN
+
+
+def of_size(name: str, size: int, server: float) -> Record:
+    """A run that had so many connections open at once."""
+    told = msgspec.to_builtins(summary(connections=connections(planned=size, opened=size, peak_open=size)))
+    rows = samples(server, noise=100, rate=size // 20)
+    return record_of(rows, Path(name), host=HOST, summary=told, options={"target": None})
+
+
+def test_other_sizes_are_named_and_what_depends_on_them_is_not_divided() -> None:
+    comparison = compared([of_size("a", 2000, 1000), of_size("b", 4000, 1000), of_size("c", 2020, 1000)])
+    (said,) = comparison.table.remarks
+    assert said.startswith("Connections open at once: A 2,000, B 4,000, C 2,020. ")
+    for row in comparison.table.rows:
+        _, larger, alike = row.cells
+        assert larger is not None
+        assert alike is not None
+        assert (larger.ratio is not None) == (row.name.endswith("one more connection") or row.unit == "lines"), row.name
+        assert alike.ratio is not None
+    assert "Connections open at once" in render(comparison)
+
+
+def test_a_group_whose_runs_are_of_other_sizes_is_divided_by_none() -> None:
+    mixed = [of_size("a", 2000, 1000), of_size("b", 4000, 1000)]
+    table = compare([mixed, [of_size("c", 2000, 1000)]]).table
+    assert table.remarks[0].startswith("Connections open at once: A 2,000 to 4,000, B 2,000.")
+    (each,) = [row for row in table.rows if row.name == "server, user memory, all of it, each"]
+    assert each.cells[1] is not None
+    assert each.cells[1].ratio is None
+
+
+def test_runs_that_fell_short_or_have_no_end_are_named() -> None:
+    short = record_of(samples(1000), Path("s"), host=HOST, summary=msgspec.to_builtins(summary(outcome="shortfall")))
+    killed = record_of(samples(1000), Path("k"), host=HOST)
+    remarks = compared([record("a"), short, killed], force=True).table.remarks
+    assert [one for one in remarks if "ended" in one or "summary" in one] == [
+        "s ended as shortfall.",
+        "k has no summary.",
+    ]
+
+
+def test_a_run_is_no_repetition_of_itself() -> None:
+    with pytest.raises(UsageError, match=r"a-1 is named twice in one group"):
+        compare([group("a", 1000) * 2, group("b", 1000, 1001)])
+
+
+def test_a_figure_that_some_runs_lack_says_of_how_many_it_is() -> None:
+    bare = record_of([start(), sample()], Path("c"), host=HOST)
+    comparison = compare([[*group("a", 1000, 1010), bare], group("b", 1000, 1010, 1020)], force=True)
+    (line,) = [line for line in render(comparison).splitlines() if line.startswith(SERVER)]
+    assert ", 2 of 3 runs" in line
+
+
+def test_a_table_of_groups_has_medians_with_the_least_and_the_most() -> None:
+    shown = render(compare([group("a", 1000, 1100, 1050), group("b", 2000, 2100, 2200)]))
+    head = next(line for line in shown.splitlines() if "A, 3 runs" in line)
+    assert head.split("   ")[-1].strip() == "B to A"
+    (line,) = [line for line in shown.splitlines() if line.startswith(SERVER)]
+    assert re.search(
+        r"1\.05 KB \(1\.00 to 1\.10\) +2\.10 KB \(2\.00 to 2\.20\) +x2\.00 \(\S+ to \S+\), significant", line
+    )
+    assert " ".join(shown.splitlines()[-3:]) == BY_SCATTER
+
+
+def test_a_series_shows_its_main_figures() -> None:
+    shown = render_series(tabulate([group("a", 1000, 1100, 1050)], []))
+    assert shown.startswith("3 runs: a-1, a-2, a-3\n")
+    assert re.search(rf"^{SERVER} +1\.05 KB \(1\.00 to 1\.10\)$", shown, re.MULTILINE)
+    assert "code of the server" not in shown
+
+
+def test_the_page_of_groups_has_a_picture_of_their_scatter(tmp_path: Path) -> None:
+    groups = [group("a", 1000, 1100, 1050), group("b", 2000, 2100, 2200)]
+    page = read(write_page(compare(groups), tmp_path))
+    assert page.elements.count("img") == 5
+    assert (tmp_path / "plots/compare-scatter.svg").exists()
+    assert BY_SCATTER in "".join(page.text)
 
 
 # -- lines of code ---------------------------------------------------------------------------------------------------
@@ -367,10 +493,10 @@ def test_a_record_that_has_no_such_option_is_of_the_model_its_summary_names() ->
 # -- the command -----------------------------------------------------------------------------------------------------
 
 
-def written(folder: Path, name: str, slope: float, **host: Any) -> str:
-    writer = RecordWriter(folder, name)
-    found = msgspec.to_builtins(summary())
-    writer.write_run({"command": "c", "summary": found, "host": {**HOST, **host}, "options": {"target": None}})
+def written(folder: Path, name: str, slope: float, is_numbered: bool = False, **host: Any) -> str:
+    writer = RecordWriter(folder, name, is_numbered)
+    found, options = msgspec.to_builtins(summary()), {"target": None, "name": name}
+    writer.write_run({"command": "c", "summary": found, "host": {**HOST, **host}, "options": options})
     for line in samples(slope):
         writer.write_sample(line)
     writer.close()
@@ -382,7 +508,7 @@ def test_json_has_every_figure(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     table = json.loads(done.stdout)
     rows = {row["name"]: row for row in table["rows"]}
-    assert [Path(folder).name for folder in table["runs"]] == ["a", "b"]
+    assert [Path(folder).name for group in table["groups"] for folder in group["runs"]] == ["a", "b"]
     assert msgspec.convert(rows[SERVER]["cells"][1], Cell).ratio == pytest.approx(2, abs=0.02)
 
 
@@ -412,6 +538,41 @@ def test_what_may_be_compared(
     assert done.returncode == code
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == (code > 0)
+
+
+def test_groups_are_named_by_their_runs_or_by_their_name(tmp_path: Path) -> None:
+    for name, slopes in (("a", (1000, 1100, 1050)), ("b", (2000, 2100, 2200))):
+        for slope in slopes:
+            written(tmp_path, name, slope, is_numbered=True)
+    (tmp_path / "other").mkdir()
+    by_hand = run_here(
+        "floodtest", "compare", *["a-1", "a-2", "a-3", "vs", "b-1", "b-2", "b-3", "--json"], cwd=tmp_path
+    )
+    by_name = run_here("floodtest", "compare", "--name", "a", "--name", "b", "--runs", ".", "--json", cwd=tmp_path)
+    assert by_hand.returncode == 0, by_hand.stderr
+    assert by_hand.stdout == by_name.stdout
+    table = msgspec.json.decode(by_name.stdout, type=Table)
+    assert [(one.label, one.name, one.runs) for one in table.groups] == [
+        (label, name, [f"{name}-{at}" for at in (1, 2, 3)]) for label, name in (("A", "a"), ("B", "b"))
+    ]
+    (found,) = [row for row in table.rows if row.name == SERVER]
+    assert found.cells[1] is not None
+    assert found.cells[1].significant is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("a", "vs"), 2, "A group before or behind vs has no runs."),
+        (("--name", "none", "--name", "a"), 3, "No run record in runs has the name none."),
+        ((), 2, "A comparison takes two runs or more."),
+    ],
+)
+def test_groups_that_are_none(arguments: tuple[str, ...], code: int, words: str, tmp_path: Path) -> None:
+    written(tmp_path, "a", 1000)
+    done = run_here("floodtest", "compare", *arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert words in done.stderr
 
 
 def test_one_run_is_a_usage_error(tmp_path: Path) -> None:

@@ -7,14 +7,13 @@ import pytest
 
 from floodtest.analysis import Record, load, memory_of, read_findings, stages_of
 from floodtest.analysis.figures import fits, memory
-from floodtest.analysis.figures.compare import compare
 from floodtest.analysis.figures.memory import predicted_of
 from floodtest.analysis.pages import pictures
 from floodtest.analysis.pages.compare import write_page
 from floodtest.analysis.pages.report import write_report
 from floodtest.analysis.record import LatencyCounts
 from tests.analysis.test_report import EXAMPLE
-from tests.rigs.figures import findings_of, sample, start
+from tests.rigs.figures import compared, findings_of, sample, start
 
 
 def test_findings_are_what_the_functions_of_the_library_say() -> None:
@@ -54,7 +53,7 @@ def test_a_report_fits_once_and_reads_its_file_once(counted: dict[str, int], tmp
 
 
 def test_a_comparison_with_its_page_fits_once_and_reads_once_a_record(counted: dict[str, int], tmp_path: Path) -> None:
-    write_page(compare([load(EXAMPLE)] * 2), tmp_path)
+    write_page(compared([load(EXAMPLE)] * 2), tmp_path)
     assert counted == {"fits": 2 * 3, "files": 2}
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from floodtest.analysis import Findings, Record, Sample, Summary, read_findings
+from floodtest.analysis.figures.compare import Comparison, compare
 from floodtest.analysis.record.summary import (
     CauseInWords,
     Connections,
@@ -284,3 +285,8 @@ def record_of(samples: list[Sample], folder: Path = Path("runs/20250615-120000")
 def findings_of(samples: list[Sample], **run: Any) -> Findings:
     """What such a record shows."""
     return read_findings(record_of(samples, **run))
+
+
+def compared(records: list[Record], force: bool = False) -> Comparison:
+    """What a comparison of single runs says."""
+    return compare([[record] for record in records], force)
