@@ -48,12 +48,12 @@ def _head(group: Group) -> str:
     return group.label if len(group.runs) == 1 else f"{group.label}, {counted(len(group.runs), 'runs')}"
 
 
-def cells(row: Row) -> list[str]:
-    """Write a row below `heads`."""
+def cells(row: Row, apart: str = ", ") -> list[str]:
+    """Write a row below `heads`; `apart` stands between a ratio and the verdict on it."""
     first, *others = row.cells
     return [
         write_figure(first, row.unit),
-        *(text for cell in others for text in (write_figure(cell, row.unit), write_ratio(cell))),
+        *(text for cell in others for text in (write_figure(cell, row.unit), write_ratio(cell, apart))),
     ]
 
 
@@ -71,7 +71,7 @@ def write_figure(cell: Cell | None, unit: str) -> str:
     return f"{WRITERS[unit](cell.value)} ({WRITERS[unit](min(known))} to {WRITERS[unit](max(known))}){lacking}"
 
 
-def write_ratio(cell: Cell | None) -> str:
+def write_ratio(cell: Cell | None, apart: str) -> str:
     """Write a figure's ratio to the first group's, and whether the difference means anything."""
     if cell is None:
         return ""
@@ -79,7 +79,7 @@ def write_ratio(cell: Cell | None) -> str:
     interval = "" if low is None or high is None else f" ({_times(low)} to {_times(high)})"
     ratio = [] if cell.ratio is None else [f"x{_times(cell.ratio)}{interval}"]
     said = [] if cell.significant is None else ["significant" if cell.significant else "not significant"]
-    return ", ".join([*ratio, *said])
+    return apart.join([*ratio, *said])
 
 
 def _times(ratio: float) -> str:

@@ -4,14 +4,15 @@ In: a figure of each run of two groups. Out: a `Difference`. Each run is one obs
 its own uncertainty: what makes two runs of one command differ (other work of the machine, where memory happens to lie)
 is common to all samples of a run, and shows between runs only.
 
-Figures above 0 are compared by their logarithms, since runs scatter in proportion to a figure and what is asked for is
-a ratio (J. M. Bland and D. G. Altman, The use of transformation when comparing two means, BMJ 312, 1996); others as
-they are, without a ratio. The difference of the means has a 95% interval by Welch's method, which does not presume that
-both groups scatter alike (B. L. Welch, The generalization of "Student's" problem when several different population
-variances are involved, Biometrika 34, 1947). Its degrees of freedom are too many where a group of two or three runs,
-which by chance lie close together, is held against many: they are bounded by those of two groups as small as the
-smaller one. What a figure was rounded to is an uncertainty of rectangular distribution that all runs may share, so that
-repeating does not lessen it; it is added as JCGM 100:2008 (GUM), 4.3.7 and G.4, has it.
+Figures of a group that are within `PROPORTIONAL` of one another are compared by their logarithms, since runs scatter in
+proportion to a figure and what is asked for is a ratio (J. M. Bland and D. G. Altman, The use of transformation when
+comparing two means, BMJ 312, 1996). Others are noise about a figure near 0, of which the least would rule the
+logarithms: they are compared as they are. The difference of the means has a 95% interval by Welch's method, which does
+not presume that both groups scatter alike (B. L. Welch, The generalization of "Student's" problem when several
+different population variances are involved, Biometrika 34, 1947). Its degrees of freedom are too many where a group of
+two or three runs, which by chance lie close together, is held against many: they are bounded by those of two groups as
+small as the smaller one. What a figure was rounded to is an uncertainty of rectangular distribution that all runs may
+share, so that repeating does not lessen it; it is added as JCGM 100:2008 (GUM), 4.3.7 and G.4, has it.
 
 Simulated groups of 2 to 10 runs of one distribution are called different in 2% to 5% of cases, up to 8% where one of
 two runs scatters three times as much as one of ten. Of differences of three standard deviations 20% are found by two
@@ -28,6 +29,9 @@ from floodtest.analysis.figures.series import T_975, Floats
 LEAST_RUNS = 2
 """Of each group, for its scatter to be known."""
 
+PROPORTIONAL = 2.0
+"""Times the least figure of a group, up to which the greatest is taken to scatter in proportion to it."""
+
 _NORMAL_975 = 1.959964
 
 
@@ -36,9 +40,9 @@ class Difference:
     """How a group differs from the one that it is held against."""
 
     ratio: float | None
-    """Of the geometric means; None where a figure is not above 0."""
+    """Of the means, where they are above 0; of the geometric ones where figures scatter in proportion."""
     low: float | None = None
-    """Of the ratio's 95% interval; None with one run a side."""
+    """Of the ratio's 95% interval; None with one run a side, and for figures that do not scatter in proportion."""
     high: float | None = None
     is_significant: bool | None = None
     """None: nothing can be said, since a group has fewer than `LEAST_RUNS`."""
@@ -49,9 +53,11 @@ def difference(figures: Floats, base: Floats, resolution: float = 0.0) -> Differ
 
     `resolution` is by how much a figure may be off since it was rounded, as a share of it.
     """
-    if min(figures.min(), base.min()) <= 0:
+    if not all(0 < group.max() <= PROPORTIONAL * group.min() for group in (figures, base)):
         between, half = _interval(figures, base, 0.0)
-        return Difference(None, is_significant=None if half is None else abs(between) > half)
+        mean, of_base = float(figures.mean()), float(base.mean())
+        ratio = mean / of_base if mean > 0 and of_base > 0 else None
+        return Difference(ratio, is_significant=None if half is None else abs(between) > half)
     between, half = _interval(np.log(figures), np.log(base), resolution)
     if half is None:
         return Difference(_exp(between))

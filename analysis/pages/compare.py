@@ -63,7 +63,7 @@ def render_page(comparison: Comparison, sections: list[Section]) -> bytes:
         (group.label, ", ".join(Path(run).name for run in group.runs), "\n".join(told))
         for group, told in zip(table.groups, commands(comparison), strict=True)
     ]
-    rows = [(row_title(row), *cells(row)) for row in table.rows]
+    rows = [(row_title(row), *cells(row, apart="\n")) for row in table.rows]  # columns are narrower than a terminal's
     return fill_in(
         "compare.html",
         title="floodtest runs compared",
@@ -114,22 +114,22 @@ def scattered(comparison: Comparison, width: float) -> "Figure | None":
     rows = [row for row in comparison.table.rows if row.is_main and any(c and c.ratio is not None for c in row.cells)]
     if not rows or all(len(group.runs) == 1 for group in groups):
         return None
-    figure = pic.new_figure(width, 0.8 + 0.45 * len(rows))
+    figure = pic.new_figure(width, 0.9 + 0.55 * len(rows))
     axes = figure.subplots()
     drawn = [1.0]
     for at, group in enumerate(groups):
-        # Each row is one high: its name above, and below it a line of dots for each group.
-        points = [
-            (ratio, down + (at + 1) / (len(groups) + 1)) for down, row in enumerate(rows) for ratio in _ratios(row, at)
-        ]
+        # A row is one high: the upper two fifths are for its name, the others for a line of dots of each group.
+        place = 0.4 + 0.6 * (at + 0.5) / len(groups)
+        points = [(ratio, down + place) for down, row in enumerate(rows) for ratio in _ratios(row, at)]
         drawn += [ratio for ratio, _ in points]
-        axes.plot(*zip(*points, strict=True), "o", markersize=4, alpha=0.7, color=_look(at)[0], label=group.label)
+        axes.plot(*zip(*points, strict=True), "o", markersize=4.5, alpha=0.7, color=_look(at)[0], label=group.label)
     for down, row in enumerate(rows):
-        axes.text(0.005, down + 0.02, row.name, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
-    axes.axvline(1.0, color="#888888", linewidth=0.8)
+        axes.axhline(down, color=pic.FAINT, linewidth=0.6)
+        axes.text(0.01, down + 0.22, row.name, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
+    axes.axvline(1.0, color="#888888", linewidth=0.8, zorder=0)
     if max(drawn) > WITHIN * min(drawn):
-        axes.set_xscale("log")
-    axes.set(yticks=[], xlabel=f"ratio to the median of {groups[0].label}", ylim=(len(rows) + 0.1, -0.3))
+        pic.logarithmic(axes)
+    axes.set(yticks=[], xlabel=f"ratio to the median of {groups[0].label}", ylim=(len(rows), 0))
     pic.legend_below(figure, axes, min(len(groups), 6))
     return pic.lay_out(figure)
 

@@ -102,6 +102,18 @@ def thousands(axes: "Axes", which: str = "both", most: int = 5) -> None:
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
+def logarithmic(axes: "Axes") -> None:
+    """Make the scale across logarithmic, its ticks at 1, 2 and 5 and their tenfolds, or at powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    subs = (1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
 def mark_stages(axes: "Axes", stages: list[tuple[str, float, float]], names: bool = True) -> None:
     """Shade every other stage, and name those that are wide enough above the axes."""
     if not stages:

@@ -108,7 +108,7 @@ def report_of(folder: Path) -> None:
 
         return write_report(load(folder))
 
-    _draw_at_end("report", draw, f"The record is whole; later: floodtest report {folder}")
+    _draw_at_end("report", draw, "The record is whole", folder, f"floodtest report {folder}")
 
 
 def page_of(comparison: "Comparison", folder: Path) -> None:
@@ -120,13 +120,16 @@ def page_of(comparison: "Comparison", folder: Path) -> None:
         return write_page(comparison, folder)
 
     groups = " vs ".join(" ".join(group.runs) for group in comparison.table.groups)
-    _draw_at_end("comparison", draw, f"The records are whole; later: floodtest compare {groups} --html {folder}")
+    command = f"floodtest compare {groups} --html {folder}"
+    _draw_at_end("comparison", draw, "The records are whole", folder, command)
 
 
-def _draw_at_end(what: str, draw: Callable[[], Path], later: str) -> None:
-    """Draw a page when all runs are over and their records whole; neither a fault in a picture nor a Ctrl-C may change
-    the exit code.
+def _draw_at_end(what: str, draw: Callable[[], Path], are_whole: str, folder: Path, command: str) -> None:
+    """Draw a page when all runs are over and their records whole; `command` does so later.
+
+    Neither a fault in a picture nor a Ctrl-C may change the exit code.
     """
+    later = f"{are_whole}; later: {command}"
     try:
         print(f"{what}: {draw()}", file=sys.stderr)
     except FloodtestError as error:
@@ -138,4 +141,4 @@ def _draw_at_end(what: str, draw: Callable[[], Path], later: str) -> None:
         from floodtest.analysis.figures.formatting import plain
 
         said = plain(f"{type(error).__name__}: {error}")
-        print(f"There is no {what}: it failed with {said}. {later}", file=sys.stderr)
+        print(f"There is no {what}: it failed with {said}. {are_whole}: {folder}", file=sys.stderr)

@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from floodtest.analysis import load
+from floodtest.analysis.figures.compare import compare
 from floodtest.analysis.pages.compare import write_page
 from floodtest.analysis.pages.report import write_report
 from tests.analysis.test_report import EXAMPLE
 from tests.rigs.browser import CHROMIUM, Browser, browser
-from tests.rigs.figures import compared, troubled
+from tests.rigs.figures import troubled
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium")
 
@@ -29,7 +30,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     record = load(folder)
     record.run["summary"].update(msgspec.to_builtins(troubled()))
     commanded = replace(record, run={**record.run, "command": f"floodtest run --target http://{'a' * 300}/{{user}}"})
-    return {"report": write_report(record), "comparison": write_page(compared([record, commanded]), folder)}
+    groups = [[one, replace(one, folder=folder / "again")] for one in (record, commanded)]
+    return {"report": write_report(record), "comparison": write_page(compare(groups), folder)}
 
 
 @pytest.fixture(scope="module")
