@@ -3,8 +3,7 @@
 import textwrap
 
 from floodtest.analysis.figures.compare import WRITERS, Cell, Comparison, Group, Row, Table
-from floodtest.analysis.figures.fits import Estimate
-from floodtest.analysis.figures.formatting import each_between, plain
+from floodtest.analysis.figures.formatting import plain
 from floodtest.flyweight.command.counted import counted
 
 WIDTH = 118
@@ -61,14 +60,14 @@ def write_figure(cell: Cell | None, unit: str) -> str:
     """Write a figure of a group, with the least and the most of its runs, and how many runs lack it."""
     if cell is None:
         return "-"
-    known = cell.known
-    missing = len(cell.values) - len(known)
-    lacking = f", {len(known)} of {len(cell.values)} runs" if missing else ""
-    if len(known) == 1 or min(known) == max(known):
-        return f"{WRITERS[unit](cell.value)}{lacking}"
-    if unit == "B":
-        return each_between(Estimate(cell.value, min(known), max(known))) + lacking
-    return f"{WRITERS[unit](cell.value)} ({WRITERS[unit](min(known))} to {WRITERS[unit](max(known))}){lacking}"
+    known, write = cell.known, WRITERS[unit]
+    lacking = f", {len(known)} of {len(cell.values)} runs" if len(known) < len(cell.values) else ""
+    if min(known) == max(known):
+        return f"{write(cell.value)}{lacking}"
+    ends = [write(min(known)), write(max(known))]
+    if len({text.partition(" ")[2] for text in (write(cell.value), *ends)}) == 1:  # one unit, which is told once
+        ends = [text.partition(" ")[0] for text in ends]
+    return f"{write(cell.value)} ({' to '.join(ends)}){lacking}"
 
 
 def write_ratio(cell: Cell | None, apart: str) -> str:
