@@ -41,8 +41,8 @@ class Ended:
 
     @property
     def has_figures(self) -> bool:
-        """Whether its record is one of a whole run."""
-        return self.summary is not None and self.code in GOES_ON
+        """Whether its record is one of a whole run, even if what came after the run was interrupted."""
+        return self.summary is not None and self.summary.outcome in ("ok", "shortfall")
 
 
 def worst(runs: Sequence[Ended]) -> ExitCode:

@@ -374,6 +374,26 @@ def of_size(name: str, size: int, server: float) -> Record:
     return record_of(rows, Path(name), host=HOST, summary=told, options={"target": None})
 
 
+RECORDED = Path(__file__).parent / "records"
+"""Runs against our own server: record_3000 and record_3000_again are of one command, record_1500 of half as many."""
+
+
+def test_one_command_that_was_run_twice_differs_in_nothing() -> None:
+    table = compared([load(RECORDED / name) for name in ("record_3000", "record_3000_again")]).table
+    assert table.remarks == []
+    verdicts = {row.name: row.cells[1].significant for row in table.rows if row.cells[1] is not None}
+    assert len(verdicts) > 6
+    assert True not in verdicts.values()
+
+
+def test_recorded_runs_of_two_sizes_have_no_ratio_of_what_each_took() -> None:
+    table = compared([load(RECORDED / name) for name in ("record_1500", "record_3000")]).table
+    assert table.remarks[0].startswith("Connections open at once: A 1,500, B 3,000.")
+    each = [row.cells[1] for row in table.rows if row.name.endswith("all of it, each")]
+    assert len(each) == 3
+    assert all(cell is not None and cell.ratio is None for cell in each)
+
+
 def test_other_sizes_are_named_and_what_depends_on_them_is_not_divided() -> None:
     comparison = compared([of_size("a", 2000, 1000), of_size("b", 4000, 1000), of_size("c", 2020, 1000)])
     (said,) = comparison.table.remarks

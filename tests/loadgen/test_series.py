@@ -58,7 +58,8 @@ def test_what_a_run_said_and_its_status_are_how_it_ended() -> None:
     said = msgspec.json.encode(summary())
     assert how_run_ended(0, said) == Ended(OK, summary())
     assert how_run_ended(4, said).has_figures
-    assert not how_run_ended(130, said).has_figures
+    assert how_run_ended(130, said).has_figures  # its report was interrupted
+    assert not how_run_ended(130, msgspec.json.encode(summary(outcome="interrupted"))).has_figures
     assert how_run_ended(3, b'{"format": 2, "run": null, "outcome": "refused", "reasons": []}') == Ended(REFUSED, None)
     assert how_run_ended(-9, b"") == how_run_ended(77, b"") == Ended(FAULT, None)
 
