@@ -47,12 +47,12 @@ def _head(group: Group) -> str:
     return group.label if len(group.runs) == 1 else f"{group.label}, {counted(len(group.runs), 'runs')}"
 
 
-def cells(row: Row, apart: str = ", ") -> list[str]:
-    """Write a row below `heads`; `apart` stands between a ratio and the verdict on it."""
+def cells(row: Row) -> list[str]:
+    """Write a row below `heads`."""
     first, *others = row.cells
     return [
         write_figure(first, row.unit),
-        *(text for cell in others for text in (write_figure(cell, row.unit), write_ratio(cell, apart))),
+        *(text for cell in others for text in (write_figure(cell, row.unit), write_ratio(cell))),
     ]
 
 
@@ -70,15 +70,15 @@ def write_figure(cell: Cell | None, unit: str) -> str:
     return f"{write(cell.value)} ({' to '.join(ends)}){lacking}"
 
 
-def write_ratio(cell: Cell | None, apart: str) -> str:
-    """Write a figure's ratio to the first group's, and whether the difference means anything."""
+def write_ratio(cell: Cell | None) -> str:
+    """Write a figure's ratio to the first group's, whether the difference means anything, and the ratio's interval."""
     if cell is None:
         return ""
+    ratio = [] if cell.ratio is None else [f"x{_times(cell.ratio)}"]
+    said = [] if cell.significant is None else ["significant" if cell.significant else "not significant"]
     low, high = cell.ratio_low, cell.ratio_high
     interval = "" if low is None or high is None else f" ({_times(low)} to {_times(high)})"
-    ratio = [] if cell.ratio is None else [f"x{_times(cell.ratio)}{interval}"]
-    said = [] if cell.significant is None else ["significant" if cell.significant else "not significant"]
-    return apart.join([*ratio, *said])
+    return ", ".join([*ratio, *said]) + interval
 
 
 def _times(ratio: float) -> str:

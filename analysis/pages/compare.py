@@ -63,7 +63,8 @@ def render_page(comparison: Comparison, sections: list[Section]) -> bytes:
         (group.label, ", ".join(Path(run).name for run in group.runs), "\n".join(told))
         for group, told in zip(table.groups, commands(comparison), strict=True)
     ]
-    rows = [(row_title(row), *cells(row, apart="\n")) for row in table.rows]  # columns are narrower than a terminal's
+    # What is in brackets is on a line of its own: the columns are narrow.
+    rows = [(row_title(row), *(text.replace(" (", "\n(") for text in cells(row))) for row in table.rows]
     return fill_in(
         "compare.html",
         title="floodtest runs compared",

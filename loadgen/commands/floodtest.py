@@ -84,13 +84,14 @@ def run_command_line(
 
 
 def _repeat(options: RunOptions, context: typer.Context, times: int, as_json: bool) -> NoReturn:
-    """Run the command line of this process several times, without --repeat and with a name for all of the records."""
+    """Run the command line of this process several times, without --repeat and with one name for all records."""
     from floodtest.loadgen.commands import repeating
     from floodtest.loadgen.commands.series import without
 
     flags = [name for one in context.command.params if getattr(one, "is_flag", False) for name in one.opts]
     words = without(sys.argv[1:], "--repeat", flags)
-    sys.exit(repeating.repeat([*words, "--name", options.name or repeating.now()], times, as_json))
+    named = ["--name", repeating.now()] if options.name is None else []
+    sys.exit(repeating.repeat([*words, *named], times, as_json))
 
 
 @app.command("ab", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})

@@ -444,7 +444,7 @@ def test_a_table_of_groups_has_medians_with_the_least_and_the_most() -> None:
     assert head.split("   ")[-1].strip() == "B to A"
     (line,) = [line for line in shown.splitlines() if line.startswith(SERVER)]
     assert re.search(
-        r"1\.05 KB \(1\.00 to 1\.10\) +2\.10 KB \(2\.00 to 2\.20\) +x2\.00 \(\S+ to \S+\), significant", line
+        r"1\.05 KB \(1\.00 to 1\.10\) +2\.10 KB \(2\.00 to 2\.20\) +x2\.00, significant \(\S+ to \S+\)$", line
     )
     assert " ".join(shown.splitlines()[-3:]) == BY_SCATTER
 

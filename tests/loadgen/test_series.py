@@ -164,7 +164,7 @@ def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeUp:
 def test_a_repeated_run_prints_the_scatter_of_its_figures(made_up: MadeUp, tmp_path: Path) -> None:
     done = run_here("floodtest", "run", "--connections", "20", "--repeat", "3", "--name", "few", "--fit")
     assert done.returncode == 0, done.stderr
-    assert made_up.lines == [["run", "--connections", "20", "--name", "few", "--fit", "--name", "few"]] * 3
+    assert made_up.lines == [["run", "--connections", "20", "--name", "few", "--fit"]] * 3
     assert done.stdout.startswith(f"3 runs: {', '.join(str(tmp_path / f'few-{at}') for at in (1, 2, 3))}\n")
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("server, user memory, one more connection")]
     assert line.split("connection")[1].split() == ["1.00", "KB", "(1.00", "to", "1.00)"]
@@ -206,9 +206,9 @@ def test_two_sides_are_run_in_turn_and_compared(
     common = ["--connections", "20", "--rate=50", "--no-report"]
     assert made_up.lines[1] == ["run", "--name", "b", *common, "--server-model", "tasks", "--out", "runs/ab-now"]
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("server, user memory, one more connection")]
-    assert line.endswith(", significant")
+    assert ", significant (" in line
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("client, user memory, one more connection")]
-    assert not line.endswith(", significant")
+    assert ", significant" not in line
     assert done.stderr.splitlines()[-1] == "comparison: runs/ab-now/compare.html"
     assert (tmp_path / "runs/ab-now/compare.html").exists()
 
