@@ -123,6 +123,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     pids: ServerPids
     fronts: list[int | None]
     """Exit statuses; None while a front runs."""
+    fronts_begun: int
+    """Fronts that have had a stream: each took memory of its own with its first."""
     fronts_given_up: int
     """How often a front was given up that had messages to write."""
     fronts_left_out: int

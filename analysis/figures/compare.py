@@ -266,7 +266,7 @@ def figures(findings: Findings) -> dict[str, tuple[str, Found]]:
     record = findings.record
     found: dict[str, tuple[str, Found]] = {}
     for end, finding in findings.memory.items():
-        found[f"{ENDS[end]}, {ONE_MORE}"] = ("B", None if finding.fit is None else finding.fit.slope)
+        found[f"{ENDS[end]}, {ONE_MORE}"] = ("B", finding.one_more)
         found[f"{ENDS[end]}, all of it, each"] = ("B", None if finding.measured is None else finding.measured.value)
     found["opened"] = ("/s", _opening(record))
     found["deliveries"] = ("/s", _deliveries(record))

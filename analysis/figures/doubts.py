@@ -7,20 +7,14 @@ import numpy as np
 
 from floodtest.analysis.figures.client_share import doubt_of
 from floodtest.analysis.figures.findings import Findings
-from floodtest.analysis.figures.formatting import each_between, plain
-from floodtest.analysis.figures.memory import ENDS
+from floodtest.analysis.figures.formatting import plain
+from floodtest.analysis.figures.memory import doubt_of_cost
 from floodtest.analysis.figures.series import rate_of
 from floodtest.analysis.record import LATENCY_FILE, Record
 from floodtest.analysis.record.reader import mapping
 from floodtest.analysis.record.stages import Stage
 from floodtest.analysis.record.summary import Summary
 from floodtest.flyweight.command.units import size
-
-WIDE_SHARE = 0.1
-"""An interval wider than this share of the slope, to either side, is called noisy."""
-
-WORTH = 200.0
-"""Bytes a connection under which a wide interval is of no weight."""
 
 OTHERS = 0.15
 """Cores busy with something else, on average, that are worth a word."""
@@ -69,17 +63,9 @@ def _of_memory(findings: Findings) -> Iterator[str]:
     elif unread:
         yield f"The server's memory was not read in {unread:,} of {samples:,} samples."
     for end, found in findings.memory.items():
-        if found.fit is None:
-            if len(found.size):
-                yield (
-                    f"{ENDS[end]}: {len(set(found.connections.tolist()))} different numbers of connections were "
-                    "sampled, too few for a slope. A longer ramp (--rate), or a shorter --interval, has more."
-                )
-            continue
-        slope = found.fit.slope
-        half = max(slope.value - slope.low, slope.high - slope.value)
-        if half > WORTH and half > WIDE_SHARE * abs(slope.value):
-            yield f"{ENDS[end]}: the slope is uncertain, {each_between(slope)}: noise, or too short a ramp."
+        doubt = doubt_of_cost(found, end)
+        if doubt is not None:
+            yield doubt
 
 
 def _of_kernel(findings: Findings) -> Iterator[str]:

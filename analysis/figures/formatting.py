@@ -16,8 +16,10 @@ def each(count: float | None) -> str:
     return f"{count:,.0f} B" if abs(count) < 1000 else f"{count / 1000:,.2f} KB"
 
 
-def each_between(estimate: Estimate) -> str:
-    """Write bytes a connection with the ends of their interval, all in one unit."""
+def each_between(estimate: Estimate | float) -> str:
+    """Write bytes a connection, with the ends of their interval where they have one, all in one unit."""
+    if not isinstance(estimate, Estimate):
+        return each(estimate)
     if max(abs(estimate.value), abs(estimate.high)) < 1000:
         return f"{estimate.value:,.0f} B ({estimate.low:,.0f} to {estimate.high:,.0f})"
     value, low, high = (figure / 1000 for figure in (estimate.value, estimate.low, estimate.high))

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from floodtest.analysis.figures.series import T_975, Floats
+from floodtest.analysis.figures.fits import T_975
+from floodtest.analysis.figures.series import Floats
 
 LEAST_RUNS = 2
 """Of each group, for its scatter to be known."""

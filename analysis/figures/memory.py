@@ -1,18 +1,26 @@
-"""Memory against open connections, for each end and the kernel: samples, their fit, and what was predicted. Pure.
+"""Memory against open connections, for each end and the kernel: samples, what a connection costs, what was predicted.
 
-In: a `Record`. Out: bytes; None, or an empty column, where a record has too little for a figure. Cost: a fit for each
-of `ENDS` (see `fits.py`), so whoever needs them twice takes them from `Findings`.
+In: a `Record`, or samples in order of time. Out: bytes; None, or an empty column, where there is too little for a
+figure. Pure. Every figure of memory that floodtest tells is made here: on the terminal, in the summary, in a report and
+in a comparison. Cost: a fit for each of `ENDS` (see `fits.py`), so whoever needs them twice takes them from `Findings`.
+
+What one more connection costs has two estimates. The slope of the fit leaves out what was there before and what workers
+of ours took as they began; the growth is the difference between two levels, before the first connection and with the
+most open, over the connections, less what those workers took. Where both differ by more than their uncertainties
+explain, memory did not follow the connections as the fit takes it to: the growth is the figure then, and its interval
+has both in it.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.analysis.figures.fits import Estimate, MemoryFit, fit_memory
+from floodtest.analysis.figures.fits import LEAST, Estimate, MemoryFit, fit_memory
+from floodtest.analysis.figures.formatting import each, each_between
 from floodtest.analysis.figures.series import MOST_DRAWN
-from floodtest.analysis.record import Record
+from floodtest.analysis.record import Record, Sample
 from floodtest.analysis.record.reader import mapping
 from floodtest.analysis.record.samples import filling
 from floodtest.analysis.record.stages import Stage
@@ -23,6 +31,15 @@ MILLION = 1_000_000
 
 ENDS = {"server": "server, user memory", "client": "client, user memory", "kernel": "kernel, both ends"}
 """Whose memory is told apart, and what it is called."""
+
+WIDE_SHARE = 0.1
+"""An interval wider than this share of the cost, to either side, is called noisy."""
+
+WORTH = 200.0
+"""Bytes a connection under which a wide interval is of no weight."""
+
+ENOUGH = 1000
+"""Connections that a growth without a fit is divided by at the least: what the first ones take once is some MB."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +55,34 @@ class MemoryFinding:
 
     None for the kernel where there is no sample from before the ramp.
     """
+    before: float | None = None
+    """Bytes in the last sample before the ramp, None without one."""
+    growth: Estimate | None = None
+    """What each connection made memory grow by, from before the ramp to the most open, less what the fit says that
+    workers of ours took as they began. Its ends are what memory moved by afterwards, while nothing was opened or read.
+    None without a sample from before the ramp."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether growth and slope differ by more than their uncertainties explain."""
+        if self.fit is None or self.growth is None:
+            return False
+        half, growth = 1.96 * math.sqrt(2) * self.fit.noise / self.most, self.growth
+        return self.fit.slope.differs_from(Estimate(growth.value, growth.low - half, growth.high + half))
+
+    @property
+    def one_more(self) -> Estimate | float | None:
+        """Bytes that one more connection costs: the slope, or the growth where the fit failed or there is none.
+
+        Its interval holds both. A float has none. None where a growth would be that of workers and first connections.
+        """
+        if self.fit is None:
+            return None if self.growth is None or self.most < ENOUGH else self.growth.value
+        slope, growth = self.fit.slope, self.growth
+        if growth is None:
+            return slope
+        value = growth.value if self.failed else slope.value
+        return Estimate(value, min(slope.low, growth.low), max(slope.high, growth.high))
 
     @property
     def most(self) -> float:
@@ -54,11 +99,14 @@ class MemoryFinding:
         return self.most >= connections / 2
 
     def at(self, connections: float) -> Estimate | None:
-        """Bytes for so many connections, by the fit, with every step that was seen, wherever it was."""
-        if self.fit is None:
+        """Bytes for so many connections at the cost of one more, with every step that was seen, wherever it was."""
+        one_more = self.one_more
+        if self.fit is None or not isinstance(one_more, Estimate):
             return None
         steps = sum(step.bytes for step in self.fit.steps)
-        fixed, slope = self.fit.fixed, self.fit.slope.times(connections)
+        fixed, slope = self.fit.fixed, one_more.times(connections)
+        if self.failed and self.before is not None:  # the fit's fixed cost belongs to its slope
+            fixed = Estimate(self.before, self.before, self.before)
         value = fixed.value + slope.value + steps
         # Where the slope is too high the fixed cost is too low: taken as independent they err to the wide side.
         low = value - math.hypot(fixed.value - fixed.low, slope.value - slope.low)
@@ -67,22 +115,83 @@ class MemoryFinding:
 
 def memory_of(record: Record) -> dict[str, MemoryFinding]:
     """Return what is known of each of `ENDS`."""
-    kept = np.array(filling(record.samples), np.intp)
-    found = {}
-    for end in ENDS:
-        size = _memory(record, end)[kept]
-        if end == "kernel" and len(size):
-            size = size - size[0]
-        opened = record.column("open")[kept]
-        known = np.isfinite(size)
-        opened, size = opened[known], size[known]
-        measured = None
-        if len(opened) and opened.max() > 0 and (end != "kernel" or record.samples[kept[0]].stage == Stage.START):
-            at = int(opened.argmax())
-            value = float(size[at] / opened[at])
-            measured = Estimate(value, value, value)
-        found[end] = MemoryFinding(opened, size, fit_memory(opened, size), measured)
-    return found
+    return memory_of_samples(record.samples)
+
+
+def memory_of_samples(samples: list[Sample]) -> dict[str, MemoryFinding]:
+    """Return what is known of each of `ENDS`, while there is no record to read yet."""
+    return {end: _finding(samples, end) for end in ENDS}
+
+
+def _finding(samples: list[Sample], end: str) -> MemoryFinding:
+    kept = [samples[at] for at in filling(samples) if _memory(samples[at], end) is not None]
+    size = np.array([_memory(sample, end) for sample in kept], np.float64)
+    has_before = bool(kept) and kept[0].stage == Stage.START
+    if end == "kernel" and kept:
+        size -= size[0]
+    opened = np.array([sample.open for sample in kept], np.float64)
+    # Fronts and workers that begin take user memory; what the kernel has for them it had before.
+    begun = [None if end == "kernel" else getattr(sample, f"{end}_begun") for sample in kept]
+    fit = fit_memory(opened, size, np.array([np.nan if count is None else count for count in begun], np.float64))
+    found = MemoryFinding(opened, size, fit, None, float(size[0]) if has_before else None)
+    if not found.most:
+        return found
+    full = int(np.flatnonzero(opened == found.most)[-1])
+    value = float(size[full] / found.most)
+    measured = Estimate(value, value, value) if has_before or end != "kernel" else None
+    is_of_workers = fit is None and begun[full] is not None
+    if not has_before or is_of_workers:
+        return replace(found, measured=measured)
+    steps = 0.0 if fit is None else sum(step.bytes for step in fit.steps)
+    growth, (fell, rose) = float(size[full] - size[0]) - steps, _moved(samples, kept[0], kept[full], end)
+    ends = Estimate(growth, growth + fell, growth + rose).times(1 / found.most)
+    return replace(found, measured=measured, growth=ends)
+
+
+def _moved(samples: list[Sample], before: Sample, full: Sample, end: str) -> tuple[float, float]:
+    """Return by how many bytes memory fell and rose, as quartiles, while nothing was opened, closed or read.
+
+    That is after the ramp, for as long as it took. Memory that follows its connections late is still to come when the
+    last of them is open; and others on the machine move the kernel's, in the ramp as well.
+    """
+    until = full.time + (full.time - before.time)
+    quiet = [sample for sample in samples if sample.stage == Stage.HOLD and full.time <= sample.time <= until]
+    quiet = [sample for sample in quiet if (sample.open, sample.received) == (full.open, full.received)]
+    there = _memory(full, end)
+    moves = [size - there for sample in quiet if there is not None and (size := _memory(sample, end)) is not None]
+    if not moves:
+        return 0.0, 0.0
+    fell, rose = np.quantile(moves, (0.25, 0.75)).tolist()
+    return min(0.0, fell), max(0.0, rose)
+
+
+def doubt_of_cost(found: MemoryFinding, end: str) -> str | None:
+    """Say what is to be held against the cost of one more connection, and what to do; None where there is nothing."""
+    if not found.most:
+        return None
+    if found.fit is None:
+        counts = len(set(found.connections.tolist()))
+        beside = "" if counts < LEAST else " beside what workers took as they began"
+        return (
+            f"{ENDS[end]}: {counts} different numbers of connections were sampled, too few for a slope{beside}. "
+            "A longer ramp (--rate), or a shorter --interval, has more."
+        )
+    slope, growth = found.fit.slope, found.growth
+    if found.failed and growth is not None:
+        return (
+            f"{ENDS[end]}: it grew by {each(growth.value)} a connection in the ramp, and the slope of the fit is "
+            f"{each_between(slope)}: memory did not follow the open connections in a line, so the growth is taken for "
+            "the cost of one more. In a longer ramp with a pace that the server keeps (--rate) both agree, or tell "
+            "what it takes once."
+        )
+    half = max(slope.value - slope.low, slope.high - slope.value)
+    if half <= WORTH or half <= WIDE_SHARE * abs(slope.value):
+        return None
+    beside = "" if growth is None else f" It grew by {each(growth.value)} a connection over the whole ramp."
+    return (
+        f"{ENDS[end]}: the slope is uncertain, {each_between(slope)}: noise, connections that open in bursts, or too "
+        f"short a ramp.{beside} A longer ramp with a pace that the server keeps (--rate) is more certain."
+    )
 
 
 def predicted_of(record: Record) -> dict[str, float]:
@@ -93,9 +202,6 @@ def predicted_of(record: Record) -> dict[str, float]:
     return {end: float(value) for end, value in values.items() if isinstance(value, int | float)}
 
 
-def _memory(record: Record, end: str) -> Floats:
-    if end != "kernel":
-        return record.column(f"{end}_private")
-    kinds = ("slab", "kernel_stack", "page_tables", "percpu")
-    total: Floats = np.sum([record.column(kind) for kind in kinds], axis=0) if record.samples else np.zeros(0)
-    return total
+def _memory(sample: Sample, end: str) -> int | None:
+    size: int | None = sample.kernel if end == "kernel" else getattr(sample, f"{end}_private")
+    return size

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.analysis.figures.fits import Estimate
+from floodtest.analysis.figures.fits import Estimate, t_975
 from floodtest.analysis.record import LatencyCounts, Record
 from floodtest.analysis.record.samples import filling
 from floodtest.flyweight.engine.counted_values import values_at
@@ -86,10 +86,6 @@ def source_of_latency(record: Record) -> str | None:
     return BY_PLAN if options.get("messages") is not None else None
 
 
-T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""Student's t at 97.5% for 1 to 10 degrees of freedom (NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2)."""
-
-
 def mean_of(values: Floats) -> Estimate | None:
     """Return the mean of successive figures with a 95% interval that allows for each resembling the one before.
 
@@ -103,14 +99,5 @@ def mean_of(values: Floats) -> Estimate | None:
     spread = float(rest @ rest)
     correlation = 0.0 if not spread else max(0.0, min(0.9, float(rest[1:] @ rest[:-1]) / spread + 1 / n))
     effective = max(2.0, n * (1 - correlation) / (1 + correlation))
-    half = _t_975(effective - 1) * math.sqrt(spread / (n - 1) / effective)
+    half = t_975(effective - 1) * math.sqrt(spread / (n - 1) / effective)
     return Estimate(mean, mean - half, mean + half)
-
-
-def _t_975(freedom: float) -> float:
-    """Return Student's t at 97.5%; beyond the table by the first terms of its expansion about the normal one."""
-    whole = max(1, int(freedom))
-    if whole <= len(T_975):
-        return T_975[whole - 1]
-    z = 1.959964
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)

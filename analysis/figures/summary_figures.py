@@ -3,12 +3,11 @@
 In: the samples of a run, in order of time. Out: parts of a `Summary`; None for what the samples do not tell.
 """
 
-import numpy as np
-
-from floodtest.analysis.figures.fits import fit_memory
+from floodtest.analysis.figures.fits import Estimate
+from floodtest.analysis.figures.memory import MemoryFinding, doubt_of_cost, memory_of_samples
 from floodtest.analysis.record.samples import Sample, filling
 from floodtest.analysis.record.stages import Stage
-from floodtest.analysis.record.summary import Memory
+from floodtest.analysis.record.summary import Cost, Memory
 
 LEAST_IDLE_SECONDS = 2.0
 """Of a hold that tells of idle CPU: what the ramp left to do takes its first moments."""
@@ -21,55 +20,67 @@ def per_connection(value: float | None, connections: int) -> float | None:
 def summarize_memory(
     samples: list[Sample], kernel_source: str, predicted: int | None = None, server_is_ours: bool = True
 ) -> Memory:
-    """Compare the last sample before the ramp with the last of the hold.
+    """Put what `memory_of_samples` found into a summary: before the ramp, and at the first moment with the most open.
 
     What was predicted has the memory of a server of ours in it, and so has what is held against that.
     """
-    before = [sample for sample in samples if sample.stage == Stage.START]
-    held = [sample for sample in samples if sample.stage == Stage.HOLD] or [s for s in samples if s.stage == Stage.RAMP]
-    if not before or not held:
-        return Memory(
-            server_user_bytes_per_connection=None,
-            client_user_bytes_per_connection=None,
-            kernel_bytes_per_connection=None,
-            kernel_source=kernel_source,
-            server_fixed_bytes=None,
-            client_fixed_bytes=None,
-            server_marginal_bytes_per_connection=None,
-            client_marginal_bytes_per_connection=None,
-            available_bytes_per_connection=None,
-            measured_bytes=None,
-            predicted_bytes=predicted,
-        )
-    first, last = before[-1], max(held, key=lambda sample: (sample.open, sample.time))
+    found = memory_of_samples(samples)
+    costs = {end: _cost(finding, end) for end, finding in found.items()}
+    kept = [samples[at] for at in filling(samples)]
+    has_both = bool(kept) and kept[0].stage == Stage.START and max(sample.open for sample in kept) > 0
+    first, full = (kept[0], max(reversed(kept), key=lambda sample: sample.open)) if has_both else (None, None)
+    fallen = None if first is None or full is None else first.mem_available - full.mem_available
     return Memory(
-        server_user_bytes_per_connection=per_connection(last.server_private, last.open),
-        client_user_bytes_per_connection=per_connection(last.client_private, last.open),
-        kernel_bytes_per_connection=per_connection(last.kernel - first.kernel, last.open),
+        server_user_bytes_per_connection=_measured(found["server"]),
+        client_user_bytes_per_connection=_measured(found["client"]),
+        kernel_bytes_per_connection=_measured(found["kernel"]),
         kernel_source=kernel_source,
-        server_fixed_bytes=first.server_private,
-        client_fixed_bytes=first.client_private,
-        server_marginal_bytes_per_connection=_marginal(samples, "server_private"),
-        client_marginal_bytes_per_connection=_marginal(samples, "client_private"),
-        available_bytes_per_connection=per_connection(first.mem_available - last.mem_available, last.open),
-        measured_bytes=_measured(first, last, server_is_ours),
+        server_fixed_bytes=_fixed(found["server"]),
+        client_fixed_bytes=_fixed(found["client"]),
+        server_marginal_bytes_per_connection=None if (cost := costs["server"]) is None else cost.one_more,
+        client_marginal_bytes_per_connection=None if (cost := costs["client"]) is None else cost.one_more,
+        available_bytes_per_connection=per_connection(fallen, 0 if full is None else full.open),
+        server=costs["server"],
+        client=costs["client"],
+        kernel=costs["kernel"],
+        measured_bytes=_in_all(found, server_is_ours),
         predicted_bytes=predicted,
     )
 
 
-def _measured(first: Sample, last: Sample, server_is_ours: bool) -> int | None:
+def _cost(finding: MemoryFinding, end: str) -> Cost | None:
+    """Return the cost at one end; None where nothing was measured before the ramp and in it."""
+    if _measured(finding) is None:
+        return None
+    one_more, fit, growth = finding.one_more, finding.fit, finding.growth
+    low, high = (one_more.low, one_more.high) if isinstance(one_more, Estimate) else (None, None)
+    return Cost(
+        one_more=_rounded(one_more.value if isinstance(one_more, Estimate) else one_more),
+        low=_rounded(low),
+        high=_rounded(high),
+        slope=_rounded(None if fit is None else fit.slope.value),
+        growth=_rounded(None if growth is None else growth.value),
+        doubt=doubt_of_cost(finding, end),
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def _fixed(finding: MemoryFinding) -> int | None:
+    return None if finding.before is None or finding.measured is None else round(finding.before)
+
+
+def _measured(finding: MemoryFinding) -> float | None:
+    return None if finding.measured is None or finding.before is None else round(finding.measured.value, 1)
+
+
+def _in_all(found: dict[str, MemoryFinding], server_is_ours: bool) -> int | None:
     """The bytes of a run's own; None where the kernel had less memory than before, so that its part is not known."""
-    kernel = last.kernel - first.kernel
-    server = (last.server_private or 0) if server_is_ours else 0
-    return None if kernel <= 0 else server + last.client_private + kernel
-
-
-def _marginal(samples: list[Sample], field: str) -> float | None:
-    """The slope that a report shows (it has the interval as well), some 20 ms; None where there is too little."""
-    points = [(samples[at].open, getattr(samples[at], field)) for at in filling(samples)]
-    known = np.array([point for point in points if point[1] is not None], np.float64).reshape(-1, 2)
-    fit = fit_memory(known[:, 0], known[:, 1])
-    return None if fit is None else round(fit.slope.value, 1)
+    ends = ("server", "client", "kernel") if server_is_ours else ("client", "kernel")
+    sizes = {end: finding.measured.value * finding.most for end in ends if (finding := found[end]).measured is not None}
+    return None if sizes.get("kernel", 0.0) <= 0 else round(sum(sizes.values()))
 
 
 def idle_share(samples: list[Sample], field: str) -> float | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from floodtest.analysis.figures.findings import Findings
-from floodtest.analysis.figures.formatting import each
+from floodtest.analysis.figures.formatting import each, each_between
 from floodtest.analysis.figures.memory import ENDS, MemoryFinding
 from floodtest.analysis.figures.series import BY_PLAN, BY_SERVER, Floats, percentiles, rate_of, source_of_latency
 from floodtest.analysis.pages import pictures as pic
@@ -53,7 +53,7 @@ def _memory_panel(axes: "Axes", end: str, finding: MemoryFinding) -> None:
     else:
         at = np.linspace(0, finding.most, 400)
         axes.plot(at, finding.fit.at(at) / MIB, color=pic.INK, linewidth=1.2)
-        title += f"{each(finding.fit.slope.value)} a connection"
+        title += f"{each(finding.fit.slope.value)} a connection by the line"
     axes.set_title(title)
     axes.set_xlim(0, finding.most * 1.04)
     top = float(finding.size.max()) / MIB
@@ -235,17 +235,17 @@ class Plot:
 
 def _say_memory(findings: Findings) -> str:
     parts = [
-        f"{ENDS[end]}: {each(found.fit.slope.value)} for each more{_before(end, found.fit.fixed.value)}"
+        f"{ENDS[end]}: {each_between(one_more)} for each more{_before(end, found.before)}"
         for end, found in findings.memory.items()
-        if found.fit is not None
+        if (one_more := found.one_more) is not None
     ]
     said = "; ".join(parts) or "There are too few samples at different numbers of connections for a line"
-    jumps = "Jumps, as when a worker begins, are kept apart from the slope."
+    jumps = "What workers took as they began is kept apart from that, where the record says when they did."
     return f"Dots are samples of the ramp, the line is the fit. {said[0].upper()}{said[1:]}. {jumps}"
 
 
-def _before(end: str, fixed: float) -> str:
-    return "" if end == "kernel" else f", {size(fixed)} before the first"
+def _before(end: str, before: float | None) -> str:
+    return "" if end == "kernel" or before is None else f", {size(before)} before the first"
 
 
 def _say_connections(findings: Findings) -> str:

@@ -116,18 +116,19 @@ def _bytes_of(value: Any) -> str | None:
 
 def _lead(memory: dict[str, MemoryFinding]) -> str:
     """Say the answer in a sentence or two."""
-    fitted = {end: found.fit for end, found in memory.items() if found.fit is not None}
+    told = {end: one_more for end, found in memory.items() if (one_more := found.one_more) is not None}
     most = max((found.most for found in memory.values()), default=0)
     if not most:
         return "No connection was open in any sample: there is nothing to say about its cost."
-    if not fitted:
+    if not told:
         return f"{counted(round(most), 'connections')} {was(most)} open at once."
-    said = [f"{each_between(fit.slope)} {WHOSE[end]}" for end, fit in fitted.items()]
-    million = sum(estimate.value for found in memory.values() if (estimate := found.at(MILLION)) is not None)
+    said = [f"{each_between(one_more)} {WHOSE[end]}" for end, one_more in told.items()]
+    at_million = {end: estimate for end, found in memory.items() if (estimate := found.at(MILLION)) is not None}
+    million = sum(estimate.value for estimate in at_million.values())
     beyond = "" if most >= MILLION else f" (this run reached {most:,.0f}: the rest is the line, continued)"
-    without = [WHAT[end] for end in memory if end not in fitted]
+    without = [WHAT[end] for end in memory if end not in at_million]
     missing = f" Not in it, since not measured or too little for a line: {listed(without)}." if without else ""
     return (
         f"One more connection costs {listed(said)}. "
-        f"A million would take {size(million)}, {listed([WHAT[end] for end in fitted])} together{beyond}.{missing}"
+        f"A million would take {size(million)}, {listed([WHAT[end] for end in at_million])} together{beyond}.{missing}"
     )

@@ -24,11 +24,19 @@ NO_FIT = "no fit"
 
 
 def costs(memory: dict[str, MemoryFinding]) -> Table:
-    head = ("", "one more connection", "before the first", "all of it, at the most open", "for a million")
+    head = (
+        "",
+        "one more connection",
+        "growth in the ramp",
+        "before the first",
+        "all of it, at the most",
+        "for a million",
+    )
     rows = [(ENDS[end], *_cost(found)) for end, found in memory.items()]
     caption = (
-        "In brackets the 95% interval of the fit. The kernel counts from before the ramp, both ends together. For a "
-        "million is the line, continued with this run's workers and steps"
+        "In brackets the 95% interval, which holds the slope of the fit and the growth in the ramp, both without what "
+        "workers took as they began. The kernel counts from before the ramp, both ends together. For a million is the "
+        "line, continued with what this run's workers took"
     )
     if all(found.reaches(MILLION) for found in memory.values() if found.fit is not None):
         caption += "."
@@ -39,16 +47,17 @@ def costs(memory: dict[str, MemoryFinding]) -> Table:
     return Table(head, rows, caption)
 
 
-def _cost(found: MemoryFinding) -> tuple[str, str, str, str]:
+def _cost(found: MemoryFinding) -> tuple[str, str, str, str, str]:
     measured = NOT_MEASURED
     if found.measured is not None:
         measured = f"{each(found.measured.value)} each, {found.most:,.0f} open"
-    if found.fit is None:
-        return NO_FIT, NO_FIT, measured, NO_FIT
-    million, fixed = found.at(MILLION), found.fit.fixed
-    assert million is not None
-    for_million = size_between(million) if found.reaches(MILLION) else size(million.value)
-    return each_between(found.fit.slope), size_between(fixed), measured, for_million
+    one_more, million = found.one_more, found.at(MILLION)
+    cost = NO_FIT if one_more is None else each_between(one_more)
+    growth = each(None if found.growth is None else found.growth.value)
+    for_million = NO_FIT
+    if million is not None:
+        for_million = size_between(million) if found.reaches(MILLION) else size(million.value)
+    return cost, growth, size(found.before), measured, for_million
 
 
 def servers(memory: dict[str, MemoryFinding]) -> Table:

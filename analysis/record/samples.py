@@ -55,6 +55,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     pings: int = 0
     misdelivered: int = 0
     polls: int = 0
+    server_begun: int | None = None
+    client_begun: int | None = None
 
     @property
     def kernel(self) -> int:

@@ -50,8 +50,24 @@ class Workers(msgspec.Struct, frozen=True):
     files_limit: int
 
 
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What one more connection costs an end, bytes; None for what the samples do not tell."""
+
+    one_more: float | None
+    """The slope, or the growth where both disagree."""
+    low: float | None
+    high: float | None
+    """The ends of its 95% interval; None where it has none."""
+    slope: float | None
+    """Of the fit against open connections."""
+    growth: float | None
+    """From before the ramp to its end, over the connections, less what workers of ours took as they began."""
+    doubt: str | None
+    """What is to be held against the figure, and what to do."""
+
+
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes a connection, at the end of the hold; None where it could not be measured."""
+    """Bytes a connection, at the end of the ramp; None where it could not be measured."""
 
     server_user_bytes_per_connection: float | None
     client_user_bytes_per_connection: float | None
@@ -61,7 +77,12 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     client_fixed_bytes: int | None = None
     server_marginal_bytes_per_connection: float | None
     client_marginal_bytes_per_connection: float | None
+    """What one more costs: `server.one_more` and `client.one_more`."""
     available_bytes_per_connection: float | None
+    server: Cost | None = None
+    client: Cost | None = None
+    kernel: Cost | None = None
+    """None: a record from before these fields."""
     measured_bytes: int | None = None
     """User memory of both ends and what the kernel's has grown by, together; without a server that is not ours."""
     predicted_bytes: int | None = None

@@ -105,7 +105,8 @@ def _memory_lines(summary: Summary) -> list[str]:
     if server is not None and kernel is not None and kernel > 0:
         rows.append(("server, all of it", server + kernel / 2, opened, None))
     rows += [(name, value, 1_000_000, None) for name, value in HISTORY]
-    return [*(_memory_line(*row) for row in rows), *_prediction_line(summary)]
+    doubts = [] if memory.server is None or memory.server.doubt is None else [f"  {memory.server.doubt}"]
+    return [*(_memory_line(*row) for row in rows), *_prediction_line(summary), *doubts]
 
 
 def _prediction_line(summary: Summary) -> list[str]:

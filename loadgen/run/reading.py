@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.loadgen.client import durations, histogram
@@ -102,6 +103,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Connections that were begun: all of each user's, where users have several one after another."""
     opens: int
     """Connections that opened."""
+    begun: int
+    """Workers that have begun a connection: each took memory of its own with its first."""
     put_off: int
     """Connections that had to wait for room in the queue of a Unix socket."""
     protocols: dict[str, int]
@@ -165,6 +168,7 @@ def read_accounts(
         counters=Counters(**{name: int(ledger.total(name)) for name in Counters.__struct_fields__}),
         attempts=int(ledger.total("attempts")),
         opens=int(ledger.total("opens")),
+        begun=int(np.count_nonzero(ledger.rows["attempts"])),
         put_off=int(ledger.total("put_off")),
         protocols={
             name: count for name, count in zip(PROTOCOLS, ledger.total("protocols").tolist(), strict=True) if count
@@ -201,6 +205,7 @@ def total(readings: Sequence[Reading]) -> Reading:
         counters=_sum_of_fields([each.counters for each in readings]),
         attempts=sum(each.attempts for each in readings),
         opens=sum(each.opens for each in readings),
+        begun=sum(each.begun for each in readings),
         put_off=sum(each.put_off for each in readings),
         protocols=_sum_of_counts(each.protocols for each in readings),
         failed=_sum_of_counts(each.failed for each in readings),

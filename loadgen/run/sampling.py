@@ -107,6 +107,7 @@ def sample_of(
         stage=stage,
         server_private=private,
         server_cpu=cpu,
+        client_begun=reading.begun,
         latency_p50=p50,
         latency_p99=p99,
         latency_max=most,
@@ -128,6 +129,7 @@ def _with_server(sample: Sample, server: Stats) -> Sample:
     return msgspec.structs.replace(
         sample,
         server_open=server.connections,
+        server_begun=server.fronts_begun,
         server_logins=server.logins,
         server_rejected=sum(server.rejected.values()),
         server_slow=server.slow,

@@ -71,6 +71,7 @@ def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> Stats:
         control=api.figures(),
         pids=ServerPids(pids[0], pids[1], pids[2:]),
         fronts=server.front_statuses,
+        fronts_begun=int(np.count_nonzero(ledger.rows["logins"])),
         fronts_given_up=router.fronts_given_up,
         fronts_left_out=server.fronts_left_out,
         memory=ServerMemory(meter.private, memory.available, memory.total),

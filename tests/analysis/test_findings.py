@@ -30,9 +30,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Count the fits that are made and the files of latencies that are read; nothing is drawn."""
     counts = {"fits": 0, "files": 0}
 
-    def fit(connections: fits.Floats, size: fits.Floats) -> fits.MemoryFit | None:
+    def fit(connections: fits.Floats, size: fits.Floats, begun: fits.Floats) -> fits.MemoryFit | None:
         counts["fits"] += 1
-        return fits.fit_memory(connections, size)
+        return fits.fit_memory(connections, size, begun)
 
     original = Record.read_latency
 

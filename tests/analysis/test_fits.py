@@ -1,67 +1,22 @@
-"""Fits and means, calibrated: records with a known slope give it back within its interval."""
+"""Fits of memory and means of figures: what they find, and where they find nothing."""
 
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from floodtest.analysis import Sample
-from floodtest.analysis.figures.fits import Estimate, fit_memory
+from floodtest.analysis.figures import fits
+from floodtest.analysis.figures.fits import NARROWED, PAGE, Estimate, fit_memory, t_975
 from floodtest.analysis.figures.memory import memory_of
 from floodtest.analysis.figures.series import mean_of, thinned
-from floodtest.analysis.figures.steps import _cut
 from tests.rigs.figures import record_of, sample, start
+from tests.rigs.simulated_servers import lasting_noise
 
 Floats = npt.NDArray[np.float64]
 
 
-def random_case(rng: np.random.Generator) -> tuple[list[Sample], float, float]:
-    """Make samples of a run with known slope and fixed cost: lasting noise, workers that start, ticks in the hold."""
-    n = int(rng.integers(12, 150))
-    total = int(10 ** rng.uniform(3.7, 6.1))
-    slope, fixed = 10 ** rng.uniform(1, 4.6), rng.uniform(10e6, 300e6)
-    opened = np.append(0, np.cumsum(rng.gamma(4, 1, n)))
-    opened = np.round(opened / opened[-1] * total)
-    size = fixed + slope * opened
-    workers = int(rng.integers(0, 9))
-    even = rng.random() < 0.5
-    starts = total * np.arange(workers) / max(1, workers) if even else rng.uniform(0, total, workers)
-    for at, step in zip(starts, rng.uniform(0.2e6, 4e6) * rng.uniform(0.7, 1.3, workers), strict=True):
-        size = size + step * (opened > at)
-    size = size + lasting_noise(rng, n + 1, rng.uniform(0, 0.8), 10 ** rng.uniform(3.5, 5.7))
-    size = np.round(size / 4096) * 4096
-    held = [size[-1] + tick * rng.uniform(1e4, 2e6) for tick in range(1, 8)]  # ticks touch memory, and open nothing
-    samples = [start(server_private=int(size[0]))]
-    for at in range(1, n + 1):
-        stage = "ramp" if at < n else "hold"
-        samples.append(sample(time=at, stage=stage, open=int(opened[at]), server_private=int(size[at])))
-    samples += [sample(time=n + 1 + at, open=total, server_private=int(value)) for at, value in enumerate(held)]
-    return samples, slope, fixed
-
-
-def lasting_noise(rng: np.random.Generator, n: int, correlation: float, deviation: float) -> Floats:
-    noise = rng.normal(0, deviation, n)
-    for at in range(1, n):
-        noise[at] = correlation * noise[at - 1] + np.sqrt(1 - correlation**2) * noise[at]
-    return noise
-
-
-def test_the_interval_holds_the_true_slope_and_fixed_cost_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(20251125)
-    slopes = fixed_costs = 0
-    for _ in range(100):
-        samples, slope, fixed = random_case(rng)
-        fit = memory_of(record_of(samples))["server"].fit
-        assert fit is not None
-        slopes += fit.slope.low <= slope <= fit.slope.high
-        fixed_costs += fit.fixed.low <= fixed <= fit.fixed.high
-    assert 90 <= slopes <= 99
-    assert 90 <= fixed_costs <= 100
-
-
-def line(n: int, slope: float, fixed: float = 50e6, **steps: float) -> tuple[Floats, Floats]:
+def line(n: int, slope: float, fixed: float = 50e6) -> tuple[Floats, Floats]:
     opened = np.linspace(0, 100_000, n)
     return opened, fixed + slope * opened
 
@@ -75,27 +30,87 @@ def test_a_line_without_noise_is_found_to_the_page() -> None:
     assert fit.slope.high - fit.slope.low < 1
 
 
-def test_workers_that_start_are_steps_and_not_slope() -> None:
+STARTS = (20_000, 40_000, 60_000, 80_000)
+
+
+def staircase() -> tuple[Floats, Floats, Floats]:
+    """Connections, bytes and workers begun: each worker takes 3 MB as it begins, a connection 100 B."""
     opened, size = line(60, 100)
-    for at in (20_000, 40_000, 60_000, 80_000):
-        size = size + 3e6 * (opened >= at)
-    fit = fit_memory(opened, size + np.random.default_rng(1).normal(0, 20_000, 60))
+    begun: Floats = (opened[:, None] >= np.array(STARTS)).sum(axis=1).astype(np.float64)
+    return opened, size + 3e6 * begun + np.random.default_rng(4).normal(0, 20_000, 60), begun
+
+
+def test_workers_that_begin_are_steps_and_not_slope() -> None:
+    opened, size, begun = staircase()
+    fit = fit_memory(opened, size, begun)
     assert fit is not None
-    assert {round(step.connections, -4) for step in fit.steps} == {20_000, 40_000, 60_000, 80_000}
+    assert [round(step.connections, -4) for step in fit.steps] == list(STARTS)
+    assert [step.bytes for step in fit.steps] == pytest.approx([3e6] * 4, rel=0.03)
     assert fit.slope.low <= 100 <= fit.slope.high
     assert fit.slope.value == pytest.approx(100, abs=5)
     assert fit.at(opened)[-1] == pytest.approx(size[-1], abs=50_000)
 
 
-@pytest.mark.parametrize("zeros", [10, 20])
-@pytest.mark.parametrize("mib", [0.5, 2.0, 8.0])
-def test_steps_that_could_stand_in_for_the_line_are_no_model_of_it(zeros: int, mib: float) -> None:
-    """A ramp that waits, and then has few samples: a step at each of them explains all, and leaves the slope open."""
-    connections = np.array([0] * zeros + [500, 1000, 1500, 2000], np.float64)
-    size = 53e6 + np.array([0] * zeros + [1, 4, 9, 16], np.float64) * mib * 2**20
-    fit = fit_memory(connections, size)
+def test_what_looks_like_steps_and_nothing_says_is_one_is_slope() -> None:
+    opened, size, _ = staircase()
+    fit = fit_memory(opened, size)
     assert fit is not None
-    assert np.isfinite([fit.slope.value, fit.slope.low, fit.slope.high, fit.fixed.value]).all()
+    assert fit.steps == ()
+    growth = (size[-1] - size[0]) / opened[-1]
+    assert fit.slope.value == pytest.approx(growth, rel=0.15)
+    assert fit.slope.low < growth < fit.slope.high
+
+
+def test_workers_whose_beginning_was_not_read_in_a_sample_began_when_it_is_read_again() -> None:
+    opened, size, begun = staircase()
+    gaps = begun.copy()
+    gaps[[5, 30, 59]] = np.nan
+    assert fit_memory(opened, size, gaps) == fit_memory(opened, size, begun)
+
+
+@pytest.mark.parametrize("zeros", [10, 20])
+@pytest.mark.parametrize("begun", [[1, 2, 3, 4], [1, 2, 3, 3]])
+def test_where_a_worker_began_at_nearly_every_sample_there_is_no_slope(zeros: int, begun: list[int]) -> None:
+    """A ramp that waits, and then has few samples: what the workers took explains all, and leaves the slope open."""
+    connections = np.array([0] * zeros + [500, 1000, 1500, 2000], np.float64)
+    size = 53e6 + np.array([0] * zeros + [1, 4, 9, 16], np.float64) * 2**20
+    workers = np.array([0] * zeros + begun, np.float64)
+    fit = fit_memory(connections, size, workers)
+    if begun[-1] == 4:
+        assert fit is None
+    else:  # two samples tell it, and how uncertain that is
+        assert fit is not None
+        assert np.isfinite([fit.slope.value, fit.slope.low, fit.slope.high, fit.fixed.value]).all()
+
+
+def exact_reach(design: Floats, size: Floats, correlation: float) -> Floats:
+    """Return the 97.5% reach of a line's parameters with the covariance of AR(1) noise written out as a matrix."""
+    n, freedom = len(size), len(size) - 2
+    lags = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
+    covariance = correlation**lags
+    whiten = np.linalg.inv(np.linalg.cholesky(covariance))
+    a, b = whiten @ design, whiten @ size
+    rest = b - a @ np.linalg.lstsq(a, b, rcond=None)[0]
+    linear = np.linalg.pinv(design)
+    # The whitening of the fit leaves its noise as wide as what the sample before does not explain.
+    variance = (float(rest @ rest) * (1 - correlation**2) + n * PAGE**2 / 12) / freedom / (1 - correlation**2)
+    reach: Floats = NARROWED * t_975(freedom) * np.sqrt(variance * np.diagonal(linear @ covariance @ linear.T))
+    return reach
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6, 0.94])
+def test_the_interval_is_that_of_the_covariance_written_out(
+    monkeypatch: pytest.MonkeyPatch, correlation: float
+) -> None:
+    monkeypatch.setattr(fits, "CORRELATIONS", np.array([correlation]))
+    opened, size = line(40, 1000)
+    size = size + lasting_noise(np.random.default_rng(3), 40, 0.5, 1e6)
+    fit = fit_memory(opened, size)
+    assert fit is not None
+    design = np.column_stack([np.ones(40), opened / opened[-1]])
+    fixed, slope = exact_reach(design, size, correlation)
+    assert fit.fixed.high - fit.fixed.value == pytest.approx(fixed, rel=1e-6)
+    assert (fit.slope.high - fit.slope.value) * opened[-1] == pytest.approx(slope, rel=1e-6)
 
 
 def test_the_more_noise_the_wider() -> None:
@@ -105,21 +120,6 @@ def test_the_more_noise_the_wider() -> None:
     widths = [fit.slope.high - fit.slope.low for fit in fits if fit is not None]
     assert widths == sorted(widths)
     assert len(widths) == 3
-
-
-def cost_of(rest: Floats, places: tuple[int, ...], price: float) -> float:
-    levels = np.split(rest, places)
-    return float(sum(((level - level.mean()) ** 2).sum() for level in levels)) + price * (len(levels) - 1)
-
-
-def test_levels_are_cut_at_the_least_cost_of_all_cuts() -> None:
-    rng = np.random.default_rng(4)
-    rests = rng.normal(0, 1, (20, 8)) + 4 * (np.arange(8) >= rng.integers(1, 8, 20)[:, None])
-    everywhere = [places for count in range(8) for places in combinations(range(1, 8), count)]
-    for rest, (cost, places) in zip(rests, _cut(rests, 2.0), strict=True):
-        least = min(everywhere, key=lambda places: cost_of(rest, places, 2.0))
-        assert places == least
-        assert cost == pytest.approx(cost_of(rest, least, 2.0))
 
 
 @pytest.mark.parametrize("count", [0, 1, 4])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from floodtest.analysis.figures.fits import T_975
 from floodtest.analysis.figures.groups import difference, t_975
-from floodtest.analysis.figures.series import T_975
 
 TRIES = 1500
 

@@ -110,7 +110,13 @@ def test_a_record_that_was_cut_off_anywhere_reads_to_the_last_whole_sample(folde
         assert load(folder).samples == SAMPLES[:whole]
 
 
-@pytest.mark.parametrize("later", [["polls"], ["misdelivered", "polls"], ["jumps", "pings", "misdelivered", "polls"]])
+BEGUN = ["server_begun", "client_begun"]
+
+
+@pytest.mark.parametrize(
+    "later",
+    [BEGUN, ["polls", *BEGUN], ["misdelivered", "polls", *BEGUN], ["jumps", "pings", "misdelivered", "polls", *BEGUN]],
+)
 def test_samples_from_before_a_later_field_are_read(folder: Path, later: list[str]) -> None:
     samples = folder / "samples.csv"
     rows = [line.rsplit(",", len(later)) for line in samples.read_text().splitlines()]

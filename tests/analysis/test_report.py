@@ -88,14 +88,24 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
+BEGUN = {"server_begun": 2, "client_begun": 2}
+
+
 def ramp(count: int = 20, stop: int = 1000) -> list[Sample]:
-    """Samples of a start and a ramp, 2 KiB a connection at the server."""
+    """Samples of a start and a ramp, 2 KiB a connection at the server, after what its fronts took as they began."""
     steps = [stop * at // count for at in range(1, count + 1)]
     rows = [
-        sample(time=at, stage="ramp", open=opened, not_reached=stop - opened, server_private=15 * MIB + 2048 * opened)
+        sample(
+            time=at,
+            stage="ramp",
+            open=opened,
+            not_reached=stop - opened,
+            server_private=15 * MIB + 2048 * opened,
+            **BEGUN,
+        )
         for at, opened in enumerate(steps, 1)
     ]
-    return [start(), *rows]
+    return [start(slab=110 * MIB, server_begun=0, client_begun=0), *rows]
 
 
 def written(folder: Path, samples: list[Sample], **record: Any) -> Path:
@@ -163,7 +173,7 @@ def test_a_million_has_an_interval_only_where_enough_were_open(most: int, is_nea
     cells = re.findall(r'data-label="for a million">([^<]*)<', page)[:3]
     assert ["(" in cell for cell in cells] == [is_near] * 3
     assert ("it has no interval where under half" in page) != is_near
-    assert "continued with this run&#39;s workers and steps" in page
+    assert "continued with what this run&#39;s workers took" in page
 
 
 def test_a_prediction_is_set_beside_what_was_measured() -> None:
@@ -559,7 +569,7 @@ def test_a_figure_of_the_kernel_that_could_not_be_read_is_said() -> None:
 
 def kernel_doubts(*held: int, predicted: int = 10, planned: int = 1000) -> str:
     """Doubts about a kernel that has taken so many MiB at each sample of the hold."""
-    rows = [*ramp()[:-1], *(sample(time=20 + at, slab=(100 + taken) * MIB) for at, taken in enumerate(held))]
+    rows = [*ramp()[:-1], *(sample(time=20 + at, slab=(110 + taken) * MIB) for at, taken in enumerate(held))]
     prediction = {"kernel": {"sockets": predicted * MIB}}
     return doubts_about(rows, prediction=prediction, options={"plan": {"connections": planned}})
 

@@ -15,7 +15,7 @@ def test_per_connection(value: float | None, connections: int, each: float | Non
     assert per_connection(value, connections) == each
 
 
-def test_memory_a_connection_at_the_end_of_the_hold() -> None:
+def test_memory_a_connection_at_the_end_of_the_ramp() -> None:
     memory = summarize_memory([start(), sample()], "source")
     assert memory.server_user_bytes_per_connection == round(20 * MIB / EACH, 1)
     assert memory.client_user_bytes_per_connection == round(10 * MIB / EACH, 1)
@@ -31,13 +31,13 @@ def test_the_fixed_cost_of_processes_counts_and_what_was_there_before_does_not()
     assert bigger.server_user_bytes_per_connection == round(20 * MIB / EACH, 1)
 
 
-def test_the_last_sample_before_the_ramp_and_the_last_full_one_of_the_hold_count() -> None:
+def test_the_last_sample_before_the_ramp_and_the_first_of_the_hold_count() -> None:
     samples = [
         start(time=0.1, slab=0),
         start(time=0.2),
         sample(time=1.0, stage="ramp", open=500, server_private=99 * MIB),
-        sample(time=2.0, server_private=50 * MIB),
-        sample(time=3.0),
+        sample(time=2.0),
+        sample(time=3.0, server_private=50 * MIB, slab=0),
         sample(time=4.0, open=10, server_private=1 * MIB),
         sample(time=5.0, stage="close", open=EACH, server_private=77 * MIB),
     ]
@@ -72,13 +72,27 @@ def test_a_server_that_is_not_measured_says_nothing_of_the_client() -> None:
 def test_the_marginal_cost_is_the_slope_that_a_report_shows() -> None:
     private = [MIB + 64 * opened + (3 * MIB if opened >= 500 else 0) for opened in range(0, EACH, 50)]
     ramp = [
-        sample(time=float(at), stage="ramp", open=50 * at, server_private=size, client_private=2 * MIB)
+        sample(
+            time=float(at),
+            stage="ramp",
+            open=50 * at,
+            server_private=size,
+            client_private=2 * MIB,
+            server_begun=1 + (at >= 10),
+        )
         for at, size in enumerate(private)
     ]
     held = [
-        sample(time=30.0 + at, server_private=4 * MIB + 64 * EACH + at * MIB, client_private=2 * MIB) for at in (0, 1)
+        sample(
+            time=30.0 + at,
+            server_private=3 * MIB + 64 * EACH + at * MIB,
+            client_private=2 * MIB,
+            server_begun=2,
+            received=EACH * at,
+        )
+        for at in (1, 2)
     ]
-    samples = [start(server_private=MIB, client_private=2 * MIB), *ramp, *held]
+    samples = [start(server_private=MIB, client_private=2 * MIB, server_begun=1), *ramp, *held]
     memory, fit = summarize_memory(samples, ""), memory_of(record_of(samples))["server"].fit
     assert fit is not None
     assert memory.server_marginal_bytes_per_connection == round(fit.slope.value, 1)
@@ -86,9 +100,37 @@ def test_the_marginal_cost_is_the_slope_that_a_report_shows() -> None:
     assert memory.client_marginal_bytes_per_connection == pytest.approx(0, abs=20)
 
 
-def test_a_slope_of_too_few_points_is_none() -> None:
-    ramp = [sample(stage="ramp", open=opened) for opened in (400, 600)]
-    assert summarize_memory([start(), *ramp, sample()], "").server_marginal_bytes_per_connection is None
+def test_of_too_few_points_there_is_no_slope_and_of_our_own_workers_no_cost() -> None:
+    def ramp(begun: int | None, total: int = EACH) -> list[Sample]:
+        opened = (400, 600, total)
+        return [start(), *(sample(stage="ramp", open=at, server_begun=begun, server_private=25 * MIB) for at in opened)]
+
+    ours, theirs = (summarize_memory(ramp(begun), "").server for begun in (1, None))
+    few = summarize_memory(ramp(None, 900), "").server
+    assert ours is not None
+    assert theirs is not None
+    assert few is not None
+    assert (ours.one_more, ours.growth, ours.slope) == (None, None, None)
+    assert (theirs.one_more, theirs.low, theirs.high) == (round(10 * MIB / EACH, 1), None, None)
+    assert few.one_more is None  # what the first connections take once would be most of it
+    assert few.growth == round(10 * MIB / 900, 1)
+    assert "too few for a slope" in (few.doubt or "")
+
+
+def test_where_growth_and_slope_disagree_the_growth_is_the_cost_and_the_interval_has_both() -> None:
+    """A server that takes 40 MB with its first connection, and 1,000 B with each."""
+    ramp = [sample(time=at, stage="ramp", open=50 * at, server_private=55 * MIB + 50_000 * at) for at in range(1, 201)]
+    cost = summarize_memory([start(), *ramp], "").server
+    assert cost is not None
+    assert cost.growth == cost.one_more == pytest.approx(1000 + 40 * MIB / 10_000, abs=1)
+    assert cost.growth is not None
+    assert cost.slope is not None
+    assert cost.low is not None
+    assert cost.high is not None
+    assert cost.low <= min(1000, cost.slope)
+    assert cost.slope < cost.growth <= cost.high
+    assert "so the growth is taken for the cost" in (cost.doubt or "")
+    assert "--rate" in (cost.doubt or "")
 
 
 def test_a_server_that_is_not_measured_has_no_slope() -> None:

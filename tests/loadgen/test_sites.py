@@ -65,6 +65,7 @@ def test_sites_are_added_up() -> None:
         first_message_ns=500,
         last_message_ns=900,
         replaced_ports=3,
+        begun=4,
         put_off=8,
         workers=2,
         files_limit=20_000,
@@ -91,7 +92,7 @@ def test_sites_are_added_up() -> None:
     assert both.failed == {"cut@response": 43, "EMFILE@bind": 1}
     assert (both.closed_by, both.latency, both.latency_published) == ({"cut": 5}, {0: 4, 7: 3}, {1: 1})
     assert (both.first_message_ns, both.last_message_ns) == (400, 900)
-    assert (both.replaced_ports, both.put_off, both.workers, both.files_limit) == (7, 8, 5, 1024)
+    assert (both.replaced_ports, both.begun, both.put_off, both.workers, both.files_limit) == (7, 6, 8, 5, 1024)
     assert both.reasons == ["one", "two"]
     assert both.figures is not None
     assert (both.figures.client_cpu, both.figures.slab, both.figures.slab_tcp) == (2.0, 2, None)

@@ -32,6 +32,7 @@ STATS: dict[str, Any] = {
     "control": {"connections": 1, "bytes": 0, "given_up": 0, "rejected": {"400": 2}},
     "pids": {"parent": 10, "nursery": 11, "fronts": [12, 13]},
     "fronts": [None, -9],
+    "fronts_begun": 2,
     "fronts_given_up": 0,
     "fronts_left_out": 0,
     "memory": {"private": 20 << 20, "available": 2000 << 20, "total": 4000 << 20},

@@ -1,0 +1,100 @@
+"""Fits against known costs: servers that do what servers do, simulated, and records of real ones."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from floodtest.analysis import Estimate, load
+from floodtest.analysis.figures.memory import MemoryFinding, doubt_of_cost, memory_of, memory_of_samples
+from tests.rigs.simulated_servers import KINDS, Ramp, Rng
+
+RECORDS = Path(__file__).parent / "records"
+"""Samples of runs against a Starlette and an Express server, and against our own (`record_*`)."""
+
+TIMES = 40
+"""Ramps of each kind."""
+
+
+def cost_of(ramp: Ramp) -> Estimate | None:
+    """Return what is said of such a server: nothing, where it has no interval."""
+    one_more = memory_of_samples(ramp.samples())["server"].one_more
+    return one_more if isinstance(one_more, Estimate) else None
+
+
+def covered(kind: Callable[[Rng], Ramp]) -> tuple[int, int]:
+    """Return how many ramps of a kind have an interval, and how many of those intervals hold the truth."""
+    rng = np.random.default_rng(20261130)
+    ramps = [kind(rng) for _ in range(TIMES)]
+    told = [(ramp, cost) for ramp in ramps if (cost := cost_of(ramp)) is not None]
+    return len(told), sum(cost.low <= ramp.cost <= cost.high for ramp, cost in told)
+
+
+def test_intervals_hold_the_true_cost_as_often_as_they_say_whatever_a_server_does() -> None:
+    found = {kind.__name__: covered(kind) for kind in KINDS}
+    told, held = (sum(counts) for counts in zip(*found.values(), strict=True))
+    assert told >= 0.95 * TIMES * len(KINDS), found
+    assert 0.90 <= held / told <= 0.99, found
+    assert {name: counts for name, counts in found.items() if counts[1] < 0.85 * counts[0]} == {}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_the_cost_is_near_the_truth_or_said_to_be_uncertain(kind: Callable[[Rng], Ramp]) -> None:
+    rng = np.random.default_rng(7)
+    for ramp in [kind(rng) for _ in range(8)]:
+        found = memory_of_samples(ramp.samples())["server"]
+        assert isinstance(found.one_more, Estimate)
+        is_near = abs(found.one_more.value - ramp.cost) < max(200.0, 0.15 * ramp.cost)
+        assert is_near or doubt_of_cost(found, "server") is not None, ramp
+
+
+def finding(name: str, end: str = "server") -> MemoryFinding:
+    return memory_of(load(RECORDS / name))[end]
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("bursty-starlette-3000", 42_200, 42_400),
+        ("bursty-starlette-6000", 42_300, 42_500),
+        ("paced-starlette-6000", 42_300, 42_500),
+        ("paced-express-3000", 22_500, 23_500),
+    ],
+)
+def test_what_a_server_of_others_truly_took_is_in_the_interval(name: str, low: float, high: float) -> None:
+    """`low` and `high` are what /proc said: its private memory in the hold less that before, over the connections."""
+    found = finding(name)
+    assert isinstance(found.one_more, Estimate)
+    assert found.one_more.low < low
+    assert found.one_more.high > high
+    truth = (low + high) / 2
+    is_near = abs(found.one_more.value / truth - 1) < 0.05
+    assert is_near or doubt_of_cost(found, "server") is not None
+    assert found.growth is not None
+    assert found.growth.value == pytest.approx(truth, rel=0.03)
+
+
+def test_a_paced_ramp_is_certain_and_one_in_bursts_is_said_not_to_be() -> None:
+    paced, bursty = finding("paced-starlette-6000"), finding("bursty-starlette-6000")
+    assert doubt_of_cost(paced, "server") is None
+    doubt = doubt_of_cost(bursty, "server")
+    assert doubt is not None
+    assert "--rate" in doubt
+    assert "42.41 KB a connection over the whole ramp" in doubt
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("record_3000", "record_3000_again"),
+        ("bursty-starlette-6000", "paced-starlette-6000"),
+        ("bursty-starlette-3000", "bursty-starlette-6000"),
+    ],
+)
+@pytest.mark.parametrize("end", ["server", "client", "kernel"])
+def test_one_server_measured_twice_does_not_differ(one: str, other: str, end: str) -> None:
+    found = [finding(name, end).one_more for name in (one, other)]
+    assert isinstance(found[0], Estimate)
+    assert isinstance(found[1], Estimate)
+    assert not found[0].differs_from(found[1])
