@@ -6,9 +6,9 @@ in a comparison. Cost: a fit for each of `ENDS` (see `fits.py`), so whoever need
 
 What one more connection costs has two estimates. The slope of the fit leaves out what was there before and what workers
 of ours took as they began; the growth is the difference between two levels, before the first connection and with the
-most open, over the connections, less what those workers took. Where both differ by more than their uncertainties
-explain, memory did not follow the connections as the fit takes it to: the growth is the figure then, and its interval
-has both in it.
+most open, over the connections, less what those workers took. The interval has both in it, always. Where they differ
+by more than their uncertainties explain, memory did not follow the connections as the fit takes it to; there, and where
+the slope is uncertain by more than a tenth, the growth is the figure.
 """
 
 import math
@@ -33,10 +33,13 @@ ENDS = {"server": "server, user memory", "client": "client, user memory", "kerne
 """Whose memory is told apart, and what it is called."""
 
 WIDE_SHARE = 0.1
-"""An interval wider than this share of the cost, to either side, is called noisy."""
+"""A slope whose interval is wider than this share of it, to either side, is uncertain."""
 
 WORTH = 200.0
 """Bytes a connection under which a wide interval is of no weight."""
+
+SETTLING = 3.0
+"""Seconds after the ramp within which memory that servers take late is looked for."""
 
 ENOUGH = 1000
 """Connections that a growth without a fit is divided by at the least: what the first ones take once is some MB."""
@@ -71,8 +74,17 @@ class MemoryFinding:
         return self.fit.slope.differs_from(Estimate(growth.value, growth.low - half, growth.high + half))
 
     @property
+    def uncertain(self) -> bool:
+        """Whether the interval of the slope is too wide for the slope to be a figure by itself."""
+        if self.fit is None:
+            return False
+        slope = self.fit.slope
+        half = max(slope.value - slope.low, slope.high - slope.value)
+        return half > max(WORTH, WIDE_SHARE * abs(slope.value))
+
+    @property
     def one_more(self) -> Estimate | float | None:
-        """Bytes that one more connection costs: the slope, or the growth where the fit failed or there is none.
+        """Bytes that one more connection costs: the slope, or the growth where the fit failed or is uncertain.
 
         Its interval holds both. A float has none. None where a growth would be that of workers and first connections.
         """
@@ -81,7 +93,7 @@ class MemoryFinding:
         slope, growth = self.fit.slope, self.growth
         if growth is None:
             return slope
-        value = growth.value if self.failed else slope.value
+        value = growth.value if self.failed or self.uncertain else slope.value
         return Estimate(value, min(slope.low, growth.low), max(slope.high, growth.high))
 
     @property
@@ -105,7 +117,7 @@ class MemoryFinding:
             return None
         steps = sum(step.bytes for step in self.fit.steps)
         fixed, slope = self.fit.fixed, one_more.times(connections)
-        if self.failed and self.before is not None:  # the fit's fixed cost belongs to its slope
+        if (self.failed or self.uncertain) and self.before is not None:  # the fit's fixed cost belongs to its slope
             fixed = Estimate(self.before, self.before, self.before)
         value = fixed.value + slope.value + steps
         # Where the slope is too high the fixed cost is too low: taken as independent they err to the wide side.
@@ -151,10 +163,10 @@ def _finding(samples: list[Sample], end: str) -> MemoryFinding:
 def _moved(samples: list[Sample], before: Sample, full: Sample, end: str) -> tuple[float, float]:
     """Return by how many bytes memory fell and rose, as quartiles, while nothing was opened, closed or read.
 
-    That is after the ramp, for as long as it took. Memory that follows its connections late is still to come when the
-    last of them is open; and others on the machine move the kernel's, in the ramp as well.
+    That is after the ramp, for as long as it took and `SETTLING` at the least. Memory that follows its connections late
+    is still to come when the last of them is open; and others on the machine move the kernel's, in the ramp as well.
     """
-    until = full.time + (full.time - before.time)
+    until = full.time + max(SETTLING, full.time - before.time)
     quiet = [sample for sample in samples if sample.stage == Stage.HOLD and full.time <= sample.time <= until]
     quiet = [sample for sample in quiet if (sample.open, sample.received) == (full.open, full.received)]
     there = _memory(full, end)
@@ -184,13 +196,12 @@ def doubt_of_cost(found: MemoryFinding, end: str) -> str | None:
             "the cost of one more. In a longer ramp with a pace that the server keeps (--rate) both agree, or tell "
             "what it takes once."
         )
-    half = max(slope.value - slope.low, slope.high - slope.value)
-    if half <= WORTH or half <= WIDE_SHARE * abs(slope.value):
+    if not found.uncertain:
         return None
-    beside = "" if growth is None else f" It grew by {each(growth.value)} a connection over the whole ramp."
+    taken = "" if growth is None else f" The growth over the whole ramp, {each(growth.value)} a connection, is taken."
     return (
         f"{ENDS[end]}: the slope is uncertain, {each_between(slope)}: noise, connections that open in bursts, or too "
-        f"short a ramp.{beside} A longer ramp with a pace that the server keeps (--rate) is more certain."
+        f"short a ramp.{taken} A longer ramp with a pace that the server keeps (--rate) is more certain."
     )
 
 
