@@ -1,4 +1,4 @@
-"""Numbers for a person: bytes as MiB, bytes a connection as B or KB, thousands separated. Pure."""
+"""Numbers for a person: bytes in binary units, as everywhere, and thousands separated. Pure."""
 
 from floodtest.analysis.figures.fits import Estimate
 from floodtest.flyweight.command.units import KIB, NOT_MEASURED
@@ -10,20 +10,31 @@ def plain(text: object) -> str:
 
 
 def each(count: float | None) -> str:
-    """Write bytes a connection: B to a thousand of them, then KB (1,000 B)."""
-    if count is None:
-        return NOT_MEASURED
-    return f"{count:,.0f} B" if abs(count) < 1000 else f"{count / 1000:,.2f} KB"
+    """Write bytes a connection: B up to one KiB, then KiB."""
+    return NOT_MEASURED if count is None else " ".join(_written(count))
 
 
-def each_between(estimate: Estimate | float) -> str:
-    """Write bytes a connection, with the ends of their interval where they have one, all in one unit."""
+def each_between(estimate: Estimate | float, of: str = "") -> str:
+    """Write bytes a connection, with the ends of their interval where they have one, all in one unit.
+
+    `of` stands behind the unit. An amount that may be nothing, by its interval, is written as less than the upper end.
+    """
+    beside = f" {of}" if of else ""
     if not isinstance(estimate, Estimate):
-        return each(estimate)
-    if max(abs(estimate.value), abs(estimate.high)) < 1000:
-        return f"{estimate.value:,.0f} B ({estimate.low:,.0f} to {estimate.high:,.0f})"
-    value, low, high = (figure / 1000 for figure in (estimate.value, estimate.low, estimate.high))
-    return f"{value:,.2f} KB ({low:,.2f} to {high:,.2f})"
+        return f"{each(estimate)}{beside}"
+    if estimate.low <= 0 < estimate.high:
+        return f"less than {each(estimate.high)}{beside}"
+    scale = max(abs(estimate.value), abs(estimate.high))
+    (value, unit), (low, _), (high, _) = (_written(end, scale) for end in (estimate.value, estimate.low, estimate.high))
+    return f"{value} {unit}{beside} ({low} to {high})"
+
+
+def _written(count: float, scale: float | None = None) -> tuple[str, str]:
+    """Return a number of bytes and its unit, as an amount of that scale is written."""
+    scale = abs(count) if scale is None else scale
+    if scale < KIB:
+        return f"{count:,.0f}", "B"
+    return f"{count / KIB:,.{2 if scale < 10 * KIB else 1}f}", "KiB"
 
 
 def size_between(estimate: Estimate) -> str:

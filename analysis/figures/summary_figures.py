@@ -4,7 +4,7 @@ In: the samples of a run, in order of time. Out: parts of a `Summary`; None for 
 """
 
 from floodtest.analysis.figures.fits import Estimate
-from floodtest.analysis.figures.memory import MemoryFinding, doubt_of_cost, memory_of_samples
+from floodtest.analysis.figures.memory import MemoryFinding, doubt_of_cost
 from floodtest.analysis.record.samples import Sample, filling
 from floodtest.analysis.record.stages import Stage
 from floodtest.analysis.record.summary import Cost, Memory
@@ -18,13 +18,16 @@ def per_connection(value: float | None, connections: int) -> float | None:
 
 
 def summarize_memory(
-    samples: list[Sample], kernel_source: str, predicted: int | None = None, server_is_ours: bool = True
+    samples: list[Sample],
+    found: dict[str, MemoryFinding],
+    kernel_source: str,
+    predicted: int | None = None,
+    server_is_ours: bool = True,
 ) -> Memory:
     """Put what `memory_of_samples` found into a summary: before the ramp, and at the first moment with the most open.
 
     What was predicted has the memory of a server of ours in it, and so has what is held against that.
     """
-    found = memory_of_samples(samples)
     costs = {end: _cost(finding, end) for end, finding in found.items()}
     kept = [samples[at] for at in filling(samples)]
     has_both = bool(kept) and kept[0].stage == Stage.START and max(sample.open for sample in kept) > 0
@@ -62,6 +65,13 @@ def _cost(finding: MemoryFinding, end: str) -> Cost | None:
         growth=_rounded(None if growth is None else growth.value),
         doubt=doubt_of_cost(finding, end),
     )
+
+
+def one_more_of(cost: Cost) -> Estimate | float | None:
+    """Return the figure that was put into a summary as `MemoryFinding.one_more`."""
+    if cost.one_more is None or cost.low is None or cost.high is None:
+        return cost.one_more
+    return Estimate(cost.one_more, cost.low, cost.high)
 
 
 def _rounded(value: float | None) -> float | None:

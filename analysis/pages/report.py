@@ -8,22 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from floodtest.analysis.figures.answers import answer_of, room_of
 from floodtest.analysis.figures.doubts import doubts
 from floodtest.analysis.figures.findings import Findings, read_findings
-from floodtest.analysis.figures.formatting import WHAT, each_between, listed
-from floodtest.analysis.figures.memory import MILLION, MemoryFinding
+from floodtest.analysis.figures.formatting import WHAT, listed
+from floodtest.analysis.figures.memory import MILLION
 from floodtest.analysis.pages import pictures as pic
 from floodtest.analysis.pages import report_tables as tables
 from floodtest.analysis.pages.files import write_file
 from floodtest.analysis.pages.html import Picture, fill_in
 from floodtest.analysis.pages.plots import PLOTS, Plot
 from floodtest.analysis.record import Record
-from floodtest.flyweight.command.counted import counted, was
 from floodtest.flyweight.command.units import size
 
 REPORT_FILE = "report.html"
 PLOTS_FOLDER = "plots"
-WHOSE = {"server": "of the server's memory", "client": "of the client's", "kernel": "of the kernel's for both ends"}
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,9 @@ def render(findings: Findings, sections: list[Section]) -> bytes:
         title=f"floodtest run {record.folder.name}",
         outcome=_outcome(record),
         machine=_machine(record),
-        lead=_lead(memory),
+        lead=_lead(findings),
         costs=tables.costs(memory),
-        servers=tables.servers(memory),
+        servers=tables.servers(findings),
         predicted=tables.predicted(findings),
         sections=sections,
         left_out=[plot.title for plot in PLOTS if plot.name not in drawn],
@@ -114,21 +113,20 @@ def _bytes_of(value: Any) -> str | None:
     return size(value) if isinstance(value, int | float) else None
 
 
-def _lead(memory: dict[str, MemoryFinding]) -> str:
-    """Say the answer in a sentence or two."""
-    told = {end: one_more for end, found in memory.items() if (one_more := found.one_more) is not None}
+def _lead(findings: Findings) -> str:
+    """Say the answer, and what a million would take."""
+    memory, record = findings.memory, findings.record
+    server = None if record.summary is None else record.summary.server
+    answer = answer_of(memory, room_of(record.samples, server))
     most = max((found.most for found in memory.values()), default=0)
-    if not most:
-        return "No connection was open in any sample: there is nothing to say about its cost."
-    if not told:
-        return f"{counted(round(most), 'connections')} {was(most)} open at once."
-    said = [f"{each_between(one_more)} {WHOSE[end]}" for end, one_more in told.items()]
     at_million = {end: estimate for end, found in memory.items() if (estimate := found.at(MILLION)) is not None}
+    if not at_million:
+        return answer
     million = sum(estimate.value for estimate in at_million.values())
     beyond = "" if most >= MILLION else f" (this run reached {most:,.0f}: the rest is the line, continued)"
     without = [WHAT[end] for end in memory if end not in at_million]
     missing = f" Not in it, since not measured or too little for a line: {listed(without)}." if without else ""
     return (
-        f"One more connection costs {listed(said)}. "
-        f"A million would take {size(million)}, {listed([WHAT[end] for end in at_million])} together{beyond}.{missing}"
+        f"{answer} A million would take {size(million)}, {listed([WHAT[end] for end in at_million])} "
+        f"together{beyond}.{missing}"
     )

@@ -13,7 +13,7 @@ from floodtest.analysis.figures.client_share import percentiles_of, sample_in_wo
 from floodtest.analysis.figures.findings import Findings
 from floodtest.analysis.figures.formatting import each, each_between, number, size_between
 from floodtest.analysis.figures.memory import ENDS, MILLION, MemoryFinding
-from floodtest.analysis.figures.servers_of_2008 import HISTORY
+from floodtest.analysis.figures.servers_of_2008 import HISTORY, is_as_in_2008
 from floodtest.analysis.pages.html import Table
 from floodtest.analysis.record import Record
 from floodtest.analysis.record.summary import CauseInWords, Percentiles
@@ -50,7 +50,7 @@ def costs(memory: dict[str, MemoryFinding]) -> Table:
 def _cost(found: MemoryFinding) -> tuple[str, str, str, str, str]:
     measured = NOT_MEASURED
     if found.measured is not None:
-        measured = f"{each(found.measured.value)} each, {found.most:,.0f} open"
+        measured = f"{size(found.measured.value * found.most)}, {found.most:,.0f} open"
     one_more, million = found.one_more, found.at(MILLION)
     cost = NO_FIT if one_more is None else each_between(one_more)
     growth = each(None if found.growth is None else found.growth.value)
@@ -60,9 +60,15 @@ def _cost(found: MemoryFinding) -> tuple[str, str, str, str, str]:
     return cost, growth, size(found.before), measured, for_million
 
 
-def servers(memory: dict[str, MemoryFinding]) -> Table:
-    """Set the server's end beside 2008's: its own memory, and half of what the kernel has for both ends."""
+def servers(findings: Findings) -> Table | None:
+    """Set the server's end beside 2008's: its own memory, and half of what the kernel has.
+
+    None for a run that is not of their kind.
+    """
+    memory, summary = findings.memory, findings.record.summary
     server, kernel = memory["server"].measured, memory["kernel"].measured
+    if not is_as_in_2008(summary is not None and summary.models.server is not None, memory["server"].most):
+        return None
     user = None if server is None else server.value
     half = None if kernel is None else kernel.value / 2
     both = None if user is None or half is None else user + half

@@ -281,6 +281,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     """Whose memory and CPU are the server's, with all children; empty: nobody's."""
     found: str
     """Why these processes, or why none: a part of a sentence."""
+    files: int | None = None
+    """Open files that those of them may have together that hold connections; None where it is not known, or ours."""
     queue: ListenQueue | None = None
 
 
@@ -301,6 +303,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     workers: Workers
     network: Network = Network("host", "loopback", None)
     server: Server | None = None
+    answer: str | None = None
+    """What one more user costs, and how many this machine would hold; None: a record from before this field."""
     memory: Memory
     cpu: Cpu
     ticks: list[Tick]

@@ -9,10 +9,14 @@ import msgspec
 
 from floodtest.analysis import Sample, Summary
 from floodtest.analysis.figures.client_share import doubt_of, percentiles_of, sample_in_words
-from floodtest.analysis.figures.formatting import number, plain
+from floodtest.analysis.figures.formatting import each_between, number, plain
+from floodtest.analysis.figures.memory import ENDS, MILLION
+from floodtest.analysis.figures.servers_of_2008 import HISTORY, is_as_in_2008
+from floodtest.analysis.figures.summary_figures import one_more_of
 from floodtest.analysis.record.stages import Stage
 from floodtest.analysis.record.summary import (
     ClientShare,
+    Cost,
     Latency,
     Messages,
     Models,
@@ -21,19 +25,13 @@ from floodtest.analysis.record.summary import (
     ServerTimes,
 )
 from floodtest.flyweight.command.counted import counted, was
-from floodtest.flyweight.command.units import size
+from floodtest.flyweight.command.units import NOT_MEASURED, size
 from floodtest.loadgen.plan.models import DEFAULT_CLIENT_MODEL, DEFAULT_SERVER_MODEL
 from floodtest.loadgen.run.reading import Reading
 from floodtest.loadgen.run.watch import Watcher
 
 MOST_CAUSES = 5
 """Causes that are told in words; all of them are in the summary of the record."""
-
-HISTORY = (
-    ("2008, mochiweb", 38_000.0),
-    ("2008, libevent", 10_000.0),
-)
-"""Bytes a connection at a million, user and kernel, of the server end (its client took about as much again)."""
 
 
 class Rate:
@@ -97,16 +95,18 @@ class PlainConsole(Watcher):
 def _memory_lines(summary: Summary) -> list[str]:
     memory, opened = summary.memory, summary.connections.peak_open
     server, kernel = memory.server_user_bytes_per_connection, memory.kernel_bytes_per_connection
+    client = memory.client_user_bytes_per_connection
     rows = [
-        ("server, user memory", server, opened, memory.server_fixed_bytes),
-        ("client, user memory", memory.client_user_bytes_per_connection, opened, memory.client_fixed_bytes),
-        ("kernel, both ends", kernel, opened, None),
+        (ENDS["server"], memory.server, server, memory.server_fixed_bytes),
+        (ENDS["client"], memory.client, client, memory.client_fixed_bytes),
+        (ENDS["kernel"], memory.kernel, kernel, None),
     ]
-    if server is not None and kernel is not None and kernel > 0:
-        rows.append(("server, all of it", server + kernel / 2, opened, None))
-    rows += [(name, value, 1_000_000, None) for name, value in HISTORY]
+    lines = [_memory_line(name, cost, each, opened, fixed) for name, cost, each, fixed in rows]
+    if server is not None and kernel is not None and is_as_in_2008(summary.models.server is not None, opened):
+        lines.append(_line_of_a_million("server, all of it", server + kernel / 2, opened))
+        lines += [_line_of_a_million(name, own + kept, MILLION) for name, (own, kept) in HISTORY.items()]
     doubts = [] if memory.server is None or memory.server.doubt is None else [f"  {memory.server.doubt}"]
-    return [*(_memory_line(*row) for row in rows), *_prediction_line(summary), *doubts]
+    return [*lines, *_prediction_line(summary), *doubts]
 
 
 def _prediction_line(summary: Summary) -> list[str]:
@@ -116,13 +116,20 @@ def _prediction_line(summary: Summary) -> list[str]:
     return [f"  in all, {size(memory.measured_bytes)} measured and {size(memory.predicted_bytes)} predicted"]
 
 
-def _memory_line(name: str, each: float | None, connections: int, fixed: int | None) -> str:
+def _memory_line(name: str, cost: Cost | None, each: float | None, connections: int, fixed: int | None) -> str:
+    """Write what one more connection costs, and apart from it what was there before the first, and all of it."""
     if each is None:
-        return f"  {name:20} not measured"
+        return f"  {name:20} {NOT_MEASURED}"
     if each <= 0:
         return f"  {name:20} not measurable: the kernel of this machine has less memory than before"
-    of_it = "" if fixed is None else f", {size(fixed)} of it before the first"
-    return f"  {name:20} {each:>8,.0f} B each {size(each * connections):>10} for {connections:,}{of_it}"
+    one_more = None if cost is None else one_more_of(cost)
+    told = "too few samples for one more" if one_more is None else f"{each_between(one_more)} for one more"
+    before = "" if fixed is None else f"{size(fixed)} before the first, "
+    return f"  {name:20} {told}; {before}{size(each * connections)} for {connections:,}"
+
+
+def _line_of_a_million(name: str, each: float, connections: float) -> str:
+    return f"  {name:20} {size(each * connections)} for {connections:,.0f}"
 
 
 def _message_lines(messages: Messages) -> list[str]:
@@ -244,6 +251,7 @@ def render(summary: Summary) -> str:
         f"{summary.outcome}: {c.peak_open:,} of {counted(c.planned, 'connections')} {was(c.peak_open)} open at once",
         *(f"  {reason}" for reason in summary.reasons),
         "",
+        *([] if summary.answer is None else [summary.answer, ""]),
         f"opened        {c.opened:,} in {ramp.seconds:,.1f} s, {ramp.per_second:,.0f} a second",
         f"failed        {sum(c.failed.values()):,}",
         f"closed early  {c.closed_early:,}",
@@ -274,4 +282,4 @@ def render(summary: Summary) -> str:
     if summary.cpu.server_idle_share is not None and summary.cpu.client_idle_share is not None:
         server_share, client_share = summary.cpu.server_idle_share, summary.cpu.client_idle_share
         lines.append(f"idle CPU      server {server_share:.1%}, client {client_share:.1%} of a core, while holding")
-    return "\n".join([*lines, "", "memory a connection", *_memory_lines(summary), "", f"record: {summary.run}"])
+    return "\n".join([*lines, "", "memory", *_memory_lines(summary), "", f"record: {summary.run}"])

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from floodtest.analysis import FORMAT, Sample, Summary
+from floodtest.analysis.figures.answers import answer_of, room_of
+from floodtest.analysis.figures.memory import memory_of_samples
 from floodtest.analysis.figures.summary_figures import idle_share, summarize_memory
 from floodtest.analysis.record import summary as sums
 from floodtest.analysis.record.causes import words_of
@@ -103,6 +105,7 @@ def _summarize(facts: Facts) -> Summary:
     reasons = [*_reasons(facts, connections, ticks), *_reasons_of(messages, facts)]
     fronts = None if facts.server is None else len(facts.server.fronts)
     seconds, counters = facts.ramp_seconds, facts.reading.counters
+    found = memory_of_samples(facts.samples)
     return Summary(
         format=FORMAT,
         run=facts.folder,
@@ -116,8 +119,9 @@ def _summarize(facts: Facts) -> Summary:
         workers=sums.Workers(facts.reading.workers, fronts, facts.reading.files_limit),
         network=facts.network,
         server=facts.other_end,
+        answer=answer_of(found, room_of(facts.samples, facts.other_end)),
         memory=summarize_memory(
-            facts.samples, KERNEL_SOURCE, facts.predicted_bytes, server_is_ours=facts.server_is_ours
+            facts.samples, found, KERNEL_SOURCE, facts.predicted_bytes, server_is_ours=facts.server_is_ours
         ),
         cpu=sums.Cpu(idle_share(facts.samples, "server_cpu"), idle_share(facts.samples, "client_cpu")),
         ticks=ticks,

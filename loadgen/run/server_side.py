@@ -22,6 +22,7 @@ from floodtest.flyweight.machine.processes import ProcessMeter
 from floodtest.loadgen.network.wish import Network
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.preflight.outlook import Outlook
+from floodtest.loadgen.preflight.server_files import files_of
 from floodtest.loadgen.preflight.server_processes import Process, ServerProcesses
 from floodtest.loadgen.preflight.targets import Target
 from floodtest.loadgen.run.bundled import BundledServer, bundled_server, place_of
@@ -91,6 +92,7 @@ class ServerSide:
             addresses=[authority(*address) for address in self.target.addresses],
             processes=[sums.ServerProcess(process.pid, process.name) for process in self._found.roots],
             found=self._found.reason,
+            files=None if self.bundled is not None else files_of(self._found.holders) or None,
             queue=queue,
         )
 

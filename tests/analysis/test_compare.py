@@ -445,7 +445,7 @@ def test_a_table_of_groups_has_medians_with_the_least_and_the_most() -> None:
     assert head.split("   ")[-1].strip() == "B to A"
     (line,) = [line for line in shown.splitlines() if line.startswith(SERVER)]
     assert re.search(
-        r"1\.05 KB \(1\.00 to 1\.10\) +2\.10 KB \(2\.00 to 2\.20\) +x2\.00, significant \(\S+ to \S+\)$", line
+        r"1\.02 KiB \(1,000 B to 1\.07 KiB\) +2\.05 KiB \(1\.95 to 2\.15\) +x2\.00, significant \(\S+ to \S+\)$", line
     )
     assert " ".join(shown.splitlines()[-3:]) == BY_SCATTER
 
@@ -453,7 +453,7 @@ def test_a_table_of_groups_has_medians_with_the_least_and_the_most() -> None:
 def test_a_series_shows_its_main_figures() -> None:
     shown = render_series(tabulate([group("a", 1000, 1100, 1050)], []))
     assert shown.startswith("3 runs: a-1, a-2, a-3\n")
-    assert re.search(rf"^{SERVER} +1\.05 KB \(1\.00 to 1\.10\)$", shown, re.MULTILINE)
+    assert re.search(rf"^{SERVER} +1\.02 KiB \(1,000 B to 1\.07 KiB\)$", shown, re.MULTILINE)
     assert "code of the server" not in shown
 
 

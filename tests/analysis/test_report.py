@@ -159,11 +159,9 @@ def test_the_same_record_makes_the_same_page(page: Path, example: Path) -> None:
 
 def test_the_answer_is_in_words_and_units_a_person_reads(tmp_path: Path) -> None:
     text = text_of(load(written(tmp_path, ramp(), summary=msgspec.to_builtins(summary()))))
-    assert "One more connection costs 2.05 KB (2.0" in text
+    assert "One more user costs 2.00 KiB of the server's memory (1.99 to 2.01) and " in text
     assert "A million would take 1.9 GiB, the server, the client and the kernel together (this run reached" in text
-    assert "2008, mochiweb" in text
-    assert "38.00 KB" in text
-    assert "35.4 GiB" in text
+    assert "2008" not in text
     assert "1,054,000" in text
 
 

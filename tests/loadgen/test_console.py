@@ -3,6 +3,7 @@
 import sys
 from contextlib import closing
 
+import msgspec
 import pytest
 
 from floodtest.analysis.record.stages import Stage
@@ -139,15 +140,46 @@ def test_the_summary_of_a_million() -> None:
     assert line(text, "record:") == "record: runs/20250615-120000"
 
 
-def test_memory_stands_next_to_that_of_2008() -> None:
+def test_what_one_more_costs_stands_apart_from_what_was_there_before() -> None:
     text = render(summary())
-    assert line(text, "server, user memory").startswith("server, user memory 181 B each 182 MiB for 1,054,000")
-    assert "160 MiB of it before the first" in line(text, "server, user memory")
-    assert line(text, "client, user memory").startswith("client, user memory 171 B each 172 MiB for 1,054,000")
-    assert line(text, "kernel, both ends") == "kernel, both ends 10,100 B each 9.9 GiB for 1,054,000"
-    assert line(text, "server, all of it") == "server, all of it 5,231 B each 5.1 GiB for 1,054,000"
-    assert line(text, "2008, mochiweb") == "2008, mochiweb 38,000 B each 35.4 GiB for 1,000,000"
-    assert line(text, "2008, libevent") == "2008, libevent 10,000 B each 9.3 GiB for 1,000,000"
+    server, client = "21 B (17 to 25) for one more; 160 MiB before the first", "less than 30 B for one more; 150 MiB"
+    assert line(text, "server, user memory") == f"server, user memory {server}, 182 MiB for 1,054,000"
+    assert line(text, "client, user memory").startswith(f"client, user memory {client}")
+    kernel = "kernel, both ends 8.17 KiB (8.11 to 8.22) for one more; 9.9 GiB for 1,054,000"
+    assert line(text, "kernel, both ends") == kernel
+    assert " B each" not in text
+
+
+def test_the_answer_is_the_first_line_below_the_outcome() -> None:
+    answer = "One more user costs 21 B of the server's memory (17 to 25) and 4.08 KiB of the kernel's."
+    assert render(summary(answer=answer)).splitlines()[:4] == [
+        "ok: 1,054,000 of 1,054,000 connections were open at once",
+        "",
+        answer,
+        "",
+    ]
+
+
+def test_why_the_cost_is_to_be_doubted_is_said() -> None:
+    known = summary().memory
+    assert known.server is not None
+    doubted = msgspec.structs.replace(known.server, doubt="the slope is uncertain")
+    text = render(summary(memory=msgspec.structs.replace(known, server=doubted)))
+    assert "  the slope is uncertain" in text.splitlines()
+
+
+def test_a_run_of_their_kind_stands_next_to_those_of_2008() -> None:
+    text = render(summary())
+    assert line(text, "server, all of it") == "server, all of it 5.1 GiB for 1,054,000"
+    assert line(text, "2008, mochiweb") == "2008, mochiweb 35.4 GiB for 1,000,000"
+    assert line(text, "2008, libevent") == "2008, libevent 9.3 GiB for 1,000,000"
+    assert "2008" not in render(summary(connections=connections(peak_open=6000)))
+    assert "2008" not in render(summary(models=Models("columns", None)))
+
+
+def test_of_a_record_from_before_the_cost_was_told_the_rest_is() -> None:
+    older = msgspec.structs.replace(summary().memory, server=None)
+    assert "too few samples for one more; 160 MiB before the first" in render(summary(memory=older))
 
 
 def test_what_was_not_measured_is_said_to_be() -> None:

@@ -255,7 +255,7 @@ def test_the_summary_for_a_person_goes_to_stdout(tmp_path: Path) -> None:
     done = run("floodtest", "run", *OURS, "--connections", "100", "--hold", "0", "--out", str(tmp_path))
     assert done.returncode == 0
     assert done.stdout.startswith("ok: 100 of 100 connections were open at once")
-    assert "2008, mochiweb" in done.stdout
+    assert "2008" not in done.stdout  # a hundred connections are nothing to set beside a million
 
 
 @pytest.mark.parametrize("name", ["floodtest", "comet"])

@@ -8,6 +8,7 @@ from floodtest.analysis.figures.compare import Comparison, compare
 from floodtest.analysis.record.summary import (
     CauseInWords,
     Connections,
+    Cost,
     Cpu,
     Latency,
     Lifetimes,
@@ -221,6 +222,11 @@ def server_times(**changes: Any) -> ServerTimes:
     return ServerTimes(**{**figures, **changes})
 
 
+def cost(one_more: float, low: float, high: float) -> Cost:
+    """What one more connection costs, where growth and slope are one."""
+    return Cost(one_more=one_more, low=low, high=high, slope=one_more, growth=one_more, doubt=None)
+
+
 def summary(**changes: Any) -> Summary:
     """The summary of a million opened and held."""
     figures: dict[str, Any] = {
@@ -242,6 +248,9 @@ def summary(**changes: Any) -> Summary:
             server_marginal_bytes_per_connection=21.0,
             client_marginal_bytes_per_connection=20.0,
             available_bytes_per_connection=10_500.0,
+            server=cost(21.0, 17.0, 25.0),
+            client=cost(20.0, -5.0, 30.0),
+            kernel=cost(8365.0, 8300.0, 8420.0),
             measured_bytes=11_016_408_000,
             predicted_bytes=10_900_000_000,
         ),
