@@ -87,14 +87,15 @@ class MemoryFinding:
         """Bytes that one more connection costs: the slope, or the growth where the fit failed or is uncertain.
 
         Its interval holds both. A float has none. None where a growth would be that of workers and first connections.
+        It is rounded to a tenth of a byte, as a summary has it, so that it is one number wherever it is written.
         """
         if self.fit is None:
-            return None if self.growth is None or self.most < ENOUGH else self.growth.value
+            return None if self.growth is None or self.most < ENOUGH else round(self.growth.value, 1)
         slope, growth = self.fit.slope, self.growth
-        if growth is None:
-            return slope
-        value = growth.value if self.failed or self.uncertain else slope.value
-        return Estimate(value, min(slope.low, growth.low), max(slope.high, growth.high))
+        ends = (slope,) if growth is None else (slope, growth)
+        value = slope.value if growth is None or not (self.failed or self.uncertain) else growth.value
+        low, high = min(end.low for end in ends), max(end.high for end in ends)
+        return Estimate(round(value, 1), round(low, 1), round(high, 1))
 
     @property
     def most(self) -> float:

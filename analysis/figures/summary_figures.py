@@ -58,9 +58,9 @@ def _cost(finding: MemoryFinding, end: str) -> Cost | None:
     one_more, fit, growth = finding.one_more, finding.fit, finding.growth
     low, high = (one_more.low, one_more.high) if isinstance(one_more, Estimate) else (None, None)
     return Cost(
-        one_more=_rounded(one_more.value if isinstance(one_more, Estimate) else one_more),
-        low=_rounded(low),
-        high=_rounded(high),
+        one_more=one_more.value if isinstance(one_more, Estimate) else one_more,
+        low=low,
+        high=high,
         slope=_rounded(None if fit is None else fit.slope.value),
         growth=_rounded(None if growth is None else growth.value),
         doubt=doubt_of_cost(finding, end),

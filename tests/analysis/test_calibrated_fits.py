@@ -81,7 +81,7 @@ def test_a_paced_ramp_is_certain_and_one_in_bursts_is_said_not_to_be() -> None:
     assert bursty.growth is not None
     assert f"The growth over the whole ramp, {each(bursty.growth.value)} a connection, is taken." in doubt
     assert isinstance(bursty.one_more, Estimate)
-    assert bursty.one_more.value == bursty.growth.value
+    assert bursty.one_more.value == pytest.approx(bursty.growth.value, abs=0.05)
 
 
 @pytest.mark.parametrize(
