@@ -86,8 +86,7 @@ class Front:
         if events or self._intake.has_unread:
             self._read(events)
         now = time.monotonic()
-        if self._reception:
-            self._reception.expire(now)
+        self._reception.expire(now)
         for rounds in self._rounds:
             rounds.begin_if_due(now)
             if rounds.under_way:

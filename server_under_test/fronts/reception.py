@@ -3,8 +3,9 @@
 Accepts by the batch; the request is usually there already (TCP_DEFER_ACCEPT), so that reading, answering and handing
 over to the streams is one sweep each. Heads that come in pieces wait in a dict, each until a deadline; all wait equally
 long, so that the first in the dict is the first that is due, and a turn costs nothing for those that wait. A refused
-client may read its answer before the connection is closed (`fronts.partings`). In: a listener to watch or not. Out:
-logins; refusals are counted by status.
+client may read its answer before the connection is closed (`fronts.partings`). When the kernel has no descriptor or
+memory to give, the listener is not watched for `PAUSE` seconds: it stays readable, and a front that watched it would
+never sleep. In: a listener to watch or not. Out: logins; refusals are counted by status.
 """
 
 import os
@@ -55,7 +56,8 @@ class Reception:
         self._accept_errors = Counter(row, "accept_errors")
         self._rejected = row["rejected"][0]
         self._watching = False
-        self._paused_until = 0.0
+        self._watches_again_at = float("inf")
+        """By time.monotonic(); infinity: there is no pause."""
         self._heads: dict[int, bytes] = {}
         self._head_deadlines: dict[int, float] = {}
 
@@ -71,21 +73,21 @@ class Reception:
         return len(self._heads) + len(self._partings)
 
     def watch(self, on: bool) -> None:
-        """Begin or stop to watch the listener, which all fronts share."""
+        """Begin or stop to watch the listener, which all fronts share; a pause ends."""
         if on and not self._watching:
             self._readiness.register(self._listener.fileno(), LEVEL)
         elif self._watching and not on:
             self._readiness.unregister(self._listener.fileno())
         self._watching = on
+        self._watches_again_at = float("inf")
 
     def accept(self) -> bool:
         """Accept what is waiting, up to a batch; False when nothing was."""
-        if time.monotonic() < self._paused_until:
-            return False
         accepted, error = drain(Socket._accept, self._listener, ACCEPTS)  # type: ignore[attr-defined]
         if error in OUT_OF_DESCRIPTORS:
             self._accept_errors.add(1)
-            self._paused_until = time.monotonic() + PAUSE
+            self.watch(False)
+            self._watches_again_at = time.monotonic() + PAUSE
         if accepted:
             self._receive([fd for fd, _ in accepted])
         return bool(accepted)
@@ -168,14 +170,17 @@ class Reception:
         self._partings.begin(fd, answer)
 
     def expire(self, now: float) -> None:
-        """Answer 408 to heads that took too long; close what was told its last long enough ago."""
+        """Answer 408 to heads that took too long; close what was told its last long enough ago; end a pause."""
+        if now >= self._watches_again_at:
+            self.watch(True)
         for fd in overdue(self._head_deadlines, now):
             self._refuse(fd, too_late(self._limits.head_seconds))
         self._partings.expire(now)
 
     def next_deadline(self) -> float:
         """When `expire` has something to do, by time.monotonic()."""
-        return min(next(iter(self._head_deadlines.values()), float("inf")), self._partings.next_deadline())
+        heads = next(iter(self._head_deadlines.values()), float("inf"))
+        return min(heads, self._partings.next_deadline(), self._watches_again_at)
 
     def _forget_head(self, fd: int) -> None:
         self._heads.pop(fd, None)
