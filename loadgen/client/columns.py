@@ -24,7 +24,7 @@ from floodtest.loadgen.client.opening import Opener
 from floodtest.loadgen.client.orders import Closed, Go, Halt, ToWorker
 from floodtest.loadgen.client.polling import Pollers
 from floodtest.loadgen.client.streams import Streams
-from floodtest.loadgen.client.waiting import Waiting
+from floodtest.loadgen.client.unix_queue import Waiting
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.loadgen.plan.plan import Rows

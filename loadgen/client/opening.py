@@ -8,7 +8,7 @@ A target that is a Unix socket has no port, and connections to it no source pair
 
 In: rows of any users of the share, who may have had connections before, and are on the accounts as begun. Out:
 (descriptors, users) in flight; what fails is told to the accounts, by phase, and appended to `ended`; whom the full
-queue of a Unix socket has refused is in `refused` (see `client.waiting`). A port that can't be had is replaced by a
+queue of a Unix socket has refused is in `refused` (see `client.unix_queue`). A port that can't be had is replaced by a
 spare of the same address, one connection at a time. That may happen to a user who comes back: where we were the first
 to close its last connection, the kernel may keep the pair in TIME_WAIT.
 """

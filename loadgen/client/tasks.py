@@ -24,7 +24,7 @@ import trio
 from floodtest.flyweight.machine.endpoints import is_path
 from floodtest.loadgen.client.accounts import Phase
 from floodtest.loadgen.client.orders import Closed, Go, Halt
-from floodtest.loadgen.client.waiting import PAUSE
+from floodtest.loadgen.client.unix_queue import PAUSE
 from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.wire import http

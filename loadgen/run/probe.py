@@ -17,7 +17,7 @@ from floodtest.flyweight.engine.texts import Texts
 from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.endpoints import family_of, sockaddr
 from floodtest.loadgen.client.accounts import Phase, failure_name
-from floodtest.loadgen.client.waiting import PAUSE
+from floodtest.loadgen.client.unix_queue import PAUSE
 from floodtest.loadgen.client.worker import column_of
 from floodtest.loadgen.preflight.outlook import Outlook
 from floodtest.wire.answers import Answer, NotOpened, Opened

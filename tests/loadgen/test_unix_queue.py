@@ -1,6 +1,6 @@
-"""loadgen.client.waiting: who is tried next when the queue of a Unix socket was full, and how often."""
+"""loadgen.client.unix_queue: who is tried next when the queue of a Unix socket was full, and how often."""
 
-from floodtest.loadgen.client.waiting import PAUSE, Waiting
+from floodtest.loadgen.client.unix_queue import PAUSE, Waiting
 
 
 def test_nobody_waits_unless_somebody_was_refused() -> None:
