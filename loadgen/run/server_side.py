@@ -26,9 +26,9 @@ from floodtest.loadgen.preflight.server_files import files_of
 from floodtest.loadgen.preflight.server_processes import Process, ServerProcesses
 from floodtest.loadgen.preflight.targets import Target
 from floodtest.loadgen.run.bundled import BundledServer, bundled_server, place_of
-from floodtest.loadgen.run.generator import store_for
 from floodtest.loadgen.run.interruption import Interruption
 from floodtest.loadgen.run.listen_queue import QueueWatch
+from floodtest.loadgen.run.message_processes import store_for
 from floodtest.wire.control import Stats
 from floodtest.wire.http import authority
 from floodtest.wire.protocols import OWN

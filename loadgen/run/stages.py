@@ -16,7 +16,7 @@ import trio
 from floodtest.analysis.record.format import STATES_FILE
 from floodtest.analysis.record.stages import Stage
 from floodtest.loadgen.plan.scenario import Hold, Ramp, ScenarioStage, SendMessages
-from floodtest.loadgen.run.generator import generate, publish
+from floodtest.loadgen.run.message_processes import generate, publish
 from floodtest.loadgen.run.reading import Reading
 from floodtest.loadgen.run.server_side import ServerSide
 from floodtest.loadgen.run.site import Detail, Sites

@@ -18,8 +18,8 @@ from floodtest.analysis import Record, load
 from floodtest.datagen.files import Pairs, write_pairs
 from floodtest.datagen.graph import friend_graph
 from floodtest.loadgen.client import histogram
-from floodtest.loadgen.run.generator import Friends, load_friends, look_into_store, removed_in_the_end
 from floodtest.loadgen.run.latencies import WATCHED_AT_LEAST
+from floodtest.loadgen.run.message_processes import Friends, load_friends, look_into_store, removed_in_the_end
 from floodtest.server_under_test.routing.subscriptions import Store
 from floodtest.wire import stamp
 from tests.rigs.client import ClientRig, message

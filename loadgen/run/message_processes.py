@@ -1,10 +1,11 @@
-"""The messages of a run: friends loaded into a store for the server, and a generator beside it.
+"""The processes behind the messages of a run: those that load friends into a store for the server, and the generator,
+or against another server the publisher.
 
-Both are commands of the bundled server, run as processes of their own: what they cost is not the client's, and what the
-generator says on stderr is in `messages.log` of the record. They end with the run and the store is removed then, by one
-more process, even when the run is killed. In: `Friends` or a store, and `MessageOptions`. Out: a store, what a person
-should know of who is in it, and what the generator says of its plan in the end. Fails: Refused for friends that can't
-be loaded, or of whom nobody is a user of the run; a generator that fails is a reason for the summary.
+None is a thread of the run, so that what they cost is not the client's; what a generator or publisher says on stderr is
+in `messages.log` of the record. All end with the run and the store is removed then, by one more process, even when the
+run is killed. In: `Friends` or a store, and `MessageOptions` or the `Order` of a publisher. Out: a store, what a person
+should know of who is in it, and what the generator or publisher says of its plan in the end. Fails: Refused for friends
+that can't be loaded, or of whom nobody is a user of the run; a generator that fails is a reason for the summary.
 """
 
 import os
