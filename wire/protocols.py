@@ -3,8 +3,8 @@
 A protocol has a name, by which the command line and the server's columns know it, and a framing (`wire.framing`);
 what its messages say is one grammar for all (`wire.messages`). Nothing of one connection is kept here.
 
-To add one: a module in `wire/framing` for its frames, its name in `wire.names`, and an entry in `OPENED`; if our server
-speaks it, in `BY_PATH`, and in `UNTIL_CLOSE` what clients of HTTP/1.0 get for it.
+To add one: a module in `wire/framing` for its frames, its name in `wire.names`, and an entry in `CLIENT_PROTOCOLS`; if
+our server speaks it, in `BY_PATH`, and in `UNTIL_CLOSE` what clients of HTTP/1.0 get for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -376,11 +376,13 @@ OWN: dict[str, Served] = {protocol.name: protocol for protocol in BY_PATH.values
 
 LONG_POLLING = LongPolling("longpoll", (Polled(),))
 
-OPENED: dict[str, Protocol] = {protocol.name: protocol for protocol in (AUTO, *BY_PATH.values(), LONG_POLLING, RAW)}
+CLIENT_PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol for protocol in (AUTO, *BY_PATH.values(), LONG_POLLING, RAW)
+}
 """What the client opens, by name."""
 
 
-def opened(name: str, polling: Polling | None = None) -> Protocol:
+def client_protocol(name: str, polling: Polling | None = None) -> Protocol:
     """Return what the client opens, by its name and how it polls if it does."""
-    protocol = OPENED[name]
+    protocol = CLIENT_PROTOCOLS[name]
     return protocol if polling is None or not isinstance(protocol, LongPolling) else protocol.by_pattern(polling.cursor)

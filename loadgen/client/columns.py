@@ -29,7 +29,7 @@ from floodtest.loadgen.client.worker import Shared, be_worker, report
 from floodtest.loadgen.plan.pacer import Pacer
 from floodtest.loadgen.plan.plan import Rows
 from floodtest.wire.open_when import OpenWhen
-from floodtest.wire.protocols import opened
+from floodtest.wire.protocols import client_protocol
 
 BATCH = 64
 """Connections opened in one go: enough to make a sweep worth it, few enough to stay in the core's cache."""
@@ -54,7 +54,7 @@ class Client:
         self._ended = ended = None if take_ended is None else list[End]()
         self._again: deque[int] = deque()
         """Users that are to be opened again, as soon as there is room for them in flight."""
-        protocol, open_when = opened(spec.protocol, spec.polling), OpenWhen(spec.open_when)
+        protocol, open_when = client_protocol(spec.protocol, spec.polling), OpenWhen(spec.open_when)
         answers = protocol.answers(open_when, READ_SIZE, spec.request, spec.grammar)
         patience, files_limit = spec.connect_timeout, shared.files_limit
         polls, pollers = shared.polls(), None

@@ -32,7 +32,7 @@ class Specification(msgspec.Struct, frozen=True):
     """Addresses of the target: user i goes to number (i - 1) mod n of them."""
     request: RequestTemplate
     protocol: str
-    """A name of `wire.protocols.OPENED`."""
+    """A name of `wire.protocols.CLIENT_PROTOCOLS`."""
     open_when: str
     """What opens a connection, as `wire.open_when` has it."""
     grammar: Grammar

@@ -36,7 +36,7 @@ from floodtest.wire.http import authority
 from floodtest.wire.mark import EVERYBODY
 from floodtest.wire.names import DEFAULT_PROTOCOL
 from floodtest.wire.open_when import OpenWhen, Search
-from floodtest.wire.protocols import OPENED
+from floodtest.wire.protocols import CLIENT_PROTOCOLS
 from floodtest.wire.sequence import OutOfSequence, Window
 
 POOL = 250
@@ -97,7 +97,7 @@ class HttpxClient:
         self._tasks = tasks
         self._clients = clients
         self._timeout = spec.connect_timeout
-        self._protocol = OPENED[spec.protocol]
+        self._protocol = CLIENT_PROTOCOLS[spec.protocol]
         self._open_when = OpenWhen(spec.open_when)
         self._names_users = spec.grammar.names_users
         self._may_overtake = spec.grammar.may_overtake

@@ -20,7 +20,7 @@ from floodtest.loadgen.client.accounts import LEDGER, Accounts
 from floodtest.loadgen.client.orders import Ready, Settled, Specification, Started, ToWorker
 from floodtest.loadgen.plan.plan import Share
 from floodtest.wire.polls import Polls
-from floodtest.wire.protocols import OPENED
+from floodtest.wire.protocols import CLIENT_PROTOCOLS
 from floodtest.wire.template import ADDRESS, LINE, Column, Requests
 
 
@@ -38,7 +38,7 @@ class Shared:
 
     def requests(self) -> Requests:
         """Return what makes the requests of users."""
-        return OPENED[self.spec.protocol].requests(self.spec.request, self._column)
+        return CLIENT_PROTOCOLS[self.spec.protocol].requests(self.spec.request, self._column)
 
     def polls(self) -> Polls | None:
         """Return what makes the polls of users, with a cursor for each descriptor; None: they do not poll."""
@@ -47,7 +47,7 @@ class Shared:
 
     def sends(self) -> Requests | None:
         """Return what makes what users send once their answers have begun; None: nothing."""
-        return OPENED[self.spec.protocol].sends(self.spec.request, self._column)
+        return CLIENT_PROTOCOLS[self.spec.protocol].sends(self.spec.request, self._column)
 
     def _column(self, name: str) -> Column:
         return column_of(name, self.spec.share, self.spec.columns, self.texts)

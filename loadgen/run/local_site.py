@@ -32,7 +32,7 @@ from floodtest.loadgen.run.latencies import watch_every
 from floodtest.loadgen.run.reading import Figures, Reading, read_accounts
 from floodtest.loadgen.run.site import Detail
 from floodtest.wire.grammar import OURS, Grammar
-from floodtest.wire.protocols import OPENED
+from floodtest.wire.protocols import CLIENT_PROTOCOLS
 
 LOOK_SECONDS = 0.25
 """Between two looks at how much memory is left, and at whether anything is still open: no event tells of either."""
@@ -81,7 +81,7 @@ class LocalSite:
 
     async def open(self, target: Target, reset_at_end: bool) -> None:
         """Start the crew."""
-        request = OPENED[self._options.spoken].request(target.asked, target.host)
+        request = CLIENT_PROTOCOLS[self._options.spoken].request(target.asked, target.host)
         users = self._users
 
         def specification(number: int, share: Share) -> orders.Specification:

@@ -27,7 +27,7 @@ from floodtest.wire.framing.polled import unpacked
 from floodtest.wire.http import authority
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.polls import Polls
-from floodtest.wire.protocols import opened
+from floodtest.wire.protocols import client_protocol
 from floodtest.wire.template import Column
 
 MESSAGES = 3
@@ -68,7 +68,7 @@ class Probe:
         assert outlook.target is not None, "the command sees to it"
         options = outlook.options
         (self._share, *_), self._users = options.plan.shares(1), outlook.users
-        self._user, protocol = options.plan.first_user, opened(options.spoken, options.polling)
+        self._user, protocol = options.plan.first_user, client_protocol(options.spoken, options.polling)
         user = self._user
         request = protocol.request(outlook.target.asked, outlook.target.host)
         self._polls = None if options.polling is None else Polls(request, self._column, 1, options.polling)

@@ -18,7 +18,7 @@ from floodtest.wire.mark import EVERYBODY, mark
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.polling import Polling
 from floodtest.wire.polls import Polls
-from floodtest.wire.protocols import opened
+from floodtest.wire.protocols import client_protocol
 from floodtest.wire.template import Column, RequestTemplate
 from tests.rigs.client import DEADLINE, FILES, ClientRig
 from tests.rigs.peer_input import answers_to_polls, cut
@@ -38,7 +38,9 @@ class PollRig(ClientRig):
         polls = Polls(request, _no_columns, FILES, polling)
         condition = OpenWhen(open_when)
         self.pollers = Pollers(polls, polling, FILES, condition.is_held)
-        super().__init__(folder, 300, opened("longpoll", polling), condition, pollers=self.pollers, grammar=Marks(RUN))
+        super().__init__(
+            folder, 300, client_protocol("longpoll", polling), condition, pollers=self.pollers, grammar=Marks(RUN)
+        )
 
     def hold(self, *users: int) -> None:
         """Begin connections, and let their first polls be held."""

@@ -19,9 +19,9 @@ from floodtest.wire.protocols import (
     AUTO,
     BY_PATH,
     CHUNKED,
+    CLIENT_PROTOCOLS,
     EVENTS,
     LINES,
-    OPENED,
     OWN,
     RAW,
     SERVED,
@@ -170,7 +170,7 @@ def test_what_is_framed_is_read(protocol: Served, texts: list[bytes]) -> None:
     ]
 
 
-HTTP = [protocol for protocol in OPENED.values() if protocol not in (WEBSOCKET, RAW)]
+HTTP = [protocol for protocol in CLIENT_PROTOCOLS.values() if protocol not in (WEBSOCKET, RAW)]
 
 
 @pytest.mark.parametrize("protocol", HTTP)
@@ -199,13 +199,13 @@ def test_a_header_that_is_given_takes_the_place_of_ours(protocol: Protocol) -> N
 
 
 def test_each_protocol_that_is_opened_has_a_name_and_each_of_our_server_a_path() -> None:
-    assert list(OPENED) == list(PROTOCOLS)
-    for table in (OPENED, OWN):
+    assert list(CLIENT_PROTOCOLS) == list(PROTOCOLS)
+    for table in (CLIENT_PROTOCOLS, OWN):
         assert all(protocol.name == name for name, protocol in table.items())
     assert all(protocol.path == path for path, protocol in BY_PATH.items())
     assert {*BY_PATH.values(), *UNTIL_CLOSE.values()} == set(SERVED)
     assert OWN_PROTOCOL in OWN
-    assert DEFAULT_PROTOCOL in OPENED
+    assert DEFAULT_PROTOCOL in CLIENT_PROTOCOLS
 
 
 @pytest.mark.parametrize(
