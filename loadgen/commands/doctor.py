@@ -35,10 +35,10 @@ def doctor_command(
     """
     if change + put_back + sysctl > 1:
         raise UsageError("doctor does one thing at a time: one of --apply, --revert and --sysctl.")
-    from floodtest.loadgen.commands import examining
+    from floodtest.loadgen.commands import doctor_actions
 
     if put_back:
-        examining.put_back(state)
+        doctor_actions.put_back(state)
         return
-    is_ready = examining.examine(options, state if change else None, sysctl, as_json)
+    is_ready = doctor_actions.examine(options, state if change else None, sysctl, as_json)
     sys.exit(ExitCode.OK if is_ready else ExitCode.REFUSED)
