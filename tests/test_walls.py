@@ -26,10 +26,11 @@ ROOMS: dict[str, set[str]] = {
 FLOORS: dict[str, list[str]] = {
     "flyweight": ["errors", "machine", "engine", "command", "processes"],
     "wire": [
-        "polling",
+        "poll_options",
         "causes",
         "http",
         "template",
+        "poll_requests",
         "stamp",
         "matrix",
         "framing",
@@ -42,7 +43,7 @@ FLOORS: dict[str, list[str]] = {
         "answers",
         "handshake",
         "raw",
-        "polls",
+        "poll_opening",
         "protocols",
         "requests",
     ],

@@ -5,7 +5,7 @@ import re
 from floodtest.flyweight.command.parsers import Parser, parse_count, parse_duration
 from floodtest.wire import stamp
 from floodtest.wire.open_when import KINDS, OpenWhen
-from floodtest.wire.polling import problem_of
+from floodtest.wire.poll_options import problem_of
 from floodtest.wire.template import TOKEN, Header
 from floodtest.wire.times import GROUPS, MAX_OFFSET_SECONDS, pattern_of
 

@@ -14,18 +14,19 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.wire import answers, handshake, http, messages, polls
+from floodtest.wire import answers, handshake, http, messages
 from floodtest.wire.answers import NotOpened
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing, encode
 from floodtest.wire.framing.in_chunks import InChunks
-from floodtest.wire.framing.polled import TAKEN, Polled, is_framed
+from floodtest.wire.framing.poll_answers import TAKEN, Polled, is_framed
 from floodtest.wire.framing.websocket import FROM_SERVER, NORMAL, accept_of, close, masked, masked_message
 from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.incoming import Incoming, Users
 from floodtest.wire.open_when import OpenWhen
-from floodtest.wire.polling import Polling
+from floodtest.wire.poll_opening import FirstPollAnswers
+from floodtest.wire.poll_options import Polling
 from floodtest.wire.raw import RawAnswers
 from floodtest.wire.template import Column, Requests, RequestTemplate
 
@@ -119,7 +120,7 @@ class Protocol:
 @dataclass(frozen=True, eq=False)
 class LongPolling(Protocol):
     """Polls on a connection that is kept alive: its stream is all the answers. What is written for them is made by
-    `wire.polls`, which knows the cursor of each connection.
+    `wire.poll_requests`, which knows the cursor of each connection.
     """
 
     def by_pattern(self, cursor: str | None) -> "LongPolling":
@@ -144,7 +145,7 @@ class LongPolling(Protocol):
         """Return what tells the first answers that open a connection."""
         (framing,) = self.framings
         assert isinstance(framing, Polled)
-        return polls.PollAnswers(self.framing_of, open_when, longest, grammar, framing)
+        return FirstPollAnswers(self.framing_of, open_when, longest, grammar, framing)
 
 
 @dataclass(frozen=True, eq=False)

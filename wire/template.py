@@ -24,7 +24,7 @@ OWN = (USER, ADDRESS, LINE)
 """Placeholders that need no file: the user's number, its source address, and its place in the run, from 1 on."""
 
 OWN_OF_POLLS = (*OWN, CURSOR)
-"""Those of requests that say where a poll begins (`wire.polls`)."""
+"""Those of requests that say where a poll begins (`wire.poll_requests`)."""
 
 NUMBERS = frozenset({USER, LINE})
 """Those of them that are numbers."""

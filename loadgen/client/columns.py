@@ -22,7 +22,7 @@ from floodtest.flyweight.processes.channel import Channel
 from floodtest.loadgen.client.accounts import End, Phase
 from floodtest.loadgen.client.opening import Opener
 from floodtest.loadgen.client.orders import Closed, Go, Halt, ToWorker
-from floodtest.loadgen.client.polling import Pollers
+from floodtest.loadgen.client.poll_timing import Pollers
 from floodtest.loadgen.client.streams import Streams
 from floodtest.loadgen.client.unix_queue import Waiting
 from floodtest.loadgen.client.worker import Shared, be_worker, report

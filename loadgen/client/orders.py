@@ -16,7 +16,7 @@ from floodtest.loadgen.plan.choices import Ports
 from floodtest.loadgen.plan.pacer import Stage
 from floodtest.loadgen.plan.plan import Share
 from floodtest.wire.grammar import Grammar
-from floodtest.wire.polling import Polling
+from floodtest.wire.poll_options import Polling
 from floodtest.wire.template import RequestTemplate
 
 

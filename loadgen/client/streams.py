@@ -25,7 +25,7 @@ from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.engine.sweep import sweep, without
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
 from floodtest.loadgen.client.opening import BROKEN
-from floodtest.loadgen.client.polling import Pollers
+from floodtest.loadgen.client.poll_timing import Pollers
 from floodtest.wire.answers import Answer, Answers, NotOpened, Opened
 from floodtest.wire.causes import Cause
 from floodtest.wire.grammar import OURS, Grammar

@@ -19,7 +19,7 @@ from floodtest.flyweight.processes.channel import Channel, decoder
 from floodtest.loadgen.client.accounts import LEDGER, Accounts
 from floodtest.loadgen.client.orders import Ready, Settled, Specification, Started, ToWorker
 from floodtest.loadgen.plan.plan import Share
-from floodtest.wire.polls import Polls
+from floodtest.wire.poll_requests import Polls
 from floodtest.wire.protocols import CLIENT_PROTOCOLS
 from floodtest.wire.template import ADDRESS, LINE, Column, Requests
 

@@ -19,7 +19,7 @@ from floodtest.loadgen.run.probe import MESSAGES, Probe, Probed
 from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing
 from floodtest.wire.framing.in_chunks import InChunks
-from floodtest.wire.framing.polled import Polled
+from floodtest.wire.framing.poll_answers import Polled
 from floodtest.wire.framing.websocket import FROM_SERVER
 from floodtest.wire.names import RAW
 

@@ -41,7 +41,7 @@ from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import hidden, is_unix, without_credentials
 from floodtest.wire import options as of_wire
 from floodtest.wire.names import DEFAULT_PROTOCOL, LONGPOLL, OF_SCHEMES, OWN_PROTOCOL, PROTOCOLS
-from floodtest.wire.polling import Polling
+from floodtest.wire.poll_options import Polling
 from floodtest.wire.times import MAX_SEARCHED
 
 _PROTOCOL_WORDS = ", ".join(PROTOCOLS.values())

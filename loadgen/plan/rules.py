@@ -17,7 +17,7 @@ from floodtest.loadgen.plan.pacer import are_sound
 from floodtest.loadgen.plan.request import problems_of
 from floodtest.wire.mark import MARK_SIZE
 from floodtest.wire.names import LONGPOLL, OF_SCHEMES, RAW, WEBSOCKET
-from floodtest.wire.polling import MAX_CURSOR, problem_of
+from floodtest.wire.poll_options import MAX_CURSOR, problem_of
 from floodtest.wire.template import MISPLACED
 from floodtest.wire.times import MAX_OFFSET_SECONDS, pattern_of
 

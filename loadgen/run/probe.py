@@ -23,10 +23,10 @@ from floodtest.loadgen.preflight.outlook import Outlook
 from floodtest.wire.answers import Answer, NotOpened, Opened
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import Beginning, Framing, begun_behind, decode_all
-from floodtest.wire.framing.polled import unpacked
+from floodtest.wire.framing.poll_answers import unpacked
 from floodtest.wire.http import authority
 from floodtest.wire.open_when import OpenWhen
-from floodtest.wire.polls import Polls
+from floodtest.wire.poll_requests import Polls
 from floodtest.wire.protocols import client_protocol
 from floodtest.wire.template import Column
 

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from floodtest.loadgen.client.accounts import State
-from floodtest.loadgen.client.polling import Pollers
+from floodtest.loadgen.client.poll_timing import Pollers
 from floodtest.wire.grammar import Marks
 from floodtest.wire.mark import EVERYBODY, mark
 from floodtest.wire.open_when import OpenWhen
-from floodtest.wire.polling import Polling
-from floodtest.wire.polls import Polls
+from floodtest.wire.poll_options import Polling
+from floodtest.wire.poll_requests import Polls
 from floodtest.wire.protocols import client_protocol
 from floodtest.wire.template import Column, RequestTemplate
 from tests.rigs.client import DEADLINE, FILES, ClientRig

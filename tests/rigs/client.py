@@ -12,7 +12,7 @@ from floodtest.flyweight.engine.intake import READ_SIZE
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.engine.readiness import READ, WRITE, Readiness
 from floodtest.loadgen.client.accounts import LEDGER, Accounts, State, create_columns, map_columns, named_failures
-from floodtest.loadgen.client.polling import Pollers
+from floodtest.loadgen.client.poll_timing import Pollers
 from floodtest.loadgen.client.streams import Streams
 from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.open_when import OpenWhen

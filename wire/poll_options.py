@@ -1,4 +1,4 @@
-"""How connections poll, as the options of a run say it; `wire.polls` does it. Pure, and light to import."""
+"""How connections poll, as the options of a run say it; `wire.poll_requests` does it. Pure, and light to import."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""wire.framing.polled: answers to polls, cut anywhere, by heads that are known and by h11, which decides."""
+"""wire.framing.poll_answers: answers to polls, cut anywhere, by heads that are known and by h11, which decides."""
 
 from collections.abc import Iterable
 
@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from floodtest.wire.causes import Cause
-from floodtest.wire.framing import chunked, polled
+from floodtest.wire.framing import chunked, poll_answers
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, FramingError, decode_all
-from floodtest.wire.framing.polled import MAX_KNOWN, TAKEN, Polled, unpacked
+from floodtest.wire.framing.poll_answers import MAX_KNOWN, TAKEN, Polled, unpacked
 from tests.rigs.peer_input import answers_to_polls, cut
 
 HEAD = b"HTTP/1.1 200 OK\r\nServer: s\r\nDate: Mon, 30 Nov 2026 04:10:51 GMT\r\n%bEtag: %d\r\n\r\n"
@@ -70,7 +70,7 @@ KNOWN = Polled()
 """It has read all examples before this one, and so knows many heads."""
 
 
-class NoneKnown(polled.Heads):
+class NoneKnown(poll_answers.Heads):
     """What leaves all heads to h11."""
 
     def read_known(self, data: bytes, at: int) -> None:
@@ -143,15 +143,15 @@ def test_a_head_that_differs_in_nothing_else_needs_no_h11(monkeypatch: pytest.Mo
 
 
 def test_no_more_answers_are_taken_of_a_read_than_anybody_can_have_asked_for() -> None:
-    found, code = decode_all(Polled(), SIZED * (polled.MOST_ANSWERS + 1))
-    assert (len(found.payloads), code) == (polled.MOST_ANSWERS, Cause.BAD_FRAMING)
+    found, code = decode_all(Polled(), SIZED * (poll_answers.MOST_ANSWERS + 1))
+    assert (len(found.payloads), code) == (poll_answers.MOST_ANSWERS, Cause.BAD_FRAMING)
 
 
 def test_what_is_known_is_bounded() -> None:
     framing = Polled()
-    for number in range(3 * polled.MAX_FORMS):
+    for number in range(3 * poll_answers.MAX_FORMS):
         framing.decode(SIZED.replace(b"Server: s", b"Server: %d" % number))
-    assert len(framing.known._known) <= polled.MAX_FORMS
+    assert len(framing.known._known) <= poll_answers.MAX_FORMS
     long = b"HTTP/1.1 200 OK\r\nX: %b\r\nContent-Length: 1\r\n\r\nx" % (b"x" * MAX_KNOWN)
     framing = Polled()
     assert framing.decode(long * 3).payloads == [b"x"] * 3

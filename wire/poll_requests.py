@@ -1,13 +1,10 @@
-"""Polls: what a connection that polls asks for, the first time and after each answer. Pure.
+"""Requests of polls: what a connection that polls asks for, the first time and after each answer. Pure.
 
 What a poll begins behind, its cursor, is what the answer before it said: its ETag and Last-Modified, sent back as
 If-None-Match and If-Modified-Since, or what a pattern finds in its body, sent where `{cursor}` stands in the request.
 An answer may say nothing of it, as after a time-out: so the last one is kept, in a column by descriptor whose rows are
 as wide as the longest cursor so far (32 bytes or a power of two above, 256 at the most); where no cursor has come no
 page of it is touched.
-
-`PollAnswers` tells the first answers that open a connection. To open one, the framing takes an answer from its first
-byte on, so that its body is the first message.
 """
 
 from collections.abc import Callable
@@ -15,13 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from floodtest.wire import http
-from floodtest.wire.answers import Answers, Opened, parse_head
-from floodtest.wire.framing.frames import Framing
-from floodtest.wire.framing.polled import Polled
-from floodtest.wire.grammar import Grammar
-from floodtest.wire.open_when import OpenWhen
-from floodtest.wire.polling import Polling
+from floodtest.wire.poll_options import Polling
 from floodtest.wire.template import CURSOR, Column, RequestTemplate
 
 _NARROWEST = 32
@@ -112,35 +103,3 @@ def _lines_of(cursor: bytes) -> bytes:
     etag, _, modified = cursor.partition(b"\n")
     lines = b"\r\nIf-None-Match: %b" % etag if etag else b""
     return lines + (b"\r\nIf-Modified-Since: %b" % modified if modified else b"")
-
-
-class PollAnswers(Answers):
-    """Tells the first answers to polls. None is remembered as a whole: each has another message or another date."""
-
-    def __init__(
-        self,
-        framing_of: Callable[[http.Response], Framing],
-        open_when: OpenWhen,
-        longest: int,
-        grammar: Grammar,
-        framing: Polled,
-    ) -> None:
-        super().__init__(framing_of, open_when, longest, grammar)
-        self._framing = framing
-
-    def common(self, users: list[int], read: list[bytes]) -> Opened | None:
-        """Return what opened connections whose answers have heads like ones before, where a head is enough."""
-        if not self.open_when.is_head or not all(self._framing.known.read_known(data, 0) for data in read):
-            return None
-        return Opened(self._framing, 0, read)
-
-    def read_head(self, user: int, data: bytes) -> tuple[Framing, bytes] | None:
-        """Return the framing of an answer and all of it, None while its head is not whole."""
-        parsed = parse_head(data)
-        return None if parsed is None else (self.framing_of(parsed[0]), data)
-
-    def remember_head(self, user: int, head: bytes, framing: Framing) -> None:
-        """Remember nothing."""
-
-    def remember(self, user: int, answer: bytes, payloads: list[bytes], framing: Framing) -> None:
-        """Remember nothing."""

@@ -1,9 +1,9 @@
-"""wire.polls: what is asked for again after each answer, and what is kept of answers for it."""
+"""wire.poll_requests: what is asked for again after each answer, and what is kept of answers for it."""
 
 import pytest
 
-from floodtest.wire.polling import Polling, problem_of
-from floodtest.wire.polls import Cursors, Polls
+from floodtest.wire.poll_options import Polling, problem_of
+from floodtest.wire.poll_requests import Cursors, Polls
 from floodtest.wire.template import Column, RequestTemplate
 
 FILES = 2000

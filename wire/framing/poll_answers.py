@@ -22,7 +22,7 @@ from floodtest.wire.causes import Cause
 from floodtest.wire.framing import chunked
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Decoded, FramingError
 from floodtest.wire.matrix import FAR, Ints
-from floodtest.wire.polling import MAX_CURSOR
+from floodtest.wire.poll_options import MAX_CURSOR
 
 OK = 200
 TAKEN = frozenset({OK, 204, 304, 408})

@@ -2,7 +2,7 @@
 
 In: times (`time.monotonic`) with each call; there is no clock here. Out: descriptors whose first poll counts as held,
 and descriptors that have to poll again, in order. A connection that waits for an answer has no entry here, but for its
-cursor (`wire.polls`); one that pauses is 8 bytes in an array, once.
+cursor (`wire.poll_requests`); one that pauses is 8 bytes in an array, once.
 
 A poll is repeated at once, unless its answer has no message and came so soon that the server can't have waited: then
 after a pause, since a server that answers every poll at once would otherwise be asked as fast as the machine can.
@@ -12,10 +12,10 @@ from collections import deque
 
 import numpy as np
 
-from floodtest.wire.framing.polled import unpacked
+from floodtest.wire.framing.poll_answers import unpacked
 from floodtest.wire.matrix import Ints
-from floodtest.wire.polling import Polling
-from floodtest.wire.polls import Polls
+from floodtest.wire.poll_options import Polling
+from floodtest.wire.poll_requests import Polls
 
 
 class Pollers:
