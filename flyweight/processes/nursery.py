@@ -11,8 +11,8 @@ connections need 54 workers an end, and as threads they take a quarter of the me
 
 A descriptor means something in its own thread only, so it must be closed there. The garbage collector runs in any
 thread: an object that owns a descriptor and is left to it closes that number in another worker's table. So a worker
-closes what it opened on every way out (`with`), shared memory keeps no descriptor (`flyweight.mapping`), and a worker
-that failed collects what its traceback kept alive before its thread, and with that its table, ends.
+closes what it opened on every way out (`with`), shared memory keeps no descriptor (`flyweight.engine.shared`), and a
+worker that failed collects what its traceback kept alive before its thread, and with that its table, ends.
 
 In: one packet a process, a msgpack list of specifications, with a channel for each and then the descriptors all share.
 Out: "+PID" when forked, "-PID STATUS" when one has ended (STATUS as in subprocess: negative is a signal).

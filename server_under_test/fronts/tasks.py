@@ -1,9 +1,9 @@
 """A front of the other model: a trio task and a trio SocketStream for each connection, the conventional way.
 
-It is what 2008 did with a process for each connection, and is here to be compared with `front`: the same orders,
-answers, limits and counts, but written as servers on trio are. Each connection's task reads its request, answers, and
-then takes what comes until the client goes. What is to be written to a connection is written by a task that lives until
-that is done, so that none holds up another.
+It is what 2008 did with a process for each connection, and is here to be compared with `fronts.columns`: with the
+orders, answers, limits and counts of that, but written as servers on trio are. Each connection's task reads its
+request, answers, and then takes what comes until the client goes. What is to be written to a connection is written by a
+task that lives until that is done, so that none holds up another.
 
 Cost: 8 KiB a connection, and a task that is woken or started for each event and each delivery. At the most `pending`
 bytes wait behind a write that does not go on, and what that has in hand is no more than two slices of deliveries.
