@@ -14,6 +14,7 @@ from floodtest.loadgen.preflight.checks import CHECKS
 from floodtest.loadgen.preflight.verdicts import Check
 from tests.attacks.suite import ATTACKS
 from tests.rigs.support import COMMANDS, run_here
+from tests.test_walls import ROOMS
 
 ROOT = Path(__file__).parent.parent
 RECORD = (ROOT / "docs/run-record.md").read_text()
@@ -128,12 +129,27 @@ def test_every_promise_names_what_holds_it() -> None:
         assert "`tests/" in promise or "`make attack`: " in promise, promise
 
 
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+
+
 def test_each_file_of_the_architecture_is_there() -> None:
-    text = (ROOT / "docs/architecture.md").read_text()
-    named = set(re.findall(r"`([\w/]+\.py)`", text))
+    named = set(re.findall(r"`([\w/]+\.py)`", ARCHITECTURE))
     have = {str(path.relative_to(ROOT)) for path in ROOT.glob("*/**/*.py") if ".venv" not in path.parts}
     lost = {name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in have)}
     assert len(named) > 30
     assert not lost
-    for room in re.findall(r"`([\w/]+/)`", text):
+    for room in re.findall(r"`([\w/]+/)`", ARCHITECTURE):
         assert (ROOT / room).is_dir(), room
+
+
+def test_each_name_of_the_architecture_is_there() -> None:
+    """Whatever stands in it as code is a function, a class, a constant or a field of the package, or a room's name."""
+    named = set(re.findall(r"`(?:\w+\.)?(?!py`)(\w+)`", ARCHITECTURE))
+    code = "\n".join(path.read_text() for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+    defined = set(re.findall(r"^\s*(?:async def|def|class)\s+(\w+)|^\s*(\w+)(?::|\s=)", code, re.MULTILINE))
+    assert len(named) > 30
+    assert named - {name for pair in defined for name in pair} <= {*ROOMS, *COMMANDS}
+
+
+def test_no_line_of_the_architecture_is_long() -> None:
+    assert not [line for line in ARCHITECTURE.splitlines() if len(line) > 120]
