@@ -24,6 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from floodtest.analysis.figures.students_t import t_975
+
 Floats = npt.NDArray[np.float64]
 
 LEAST = 5
@@ -41,9 +43,6 @@ CORRELATIONS = np.array([0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.88, 0.94, 0.97])
 NARROWED = 0.8
 """What the interval is multiplied by: the mean of the variances is mostly that of the highest correlations, so that
 without it 99% and more of the slopes of simulated servers were within."""
-
-T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""Student's t at 97.5% for 1 to 10 degrees of freedom (NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2)."""
 
 
 @dataclass(frozen=True)
@@ -156,12 +155,3 @@ def _factors(linear: Floats) -> Floats:
     powers = CORRELATIONS ** lags[:, None]
     factors: Floats = products @ powers * 2 - products[:, :1]
     return np.maximum(factors, 0.0)
-
-
-def t_975(freedom: float) -> float:
-    """Return Student's t at 97.5%; beyond the table by the first terms of its expansion about the normal one."""
-    whole = max(1, int(freedom))
-    if whole <= len(T_975):
-        return T_975[whole - 1]
-    z = 1.959964
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)

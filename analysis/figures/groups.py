@@ -24,16 +24,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from floodtest.analysis.figures.fits import T_975
 from floodtest.analysis.figures.series import Floats
+from floodtest.analysis.figures.students_t import t_975
 
 LEAST_RUNS = 2
 """Of each group, for its scatter to be known."""
 
 PROPORTIONAL = 2.0
 """Times the least figure of a group, up to which the greatest is taken to scatter in proportion to it."""
-
-_NORMAL_975 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -84,12 +82,3 @@ def _interval(figures: Floats, base: Floats, resolution: float) -> tuple[float, 
     scattered = min(scatter**2 / certainty, 2 * (least - 1))
     freedom = scattered * (1 + rounding / scatter) ** 2
     return between, t_975(freedom) * math.sqrt(scatter + rounding)
-
-
-def t_975(freedom: float) -> float:
-    """Return Student's t at 97.5% for degrees of freedom from 1 on, fractions too.
-
-    Its logarithm is nearly straight in 1 / freedom between the entries of the table: it is 3% too large at the most.
-    """
-    inverses = [0.0, *(1 / count for count in range(len(T_975), 0, -1))]
-    return float(np.exp(np.interp(1 / freedom, inverses, np.log([_NORMAL_975, *reversed(T_975)]))))

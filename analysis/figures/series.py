@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.analysis.figures.fits import Estimate, t_975
+from floodtest.analysis.figures.fits import Estimate
+from floodtest.analysis.figures.students_t import t_975
 from floodtest.analysis.record import LatencyCounts, Record
 from floodtest.analysis.record.samples import filling
 from floodtest.flyweight.engine.counted_values import values_at

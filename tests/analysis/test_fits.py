@@ -7,9 +7,10 @@ import numpy.typing as npt
 import pytest
 
 from floodtest.analysis.figures import fits
-from floodtest.analysis.figures.fits import NARROWED, PAGE, Estimate, fit_memory, t_975
+from floodtest.analysis.figures.fits import NARROWED, PAGE, Estimate, fit_memory
 from floodtest.analysis.figures.memory import memory_of
 from floodtest.analysis.figures.series import mean_of, thinned
+from floodtest.analysis.figures.students_t import t_975
 from tests.rigs.figures import record_of, sample, start
 from tests.rigs.simulated_servers import lasting_noise
 
