@@ -64,6 +64,23 @@ FLOORS: dict[str, list[str]] = {
 }
 
 
+COUNTERPARTS = {
+    "accounts": "what an end counts of its connections",
+    "causes": "why connections end: codes, and their words",
+    "columns": "the model that keeps connections in columns, at either end",
+    "compare": "a comparison: its figures, and its page",
+    "messages": "what is delivered: its grammar, its options, the API and the command that publish it",
+    "models": "the ways in which an end keeps connections",
+    "options": "what a command line takes",
+    "orders": "what a worker and its parent say to each other",
+    "stages": "what a run goes through: its names, and what is done in each",
+    "streams": "the open connections of an end",
+    "tasks": "the model with a task for each connection, at either end",
+    "worker": "what a worker is given at its start",
+}
+"""Names of modules that several rooms or floors have, and what each of these modules is about."""
+
+
 def modules() -> Iterator[tuple[str, Path]]:
     """Yield each module of the rooms by its name without the package's."""
     for room in ROOMS:
@@ -73,6 +90,8 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 MODULES = dict(modules())
+
+FOLDERS = {path.parent.name for room in ROOMS for path in (ROOT / room).rglob("__init__.py")}
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -114,6 +133,15 @@ def test_floors_import_only_floors_before_them(room: str) -> None:
         if module.startswith(f"{room}."):
             above = [name for name in imported if name.startswith(f"{room}.") and place(name) > place(module)]
             assert not above, f"{module} imports {above}"
+
+
+def test_a_name_is_of_one_module_or_means_one_thing_wherever_it_is() -> None:
+    """A newcomer who looks for a name finds it once, or the counterpart of another room or floor."""
+    named: dict[str, list[str]] = {}
+    for module in MODULES:
+        named.setdefault(module.rpartition(".")[2], []).append(module)
+    several = {name for name, found in named.items() if len(found) > 1} - {"__main__", *ROOMS, *FOLDERS}
+    assert several == set(COUNTERPARTS)
 
 
 def test_each_floor_is_there() -> None:

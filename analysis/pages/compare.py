@@ -15,8 +15,8 @@ from floodtest.analysis.figures.compare import Comparison, Row
 from floodtest.analysis.figures.comparison_text import cells, commands, heads, note, row_title
 from floodtest.analysis.figures.findings import Findings
 from floodtest.analysis.pages import pictures as pic
-from floodtest.analysis.pages.files import write_file
 from floodtest.analysis.pages.html import Picture, Table, fill_in
+from floodtest.analysis.pages.page_files import write_file
 from floodtest.analysis.pages.plots import draw_latency, label_nines
 from floodtest.analysis.record.stages import Stage
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.analysis.pages.files import write_file
+from floodtest.analysis.pages.page_files import write_file
 from floodtest.flyweight.command.drawing import drawing
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from floodtest.analysis.figures.answers import answer_of, room_of
+from floodtest.analysis.figures.cost_in_words import answer_of, room_of
 from floodtest.analysis.figures.doubts import doubts
 from floodtest.analysis.figures.findings import Findings, read_findings
 from floodtest.analysis.figures.formatting import WHAT, listed
 from floodtest.analysis.figures.memory import MILLION
 from floodtest.analysis.pages import pictures as pic
 from floodtest.analysis.pages import report_tables as tables
-from floodtest.analysis.pages.files import write_file
 from floodtest.analysis.pages.html import Picture, fill_in
+from floodtest.analysis.pages.page_files import write_file
 from floodtest.analysis.pages.plots import PLOTS, Plot
 from floodtest.analysis.record import Record
 from floodtest.flyweight.command.units import size

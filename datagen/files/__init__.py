@@ -9,9 +9,9 @@ Cost: 15 million pairs as an edge list (190 MB) are written in 1 s and read in 2
 read, naming file and line; Refused for what can't be written.
 """
 
-from floodtest.datagen.files.columns import Columns
+from floodtest.datagen.files.pair_columns import Columns
+from floodtest.datagen.files.pair_reading import Friends, read_friends, read_pairs
 from floodtest.datagen.files.pairs import MAX_ID, BadFile, Ids, Pairs
-from floodtest.datagen.files.reading import Friends, read_friends, read_pairs
 from floodtest.datagen.files.writing import (
     format_of,
     ids_beside,

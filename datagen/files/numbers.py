@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.datagen.files.columns import Picked
+from floodtest.datagen.files.pair_columns import Picked
 from floodtest.datagen.files.pairs import IdRange, Ids
 
 ROWS = 1 << 14

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.datagen.files.columns import Columns, Picked, Unclear, pick
+from floodtest.datagen.files.pair_columns import Columns, Picked, Unclear, pick
 from floodtest.flyweight.errors import Refused
 
 Pairs = npt.NDArray[np.uint32]

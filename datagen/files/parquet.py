@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from floodtest.datagen.files.columns import Columns
+from floodtest.datagen.files.pair_columns import Columns
 from floodtest.datagen.files.pairs import BadFile, Ids, Pairs, Reading
 from floodtest.flyweight.machine.arrow import explained, has_few_addresses, import_pyarrow
 

@@ -86,7 +86,7 @@ def run_command_line(
 def _repeat(options: RunOptions, context: typer.Context, times: int, as_json: bool) -> NoReturn:
     """Run the command line of this process several times, without --repeat and with one name for all records."""
     from floodtest.loadgen.commands import repeating
-    from floodtest.loadgen.commands.series import without
+    from floodtest.loadgen.commands.run_series import without
 
     flags = [name for one in context.command.params if getattr(one, "is_flag", False) for name in one.opts]
     words = without(sys.argv[1:], "--repeat", flags)

@@ -13,7 +13,7 @@ from floodtest.analysis.figures.comparison_text import render, render_series
 from floodtest.flyweight.command.run import print_json
 from floodtest.flyweight.errors import ExitCode
 from floodtest.loadgen.commands.records import page_of
-from floodtest.loadgen.commands.series import Ended, alternating, run_series, worst
+from floodtest.loadgen.commands.run_series import Ended, alternating, run_series, worst
 
 
 class Series(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from floodtest.analysis import FORMAT, Sample, Summary
-from floodtest.analysis.figures.answers import answer_of, room_of
+from floodtest.analysis.figures.cost_in_words import answer_of, room_of
 from floodtest.analysis.figures.memory import memory_of_samples
 from floodtest.analysis.figures.summary_figures import idle_share, summarize_memory
 from floodtest.analysis.record import summary as sums

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from floodtest.flyweight.engine.ledger import TickTable
 from floodtest.server_under_test.fronts.streams import Streams
 from floodtest.server_under_test.routing.bus import FrontBus, Rows, Turn
-from floodtest.server_under_test.routing.reader import Reader
+from floodtest.server_under_test.routing.bus_reader import Reader
 
 SLICE_BYTES = 1 << 17
 """Bytes of texts in one slice of messages: less than the kernel keeps for a socket, so that who reads keeps up."""

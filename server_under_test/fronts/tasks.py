@@ -30,7 +30,7 @@ from floodtest.server_under_test.fronts.websockets import GOING_AWAY_FRAME, PING
 from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE
 from floodtest.server_under_test.routing.bus import REPLAYS, Deliver, Turn
-from floodtest.server_under_test.routing.reader import Reader
+from floodtest.server_under_test.routing.bus_reader import Reader
 from floodtest.wire import answers
 from floodtest.wire.framing.frames import Beginning
 from floodtest.wire.protocols import WEBSOCKET, Served

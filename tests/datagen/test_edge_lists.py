@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from floodtest.datagen.files import BadFile, Columns, read_friends
-from floodtest.datagen.files.columns import Unclear, pick
+from floodtest.datagen.files.pair_columns import Unclear, pick
 
 IN_A_FOLDER = settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -184,16 +184,16 @@ def test_all_at_once_reads_what_line_by_line_reads(
     text: bytes, columns: Columns | None, anew: bool, chunk: int, tmp_path: Path
 ) -> None:
     path = text_file(tmp_path, text)
-    with patch("floodtest.datagen.files.text.CHUNK", chunk):
+    with patch("floodtest.datagen.files.edge_lists.CHUNK", chunk):
         at_once = outcome(path, columns, anew)
-        with patch("floodtest.datagen.files.text.plain_rows", return_value=None):
+        with patch("floodtest.datagen.files.edge_lists.plain_rows", return_value=None):
             line_by_line = outcome(path, columns, anew)
     assert at_once == line_by_line
 
 
 @pytest.mark.parametrize("line", [b"1 2", b"1\t2\r", b"1 2 ", b"1,2", b"1 2 3 4", b"1\t2\t-0.5\tx"])
 def test_plain_layouts_are_not_read_line_by_line(line: bytes, tmp_path: Path) -> None:
-    with patch("floodtest.datagen.files.text._by_line") as by_line:
+    with patch("floodtest.datagen.files.edge_lists._by_line") as by_line:
         assert pairs_in(tmp_path, b"# c\n" + (line + b"\n") * 9) == [[1, 2]] * 9
     assert not by_line.called
 

@@ -115,13 +115,13 @@ def test_a_bad_line_is_named_and_nothing_is_taken(line: bytes, before: int, end:
 def test_lines_cut_by_a_read_are_whole(
     chunk: int, text: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("floodtest.datagen.files.text.CHUNK", chunk)
+    monkeypatch.setattr("floodtest.datagen.files.edge_lists.CHUNK", chunk)
     expected = [list(map(int, line.split())) for line in text.splitlines()]
     assert read_pairs(text_file(tmp_path, text)).tolist() == expected
 
 
 def test_an_endless_line_is_refused_within_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("floodtest.datagen.files.text.CHUNK", 32)
+    monkeypatch.setattr("floodtest.datagen.files.edge_lists.CHUNK", 32)
     with pytest.raises(BadFile, match="line 2:"):
         read_pairs(text_file(tmp_path, b"1 2\n" + b"1" * 100))
 

@@ -18,8 +18,8 @@ import trio.testing
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.routing.bus import Deliver, FrontBus, RouterBus
+from floodtest.server_under_test.routing.bus_reader import Reader
 from floodtest.server_under_test.routing.progress import Progress
-from floodtest.server_under_test.routing.reader import Reader
 from floodtest.server_under_test.routing.router import Router
 from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts

@@ -19,9 +19,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from floodtest.datagen.files.columns import Picked
 from floodtest.datagen.files.matrix_market import Matrix, matrix_in
 from floodtest.datagen.files.numbers import plain_rows
+from floodtest.datagen.files.pair_columns import Picked
 from floodtest.datagen.files.pairs import FOR_NAMES, BadFile, IdRange, Ids, Reading
 
 CHUNK = 1 << 18

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from floodtest.analysis import Estimate, load
-from floodtest.analysis.figures.answers import Room, answer_of, room_of
+from floodtest.analysis.figures.cost_in_words import Room, answer_of, room_of
 from floodtest.analysis.figures.fits import MemoryFit
 from floodtest.analysis.figures.memory import MemoryFinding, memory_of
 from floodtest.analysis.figures.summary_figures import one_more_of, summarize_memory

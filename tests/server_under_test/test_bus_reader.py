@@ -1,4 +1,4 @@
-"""server_under_test.routing.reader: one front's way through the turns of whatever bus it is."""
+"""server_under_test.routing.bus_reader: one front's way through the turns of whatever bus it is."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.routing.bus import Deliver, Turn
-from floodtest.server_under_test.routing.reader import Reader
+from floodtest.server_under_test.routing.bus_reader import Reader
 from floodtest.server_under_test.routing.shared_bus import SharedBus
 from tests.rigs.buses import PlainBus, write
 

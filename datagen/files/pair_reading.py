@@ -12,12 +12,12 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.datagen.files.columns import Columns
 from floodtest.datagen.files.compressed import unpacked
+from floodtest.datagen.files.edge_lists import read_edgelist
+from floodtest.datagen.files.pair_columns import Columns
 from floodtest.datagen.files.pairs import ANY_IDS, USER_IDS, BadFile, Ids, Pairs, Reading
 from floodtest.datagen.files.parquet import read_folder, read_parquet
 from floodtest.datagen.files.renumbering import Originals, renumber
-from floodtest.datagen.files.text import read_edgelist
 from floodtest.flyweight.machine.reasons import reason
 
 

@@ -1,4 +1,4 @@
-"""loadgen.commands.series and repeating: runs one after another, what ends them, and what they show at their end."""
+"""loadgen.commands.run_series and repeating: runs one after another, what ends them, what they show at their end."""
 
 import json
 import os
@@ -13,8 +13,17 @@ import trio
 
 from floodtest.analysis import RecordWriter, load
 from floodtest.flyweight.errors import ExitCode
-from floodtest.loadgen.commands import repeating, series
-from floodtest.loadgen.commands.series import Ended, alternating, how_run_ended, run_in_turn, run_series, without, worst
+from floodtest.loadgen.commands import repeating
+from floodtest.loadgen.commands import run_series as series_module
+from floodtest.loadgen.commands.run_series import (
+    Ended,
+    alternating,
+    how_run_ended,
+    run_in_turn,
+    run_series,
+    without,
+    worst,
+)
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.rules import problems
@@ -115,7 +124,7 @@ class Interruptible:
 
 
 def test_a_signal_is_passed_on_and_ends_the_series(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(series, "launch", Interruptible)
+    monkeypatch.setattr(series_module, "launch", Interruptible)
     (ended,) = run_series([["run"]] * 3)
     assert ended == Ended(INTERRUPTED, summary(outcome="interrupted"))
     assert not ended.has_figures
