@@ -10,8 +10,9 @@ from tests.analysis.test_report import HOSTILE, Reader
 
 VALUES = {
     "title": "t",
-    "runs": Table(("a", "b"), []),
+    "groups": Table(("a", "b"), []),
     "differences": [],
+    "remarks": [],
     "figures": Table(("", "A"), []),
     "sections": [],
 }
@@ -26,6 +27,7 @@ def compare_page(**changes: object) -> str:
     [
         {"title": HOSTILE},
         {"differences": [HOSTILE]},
+        {"remarks": [HOSTILE]},
         {"figures": Table(("", HOSTILE), [("a", "b")])},
         {"figures": Table(("", "A"), [("a", HOSTILE)])},
         {"figures": Table(("", "A"), [("a", "b")], HOSTILE)},
