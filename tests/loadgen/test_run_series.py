@@ -176,7 +176,7 @@ def test_a_repeated_run_prints_the_scatter_of_its_figures(made_up: MadeUp, tmp_p
     assert made_up.lines == [["run", "--connections", "20", "--name", "few", "--fit"]] * 3
     assert done.stdout.startswith(f"3 runs: {', '.join(str(tmp_path / f'few-{at}') for at in (1, 2, 3))}\n")
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("server, user memory, one more connection")]
-    assert line.split("connection")[1].split() == ["1,000", "B", "(1,000", "to", "1,000)"]
+    assert line.split("connection")[1].split() == ["1,002", "B", "(1,001", "to", "1,003)"]
     assert done.stderr.splitlines() == ["Run 1 of 3.", "Run 2 of 3.", "Run 3 of 3."]
 
 
