@@ -10,6 +10,7 @@ pyroute2 runs an event loop, so it stays out of processes that run trio. Fails: 
 import errno
 import ipaddress
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -121,6 +122,8 @@ def ours() -> list[Address]:
 @contextmanager
 def _netlink() -> Iterator[IPRoute]:
     try:
+        # An IPRoute that gets no socket leaves an event loop behind, which complains on stderr at the very end.
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE).close()
         ip = IPRoute()
     except OSError as error:
         raise Refused(
