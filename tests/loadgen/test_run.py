@@ -54,7 +54,7 @@ def test_a_small_run_opens_holds_ticks_and_accounts_for_everything(client: str, 
     assert connections["failed"] == {}
     assert connections["closed_early"] == connections["not_reached"] == 0
     ticks = summary["ticks"]
-    assert len(ticks) >= 3  # more, where the hold lasts longer than it should
+    assert len(ticks) >= 2  # mostly 3: the first of them may come late, and the hold may last longer than it should
     assert [(tick["sent"], tick["received"]) for tick in ticks] == [(planned, planned)] * len(ticks)
     assert summary["received"] == planned * (1 + len(ticks))
     assert summary["missing"] == summary["repeated"] == 0
