@@ -61,7 +61,11 @@ def run(connections: int, rate: float, seconds: float, delay: float, folder: Pat
         ]
         done = subprocess.run(line, capture_output=True, text=True)
     summary: dict[str, Any] = json.loads(done.stdout or "{}")
-    if not summary or summary["connections"]["peak_open"] != connections or not summary["client_share"]["messages"]:
+    if (
+        not summary
+        or summary["connections"]["peak_open"] != connections
+        or not summary["client_share"]["sampled_messages"]
+    ):
         sys.exit(f"latency: floodtest ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return summary
 

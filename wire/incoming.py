@@ -58,6 +58,8 @@ class Parsed:
     reply: bytes = b""
     """What the peer is owed for it, as `Decoded.reply` has it."""
     pings: int = 0
+    ends_timed: bool = False
+    """Whether all messages say when they were sent, and the last of them is what came last."""
 
     @property
     def whole(self) -> bool:
@@ -69,7 +71,16 @@ def parse(framing: Framing, data: bytes, read: Callable[[Sequence[bytes]], Said]
     """Take the bytes of one stream apart."""
     decoded, broken = decode_all(framing, data)
     said = read(decoded.payloads)
-    return Parsed(said, decoded.rest, decoded.ended, broken, decoded.reply, decoded.pings)
+    times = len(said.stamps) + len(said.sent)
+    ends_timed = (
+        0 < said.count <= times and not (decoded.rest or decoded.reply) and _is_last(decoded.payloads[-1], data)
+    )
+    return Parsed(said, decoded.rest, decoded.ended, broken, decoded.reply, decoded.pings, ends_timed)
+
+
+def _is_last(payload: bytes, data: bytes) -> bool:
+    """Whether a stream's bytes end with the last line of a payload, and not with what says nothing, as comments do."""
+    return data.rstrip(b"\r\n").endswith(payload.rstrip(b"\r\n").rpartition(b"\n")[2])
 
 
 def find_stamped(framing: Framing, data: list[bytes]) -> Stamped:
@@ -101,6 +112,7 @@ class Received:
         self.ticks: Counter[int] = Counter()
         self.over: dict[int, int] = {}
         """Descriptors whose stream is over, in order, each with the `Cause` or HTTP status that ended it."""
+        self._ends_untimed: list[Ints] = []
         self._owed: list[tuple[int, int, bytes]] = []
         """Row of the read, descriptor, and the reply to it."""
         self._numbered: list[Columns] = []
@@ -115,6 +127,8 @@ class Received:
             self.pings += found.pings * len(fds)
             self._owed += zip(rows.tolist(), fds.tolist(), repeat(found.reply), strict=False)
         self.count += found.said.count * len(fds)
+        if (found.said.stamps or found.said.sent) and not found.ends_timed:
+            self._ends_untimed.append(rows)
         if self._users is None:
             self._add_said(found.said, fds, rows)
         else:
@@ -129,6 +143,7 @@ class Received:
             else:
                 rightly = users == subject
                 self.misdelivered += len(of_it.numbers) * int(np.count_nonzero(~rightly))
+                self._ends_untimed.append(rows[~rightly])
                 self._add_said(of_it, fds[rightly], rows[rightly])
 
     def _add_said(self, said: Said, fds: Ints, rows: Ints) -> None:
@@ -173,6 +188,10 @@ class Received:
     def stamped(self) -> Columns:
         """Return columns: row of the read, planned time in ns, and lateness in µs."""
         return _joined(self._stamped, self._stamped_rows)
+
+    def ends_untimed(self) -> Ints:
+        """Return rows of reads that had a message with a time, and whose last bytes may be those of something else."""
+        return np.concatenate([np.zeros(0, np.int64), *self._ends_untimed])
 
     def sent(self) -> tuple[Ints, Ints]:
         """Return columns of messages that say when they were sent: row of the read, and the time in ns."""

@@ -43,14 +43,14 @@ def percentiles_of(share: ClientShare) -> list[Percentile]:
     return [
         Percentile(name, read, round(read - getattr(share.arrival_ms, field), 3))
         for name, field, part in _PERCENTILES
-        if share.messages * (1 - part) >= BEYOND
+        if share.sampled_messages * round(1000 * (1 - part)) >= 1000 * BEYOND
         for read in [getattr(share.read_ms, field)]
     ]
 
 
 def sample_in_words(share: ClientShare) -> str:
     """Say what the sample is."""
-    return f"{counted(share.messages, 'messages')} on {counted(share.connections, 'connections')}"
+    return f"{counted(share.sampled_messages, 'messages')} on {counted(share.sampled_connections, 'connections')}"
 
 
 def doubt_of(share: ClientShare) -> str | None:
@@ -60,7 +60,7 @@ def doubt_of(share: ClientShare) -> str | None:
         return None
     parts = listed([f"{number(one.own)} of the {number(one.read)} ms of {one.name}" for one in found])
     least = ""
-    if share.shared > LARGE * (share.messages + share.shared):
+    if share.shared > LARGE * (share.sampled_messages + share.shared):
         least = (
             f" It is more than that: {share.shared:,} further messages had to be left out, since they waited until a "
             "later one was there as well."

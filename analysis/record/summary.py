@@ -204,9 +204,9 @@ class ClientShare(msgspec.Struct, frozen=True, kw_only=True):
     that without the client.
     """
 
-    connections: int
-    """In the sample."""
-    messages: int
+    sampled_connections: int
+    """Those on which the kernel said it."""
+    sampled_messages: int
     """Of these connections, with a latency and a known arrival."""
     shared: int
     """Further messages of these connections, left out since a later one was read together with them: the kernel says

@@ -265,13 +265,13 @@ class Accounts:
             read_ns = reads.times()[rows]
             took = self.latencies(read_ns, planned, late)
             if reads.arrived and len(rows):
-                self._arrivals(reads, rows, read_ns, took)
+                self._arrivals(reads, received.ends_untimed(), rows, read_ns, took)
         rows, sent = received.sent()
         if len(rows):
             read_ns = reads.times()[rows]
             took, counted = self.sent(read_ns, reads.ends()[rows], sent)
             if reads.arrived:
-                self._arrivals(reads, rows[counted], read_ns[counted], took[counted])
+                self._arrivals(reads, received.ends_untimed(), rows[counted], read_ns[counted], took[counted])
         if received.unreadable:
             self.unreadable(received.unreadable)
 
@@ -336,22 +336,26 @@ class Accounts:
         self._watched.add(count)
 
     def _arrivals(
-        self, reads: Reads, rows: npt.NDArray[np.int64], read_ns: npt.NDArray[np.int64], took_us: npt.NDArray[np.int64]
+        self,
+        reads: Reads,
+        ends_untimed: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int64],
+        read_ns: npt.NDArray[np.int64],
+        took_us: npt.NDArray[np.int64],
     ) -> None:
         """Count those of some messages whose arrival is known: they were in reads of these rows, in order, were read at
         these times of CLOCK_MONOTONIC, and took so long until then.
 
-        The kernel's time is that of the last message of a read; of those before it nobody knows when they arrived.
-        Nothing arrives after it was read: what looks so is the difference between two clocks.
+        The kernel's time is that of the last bytes of a read; of messages before these nobody knows when they arrived,
+        and none are counted of reads that are `ends_untimed`. Nothing arrives after it was read: what looks so is the
+        difference between two clocks.
         """
         last = np.empty(len(reads), np.int64)
         last[rows] = np.arange(len(rows))  # of several with one row the last one stays
         watched, arrived_ns = (np.array(list(column)) for column in (reads.arrived, reads.arrived.values()))
         of_read = np.bincount(rows, minlength=len(reads))[watched]
-        has_some = of_read > 0
-        if not has_some.all():
-            of_read, watched, arrived_ns = of_read[has_some], watched[has_some], arrived_ns[has_some]
-        last = last[watched]
+        is_known = (of_read > 0) & ~np.isin(watched, ends_untimed)
+        last, arrived_ns = last[watched[is_known]], arrived_ns[is_known]
         waited_us = np.maximum(read_ns[last] + (_realtime_ahead() - arrived_ns), 0) // 1000
         histogram.add(np.array([took_us[last], took_us[last] - waited_us]), self._watched_latency)
         self._watched_shared.add(int(of_read.sum()) - len(last))

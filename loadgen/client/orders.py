@@ -51,7 +51,7 @@ class Specification(msgspec.Struct, frozen=True):
     polling: Polling | None = None
     """How connections poll; None: they do not."""
     watch_every: int = 0
-    """Of connections of users whose number it divides the kernel says when messages arrive; 0: of none."""
+    """Of about one connection in so many the kernel says when messages arrive; 0: of none."""
 
     @property
     def path(self) -> Path:

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from itertools import repeat
 
 import numpy as np
+import numpy.typing as npt
 
 from floodtest.flyweight.engine.intake import END, Intake, Reads
 from floodtest.flyweight.engine.outbox import TOO_SLOW, Gone, Outbox
@@ -51,6 +52,9 @@ DIGEST_SECONDS = 0.25
 _ERRNOS = 200
 """Codes below it are an errno, or `END`."""
 
+_MIX = np.uint32(2_654_435_761)
+"""By this users' numbers are spread over 32 bits (multiplicative hashing: Knuth, volume 3, section 6.4)."""
+
 _WRAP = 0xFFFFFFFF
 """Columns of times are milliseconds in 32 bits, which begin anew after 49 days."""
 
@@ -72,9 +76,7 @@ class Streams:
         pollers: Pollers | None = None,
         watch_every: int = 0,
     ) -> None:
-        """`watch_every`: of connections of users whose number it divides the kernel is asked when messages arrive; 0:
-        of none.
-        """
+        """`watch_every`: of about one connection in so many the kernel is asked when messages arrive; 0: of none."""
         self._accounts = accounts
         self._users = np.zeros(files_limit, np.uint32)  # by descriptor; 0 where there is no connection of ours
         self._user_of = self._users.data
@@ -350,7 +352,7 @@ class Streams:
 
     def _watch(self, fds: list[int]) -> None:
         """Have the kernel tell when messages arrive, on those of these connections that are in the sample."""
-        chosen = np.flatnonzero(self._users[fds] % self._watch_every == 0).tolist()
+        chosen = np.flatnonzero(in_sample(self._users[np.array(fds)], self._watch_every)).tolist()
         if chosen:
             self._accounts.watched(sum(self._intake.watch(fds[index]) for index in chosen))
 
@@ -423,6 +425,14 @@ class Streams:
         if fd in self._connecting:
             return Phase.REQUEST if code in BROKEN or code == END else Phase.CONNECT
         return Phase.REQUEST if fd in self.outbox or fd in self._unwritable else Phase.RESPONSE
+
+
+def in_sample(users: npt.NDArray[np.uint32], every: int) -> npt.NDArray[np.bool_]:
+    """Return which users are among the one in so many whose messages' arrivals are told; in step with nothing, such as
+    with targets that users go to in turn.
+    """
+    chosen: npt.NDArray[np.bool_] = (users * _MIX).astype(np.uint64) * np.uint64(every) <= _WRAP
+    return chosen
 
 
 def _milliseconds(now: float) -> int:

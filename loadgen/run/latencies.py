@@ -13,8 +13,7 @@ from floodtest.wire.grammar import OURS, Grammar, Marks, Times
 WATCH_EVERY = 127
 """Of one connection in so many the kernel says when messages arrive: of 149 among a worker's 19,000. At 20,000 messages
 a second these get 1,570 in ten seconds, of which 15 are above the 99% percentile. It costs 0.3 to 0.5 µs for each
-message of all, up to a hundredth of a core at that rate (docs/benchmarks.md). A prime, so that the sample is in step
-with nothing that goes by batches."""
+message of all, up to a hundredth of a core at that rate (docs/benchmarks.md)."""
 
 WATCHED_AT_LEAST = 100
 """Connections of each worker in the sample, if it has as many."""
@@ -34,9 +33,7 @@ def latency_of(counts: Mapping[int, int]) -> Latency | None:
 
 
 def watch_every(options: RunOptions, count: int) -> int:
-    """Return of which of a worker's `count` users the kernel is to say when messages arrive: of those whose number this
-    divides, or 0 for none.
-    """
+    """Return of one in how many of a worker's `count` users the kernel is to say when messages arrive; 0: of none."""
     if options.messages is None and options.latency is None:
         return 0
     return max(1, min(WATCH_EVERY, count // WATCHED_AT_LEAST))
@@ -55,8 +52,8 @@ def client_share_of(reading: Reading, has_latency: bool, model: str) -> ClientSh
     elif not messages:
         note = f"no message with a latency came on {counted(reading.watched, 'connections')} that were watched for it"
     return ClientShare(
-        connections=reading.watched,
-        messages=messages,
+        sampled_connections=reading.watched,
+        sampled_messages=messages,
         shared=reading.watched_shared,
         read_ms=latency_of(reading.watched_read),
         arrival_ms=latency_of(reading.watched_arrival),

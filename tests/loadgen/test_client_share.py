@@ -14,6 +14,7 @@ from floodtest.analysis.pages.report_tables import client_share as table_of
 from floodtest.analysis.record.summary import ClientShare, Latency
 from floodtest.loadgen.client import histogram
 from floodtest.loadgen.client.accounts import State
+from floodtest.loadgen.client.streams import in_sample
 from floodtest.loadgen.commands.console import render
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.options import RunOptions
@@ -53,7 +54,7 @@ def rig_of(tmp_path: Path) -> Iterator[Callable[..., ClientRig]]:
         for user in range(1, users + 1):
             rig.connect_by_tcp(user)
         if watch_every:
-            wait_until(lambda: _is_told(rig, watch_every), "the kernel to tell an arrival")
+            wait_until(lambda: _is_told(rig, min(watch_every, 2)), "the kernel to tell an arrival")
         rig.ledger.rows[0]["watched_latency"] = rig.ledger.rows[0]["latency"] = 0
         return rig
 
@@ -107,6 +108,19 @@ def test_only_the_last_message_of_a_read_has_a_known_arrival(
     assert read.keys() | arrived.keys() <= set(range(histogram.bucket(8_900_000), histogram.bucket(12_000_000)))
 
 
+@KINDS
+@pytest.mark.parametrize("behind", [chunk(b"none\n"), chunk(b"Recvd msg #9: tick 1\n"), b"a\r\nhalf"])
+def test_a_message_with_anything_behind_it_in_its_read_has_no_known_arrival(
+    grammar: Grammar, said: Callable[[int, int], bytes], behind: bytes, rig_of: Callable[..., ClientRig]
+) -> None:
+    rig = rig_of(grammar, 1, 1)
+    before = rig.stamped
+    rig.servers[1].sendall(said(2, 5_000_000) + behind)
+    rig.settle()
+    assert (rig.stamped - before, rig.ledger.total("watched_shared")) == (1, 1)
+    assert watched(rig) == [{}, {}]
+
+
 def test_times_that_give_no_latency_are_in_no_sample(rig_of: Callable[..., ClientRig]) -> None:
     rig = rig_of(SENT, 1, 1)
     before = rig.sent
@@ -155,7 +169,7 @@ def test_a_known_delay_is_found_at_the_arrival_whatever_the_client_adds(rig_of: 
     share = client_share_of(read_accounts(dict.fromkeys(State, 0), rig.ledger, {}, files_limit=1), True, "columns")
     assert share is not None
     assert share.arrival_ms is not None
-    assert (share.messages, share.shared, share.connections) == (1000, 0, 10)
+    assert (share.sampled_messages, share.shared, share.sampled_connections) == (1000, 0, 10)
     for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
         low, high = (np.sort(values)[int(np.ceil(part * 1000)) - 1] / 1000 for values in (least, most))
         assert low <= getattr(share.arrival_ms, name) <= high * 1.008 + 0.001
@@ -176,6 +190,17 @@ def test_a_hundred_of_a_worker_are_watched_at_the_least(count: int, every: int) 
     assert watch_every(options(messages=MessageOptions(5.0)), count) == every
 
 
+@pytest.mark.parametrize("targets", [2, 3, 4, 7])
+def test_users_who_go_to_targets_in_turn_are_watched_at_each_of_them(targets: int) -> None:
+    """60 and 127 are of one in how many users of 6,000 and of 19,000 arrivals are told."""
+    for count in (6000, 19_000):
+        users = np.arange(1, count + 1, dtype=np.uint32)
+        watched_users = users[in_sample(users, watch_every(options(latency="(?P<ms>.)"), count))]
+        at_each = np.bincount((watched_users - 1) % targets, minlength=targets)
+        assert at_each.min() > 0.8 * at_each.mean()
+        assert 90 <= len(watched_users) <= 160
+
+
 def test_nobody_is_watched_where_no_latency_is_asked_for() -> None:
     assert watch_every(options(), 19_000) == 0
 
@@ -186,8 +211,8 @@ def test_nobody_is_watched_where_no_latency_is_asked_for() -> None:
 def share(**changes: object) -> ClientShare:
     """A sample of which the client's own is large at the 99% percentile only."""
     told = ClientShare(
-        connections=149,
-        messages=1500,
+        sampled_connections=149,
+        sampled_messages=1500,
         shared=20,
         read_ms=Latency(10.0, 11.0, 12.0, 50.0, 60.0),
         arrival_ms=Latency(9.5, 10.5, 3.0, 4.0, 5.0),
@@ -203,8 +228,8 @@ def test_readings_of_sites_add_up() -> None:
     assert (both.watched_read, both.watched_arrival) == ({5: 2, 6: 1}, {3: 3})
     told = client_share_of(both, True, "columns")
     assert told == ClientShare(
-        connections=5,
-        messages=3,
+        sampled_connections=5,
+        sampled_messages=3,
         shared=5,
         read_ms=Latency(0.005, 0.006, 0.006, 0.006, 0.006),
         arrival_ms=Latency(0.003, 0.003, 0.003, 0.003, 0.003),
@@ -233,10 +258,10 @@ def test_where_no_arrival_is_known_it_is_said_why(watched_by: int, model: str, w
 
 def test_percentiles_with_too_few_messages_above_them_are_not_told() -> None:
     assert [one.name for one in percentiles_of(share())] == ["p50", "p90", "p99"]
-    assert [one.name for one in percentiles_of(share(messages=10_000))] == ["p50", "p90", "p99", "p99.9"]
-    assert [one.name for one in percentiles_of(share(messages=999))] == ["p50", "p90"]
-    assert percentiles_of(share(messages=19)) == []
-    few = summary(messages=messages(), client_share=share(messages=19))
+    assert [one.name for one in percentiles_of(share(sampled_messages=10_000))] == ["p50", "p90", "p99", "p99.9"]
+    assert [one.name for one in percentiles_of(share(sampled_messages=999))] == ["p50", "p90"]
+    assert percentiles_of(share(sampled_messages=19)) == []
+    few = summary(messages=messages(), client_share=share(sampled_messages=19))
     assert "not known: there are only 19 messages on 149 connections whose arrival is known" in render(few)
 
 
