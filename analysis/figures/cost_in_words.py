@@ -53,14 +53,18 @@ def answer_of(memory: dict[str, MemoryFinding], room: Room) -> str:
             f"What one more user costs can't be said: {counted(round(most), 'connections')} opened within too few "
             "samples. More connections, or a longer ramp (--rate), tell it."
         )
-    half = _half(kernel.one_more)
+    half = _half(kernel)
     told = each_between(server.one_more, "of the server's memory")
     beside = "" if half is None else f" and {_briefly(half)} of the kernel's"
     return f"One more user costs {told}{beside}.{_held(server.one_more, half, room)}"
 
 
-def _half(both: Estimate | float | None) -> Estimate | float | None:
-    return both.times(0.5) if isinstance(both, Estimate) else None if both is None else both / 2
+def _half(kernel: MemoryFinding) -> Estimate | float | None:
+    """Return half of what the kernel takes for one more; None where others had it take less than before."""
+    both = kernel.one_more
+    if isinstance(both, Estimate):
+        return both.times(0.5) if both.value > 0 else None
+    return None if both is None or both <= 0 else both / 2
 
 
 def _briefly(amount: Estimate | float) -> str:
@@ -71,11 +75,10 @@ def _briefly(amount: Estimate | float) -> str:
 
 def _held(server: Estimate | float, kernel: Estimate | float | None, room: Room) -> str:
     """Say how many users this machine would hold, and what ends first; nothing where that is not known."""
-    parts = [part for part in (server, kernel) if part is not None]
-    each = sum(max(0.0, part.value if isinstance(part, Estimate) else part) for part in parts)
-    most = sum(max(0.0, part.high if isinstance(part, Estimate) else part) for part in parts)
-    if kernel is None or room.memory is None or each <= 0:
-        return ""
+    if room.memory is None or not isinstance(server, Estimate) or not isinstance(kernel, Estimate):
+        return ""  # a figure without an interval is no ground for a number
+    each = sum(max(0.0, part.value) for part in (server, kernel))
+    most = sum(max(0.0, part.high) for part in (server, kernel))
     is_sure = most <= UNCERTAIN * each
     by_memory = room.memory / (each if is_sure else most)
     about = "about" if is_sure else "at least"

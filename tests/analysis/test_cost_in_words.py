@@ -65,6 +65,17 @@ def test_of_an_uncertain_cost_it_is_said_how_many_fit_at_least() -> None:
     assert "at least 380,000 of them" in answer_of(found, Room(25 * GB, None))
 
 
+def test_of_a_kernel_that_has_less_than_before_nothing_is_said() -> None:
+    said = answer_of({**STARLETTE, "kernel": finding(-3500, -4000, -3000)}, Room(25 * GB, None))
+    assert said == "One more user costs 41.4 KiB of the server's memory (40.5 to 42.3)."
+
+
+def test_a_cost_without_an_interval_is_no_ground_for_how_many() -> None:
+    growth = MemoryFinding(np.array([0.0, 6000.0]), np.array([0.0, 6e6]), None, None, 0.0, Estimate(1000, 1000, 1000))
+    said = answer_of({**STARLETTE, "server": growth}, Room(25 * GB, None))
+    assert said == "One more user costs 1,000 B of the server's memory and 4.10 KiB of the kernel's."
+
+
 def test_a_server_that_was_not_measured_has_no_answer() -> None:
     empty = MemoryFinding(np.zeros(0), np.zeros(0), None, None)
     assert "its memory was not measured" in answer_of({**STARLETTE, "server": empty}, Room(GB, None))
