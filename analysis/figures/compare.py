@@ -154,8 +154,8 @@ def _refuse_twice(group: Sequence[Record]) -> None:
 
 
 def _group(label: str, findings: Sequence[Findings]) -> Group:
-    names = {one.record.part("options").get("name") for one in findings}
-    name = names.pop() if len(names) == 1 else None
+    first, *others = [one.record.part("options").get("name") for one in findings]
+    name = first if all(other == first for other in others) else None
     sizes = [_size(one.record) for one in findings]
     return Group(label, name if isinstance(name, str) else None, [str(one.record.folder) for one in findings], sizes)
 

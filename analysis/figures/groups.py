@@ -70,7 +70,7 @@ def _exp(logarithm: float) -> float:
 
 def _interval(figures: Floats, base: Floats, resolution: float) -> tuple[float, float | None]:
     """Return the difference of two means, and half of its 95% interval; None where a scatter is not known."""
-    between = float(figures.mean() - base.mean())
+    between = math.fsum(figures) / len(figures) - math.fsum(base) / len(base)
     least = min(len(figures), len(base))
     if least < LEAST_RUNS:
         return between, None

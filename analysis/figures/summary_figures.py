@@ -24,7 +24,7 @@ def summarize_memory(
     predicted: int | None = None,
     server_is_ours: bool = True,
 ) -> Memory:
-    """Put what `memory_of_samples` found into a summary: before the ramp, and at the first moment with the most open.
+    """Put what `memory_of_samples` found into a summary: before the ramp, and at the last moment with the most open.
 
     What was predicted has the memory of a server of ours in it, and so has what is held against that.
     """

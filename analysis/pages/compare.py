@@ -123,7 +123,8 @@ def scattered(comparison: Comparison, width: float) -> "Figure | None":
         place = 0.4 + 0.6 * (at + 0.5) / len(groups)
         points = [(ratio, down + place) for down, row in enumerate(rows) for ratio in _ratios(row, at)]
         drawn += [ratio for ratio, _ in points]
-        axes.plot(*zip(*points, strict=True), "o", markersize=4.5, alpha=0.7, color=_look(at)[0], label=group.label)
+        ratios, places = [ratio for ratio, _ in points], [place for _, place in points]
+        axes.plot(ratios, places, "o", markersize=4.5, alpha=0.7, color=_look(at)[0], label=group.label)
     for down, row in enumerate(rows):
         axes.axhline(down, color=pic.FAINT, linewidth=0.6)
         axes.text(0.01, down + 0.22, row.name, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)

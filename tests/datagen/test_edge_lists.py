@@ -1,4 +1,4 @@
-"""datagen.files.text and columns: the layouts of text that people have, and what says which columns are the pair."""
+"""datagen.files.edge_lists and pair_columns: layouts of text that people have, and which columns are the pair."""
 
 from pathlib import Path
 from unittest.mock import patch
