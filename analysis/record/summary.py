@@ -209,8 +209,8 @@ class ClientShare(msgspec.Struct, frozen=True, kw_only=True):
     sampled_messages: int
     """Of these connections, with a latency and a known arrival."""
     shared: int
-    """Further messages of these connections, left out since a later one was read together with them: the kernel says
-    when the last one of a read arrived. They had waited longer, so the client's own is more than it seems."""
+    """Further messages of these connections, left out since something later was read together with them: the kernel
+    says when the last of a read arrived. They had waited longer, so the client's own is more than it seems."""
     read_ms: Latency | None
     """To the read: the sample's part of the run's latency. None: no arrival is known."""
     arrival_ms: Latency | None
