@@ -63,8 +63,8 @@ def _half(kernel: MemoryFinding) -> Estimate | float | None:
     """Return half of what the kernel takes for one more; None where others had it take less than before."""
     both = kernel.one_more
     if isinstance(both, Estimate):
-        return both.times(0.5) if both.value > 0 else None
-    return None if both is None or both <= 0 else both / 2
+        return both.times(0.5) if both.value >= 0 else None
+    return None if both is None or both < 0 else both / 2
 
 
 def _briefly(amount: Estimate | float) -> str:

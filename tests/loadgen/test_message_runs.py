@@ -83,8 +83,8 @@ def test_latencies_ascend_and_those_from_the_publishing_are_lower(summary: dict[
 
 def test_of_a_sample_it_is_known_when_messages_arrived(summary: dict[str, Any]) -> None:
     share = summary["client_share"]
-    assert WATCHED_AT_LEAST <= share["connections"] < USERS / 4
-    assert 0 < share["messages"] + share["shared"] <= summary["messages"]["received"]
+    assert WATCHED_AT_LEAST <= share["sampled_connections"] < USERS / 4
+    assert 0 < share["sampled_messages"] + share["shared"] <= summary["messages"]["received"]
     for name in PERCENTILES:
         assert share["arrival_ms"][name] <= share["read_ms"][name] <= summary["messages"]["latency_ms"]["max"] * BUCKET
     assert share["note"] is None

@@ -245,10 +245,10 @@ def test_a_run_tells_the_latency_and_where_it_is_from(client: str, tmp_path: Pat
     assert summary["messages"] is None
     share = summary["client_share"]
     if client == "httpx":
-        assert (share["connections"], share["note"]) == (0, "the client model httpx does not see its sockets")
+        assert (share["sampled_connections"], share["note"]) == (0, "the client model httpx does not see its sockets")
     else:
-        assert (share["connections"], share["note"]) == (20, None)
-        assert 0 < share["messages"] <= 60 - share["shared"]
+        assert (share["sampled_connections"], share["note"]) == (20, None)
+        assert 0 < share["sampled_messages"] <= 60 - share["shared"]
         assert share["arrival_ms"]["p50"] <= share["read_ms"]["p50"] <= share["read_ms"]["max"]
     (folder,) = tmp_path.iterdir()
     record = load(folder)
