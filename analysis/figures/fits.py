@@ -7,7 +7,7 @@ connections to tell a slope from noise, or from what workers took as they began.
 The model: bytes = fixed + slope x connections + a level for each worker that began + noise. A worker touches memory of
 its own as it begins, which is no cost of one more connection; a line through that staircase would take it for slope.
 Only the record can say that a worker began: a server that accepts in bursts, collects garbage or doubles its pools
-makes residuals that look like steps, and whoever takes those away takes the cost of its connections away with them.
+makes residuals that look like steps. To leave those out would leave out a part of what its connections cost.
 
 The estimate is that of least squares. Memory may run ahead of the connections that the client has seen open, or behind
 them, so that differences between successive samples say little; least squares compares samples that are far apart. Its

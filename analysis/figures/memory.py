@@ -2,7 +2,7 @@
 
 In: a `Record`, or samples in order of time. Out: bytes; None, or an empty column, where there is too little for a
 figure. Pure. Every figure of memory that floodtest tells is made here: on the terminal, in the summary, in a report and
-in a comparison. Cost: a fit for each of `ENDS` (see `fits.py`), so whoever needs them twice takes them from `Findings`.
+in a comparison. Cost: a fit for each of `ENDS` (see `fits.py`), so a caller that needs them twice takes `Findings`.
 
 What one more connection costs has two estimates. The slope of the fit leaves out what was there before and what workers
 of ours took as they began; the growth is the difference between two levels, before the first connection and with the

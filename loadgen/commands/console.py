@@ -117,7 +117,7 @@ def _prediction_line(summary: Summary) -> list[str]:
 
 
 def _memory_line(name: str, cost: Cost | None, each: float | None, connections: int, fixed: int | None) -> str:
-    """Write what one more connection costs, and apart from it what was there before the first, and all of it."""
+    """Write what one more connection costs, what was there before the first connection, and what all took together."""
     if each is None:
         return f"  {name:20} {NOT_MEASURED}"
     if each <= 0:

@@ -88,7 +88,7 @@ class Processes:
                     self._program.interrupt()
 
     async def _run_one(self, words: Sequence[str]) -> Ended:
-        """Run a command line in a process; interrupted where a signal came, whatever the process made of it."""
+        """Run a command line in a process. If a signal came, the run counts as interrupted, whatever its status is."""
         if self._is_interrupted:
             return Ended(ExitCode.INTERRUPTED, None)
         with open(os.memfd_create("summary"), "w+b") as output:

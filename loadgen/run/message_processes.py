@@ -3,9 +3,10 @@ or against another server the publisher.
 
 None is a thread of the run, so that what they cost is not the client's; what a generator or publisher says on stderr is
 in `messages.log` of the record. All end with the run and the store is removed then, by one more process, even when the
-run is killed. In: `Friends` or a store, and `MessageOptions` or the `Order` of a publisher. Out: a store, what a person
-should know of who is in it, and what the generator or publisher says of its plan in the end. Fails: Refused for friends
-that can't be loaded, or of whom nobody is a user of the run; a generator that fails is a reason for the summary.
+run is killed. In: `Friends` or a store, and `MessageOptions` or the `Order` of a publisher. Out: a store, a line for a
+person about which of the run's users are in it, and how much of its plan the generator or publisher has carried out.
+Fails: Refused for friends that can't be loaded, or of whom nobody is a user of the run; a generator that fails is a
+reason for the summary.
 """
 
 import os

@@ -128,7 +128,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     watched_read: dict[int, int]
     """Messages of `latency` that came on these, and whose arrival is known, by the bucket of what they took."""
     watched_arrival: dict[int, int]
-    """The same messages by the bucket of what they took until they arrived."""
+    """Messages of `watched_read`, by the bucket of how long they took until they arrived in the kernel."""
     watched_shared: int
     """Messages on these whose arrival is not known, since a later one was read together with them."""
     sent: Sent

@@ -175,7 +175,7 @@ def test_a_known_delay_is_found_at_the_arrival_whatever_the_client_adds(rig_of: 
         assert low <= getattr(share.arrival_ms, name) <= high * 1.008 + 0.001
 
 
-# -- who is in the sample --------------------------------------------------------------------------------------------
+# -- which users are in the sample -----------------------------------------------------------------------------------
 
 
 def options(**changes: object) -> RunOptions:

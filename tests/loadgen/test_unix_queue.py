@@ -1,4 +1,4 @@
-"""loadgen.client.unix_queue: who is tried next when the queue of a Unix socket was full, and how often."""
+"""loadgen.client.unix_queue: which users are tried next when the queue of a Unix socket was full, and how often."""
 
 from floodtest.loadgen.client.unix_queue import PAUSE, Waiting
 

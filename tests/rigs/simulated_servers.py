@@ -142,7 +142,7 @@ def pools(rng: Rng) -> Ramp:
 
 
 def collected(rng: Rng) -> Ramp:
-    """Garbage that grows with what is opened, and is collected whenever there is so much of it."""
+    """Garbage that grows with the connections opened, and is collected when it has come to a number of bytes."""
     plan = _plan(rng)
     period, each = plan.total / rng.uniform(3, 60), plan.cost * rng.uniform(0.3, 2)
     garbage = each * ((plan.accepted + rng.uniform(0, period)) % period)
