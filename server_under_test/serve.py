@@ -12,8 +12,9 @@ from dataclasses import replace
 import trio
 
 from floodtest.flyweight.engine.ledger import Ledger
-from floodtest.flyweight.machine.files import need_proc, raise_files_limit, workers_for
+from floodtest.flyweight.machine.files import need_proc, raise_files_limit
 from floodtest.flyweight.machine.reasons import memory_is_a_fault
+from floodtest.flyweight.processes.worker_count import workers_for
 from floodtest.flyweight.processes.workers import open_workers
 from floodtest.server_under_test.control import api as control
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER

@@ -15,7 +15,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import repeat
+from itertools import compress, repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -297,20 +297,32 @@ class Streams:
 
     def _take_answers(self, fds: list[int], read: list[bytes], now: float) -> tuple[list[int], list[bytes]]:
         """Handle what belongs to connections in flight and was read by now; return what does not."""
-        if self._open_common(fds, read, now):
+        if all(map(self.in_flight.__contains__, fds)):
+            self._take_all_answers(fds, read, now)
             return [], []
-        others: tuple[list[int], list[bytes]] = ([], [])
-        for fd, data in zip(fds, read, strict=True):
-            if fd not in self.in_flight:
-                others[0].append(fd)
-                others[1].append(data)
-            elif not self._open_common([fd], [data], now):
-                self._answer(fd, data, now)
-        return others
+        is_answer = [fd in self.in_flight for fd in fds]
+        self._take_all_answers(list(compress(fds, is_answer)), list(compress(read, is_answer)), now)
+        is_other = [not one for one in is_answer]
+        return list(compress(fds, is_other)), list(compress(read, is_other))
+
+    def _take_all_answers(self, fds: list[int], read: list[bytes], now: float) -> None:
+        """Handle what was read by now of connections in flight: by the batch, or where one of them is not like the
+        ones before, each half of it by itself.
+
+        The one is parsed then, and often teaches what all behind it are like: they have a later Date.
+        """
+        if not fds or self._open_common(fds, read, now):
+            return
+        if len(fds) == 1:
+            self._answer(fds[0], read[0], now)
+            return
+        half = len(fds) // 2
+        self._take_all_answers(fds[:half], read[:half], now)
+        self._take_all_answers(fds[half:], read[half:], now)
 
     def _open_common(self, fds: list[int], read: list[bytes], now: float) -> bool:
         """Open connections in flight that have got whole answers like one before; False if one of them has not."""
-        if not fds or not self._begun_answers.keys().isdisjoint(fds) or not all(map(self.in_flight.__contains__, fds)):
+        if not self._begun_answers.keys().isdisjoint(fds):
             return False
         opened = self._answers.common(self._users[np.array(fds)].tolist(), read)
         if opened is None:

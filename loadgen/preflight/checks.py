@@ -4,7 +4,8 @@
 
 from collections.abc import Callable
 
-from floodtest.flyweight.machine.files import FILES_RESERVE, MAX_WORKERS
+from floodtest.flyweight.machine.files import FILES_RESERVE
+from floodtest.flyweight.processes.worker_count import MAX_WORKERS
 from floodtest.loadgen.plan.plan import HOST_PORTS, planned_ports, spare_ports
 from floodtest.loadgen.preflight.demand import Demand, forecast
 from floodtest.loadgen.preflight.machine import PAGE, Machine

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from floodtest.flyweight.machine.files import MAX_FILES, can_unshare_files, workers_wanted
+from floodtest.flyweight.machine.files import MAX_FILES, can_unshare_files
+from floodtest.flyweight.processes.worker_count import workers_wanted
 from floodtest.loadgen.network.wish import HOST, Network
 from floodtest.loadgen.plan.models import (
     CLIENT_MODELS,

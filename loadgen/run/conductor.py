@@ -20,7 +20,8 @@ from floodtest.analysis.record.stages import Stage
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.command.run import known_error
 from floodtest.flyweight.errors import Refused, WorkerFault
-from floodtest.flyweight.machine.files import raise_files_limit, workers_for
+from floodtest.flyweight.machine.files import raise_files_limit
+from floodtest.flyweight.processes.worker_count import workers_for
 from floodtest.loadgen.network.wish import HOST, Network
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.scenario import scenario

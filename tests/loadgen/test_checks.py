@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from floodtest.flyweight.errors import ExitCode, Refused
-from floodtest.flyweight.machine.files import MAX_WORKERS, workers_for
 from floodtest.flyweight.machine.headroom import Reserve
+from floodtest.flyweight.processes.worker_count import MAX_WORKERS, workers_for
 from floodtest.loadgen.plan.plan import HOST_PORTS, Plan
 from floodtest.loadgen.preflight.checks import CHECKS, examine
 from floodtest.loadgen.preflight.demand import Demand, forecast

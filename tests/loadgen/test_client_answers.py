@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from floodtest.flyweight.engine.intake import READ_SIZE
-from floodtest.loadgen.client.accounts import State
+from floodtest.loadgen.client.accounts import State, Users
 from floodtest.wire.answers import Answer, Answers
 from tests.rigs.client import DEADLINE, ClientRig, message, welcome
 from tests.rigs.listening import full_listener
@@ -85,17 +85,60 @@ def test_an_answer_like_the_one_before_opens_by_comparison_alike(rigs: Rigs) -> 
     assert outcomes == [(State.OPEN, (2, len(welcome(6) + message(1))), {}, {})] * 3
 
 
-def test_an_answer_is_parsed_once_for_each_length_of_id(rig: ClientRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    parsed: list[int] = []
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Users whose answers were parsed, in order."""
+    users: list[int] = []
     begin = Answers.begin
 
     def counted(answers: Answers, user: int) -> Answer:
-        parsed.append(user)
+        users.append(user)
         return begin(answers, user)
 
     monkeypatch.setattr(Answers, "begin", counted)
+    return users
+
+
+def test_an_answer_is_parsed_once_for_each_length_of_id(rig: ClientRig, parsed: list[int]) -> None:
     rig.open(1, 2, 10, 3, 11, 200, 20, 201)
     assert parsed == [1, 10, 200]
+
+
+@pytest.mark.parametrize("earlier", [0, 1, 31, 32, 63, 64])
+def test_one_answer_of_a_batch_is_parsed_when_the_second_changes_within_it(
+    earlier: int, rig: ClientRig, parsed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.open(100)
+    users = range(101, 165)
+    later = [welcome(user).replace(b"\r\n", b"\r\nDate: Thu, 01 Jan 1970 00:00:01 GMT\r\n", 1) for user in users]
+    answers = [welcome(user) for user in users[:earlier]] + later[earlier:]
+    parsed.clear()
+    batches: list[int] = []
+    opened = rig.accounts.opened
+
+    def counted(users: Users, protocol: str) -> None:
+        batches.append(len(users))
+        opened(users, protocol)
+
+    monkeypatch.setattr(rig.accounts, "opened", counted)
+    for user, answer in zip(users, answers, strict=True):
+        rig.connect(user).sendall(answer)
+    rig.settle()
+    assert [rig.state(user) for user in users] == [State.OPEN] * 64
+    assert parsed == [user for user in users if user == 101 + earlier]
+    assert rig.received == (64, sum(map(len, answers)))
+    assert (sum(batches), len(batches) <= 13) == (64, True)  # twice the halvings of 64, and the one
+
+
+def test_answers_that_are_all_unlike_open_as_well(rig: ClientRig, parsed: list[int]) -> None:
+    users = range(1, 51)
+    answers = [welcome(user).replace(b"\r\n", b"\r\nAge: %d\r\n" % user, 1) for user in users]
+    for user, answer in zip(users, answers, strict=True):
+        rig.connect(user).sendall(answer)
+    rig.settle()
+    assert [rig.state(user) for user in users] == [State.OPEN] * 50
+    assert parsed == [*users]
+    assert rig.received == (50, sum(map(len, answers)))
 
 
 def test_many_welcomes_of_all_lengths_in_one_batch(rig: ClientRig) -> None:

@@ -70,7 +70,7 @@ def test_a_small_run_opens_holds_ticks_and_accounts_for_everything(client: str, 
 
 
 def test_the_pairs_in_the_record_are_the_pairs_the_kernel_saw(tmp_path: Path) -> None:
-    arguments = ["--connections", "200", "--each", "150", "--first-port", "5000", "--hold", "20"]
+    arguments = ["--connections", "200", "--each", "150", "--first-port", "5000", "--hold", "60"]
     with comet("--max-users", "200") as server, started(tmp_path, "--target", server.url, *arguments) as process:
         wait_until(lambda: server.stats()["connections"] == 200, "200 connections at the server")
         seen = set()
