@@ -123,6 +123,7 @@ def takes(
     and checks across options. Parameters that the command has besides are typer's, and come behind them.
     """
     declared = {one.key: one for one in options_of(kind)}
+    parameters = [_parameter(key, one) for key, one in declared.items()]
 
     def taking(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
@@ -133,10 +134,9 @@ def takes(
             command(options, **given)
 
         own = list(inspect.signature(command).parameters.values())[1:]
-        parameters = [*(_parameter(key, one) for key, one in declared.items()), *own]
         # typer reads parameters by this attribute, of which the type of a function knows nothing.
         call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+            [*parameters, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own)]
         )
         return call
 

@@ -10,7 +10,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from floodtest.flyweight.command.run import HELP_NAMES, add_version, known_error, print_json, run_command
+from floodtest.flyweight.command.run import (
+    HELP_NAMES,
+    add_version,
+    known_error,
+    only_asked_for,
+    print_json,
+    run_command,
+)
 from floodtest.flyweight.command.stdio import STDOUT, is_thrown_away
 from floodtest.flyweight.errors import ExitCode, FloodtestError, Refused, UsageError
 from floodtest.loadgen.commands import doctor, net, records
@@ -210,4 +217,4 @@ def main(network: Network | None = None) -> None:
     """Run `floodtest`, in a network of its own if `loadgen.commands.isolated` has made one; turn errors into exit
     codes.
     """
-    run_command("floodtest", partial(app, obj=network))
+    run_command("floodtest", partial(only_asked_for(app, sys.argv[1:]), obj=network))

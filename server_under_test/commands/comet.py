@@ -1,13 +1,14 @@
 """`comet`: the command line. Parses, and imports what a command does when it is called."""
 
 import ipaddress
+import sys
 from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from floodtest.flyweight.command.command_line import CommandLine, takes
-from floodtest.flyweight.command.run import HELP_NAMES, add_version, run_command
+from floodtest.flyweight.command.run import HELP_NAMES, add_version, only_asked_for, run_command
 from floodtest.server_under_test.commands import load, messages, store
 from floodtest.server_under_test.options import Options
 from floodtest.wire.control import TOKEN_VARIABLE
@@ -70,4 +71,4 @@ def _is_loopback(host: str) -> bool:
 
 def main() -> None:
     """Run `comet`; turn errors into exit codes."""
-    run_command("comet", app)
+    run_command("comet", only_asked_for(app, sys.argv[1:]))

@@ -6,9 +6,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
+from floodtest.flyweight.command.run import only_asked_for
+from floodtest.loadgen.commands import floodtest
+from floodtest.server_under_test.commands import comet
 from floodtest.server_under_test.routing.subscriptions import Store
 from tests.rigs.support import command, run
 
@@ -118,3 +125,18 @@ def test_all_commands_do_so(name: str, arguments: list[str], tmp_path: Path) -> 
     assert gone.returncode == 141
     assert not [line for line in gone.stderr.splitlines() if line.startswith((f"{name}: ", "Traceback", "Exception"))]
     assert run(name, *arguments, cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("app", [comet.app, floodtest.app], ids=["comet", "floodtest"])
+def test_options_are_made_of_the_command_that_is_asked_for_and_help_is_as_if_all_were(app: typer.Typer) -> None:
+    group = get_group(app)
+    for name, whole in group.commands.items():
+        lean = get_group(only_asked_for(app, ["--version", name, "--rate", "9"]))
+        assert _help(lean) == _help(group)
+        assert _help(lean.commands[name]) == _help(whole)
+        commands = {each: one for each, one in lean.commands.items() if not isinstance(one, TyperGroup)}
+        assert {each for each, one in commands.items() if one.params} == {name} & commands.keys()
+
+
+def _help(command: Any) -> str:
+    return str(command.get_help(command.make_context("it", [], resilient_parsing=True)))
