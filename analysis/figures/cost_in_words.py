@@ -11,7 +11,7 @@ from floodtest.analysis.figures.fits import Estimate
 from floodtest.analysis.figures.formatting import each, each_between
 from floodtest.analysis.figures.memory import MemoryFinding
 from floodtest.analysis.record import Sample
-from floodtest.analysis.record.samples import filling
+from floodtest.analysis.record.samples import filling, memory_left
 from floodtest.analysis.record.stages import Stage
 from floodtest.analysis.record.summary import Server
 from floodtest.flyweight.command.counted import counted
@@ -28,7 +28,7 @@ class Room:
     """What a server's connections may take of this machine; None where it is not known, or no bound."""
 
     memory: int | None
-    """Bytes that were available before the ramp."""
+    """Bytes that could be had before the ramp."""
     files: int | None
     """Open files that the server's processes may have together."""
 
@@ -37,7 +37,7 @@ def room_of(samples: list[Sample], server: Server | None) -> Room:
     """Return the room there was before the ramp; a bundled server takes as many processes as it needs for files."""
     kept = filling(samples)
     before = samples[kept[0]] if kept and samples[kept[0]].stage == Stage.START else None
-    return Room(None if before is None else before.mem_available, None if server is None else server.files)
+    return Room(None if before is None else memory_left(before), None if server is None else server.files)
 
 
 def answer_of(memory: dict[str, MemoryFinding], room: Room) -> str:

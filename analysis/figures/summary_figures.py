@@ -5,7 +5,7 @@ In: the samples of a run, in order of time. Out: parts of a `Summary`; None for 
 
 from floodtest.analysis.figures.fits import Estimate
 from floodtest.analysis.figures.memory import MemoryFinding, doubt_of_cost
-from floodtest.analysis.record.samples import Sample, filling
+from floodtest.analysis.record.samples import Sample, filling, memory_left
 from floodtest.analysis.record.stages import Stage
 from floodtest.analysis.record.summary import Cost, Memory
 
@@ -32,7 +32,7 @@ def summarize_memory(
     kept = [samples[at] for at in filling(samples)]
     has_both = bool(kept) and kept[0].stage == Stage.START and max(sample.open for sample in kept) > 0
     first, full = (kept[0], max(reversed(kept), key=lambda sample: sample.open)) if has_both else (None, None)
-    fallen = None if first is None or full is None else first.mem_available - full.mem_available
+    fallen = None if first is None or full is None else memory_left(first) - memory_left(full)
     return Memory(
         server_user_bytes_per_connection=_measured(found["server"]),
         client_user_bytes_per_connection=_measured(found["client"]),

@@ -57,11 +57,17 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     polls: int = 0
     server_begun: int | None = None
     client_begun: int | None = None
+    mem_obtainable: int | None = None
 
     @property
     def kernel(self) -> int:
         """Bytes the kernel keeps for sockets, files and processes."""
         return self.slab + self.kernel_stack + self.page_tables + self.percpu
+
+
+def memory_left(sample: Sample) -> int:
+    """Return the bytes of memory that could be had; in records from before `mem_obtainable` those of MemAvailable."""
+    return sample.mem_available if sample.mem_obtainable is None else sample.mem_obtainable
 
 
 def filling(samples: list[Sample]) -> list[int]:
@@ -81,6 +87,7 @@ _UNIT_OF = {
     "bytes": (
         *("bytes", "server_private", "client_private", "mem_available", "slab", "kernel_stack", "page_tables"),
         *("percpu", "tcp_queued", "slab_tcp", "slab_sock_inode", "slab_filp", "slab_dentry", "slab_epoll", "swapped"),
+        "mem_obtainable",
     ),
     "name": ("stage",),
 }

@@ -83,12 +83,15 @@ class Memory:
 
     total: int
     available: int
+    """MemAvailable, which counts inodes of open sockets as memory that can be had (see `headroom.obtainable`)."""
     slab: int
     kernel_stack: int
     page_tables: int
     percpu: int
     swapped: int
     """Swapped out now."""
+    reclaimable: int = 0
+    """What of `slab` is in caches that can be reclaimed when nobody uses what is in them."""
 
     @property
     def kernel(self) -> int:
@@ -111,7 +114,16 @@ def read_memory(proc: Path = PROC) -> Memory:
         page_tables=size("PageTables"),
         percpu=size("Percpu"),
         swapped=size("SwapTotal") - size("SwapFree"),
+        reclaimable=size("SReclaimable"),
     )
+
+
+def open_files(proc: Path = PROC) -> int:
+    """Return how many files are open on the whole machine, whoever has them (fs.file-nr); 0 where it is not told."""
+    try:
+        return int((proc / "sys/fs/file-nr").read_text().split()[0])
+    except FileNotFoundError:
+        return 0
 
 
 def reserved_ports(proc: Path = PROC) -> frozenset[int]:

@@ -13,6 +13,7 @@ from floodtest.analysis.figures.formatting import each_between, number, plain
 from floodtest.analysis.figures.memory import ENDS, MILLION
 from floodtest.analysis.figures.servers_of_2008 import HISTORY, is_as_in_2008
 from floodtest.analysis.figures.summary_figures import one_more_of
+from floodtest.analysis.record.samples import memory_left
 from floodtest.analysis.record.stages import Stage
 from floodtest.analysis.record.summary import (
     ClientShare,
@@ -62,7 +63,7 @@ def figures(sample: Sample) -> str:
         f"server {size(sample.server_private)}",
         f"client {size(sample.client_private)}",
         f"kernel {size(sample.kernel)}",
-        f"available {size(sample.mem_available)}",
+        f"available {size(memory_left(sample))}",
     ]
     return ", ".join(parts)
 

@@ -149,7 +149,7 @@ CHECKS = (
         _rooms(0),
         _memory_needed,
         "sockets, inodes, files and epoll items of both ends, nearly all of it the kernel's",
-        "proc_meminfo(5) MemAvailable; /sys/kernel/slab",
+        "proc_meminfo(5) MemAvailable, less the inodes of open files; /sys/kernel/slab",
         stops=True,
         unit="MiB",
     ),

@@ -98,6 +98,8 @@ def test_the_room_is_that_before_the_ramp() -> None:
     samples = [start(time=0.1, mem_available=5), start(mem_available=7), sample(mem_available=3)]
     server = Server(addresses=[], processes=[], found="", files=1024)
     assert room_of(samples, server) == Room(7, 1024)
+    told = [start(time=0.1, mem_available=5), start(mem_available=7, mem_obtainable=4)]
+    assert room_of(told, server) == Room(4, 1024)
     assert room_of(samples[2:], None) == room_of([], None) == Room(None, None)
 
 

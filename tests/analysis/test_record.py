@@ -110,12 +110,18 @@ def test_a_record_that_was_cut_off_anywhere_reads_to_the_last_whole_sample(folde
         assert load(folder).samples == SAMPLES[:whole]
 
 
-BEGUN = ["server_begun", "client_begun"]
+BEGUN = ["server_begun", "client_begun", "mem_obtainable"]
 
 
 @pytest.mark.parametrize(
     "later",
-    [BEGUN, ["polls", *BEGUN], ["misdelivered", "polls", *BEGUN], ["jumps", "pings", "misdelivered", "polls", *BEGUN]],
+    [
+        BEGUN[2:],
+        BEGUN,
+        ["polls", *BEGUN],
+        ["misdelivered", "polls", *BEGUN],
+        ["jumps", "pings", "misdelivered", "polls", *BEGUN],
+    ],
 )
 def test_samples_from_before_a_later_field_are_read(folder: Path, later: list[str]) -> None:
     samples = folder / "samples.csv"

@@ -17,6 +17,7 @@ from floodtest.flyweight.machine import processes as memory
 from floodtest.flyweight.machine.files import (
     Memory,
     need_proc,
+    open_files,
     read_memory,
     reserved_ports,
 )
@@ -108,6 +109,11 @@ def test_memory(proc: Proc) -> None:
     kib = 1024
     assert read == Memory(24603484 * kib, 22000000 * kib, 1000000 * kib, 3000 * kib, 4000 * kib, 5000 * kib, 600 * kib)
     assert read.kernel == (1000000 + 3000 + 4000 + 5000) * kib
+    assert read_memory(proc("meminfo", MEMINFO + "SReclaimable: 70 kB\n")).reclaimable == 70 * kib
+
+
+def test_open_files_of_the_machine(proc: Proc) -> None:
+    assert open_files(proc("sys/fs/file-nr", "2108290\t0\t9223372036854775807\n")) == 2_108_290
 
 
 def test_memory_fields_that_an_old_kernel_lacks_are_nothing(proc: Proc) -> None:

@@ -49,6 +49,35 @@ def test_no_reserve(text: str) -> None:
         parse_reserve(text)
 
 
+def test_what_open_files_keep_in_use_can_not_be_had(fake: FakeMachine) -> None:
+    """With 2.6 million connections MemAvailable said 7.8 GiB, and 2.5 GiB could be had."""
+    fake.memory(total=24, available=7.8, reclaimable=6.5)
+    fake.open_files(5_225_000)
+    (room,) = MemoryGauge(proc=fake.proc).rooms()
+    assert room.available == pytest.approx(7.8 * GIB - 5_225_000 * (862 + 195), abs=2 * MIB)
+    assert room.total == 24 * GIB
+    assert MemoryGauge(proc=fake.proc).least() == room.available
+
+
+def test_no_more_is_in_use_than_the_kernel_counts_as_reclaimable(fake: FakeMachine) -> None:
+    fake.memory(total=24, available=22, reclaimable=1)
+    fake.open_files(5_225_000)
+    assert MemoryGauge(proc=fake.proc).read().available == 21 * GIB
+    fake.memory(total=24, available=0.5, reclaimable=1)
+    assert MemoryGauge(proc=fake.proc).read().available == 0
+
+
+def test_a_kernel_that_does_not_tell_of_open_files_leaves_what_is_available(fake: FakeMachine) -> None:
+    fake.memory(total=24, available=22, reclaimable=1)
+    (fake.proc / "sys/fs/file-nr").unlink()
+    assert MemoryGauge(proc=fake.proc).read().available == 22 * GIB
+
+
+def test_least_is_what_the_cgroup_has_if_that_is_less(fake: FakeMachine) -> None:
+    fake.cgroup_v2(str(4 * GIB), used=3 * GIB)
+    assert MemoryGauge(proc=fake.proc).least() == GIB
+
+
 def test_without_a_cgroup_there_is_the_machine(fake: FakeMachine) -> None:
     (room,) = MemoryGauge(proc=fake.proc).rooms()
     assert (room.source, room.total, room.available) == ("this machine", 24 * GIB, 22 * GIB)

@@ -79,13 +79,18 @@ class FakeMachine:
         root = self.proc / "sys"
         return {str(path.relative_to(root)): path.read_text() for path in sorted(root.rglob("*")) if path.is_file()}
 
-    def memory(self, total: float, available: float, swap_used: int = 0) -> None:
-        """Set memory in GiB, and swap in KiB."""
+    def memory(self, total: float, available: float, swap_used: int = 0, reclaimable: float = 0) -> None:
+        """Set memory and reclaimable slabs in GiB, and swap in KiB."""
         self.write(
             "proc/meminfo",
             f"MemTotal: {int(total * KIB_A_GIB)} kB\nMemAvailable: {int(available * KIB_A_GIB)} kB\n"
-            f"Slab: 100000 kB\nSwapTotal: {1 << 20} kB\nSwapFree: {(1 << 20) - swap_used} kB\n",
+            f"Slab: 100000 kB\nSReclaimable: {int(reclaimable * KIB_A_GIB)} kB\n"
+            f"SwapTotal: {1 << 20} kB\nSwapFree: {(1 << 20) - swap_used} kB\n",
         )
+
+    def open_files(self, count: int) -> None:
+        """Have so many files open on the machine."""
+        self.set("fs/file-nr", f"{count}\t0\t9223372036854775807")
 
     def files(self, soft: int, hard: int) -> None:
         head = "Limit                     Soft Limit           Hard Limit           Units     \n"
