@@ -58,6 +58,9 @@ class Facts:
     """What has gone wrong elsewhere than at a site; the run falls short for it, as for what a site says."""
     network: sums.Network
     predicted_bytes: int | None
+    cut_short: bool = False
+    """Whether the run ended before its stages were over since a site ran short of memory, which is one of its reasons.
+    """
     other_end: sums.Server | None = None
     """Where connections went, whose processes were measured, and what became of the server's queue."""
     in_flight: int = 1024
@@ -72,6 +75,10 @@ class Facts:
     protocol: str = DEFAULT_PROTOCOL
     """That was asked for."""
     opened_when: str = "head"
+
+    @property
+    def is_over_early(self) -> bool:
+        return self.interrupted or self.cut_short
 
     @property
     def server_is_ours(self) -> bool:
@@ -245,13 +252,13 @@ def _reasons_of(messages: Messages | None, facts: Facts) -> list[str]:
     said = facts.messages.generated
     if said is not None and said.error is not None:
         reasons.append(f"messages: {said.error}")
-    elif said is None and not facts.interrupted:
+    elif said is None and not facts.is_over_early:
         reasons.append("messages: their generator ended by itself; its last words are in messages.log of the record")
     if messages.published < messages.planned:
         is_told = said is not None and messages.published
         behind = f", and the last one {said.most_behind:,.1f} s behind its time" if said and is_told else ""
         reasons.append(f"messages: {messages.published:,} of {messages.planned:,} planned were published{behind}")
-    may_be_more = not facts.server_is_ours and not facts.interrupted  # of those published last nobody was told
+    may_be_more = not facts.server_is_ours and not facts.is_over_early  # of those published last nobody was told
     if may_be_more and (surplus := messages.received - messages.duplicated - messages.expected) > 0:
         reasons.append(
             f"messages: {surplus:,} more deliveries came than should have: some messages were taken whose answers the "

@@ -2,8 +2,8 @@
 
 In: `RunOptions`, checked, and watchers. Out: a `Summary`, and the run record, which is one of the watchers. Between
 start and close come the stages of the scenario (`loadgen.plan.scenario`, `run.stages`), with a sampler beside them. The
-work is done by sites (`run.site`) and the server's side (`run.server_side`). A stage that is interrupted goes straight
-to close.
+work is done by sites (`run.site`) and the server's side (`run.server_side`). A stage that is interrupted, or in which a
+site runs short of memory, goes straight to close.
 """
 
 import secrets
@@ -51,6 +51,7 @@ class Run:
         self._watchers = Watchers(watchers)
         self._interruption = Interruption(self._watchers.say, self._watchers.close)
         self._progress = Progress()
+        self._is_cut_short = False
         foreign = options.messages is not None and options.target is not None
         self._marks = secrets.token_hex(4) if foreign else None
 
@@ -119,23 +120,37 @@ class Run:
             users, first_user = self._options.plan.connections, self._options.plan.first_user
             progress, marks = self._progress, self._marks
             context = StageContext(sites, server, progress, sampler.take, folder, first_user, users, marks)
-            with interruption.scope():
+            with interruption.scope() as stages:
                 await sites.open(server.target, reset_at_end=server.bundled is not None)
                 await sampler.take()
                 beside.start_soon(sampler.take_on)
-                for stage in scenario(self._options):
-                    self._enter(stage.name)
-                    await perform(stage, context)
+                async with trio.open_nursery() as guarded:
+                    guarded.start_soon(self._end_when_short, sites, stages)
+                    for stage in scenario(self._options):
+                        self._enter(stage.name)
+                        await perform(stage, context)
+                    guarded.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
                 summary = await self._close(context, sampler)
             beside.cancel_scope.cancel()
         return summary
 
+    async def _end_when_short(self, sites: Sites, stages: trio.CancelScope) -> None:
+        """End the stages before memory runs out."""
+        await sites.wait_until_short()
+        self._is_cut_short = True
+        self._watchers.say("Memory runs short: closing in order.")
+        stages.cancel()
+
+    @property
+    def _is_over_early(self) -> bool:
+        return self._interruption.has_come or self._is_cut_short
+
     async def _close(self, context: StageContext, sampler: Sampler) -> Summary:
         sites, server = context.sites, context.server
-        if self._interruption.has_come and self._progress.stage == Stage.MESSAGES:
+        if self._is_over_early and self._progress.stage == Stage.MESSAGES:
             await drain_messages(context)
-        if self._interruption.has_come and self._progress.stage == Stage.HOLD and self._options.tick is not None:
+        if self._is_over_early and self._progress.stage == Stage.HOLD and self._options.tick is not None:
             await end_ticks(sites, server)
         await sites.halt()
         reading = await sites.read(Detail.ACCOUNTS)
@@ -180,6 +195,7 @@ class Run:
             server_silent=server.is_silent,
             ramp_seconds=progress.ramp_ended - progress.ramp_began,
             interrupted=self._interruption.has_come,
+            cut_short=self._is_cut_short,
             reasons=[*of_record, *server.reasons],
             remarks=of_watchers,
             messages=messages,

@@ -18,7 +18,7 @@ import trio
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.machine.cpu import read_cpu_time
 from floodtest.flyweight.machine.files import read_memory
-from floodtest.flyweight.machine.headroom import MemoryGauge, Room
+from floodtest.flyweight.machine.headroom import MemoryGauge
 from floodtest.flyweight.machine.processes import ProcessMeter
 from floodtest.flyweight.machine.sockets import read_slabs, read_sockets
 from floodtest.loadgen.client import orders
@@ -28,6 +28,7 @@ from floodtest.loadgen.plan.plan import Plan, Share
 from floodtest.loadgen.preflight.targets import Target
 from floodtest.loadgen.preflight.users import Users
 from floodtest.loadgen.run.crew import open_crew
+from floodtest.loadgen.run.guard import Guard
 from floodtest.loadgen.run.latencies import watch_every
 from floodtest.loadgen.run.reading import Figures, Reading, read_accounts
 from floodtest.loadgen.run.site import Detail
@@ -35,7 +36,7 @@ from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.protocols import CLIENT_PROTOCOLS
 
 LOOK_SECONDS = 0.25
-"""Between two looks at how much memory is left, and at whether anything is still open: no event tells of either."""
+"""Between two looks at whether anything is still open: no event tells of it."""
 
 
 class LocalSite:
@@ -65,8 +66,9 @@ class LocalSite:
         self._reasons: list[str] = []
         self._replaced_ports = 0
         self._processes = ProcessMeter()
+        self._gauge = MemoryGauge(options.reserve)
+        self._guard = Guard(self._gauge, self._reasons.append)
         self._is_unread = False
-        self._is_unguarded = False
 
     @asynccontextmanager
     async def attached(self) -> AsyncIterator[None]:
@@ -115,34 +117,20 @@ class LocalSite:
         """Open all connections, unless memory runs out."""
         try:
             async with trio.open_nursery() as beside:
-                beside.start_soon(self._guard)
+                beside.start_soon(self._end_ramp_in_time)
                 await self._crew.ramp(start, self._options.pacer, self._options.in_flight)
                 beside.cancel_scope.cancel()
         finally:
             self._count_replaced_ports()
 
-    async def _guard(self) -> None:
+    async def _end_ramp_in_time(self) -> None:
         """End the ramp before memory runs out."""
-        gauge = MemoryGauge(self._options.reserve)
-        while (room := self._room_left(gauge)) is None or room.free > 0:
-            await trio.sleep(LOOK_SECONDS)
-        self._reasons.append(
-            f"memory: the ramp was ended with {room.available >> 20:,} MiB of {room.source} available, to leave "
-            f"{room.reserve >> 20:,} MiB free"
-        )
+        await self._guard.wait_until_ramp_must_end()
         await self._crew.halt()
 
-    def _room_left(self, gauge: MemoryGauge) -> Room | None:
-        """Return how much memory may be used; None where a file of /proc can't be opened, as it soon can be again."""
-        try:
-            return gauge.read()
-        except OSError as error:
-            if not self._is_unguarded:
-                self._reasons.append(
-                    f"memory: the ramp was not guarded for a time, since {error.filename}: {error.strerror}"
-                )
-            self._is_unguarded = True
-            return None
+    async def wait_until_short(self) -> None:
+        """Look until the run has to end for want of memory."""
+        await self._guard.wait_until_run_must_end()
 
     async def wait_until_empty(self) -> None:
         """Look until nothing is open."""
@@ -201,6 +189,7 @@ class LocalSite:
             machine_cpu=round(machine.busy - self._cpu_before.busy, 2),
             kernel_cpu=round(machine.kernel - self._cpu_before.kernel, 2),
             swapped=memory.swapped,
+            mem_obtainable=self._gauge.least(),
             **(read_slabs() or {}),
         )
 

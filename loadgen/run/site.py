@@ -52,6 +52,9 @@ class Site(Protocol):
     async def wait_until_empty(self) -> None:
         """Return when no connection is open any more."""
 
+    async def wait_until_short(self) -> None:
+        """Return when so little memory is left here that the run has to end, which is a reason by then."""
+
     async def halt(self) -> None:
         """Begin no more connections; return when those that were about to end by themselves have done so."""
 
@@ -83,6 +86,17 @@ class Sites:
 
     async def wait_until_empty(self) -> None:
         await self._tell(lambda site: site.wait_until_empty())
+
+    async def wait_until_short(self) -> None:
+        """Return when one of them is short of memory."""
+        async with trio.open_nursery() as tasks:
+
+            async def watch(site: Site) -> None:
+                await site.wait_until_short()
+                tasks.cancel_scope.cancel()
+
+            for site in self._sites:
+                tasks.start_soon(watch, site)
 
     async def halt(self) -> None:
         await self._tell(lambda site: site.halt())

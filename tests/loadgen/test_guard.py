@@ -1,24 +1,119 @@
-"""The guards: before memory runs out the ramp stops; what must not be loaded or shared is refused before a start."""
+"""The guards: before memory runs out the ramp stops, and the run; what must not be loaded or shared is refused before a
+start.
+"""
 
 import resource
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
+import trio.testing
 
-from floodtest.analysis import load
+from floodtest.analysis import Sample, load
+from floodtest.analysis.record.stages import Stage
 from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine import headroom as room
 from floodtest.flyweight.machine.files import Memory, read_memory
+from floodtest.flyweight.machine.headroom import MemoryGauge, Reserve, Room
 from floodtest.loadgen.commands.console import PlainConsole
+from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.preflight import outlook
 from floodtest.loadgen.run.conductor import Run
+from floodtest.loadgen.run.guard import LOOK_SECONDS, Guard
+from floodtest.loadgen.run.reading import Reading
+from floodtest.loadgen.run.watch import Watcher
 from tests.rigs.host import FakeMachine
 from tests.rigs.support import OUR_NETWORK, OURS, flood, open_now, run_in_child, scripted_server, started, wait_until
+
+MIB = 1 << 20
+GIB_TO_LEAVE = Reserve(0.0, 1024 * MIB)
+
+
+# -- before memory runs out ------------------------------------------------------------------------------------------
+
+
+class Falling:
+    """A gauge in whose readings this machine has ever less, and fails to be read in between; in MiB, None: it fails."""
+
+    def __init__(self, *readings: int | None) -> None:
+        self._readings = iter(readings)
+
+    def rooms(self) -> list[Room]:
+        left = next(self._readings)
+        if left is None:
+            raise OSError(23, "Too many open files in system", "/proc/meminfo")
+        plenty = Room("another", 1 << 40, 1 << 39, 0)
+        return [plenty, Room("this machine", 8192 * MIB, left * MIB, 600 * MIB)]
+
+
+def test_a_ramp_ends_at_the_reserve_and_a_run_at_half_of_it() -> None:
+    told: list[str] = []
+    guard = Guard(cast(MemoryGauge, Falling(900, 601, 600, 301, None, None, 300)), told.append)
+
+    async def watch() -> None:
+        await guard.wait_until_ramp_must_end()
+        assert trio.current_time() == pytest.approx(2 * LOOK_SECONDS)
+        await guard.wait_until_run_must_end()
+        assert trio.current_time() == pytest.approx(5 * LOOK_SECONDS)
+
+    trio.run(watch, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert told == [
+        "memory: the ramp was ended with 600 MiB of this machine available, to leave 600 MiB free",
+        "memory: nobody looked at it for a time, since /proc/meminfo: Too many open files in system",
+        (
+            "memory: the run was ended early with 300 MiB of this machine available, which is less than half of the "
+            "600 MiB to leave free"
+        ),
+    ]
+
+
+class Eater(Watcher):
+    """Another process, which eats the memory in a stage as soon as messages of it have come."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.has_eaten = False
+
+    def sample(self, sample: Sample, reading: Reading) -> None:
+        counted = len(reading.ticks) if self._stage == Stage.HOLD else reading.counters.messages
+        self.has_eaten = self.has_eaten or (sample.stage == self._stage and counted > 2)
+
+    def memory(self) -> Memory:
+        memory = read_memory()
+        return replace(memory, available=100 * MIB, reclaimable=0) if self.has_eaten else memory
+
+
+@pytest.mark.parametrize("stage", [Stage.HOLD, Stage.MESSAGES])
+def test_a_stage_in_which_memory_runs_out_ends_the_run_in_order(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is accounted for as in a run that was not cut short."""
+    eater = Eater(stage)
+    monkeypatch.setattr(room, "read_memory", lambda proc: eater.memory())
+    is_hold = stage == Stage.HOLD
+    messages = None if is_hold else MessageOptions(100, seconds=60)
+    plan = Plan(1, 100, f"{OUR_NETWORK}.3", 2000, 100)
+    hold, tick = (60, 0.1) if is_hold else (0, None)
+    options = RunOptions(plan, hold=hold, tick=tick, messages=messages, interval=0.2, out=tmp_path)
+    summary = trio.run(Run(options, [eater]).execute)
+    assert eater.has_eaten
+    reason, *others = summary.reasons
+    assert reason.startswith("memory: the run was ended early with 100 MiB of this machine available")
+    assert (summary.outcome, summary.connections.opened, summary.connections.closed_early) == ("shortfall", 100, 0)
+    assert {(tick.sent, tick.received) for tick in summary.ticks} == ({(100, 100)} if is_hold else set())
+    if is_hold:
+        assert others == []
+    else:
+        assert summary.messages is not None
+        assert 0 < summary.messages.published < summary.messages.planned
+        assert (summary.messages.lost, summary.messages.duplicated) == (0, 0)
+        assert [other.split(" of ")[0] for other in others] == [f"messages: {summary.messages.published:,}"]
+    assert load(summary.run).summary == summary
 
 
 @pytest.mark.parametrize("rate", [1000, 50])
@@ -26,20 +121,24 @@ def test_the_ramp_stops_when_another_process_eats_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: float
 ) -> None:
     def shrinking() -> Memory:
-        """Plenty at first, then less than the reserve."""
+        """Plenty at first, then less than the reserve, and more than half of it."""
         memory = read_memory()
-        return memory if open_now(tmp_path) < rate / 10 else replace(memory, available=1 << 20)
+        return memory if open_now(tmp_path) < rate / 10 else replace(memory, available=600 * MIB, reclaimable=0)
 
     monkeypatch.setattr(room, "read_memory", lambda proc: shrinking())
-    options = RunOptions(Plan(1, 3000, f"{OUR_NETWORK}.1", 2000, 3000), rate=rate, hold=0.5, out=tmp_path)
+    plan = Plan(1, 3000, f"{OUR_NETWORK}.1", 2000, 3000)
+    options = RunOptions(plan, rate=rate, hold=0.5, reserve=GIB_TO_LEAVE, out=tmp_path)
     summary = trio.run(Run(options, [PlainConsole()]).execute)
     assert summary.outcome == "shortfall"
-    assert summary.reasons[0].startswith("memory: the ramp was ended with 1 MiB of this machine available")
+    assert summary.reasons[0].startswith("memory: the ramp was ended with 600 MiB of this machine available")
     connections = summary.connections
     assert 0 < connections.opened < 3000
     assert connections.opened + connections.not_reached == 3000
     assert connections.closed_early == 0
     assert load(summary.run).samples[-2].open == connections.opened  # the last of the hold
+
+
+# -- before a start --------------------------------------------------------------------------------------------------
 
 
 def test_a_second_run_on_the_same_pairs_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from floodtest.loadgen.run import journal, local_site
 from floodtest.loadgen.run.bundled import BundledServer
 from floodtest.loadgen.run.conductor import Run
 from floodtest.loadgen.run.crew import SETTLE_QUIET, Crew
+from floodtest.loadgen.run.guard import Guard
 from floodtest.loadgen.run.journal import Journal
 from floodtest.loadgen.run.listen_queue import QueueWatch
 from floodtest.loadgen.run.sampling import Sampler
@@ -74,19 +75,20 @@ FULL_TABLE = OSError(23, "Too many open files in system", "/proc/meminfo")
 def test_a_guard_that_can_not_read_memory_for_a_moment_looks_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, looks = MemoryGauge.read, []
+    looks = []
 
-    def look(self: MemoryGauge) -> Room:
-        looks.append(self)
-        if len(looks) <= 2:
-            raise FULL_TABLE
-        return original(self)
+    class Blinking(MemoryGauge):
+        def rooms(self) -> list[Room]:
+            looks.append(self)
+            if len(looks) <= 2:
+                raise FULL_TABLE
+            return super().rooms()
 
-    monkeypatch.setattr(MemoryGauge, "read", look)
+    monkeypatch.setattr(local_site, "Guard", lambda gauge, complain: Guard(Blinking(), complain))
     plan = Plan(1, 200, f"{OUR_NETWORK}.9", 2000, 200)
     summary = trio.run(Run(RunOptions(plan, rate=200, hold=0, out=tmp_path)).execute)
     assert summary.connections.opened == 200
-    reason = "memory: the ramp was not guarded for a time, since /proc/meminfo: Too many open files in system"
+    reason = "memory: nobody looked at it for a time, since /proc/meminfo: Too many open files in system"
     assert (summary.outcome, summary.reasons) == ("shortfall", [reason])
     assert len(looks) > 3
 

@@ -175,6 +175,9 @@ class Scripted:
     async def wait_until_empty(self) -> None:
         await self._do("empty")
 
+    async def wait_until_short(self) -> None:
+        await self._do("short")
+
     async def halt(self) -> None:
         await self._do("halt")
 
@@ -210,6 +213,17 @@ def test_orders_reach_all_sites_at_once_and_are_waited_for() -> None:
     assert heard == [word for word in ("open", "ramp", "empty", "halt", "close", "left") for _ in range(2)]
 
 
+def test_the_first_site_that_is_short_of_memory_is_enough() -> None:
+    heard: list[str] = []
+
+    async def main() -> None:
+        await Sites([Scripted(seconds, heard, reading()) for seconds in (5, 2, 9)]).wait_until_short()
+        assert trio.current_time() == pytest.approx(2)
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert heard == ["short"]
+
+
 def test_a_site_that_does_not_open_is_an_end_to_opening_the_others() -> None:
     heard: list[str] = []
 
@@ -239,6 +253,9 @@ class Afar:
 
     async def wait_until_empty(self) -> None:
         await self._site.wait_until_empty()
+
+    async def wait_until_short(self) -> None:
+        await self._site.wait_until_short()
 
     async def halt(self) -> None:
         await self._site.halt()
