@@ -30,7 +30,7 @@ from benchmarks.rounds import Figures, Runner, compare
 from benchmarks.whole_runs import TICKS, median_of_ticks, run_floodtest, write_friends
 from floodtest.flyweight.machine.files import cores, raise_files_limit, read_memory
 from floodtest.loadgen.plan.plan import Plan
-from floodtest.loadgen.preflight.demand import Demand
+from floodtest.loadgen.preflight.demand import Demand, Traffic
 from floodtest.loadgen.preflight.fit import fit
 from floodtest.loadgen.preflight.machine import Machine
 
@@ -73,7 +73,7 @@ def _rates(opening: float, delivery: float, messages: float) -> Figures:
 
 def demand(size: int) -> Demand:
     """Return what a run of this size asks of the machine."""
-    return Demand(Plan(-(-size // 62_000), 62_000, "127.0.1.1", 1024, size), traffic=True)
+    return Demand(Plan(-(-size // 62_000), 62_000, "127.0.1.1", 1024, size), traffic=Traffic(ticks=True))
 
 
 def pairs_of(networks: Sequence[str]) -> list[tuple[str, str]]:

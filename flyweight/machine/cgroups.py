@@ -1,8 +1,8 @@
-"""The memory cgroups this process is in, of either version: how much the tightest of them still lets it use.
+"""The cgroups this process is in, of either version: how much memory, or how many pids, the tightest of them has left.
 
 A container's limit is not in /proc/meminfo, and the kernel memory of sockets counts against it. Reads a handful of
-small files a cgroup; nothing is cached but where they are. Sources: cgroups(7), the kernel's cgroup-v1/memory.rst and
-cgroup-v2.rst.
+small files a cgroup; nothing is cached but where they are. Sources: cgroups(7), the kernel's cgroup-v1/memory.rst,
+cgroup-v1/pids.rst and cgroup-v2.rst.
 """
 
 from dataclasses import dataclass
@@ -16,20 +16,25 @@ _UNLIMITED = 1 << 60
 
 @dataclass(frozen=True)
 class _Version:
-    """What the files of a version are called."""
+    """What the files of a version are called, and of which controller they are (None: of the one hierarchy of all)."""
 
+    controller: str | None
     limit: str
     used: str
-    reclaimable: str
+    reclaimable: str | None = None
 
 
-_V1 = _Version("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-_V2 = _Version("memory.max", "memory.current", "inactive_file")
+MEMORY = (
+    _Version("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    _Version(None, "memory.max", "memory.current", "inactive_file"),
+)
+PIDS = (_Version("pids", "pids.max", "pids.current"), _Version(None, "pids.max", "pids.current"))
+"""What can be asked for, of both versions."""
 
 
 @dataclass(frozen=True)
 class Cgroup:
-    """A memory cgroup with a limit: its bytes in all, and how many may still be used."""
+    """A cgroup with a limit: how much it may have in all (bytes, or tasks), and how much may still be used."""
 
     folder: Path
     limit: int
@@ -37,10 +42,10 @@ class Cgroup:
 
 
 class Cgroups:
-    """The memory cgroups of this process, from its own up to the root of the mount."""
+    """The cgroups of this process, from its own up to the root of the mount."""
 
-    def __init__(self, proc: Path = PROC) -> None:
-        self._folders = [(folder, version) for version in (_V1, _V2) for folder in _folders(proc, version)]
+    def __init__(self, proc: Path = PROC, versions: tuple[_Version, ...] = MEMORY) -> None:
+        self._folders = [(folder, version) for version in versions for folder in _folders(proc, version)]
 
     def tightest(self) -> Cgroup | None:
         """Return the cgroup that leaves the least, or None where none has a limit."""
@@ -61,10 +66,10 @@ def _folders(proc: Path, version: _Version) -> list[Path]:
 
 
 def _path(proc: Path, version: _Version) -> str | None:
-    """Return the process's own path in the hierarchy of memory cgroups."""
+    """Return the process's own path in the hierarchy of a controller, or in that of all."""
     for line in _lines(proc / "self/cgroup"):
         _, controllers, path = line.split(":", 2)
-        if controllers == "" if version is _V2 else "memory" in controllers.split(","):
+        if controllers == "" if version.controller is None else version.controller in controllers.split(","):
             return path
     return None
 
@@ -74,9 +79,13 @@ def _mount(proc: Path, version: _Version) -> tuple[str, Path] | None:
     for line in _lines(proc / "self/mountinfo"):
         mount, _, filesystem = line.partition(" - ")
         words, (kind, *_, options) = mount.split(), filesystem.split()
-        if kind == "cgroup2" if version is _V2 else kind == "cgroup" and "memory" in options.split(","):
+        if kind == "cgroup2" if version.controller is None else _is_of(version.controller, kind, options):
             return words[3], Path(words[4])
     return None
+
+
+def _is_of(controller: str, kind: str, options: str) -> bool:
+    return kind == "cgroup" and controller in options.split(",")
 
 
 def _lines(path: Path) -> list[str]:
@@ -99,5 +108,7 @@ def _read(folder: Path, version: _Version) -> Cgroup | None:
 
 def _reclaimable(folder: Path, version: _Version) -> int:
     """Return the bytes of file cache that the kernel drops before it refuses memory."""
+    if version.reclaimable is None:
+        return 0
     stat = dict(line.split() for line in _lines(folder / "memory.stat"))
     return int(stat.get(version.reclaimable, 0))

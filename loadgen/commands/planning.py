@@ -12,9 +12,9 @@ from floodtest.loadgen.preflight.outlook import cut_to_fit, look
 def show_plan(options: RunOptions, fit: bool, as_json: bool) -> bool:
     """Print the plan; return whether the run would start."""
     network = foresee(options)
-    print(f"Network: {network.in_words}.", file=sys.stderr)
     if fit:
         options = cut_to_fit(options, network, lambda text: print(text, file=sys.stderr))
+    print(f"Network: {network.in_words}.", file=sys.stderr)
     outlook = look(options, network)
     for note in outlook.notes():
         print(note, file=sys.stderr)

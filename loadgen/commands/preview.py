@@ -131,8 +131,17 @@ def _memory_lines(found: Forecast) -> list[str]:
         (found.client_user, "client, user memory"),
     ]
     rows += [(count, f"kernel, {kind}") for kind, count in sorted(found.kernel.items(), key=lambda item: -item[1])]
-    if found.hash_table:
-        rows.append((found.hash_table, "kernel, table of established connections"))
+    rows += [
+        (count, name)
+        for count, name in (
+            (found.hash_table, "kernel, table of established connections"),
+            (found.queued, "kernel, messages that wait to be read, at the most"),
+            (found.store, "page cache, store of subscriptions"),
+        )
+        if count
+    ]
     rows.append((found.total, f"in all, {found.total / found.connections:,.0f} B a connection"))
     lines = [f"  {size(count):>10}  {name}" for count, name in rows if count is not None]
+    if found.loading:
+        lines.append(f"  {size(found.loading):>10}  before that, while friends are loaded")
     return [*lines, f"sizes of kernel objects: {found.kernel_source}"]

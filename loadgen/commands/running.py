@@ -27,9 +27,9 @@ def open_console() -> Watcher:
 def execute(options: RunOptions, network: Network, fit: bool) -> Summary:
     """Run, with as many connections as fit if that is asked for; Refused before anything was opened."""
     console = open_console()
-    console.say(f"Network: {network.in_words}.")
     if fit:
         options = cut_to_fit(options, network, console.say)
+    console.say(f"Network: {network.in_words}.")
     return trio.run(Run(options, [console], network).execute)
 
 

@@ -70,6 +70,9 @@ _SERVER = UserMemory(51 * MIB, int(4.4 * MIB), 144 << 10, 5, 23)
 _CLIENT = UserMemory(52 * MIB, int(4.4 * MIB), 184 << 10, 17, 23)
 """Of the columns, as measured (docs/benchmarks.md). With a task a connection it is whole KiB each."""
 
+POLL_BYTES = 34
+"""User memory of the client for a connection that polls, besides: its cursor, of up to 32 bytes, and two flags."""
+
 SERVER_MODELS: dict[ServerModel, ServerTraits] = {
     "columns": ServerTraits("in columns", _SERVER),
     "tasks": ServerTraits("a trio task each", _SERVER.with_each(8 << 10)),

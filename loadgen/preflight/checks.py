@@ -7,15 +7,16 @@ from collections.abc import Callable
 from floodtest.flyweight.machine.files import FILES_RESERVE
 from floodtest.flyweight.processes.worker_count import MAX_WORKERS
 from floodtest.loadgen.plan.plan import HOST_PORTS, planned_ports, spare_ports
-from floodtest.loadgen.preflight.demand import Demand, forecast
+from floodtest.loadgen.preflight.demand import Demand, forecast, tracked
 from floodtest.loadgen.preflight.machine import PAGE, Machine
 from floodtest.loadgen.preflight.ports import free_ports
 from floodtest.loadgen.preflight.verdicts import Check, Setting, Value, Verdict
 
-QUEUED_BYTES = 1280
-"""What a short message takes in a socket's queue until it is read (skb->truesize of Linux 6.18)."""
+OTHER_TASKS = 16
+"""Processes and threads of a run besides workers and nurseries: the run, the server, who loads, keeps and publishes."""
 
 IP_SYSCTL = "Documentation/networking/ip-sysctl.rst"
+KERNEL_SYSCTL = "Documentation/admin-guide/sysctl/kernel.rst"
 FS_SYSCTL = "Documentation/admin-guide/sysctl/fs.rst"
 NET_SYSCTL = "Documentation/admin-guide/sysctl/net.rst"
 
@@ -47,12 +48,21 @@ def _files_needed(machine: Machine, demand: Demand) -> int:
 
 
 def _memory_needed(machine: Machine, demand: Demand) -> int:
-    return int(forecast(demand, machine).total * demand.margin)
+    return int(forecast(demand, machine).most * demand.margin)
 
 
-def _tracked(machine: Machine, demand: Demand) -> int:
-    """Return what conntrack would have to track: nothing where it is there but has no rule to track for."""
-    return demand.connections if machine.setting("net/netfilter/nf_conntrack_count") else 0
+def _tasks_needed(machine: Machine, demand: Demand) -> int:
+    """Return the processes and threads of a run: its workers, as many nurseries as ends and cores, and few others."""
+    found = forecast(demand, machine)
+    return found.client_workers + (found.server_workers or 0) + 2 * machine.cores + OTHER_TASKS
+
+
+def _tasks_left(key: str) -> Callable[[Machine, Demand], Value]:
+    def read(machine: Machine, demand: Demand) -> Value:
+        bound = machine.setting(key)
+        return None if bound is None or machine.tasks is None else bound - machine.tasks
+
+    return read
 
 
 def _in_flight(machine: Machine, demand: Demand) -> int:
@@ -92,6 +102,8 @@ def _hash_entries(machine: Machine, demand: Demand) -> Value:
 def _unless_bundled(machine: Machine, demand: Demand) -> int:
     return 0 if demand.bundled else demand.connections
 
+
+_TASKS = "each worker at each end is a thread, and where a thread can have no files of its own a process"
 
 CHECKS = (
     Check(
@@ -134,6 +146,40 @@ CHECKS = (
         FS_SYSCTL,
         stops=True,
         setting=Setting("fs/file-max"),
+    ),
+    Check(
+        "kernel.threads-max, less tasks",
+        _tasks_left("kernel/threads-max"),
+        _tasks_needed,
+        _TASKS,
+        KERNEL_SYSCTL,
+        stops=True,
+        setting=Setting("kernel/threads-max"),
+    ),
+    Check(
+        "kernel.pid_max, less tasks",
+        _tasks_left("kernel/pid_max"),
+        _tasks_needed,
+        _TASKS,
+        KERNEL_SYSCTL,
+        stops=True,
+        setting=Setting("kernel/pid_max"),
+    ),
+    Check(
+        "processes of the user, left",
+        lambda machine, demand: machine.tasks_of_user,
+        _tasks_needed,
+        f"{_TASKS}; raise ulimit -u, limits.conf(5), or LimitNPROC= of the service",
+        "getrlimit(2) RLIMIT_NPROC",
+        stops=True,
+    ),
+    Check(
+        "pids of the cgroup, left",
+        lambda machine, demand: machine.tasks_of_cgroup,
+        _tasks_needed,
+        f"{_TASKS}; raise pids.max (TasksMax= of the service, --pids-limit of the container)",
+        "Documentation/admin-guide/cgroup-v2.rst, pids.max",
+        stops=True,
     ),
     Check(
         "fs.epoll.max_user_watches",
@@ -243,9 +289,9 @@ CHECKS = (
     Check(
         "net.ipv4.tcp_mem, the most",
         _sysctl("net/ipv4/tcp_mem", 2),
-        lambda machine, demand: demand.connections * QUEUED_BYTES // PAGE,
-        "pages that TCP may queue in all; a message to everybody waits in all queues at once, and past the bound "
-        "TCP drops",
+        lambda machine, demand: max(demand.unread, _in_flight(machine, demand)),
+        "pages that TCP may queue in all; a message that waits to be read is counted as a page, and one to everybody "
+        "waits in all queues at once. Past the bound TCP drops what comes behind the first message of a queue",
         IP_SYSCTL,
         unit=" pages",
         setting=Setting("net/ipv4/tcp_mem", 2),
@@ -309,7 +355,7 @@ CHECKS = (
     Check(
         "conntrack entries left",
         _left("net/netfilter/nf_conntrack_max", "net/netfilter/nf_conntrack_count"),
-        _tracked,
+        lambda machine, demand: tracked(demand, machine),
         "a full table drops packets of new connections; needed only while some rule tracks connections",
         "Documentation/networking/nf_conntrack-sysctl.rst",
         stops=True,

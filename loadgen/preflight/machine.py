@@ -9,6 +9,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 
+from floodtest.flyweight.machine import task_limits
 from floodtest.flyweight.machine.cpu import read_cpu_time
 from floodtest.flyweight.machine.files import PROC, Memory, cores, read_memory, reserved_ports
 from floodtest.flyweight.machine.headroom import DEFAULT_RESERVE, MemoryGauge, Reserve, Room
@@ -75,6 +76,21 @@ class Machine:
     def room(self) -> Room:
         """The tightest of them."""
         return min(self.rooms, key=lambda room: room.free)
+
+    @cached_property
+    def tasks(self) -> int | None:
+        """Processes and threads that there are."""
+        return task_limits.tasks_in_use(self.proc)
+
+    @cached_property
+    def tasks_of_user(self) -> int | None:
+        """How many more of them the user may have; None: as many as there can be."""
+        return None if self.is_privileged else task_limits.left_to_user(self.proc)
+
+    @cached_property
+    def tasks_of_cgroup(self) -> int | None:
+        """How many more of them the cgroup may have; None: it has no bound."""
+        return task_limits.left_to_cgroup(self.proc)
 
     @cached_property
     def cores(self) -> int:

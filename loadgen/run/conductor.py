@@ -97,7 +97,7 @@ class Run:
 
     def _begin_record(self, outlook: Outlook) -> None:
         forecast = outlook.forecast()
-        self._predicted_bytes = forecast.total - forecast.hash_table
+        self._predicted_bytes = forecast.held
         options, hidden = self._options.recorded(), self._options.hidden
         name = self._options.name
         self._journal = Journal(self._options.out, options, msgspec.to_builtins(forecast), hidden, name)

@@ -12,7 +12,7 @@ from floodtest.flyweight.machine.headroom import Reserve
 from floodtest.flyweight.processes.worker_count import MAX_WORKERS, workers_for
 from floodtest.loadgen.plan.plan import HOST_PORTS, Plan
 from floodtest.loadgen.preflight.checks import CHECKS, examine
-from floodtest.loadgen.preflight.demand import Demand, forecast
+from floodtest.loadgen.preflight.demand import Demand, Traffic, forecast
 from floodtest.loadgen.preflight.fit import fit, obstacles, refuse_what_does_not_fit
 from floodtest.loadgen.preflight.machine import Machine
 from floodtest.loadgen.preflight.ports import ports_to_avoid
@@ -145,6 +145,41 @@ def test_conntrack_of_the_host_does_not_matter_to_an_isolated_run(fake: FakeMach
     fake.set("net/netfilter/nf_conntrack_max", "65536")
     fake.set("net/netfilter/nf_conntrack_count", "536")
     assert names(fake, replace(MILLION, isolated=True)) == set()
+
+
+@pytest.mark.parametrize("key", ["kernel/threads-max", "kernel/pid_max"])
+def test_fewer_tasks_than_workers_are_an_obstacle(fake: FakeMachine, key: str) -> None:
+    """A million connections take 54 workers at each end, where a worker may open 20,000 files."""
+    fake.write("proc/loadavg", "0.10 0.20 0.30 1/150 4711\n")
+    fake.set(key, "1000")
+    assert names(fake) == set()
+    fake.set(key, "200")
+    assert names(fake) == {f"{key.replace('/', '.')}, less tasks"}
+    bound = fit(fake.machine(), MILLION)
+    assert 0 < bound.connections < 350_000
+    assert f"{key.replace('/', '.')}, less tasks: 50, and at least" in bound.reason
+
+
+def test_processes_of_a_user_and_pids_of_a_cgroup_bound_a_run(
+    fake: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Machine, "is_privileged", False)
+    fake.files(1024, 20_000, processes=100)
+    assert names(fake) == {"processes of the user, left"}
+    assert found(fake, "processes of the user, left").value == 100
+    monkeypatch.setattr(Machine, "is_privileged", True)
+    assert names(fake) == set()
+    fake.cgroup_v2(str(23 * GIB), used=0)
+    fake.write("cgroup/box/pids.max", "120\n")
+    fake.write("cgroup/box/pids.current", "40\n")
+    assert found(fake, "pids of the cgroup, left").value == 80
+    assert names(fake) == {"pids of the cgroup, left"}
+
+
+def test_a_message_to_everybody_takes_a_page_of_tcp_mem_at_each_connection(fake: FakeMachine) -> None:
+    quiet, ticking = (found(fake, "net.ipv4.tcp_mem", replace(MILLION, traffic=t)) for t in (Traffic(), Traffic(True)))
+    assert (quiet.needed, quiet.ok) == (1024, True)
+    assert (ticking.needed, ticking.ok, ticking.stops) == (1_054_000, False, False)
 
 
 def test_a_few_listeners_are_replaced_by_spares(fake: FakeMachine) -> None:

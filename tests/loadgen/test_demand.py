@@ -1,19 +1,33 @@
 """loadgen.preflight.demand: what a run is predicted to take, against what runs took."""
 
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from floodtest.flyweight.machine import files as limits
+from floodtest.loadgen.client.poll_timing import Pollers
 from floodtest.loadgen.network.wish import Network
 from floodtest.loadgen.plan.choices import Link
+from floodtest.loadgen.plan.messages import MessageOptions
+from floodtest.loadgen.plan.models import POLL_BYTES
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.pacer import steady
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.preflight import demand as demand_module
-from floodtest.loadgen.preflight.demand import Demand, demand_of, forecast
+from floodtest.loadgen.preflight.demand import QUEUED_BYTES, Demand, Traffic, demand_of, forecast
+from floodtest.loadgen.preflight.fit import obstacles
+from floodtest.loadgen.preflight.subscription_sizes import (
+    NO_SUBSCRIPTIONS,
+    PAIR_BYTES,
+    SubscriptionSizes,
+    sizes_of,
+)
+from floodtest.wire.poll_options import Polling
+from floodtest.wire.poll_requests import Cursors, Polls
 from tests.rigs.host import FakeMachine
 
 MIB = 1 << 20
@@ -105,11 +119,77 @@ def test_a_table_of_its_own_counts(fake: FakeMachine) -> None:
     assert own.total - shared.total == own.hash_table == 8 << 22
 
 
+def test_messages_that_wait_to_be_read_are_in_the_sum_and_not_in_what_is_held(fake: FakeMachine) -> None:
+    """A tick waits at all connections at once; of single messages those of a second wait, one a connection at most."""
+    queued, users = QUEUED_BYTES, 100_000
+    store = SubscriptionSizes(int(15 * users * PAIR_BYTES) + 1)
+    for traffic, subscriptions, expected in (
+        (Traffic(), store, 0),
+        (Traffic(ticks=True), NO_SUBSCRIPTIONS, users * queued),
+        (Traffic(messages=50.0, size=100), NO_SUBSCRIPTIONS, 50 * (queued + 100)),
+        (Traffic(messages=50.0), store, 50 * 16 * queued),
+        (Traffic(messages=50_000.0), store, users * queued),
+        (Traffic(messages=0.5, to_all=True), NO_SUBSCRIPTIONS, users // 2 * queued),
+        (Traffic(True, 50.0), NO_SUBSCRIPTIONS, users * queued),
+    ):
+        found = forecast(Demand(plan(users), traffic=traffic, subscriptions=subscriptions), fake.machine())
+        assert found.queued == pytest.approx(expected, rel=1e-3)
+        assert found.total == found.held + found.queued + found.store
+        assert found.store == subscriptions.store
+
+
+def test_what_loads_friends_counts_where_it_takes_more_than_the_run(fake: FakeMachine) -> None:
+    loading = SubscriptionSizes(80 * MIB, 600 * MIB)
+    small, large = (forecast(Demand(plan(n), subscriptions=loading), fake.machine()) for n in (1000, 1_000_000))
+    assert small.most == 600 * MIB > small.total
+    assert large.most == large.total > 600 * MIB
+    fake.memory(total=2, available=1)
+    (obstacle,) = obstacles(fake.machine(), Demand(plan(1000), subscriptions=loading))
+    assert obstacle.check.name.startswith("memory available")
+
+
+def test_connections_that_poll_have_a_cursor_each(fake: FakeMachine) -> None:
+    held, polls = (forecast(Demand(plan(100_000), polls=polls), fake.machine()) for polls in (False, True))
+    assert polls.client_user - held.client_user == 100_000 * POLL_BYTES
+    assert polls.server_user == held.server_user
+
+
+def test_columns_of_polls_are_as_wide_as_predicted() -> None:
+    """None of them is made for a connection: each worker has them for all of its files."""
+    columns = [Cursors(1000)._column, *vars(Pollers(cast(Polls, None), Polling(1.0, 1.0), 1000, True)).values()]
+    assert sum(column.nbytes for column in columns if isinstance(column, np.ndarray)) == 1000 * POLL_BYTES
+
+
+def test_connections_that_a_rule_tracks_have_an_entry_each(fake: FakeMachine) -> None:
+    fake.set("net/netfilter/nf_conntrack_max", "2000000")
+    fake.set("net/netfilter/nf_conntrack_count", "7")
+    found = forecast(Demand(plan(1000)), fake.machine())
+    assert found.kernel["tracked connections"] == 256_000
+    assert "tracked connections" not in forecast(Demand(plan(1000), isolated=True), fake.machine()).kernel
+
+
+@pytest.mark.parametrize("connections", [10_000, 100_000, 1_054_000, 2_600_000])
+def test_one_more_costs_as_much_at_any_size(fake: FakeMachine, connections: int) -> None:
+    """A worker is added for each 19,872, and a port's entry in a table for each of the first 62,000."""
+    each = (62_000, "127.0.1.1", 1024)
+    fewer, more = (forecast(Demand(Plan(50, *each, n)), fake.machine()) for n in (connections, connections + 19_872))
+    assert (more.total - fewer.total) / 19_872 == pytest.approx(8_440, rel=0.02)
+
+
 @pytest.mark.parametrize(("link", "entries"), [("loopback", 1 << 22), ("veth", 2 << 22)])
 def test_two_networks_have_a_table_each(link: Link, entries: int) -> None:
     options = RunOptions(plan(1000))
     assert demand_of(options, None, Network("isolated", link, 1 << 22)).hash_entries == entries
     assert demand_of(options, None, Network("isolated", link)).hash_entries is None
+
+
+def test_a_demand_has_what_the_options_ask_for(tmp_path: Path) -> None:
+    (friends := tmp_path / "friends.txt").write_text("1 2\n" * 1000)
+    options = RunOptions(plan(1000), tick=1.0, messages=MessageOptions(20.0, size=70), friends=friends)
+    found = demand_of(options, None)
+    assert (found.traffic, found.polls) == (Traffic(True, 20.0, False, 70), False)
+    assert found.subscriptions == sizes_of(friends, None)
+    assert not demand_of(RunOptions(plan(1000)), None).traffic
 
 
 def test_the_ramp_takes_as_long_as_planned_or_as_the_cores_need(fake: FakeMachine) -> None:

@@ -93,7 +93,7 @@ def test_a_sysctl_that_cannot_be_set_leaves_everything_as_it_was(
         write(proc, key, text)
 
     monkeypatch.setattr(doctor, "_write", stubborn)
-    with pytest.raises(Refused, match=r"net\.ipv4\.tcp_mem can't be set to 1000 2000 329375: Invalid argument"):
+    with pytest.raises(Refused, match=r"net\.ipv4\.tcp_mem can't be set to 1000 2000 1054000: Invalid argument"):
         apply(wanted(fake), state, fake.proc)
     assert fake.settings() == before
     assert not (state / FILE).exists()

@@ -28,7 +28,7 @@ def test_each_sysctl_that_falls_short_is_changed_as_far_as_needed(fake: FakeMach
     assert found == {
         "fs/epoll/max_user_watches": ("400000", "2109000"),
         "net/core/somaxconn": ("128", "1024"),
-        "net/ipv4/tcp_mem": ("1000 2000 3000", "1000 2000 329375"),
+        "net/ipv4/tcp_mem": ("1000 2000 3000", "1000 2000 1054000"),
         "net/netfilter/nf_conntrack_max": ("65536", "1054036"),
     }
 
@@ -285,7 +285,7 @@ def test_sysctl_conf_has_a_line_a_change_and_says_why(fake: FakeMachine) -> None
     assert settings == [
         "fs.epoll.max_user_watches = 2109000",
         "net.core.somaxconn = 1024",
-        "net.ipv4.tcp_mem = 1000 2000 329375",
+        "net.ipv4.tcp_mem = 1000 2000 1054000",
         "net.netfilter.nf_conntrack_max = 1054036",
     ]
     assert text.startswith("# was 400000: each end of a connection is watched by an epoll")

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.preflight.checks import examine
-from floodtest.loadgen.preflight.demand import Demand
+from floodtest.loadgen.preflight.demand import Demand, Traffic
 from floodtest.loadgen.preflight.sysctls import Change, changes
 from tests.rigs.host import FakeMachine
 
-MILLION = Demand(Plan(17, 62_000, "127.0.1.1", 1024, 1_054_000))
+MILLION = Demand(Plan(17, 62_000, "127.0.1.1", 1024, 1_054_000), traffic=Traffic(ticks=True))
 
 
 def short_machine(folder: Path) -> FakeMachine:

@@ -92,9 +92,12 @@ class FakeMachine:
         """Have so many files open on the machine."""
         self.set("fs/file-nr", f"{count}\t0\t9223372036854775807")
 
-    def files(self, soft: int, hard: int) -> None:
+    def files(self, soft: int, hard: int, processes: int | None = None) -> None:
+        """Limit the open files of a process, and the processes of the user."""
         head = "Limit                     Soft Limit           Hard Limit           Units     \n"
-        self.write("proc/self/limits", f"{head}Max open files            {soft:<20} {hard:<20} files     \n")
+        files = f"Max open files            {soft:<20} {hard:<20} files     \n"
+        most = "" if processes is None else f"Max processes             {processes:<20} {processes:<20} processes \n"
+        self.write("proc/self/limits", head + most + files)
 
     def slabs(self) -> None:
         """Let the sizes of kernel objects be readable, as they are to root."""
