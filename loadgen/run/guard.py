@@ -38,7 +38,7 @@ class Guard:
         """Return when no more than half of the reserve is left, and the reason has been told."""
         room = await self._wait_until_left(LAST_PART)
         self._complain(
-            f"memory: the run was ended early with {_left(room)}, which is less than half of the "
+            f"memory: the run was ended early with {_left(room)}, which is no more than half of the "
             f"{room.reserve >> 20:,} MiB to leave free"
         )
 

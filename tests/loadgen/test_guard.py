@@ -66,7 +66,7 @@ def test_a_ramp_ends_at_the_reserve_and_a_run_at_half_of_it() -> None:
         "memory: the ramp was ended with 600 MiB of this machine available, to leave 600 MiB free",
         "memory: nobody looked at it for a time, since /proc/meminfo: Too many open files in system",
         (
-            "memory: the run was ended early with 300 MiB of this machine available, which is less than half of the "
+            "memory: the run was ended early with 300 MiB of this machine available, which is no more than half of the "
             "600 MiB to leave free"
         ),
     ]

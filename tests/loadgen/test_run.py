@@ -248,7 +248,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
 def test_fit_says_how_many_and_why(tmp_path: Path) -> None:
     code, _, errors = flood(tmp_path, "--connections", "100", "--fit", "--hold", "0")
     assert code == 0
-    assert "This machine can hold 100 of the 100 planned connections" in errors
+    assert errors.splitlines()[0] == "This machine can hold 100 of the 100 planned connections: all that was asked for."
 
 
 def test_the_summary_for_a_person_goes_to_stdout(tmp_path: Path) -> None:
