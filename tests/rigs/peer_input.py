@@ -1,6 +1,6 @@
 """What a peer may send, as hypothesis strategies: valid, nearly valid and extreme, in one piece or cut anywhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 from hypothesis import strategies as st
@@ -126,7 +126,7 @@ Pieces = Callable[[int], list[bytes]]
 """All that a server says to a user, in the pieces that are read."""
 
 
-def cut(data: bytes, places: list[int]) -> list[bytes]:
+def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
     """Cut data at some places, counted from its beginning; those beyond its end cut nothing."""
     edges = [0, *sorted({place for place in places if 0 < place < len(data)}), len(data)]
     return [data[first:end] for first, end in pairwise(edges)]

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from floodtest.wire.framing import chunked, lines, sse
-from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, decode_all, encode
+from floodtest.wire.framing.frames import MAX_PAYLOAD, Framing, encode
 from floodtest.wire.framing.in_chunks import InChunks
+from tests.rigs.framing import read_in_pieces
+from tests.rigs.peer_input import cut
 
 IN_CHUNKS = [InChunks(sse), InChunks(lines)]
 FRAMINGS: list[Framing] = [chunked, lines, sse, *IN_CHUNKS]
@@ -30,24 +31,7 @@ def few_kept() -> Iterator[None]:
 
 def read(framing: Framing, pieces: Iterable[bytes]) -> tuple[list[bytes], bool, int | None, bool]:
     """Read a stream as it comes: its messages, whether it is over, what is wrong, and whether it stopped in one."""
-    payloads: list[bytes] = []
-    begun: Beginning | None = None
-    for piece in pieces:
-        data = piece if begun is None else begun.add(piece)
-        if data is None:
-            continue
-        decoded, broken = decode_all(framing, data)
-        payloads += decoded.payloads
-        if broken is not None or decoded.ended:
-            return payloads, decoded.ended, broken, False
-        begun = framing.beginning(decoded.rest) if decoded.rest else None
-    rest = b"" if begun is None else decode_all(framing, bytes(begun.data))[0].rest
-    return payloads, False, None, bool(rest)
-
-
-def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:
-    edges = [0, *sorted({min(cut, len(data)) for cut in cuts}), len(data)]
-    return [data[first:end] for first, end in pairwise(edges) if first < end]
+    return read_in_pieces(framing, pieces)[:4]
 
 
 BYTES = st.sampled_from(
@@ -66,8 +50,8 @@ LAST = st.sampled_from([b"", b"", b"0\r\n\r\n", b"zz\r\n", b"14\r\nxx"])
 def test_texts_are_read_alike_whole_and_in_pieces(framing: Framing, data: bytes, cuts: list[int]) -> None:
     with few_kept():
         whole = read(framing, [data])
-        assert read(framing, split(data, cuts)) == whole
-        assert read(framing, split(data, range(len(data)))) == whole
+        assert read(framing, cut(data, cuts)) == whole
+        assert read(framing, cut(data, range(len(data)))) == whole
         assert all(len(payload) <= FEW for payload in whole[0])
 
 
@@ -77,8 +61,8 @@ def test_chunks_are_read_alike_whole_and_in_pieces(payloads: list[bytes], last: 
     with few_kept():
         whole = read(chunked, [data])
         assert whole[0] == [payload[:FEW] for payload in payloads]
-        assert read(chunked, split(data, cuts)) == whole
-        assert read(chunked, split(data, range(len(data)))) == whole
+        assert read(chunked, cut(data, cuts)) == whole
+        assert read(chunked, cut(data, range(len(data)))) == whole
 
 
 @pytest.mark.parametrize("framing", IN_CHUNKS)
@@ -86,13 +70,13 @@ def test_chunks_are_read_alike_whole_and_in_pieces(payloads: list[bytes], last: 
 def test_texts_in_chunks_are_read_as_without_them(
     framing: InChunks, data: bytes, borders: list[int], last: bytes, cuts: list[int]
 ) -> None:
-    body = b"".join(encode(chunked, part) for part in split(data, borders)) + last
+    body = b"".join(encode(chunked, part) for part in cut(data, borders) if part) + last
     with few_kept():
         payloads, *_, is_inside = read(framing.inner, [data])
         expected = payloads, bool(last), None, is_inside and not last
         assert read(framing, [body]) == expected
-        assert read(framing, split(body, cuts)) == expected
-        assert read(framing, split(body, range(len(body)))) == expected
+        assert read(framing, cut(body, cuts)) == expected
+        assert read(framing, cut(body, range(len(body)))) == expected
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)

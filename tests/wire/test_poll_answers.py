@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing import chunked, poll_answers
-from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, FramingError, decode_all
+from floodtest.wire.framing.frames import MAX_PAYLOAD, FramingError, decode_all
 from floodtest.wire.framing.poll_answers import MAX_KNOWN, TAKEN, Polled, unpacked
+from tests.rigs.framing import read_in_pieces
 from tests.rigs.peer_input import answers_to_polls, cut
 
 HEAD = b"HTTP/1.1 200 OK\r\nServer: s\r\nDate: Mon, 30 Nov 2026 04:10:51 GMT\r\n%bEtag: %d\r\n\r\n"
@@ -24,20 +25,10 @@ def read(framing: Polled, pieces: Iterable[bytes]) -> Read:
     """Read a connection as it comes: messages, the last cursor if it goes on, what ended it, and whether it stopped
     within an answer.
     """
-    payloads, cursor = list[bytes](), b""
-    begun: Beginning | None = None
-    for piece in pieces:
-        data = piece if begun is None else begun.add(piece)
-        if data is None:
-            continue
-        decoded, broken = decode_all(framing, data)
-        payloads += decoded.payloads
-        cursor = unpacked(decoded.reply).cursor or cursor
-        if broken is not None:
-            return payloads, b"", broken, False
-        begun = framing.beginning(decoded.rest) if decoded.rest else None
-    rest = b"" if begun is None else decode_all(framing, bytes(begun.data))[0].rest
-    return payloads, cursor, None, bool(rest)
+    found = read_in_pieces(framing, pieces)
+    cursors = [cursor for reply in found.replies if (cursor := unpacked(reply).cursor)]
+    cursor = cursors[-1] if cursors and found.broken is None else b""
+    return found.payloads, cursor, found.broken, found.is_inside
 
 
 def by_h11(answers: list[bytes]) -> tuple[list[bytes], int | None]:

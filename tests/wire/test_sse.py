@@ -14,6 +14,7 @@ from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import FEW, MAX_PAYLOAD, Framing, FramingError, encode, find_frames
 from floodtest.wire.framing.in_chunks import InChunks
 from floodtest.wire.matrix import PADDING
+from tests.rigs.framing import read_in_pieces
 
 CASES: list[tuple[bytes, list[bytes]]] = [
     (b"data: hello\n\n", [b"hello"]),
@@ -46,17 +47,10 @@ FRAMINGS: list[Framing] = [sse, CHUNKED_EVENTS]
 
 
 def read(framing: Framing, pieces: list[bytes]) -> list[bytes]:
-    """Read a stream as its reader does, with the beginning of what is not whole kept between pieces."""
-    payloads: list[bytes] = []
-    begun = None
-    for piece in pieces:
-        whole = piece if begun is None else begun.add(piece)
-        if whole is None:
-            continue
-        decoded = framing.decode(whole)
-        payloads += decoded.payloads
-        begun = framing.beginning(decoded.rest) if decoded.rest else None
-    return payloads
+    """Return the data of all events of a stream that comes in these pieces."""
+    found = read_in_pieces(framing, pieces)
+    assert found.broken is None
+    return found.payloads
 
 
 @pytest.mark.parametrize(("data", "payloads"), CASES)
