@@ -39,7 +39,7 @@ def its_process_was_measured(summary: dict[str, Any], served: Served) -> None:
 
 @pytest.mark.parametrize(
     ("name", "protocol"),
-    [("starlette on hypercorn", "sse"), ("node http", "chunked"), ("nginx with nchan", "websocket")],
+    [("starlette on hypercorn", "sse"), ("node http", "chunked"), ("nginx with nchan", "websocket"), ("redis", "raw")],
 )
 def test_every_message_arrives(name: str, protocol: str, tmp_path: Path) -> None:
     server = prepared(name)
@@ -58,7 +58,7 @@ def test_each_connection_is_read_as_its_own_answer_says(tmp_path: Path) -> None:
         code, summary, errors = flood(
             *(tmp_path / "runs", *SHORT, "--target", f"http://{served.at}/{{kind}}/{{user}}"),
             *("--users", str(tmp_path / "users.csv"), "--header", "TE: chunked", "--header", "Accept: multipart/mixed"),
-            *("--publish", f"http://{served.at}{server.publish}"),
+            *server.publishing(served),
         )
     all_is_accounted_for(code, summary, errors)
     assert summary["received"] > MESSAGES  # the lines of multipart's headers are counted beside

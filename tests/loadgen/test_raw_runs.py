@@ -1,7 +1,6 @@
-"""`floodtest run` and `probe` on streams without HTTP: redis-server speaks its own protocol of lines there."""
+"""`floodtest run` and `probe` on streams without HTTP; tests/foreign has a redis."""
 
 import socket
-import threading
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,42 +11,9 @@ import pytest
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.rules import problems
-from tests.rigs.redis import needs_redis, redis
-from tests.rigs.support import OURS, flood, run_here, scripted_server, user_of
+from tests.rigs.support import OURS, flood, run_here, scripted_server
 
-USERS = 50
 TCP = RunOptions(Plan(1, 1, "127.0.0.1", 1024, 1), target="tcp://h:1")
-
-
-@needs_redis
-def test_subscribers_of_redis_get_all_messages_that_are_published_to_it(tmp_path: Path) -> None:
-    """Redis has no HTTP, so that a small server hands on to it what is published."""
-    lock = threading.Lock()
-    with redis(tmp_path) as server:
-
-        def publish(connection: socket.socket) -> None:
-            with suppress(OSError):
-                data = b""
-                while b"}" not in data:
-                    data += connection.recv(65536)
-                with lock:
-                    server.publish(f"user:{user_of(data).decode()}", data.partition(b"\r\n\r\n")[2].decode())
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-                connection.close()
-
-        with scripted_server(publish) as url:
-            code, summary, errors = flood(
-                *(tmp_path / "runs", "--connections", str(USERS), "--hold", "0"),
-                *("--target", f"tcp://{server.host}:{server.port}", "--send", r"SUBSCRIBE user:{user}\r\n"),
-                *("--open-when", "text:user:{user}", "--messages", "50/s", "--message-seconds", "1"),
-                *("--publish", f"POST {url.replace('test', 'pub')}", "--publish-body", '{"text":"{message}"}'),
-            )
-    assert (code, summary["outcome"], summary["connections"]["opened"]) == (0, "ok", USERS), errors
-    messages = summary["messages"]
-    assert (messages["published"], messages["expected"]) == (50, 50)
-    assert (messages["received"], messages["lost"], messages["duplicated"]) == (50, 0, 0)
-    assert summary["timing"]["first_byte_ms"] is not None
-    assert summary["server"]["processes"][0]["name"] == "redis-server"
 
 
 def test_a_server_that_says_nothing_is_open_by_connecting_and_one_that_closes_is_named(tmp_path: Path) -> None:

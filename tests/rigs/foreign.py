@@ -4,10 +4,11 @@
 `benchmarks/foreign.py`.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,10 +28,30 @@ class Served:
     host: str
     port: int
     pid: int
+    publishes_at: str = ""
+    """Where it is told of messages."""
 
     @property
     def at(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A program by which a server that speaks no HTTP is told of messages."""
+
+    line: Sequence[str]
+    """What starts it, with {config} where the file goes that says where it listens and what is behind it."""
+    config: str
+
+    @contextmanager
+    def started(self, folder: Path, behind: int) -> Iterator[str]:
+        """Start it before a server at a port of 127.0.0.1; give its own host and port."""
+        port, config = free_port(), folder / "gateway.config"
+        config.write_text(self.config.replace("{port}", str(port)).replace("{behind}", str(behind)))
+        line = [word.replace("{config}", str(config)) for word in self.line]
+        with serving(line, "127.0.0.1", port, folder, folder / "gateway.log"):
+            yield f"127.0.0.1:{port}"
 
 
 @dataclass(frozen=True)
@@ -42,12 +63,16 @@ class Server:
     streams: Mapping[str, str]
     """The path of each protocol."""
     publish: str
+    """Method and path."""
     cwd: Path = ROOT
     modules: tuple[str, ...] = ()
     """Of Python, that it needs."""
     files: tuple[Path, ...] = ()
     """What else has to be there."""
     config: str = ""
+    gateway: Gateway | None = None
+    wants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What runs by some of the protocols have to be told besides."""
 
     @property
     def missing(self) -> str | None:
@@ -58,14 +83,19 @@ class Server:
         for file in self.files:
             if not file.exists():
                 return f"there is no {file} here: .ci/run has what makes it"
-        return missing_program(self.line[0])
+        programs = [self.line[0]] if self.gateway is None else [self.line[0], self.gateway.line[0]]
+        return next(filter(None, map(missing_program, programs)), None)
 
     def options(self, served: "Served", protocol: str) -> tuple[str, ...]:
         """Return the options of a run that asks for a protocol, and publishes if messages are asked for."""
-        scheme = "ws" if protocol == "websocket" else "http"
+        scheme = {"websocket": "ws", "raw": "tcp"}.get(protocol, "http")
         target = ("--target", f"{scheme}://{served.at}{self.streams[protocol]}")
-        wants = ("--header", "TE: chunked") if protocol == "chunked" else ()  # nchan serves chunks to no others
-        return (*target, *wants, "--publish", f"POST http://{served.at}{self.publish}")
+        return (*target, *self.wants.get(protocol, ()), *self.publishing(served))
+
+    def publishing(self, served: "Served") -> tuple[str, str]:
+        """Return the option that says how it is told of messages."""
+        method, path = self.publish.split()
+        return "--publish", f"{method} http://{served.publishes_at}{path}"
 
     @contextmanager
     def started(self, folder: Path) -> Iterator[Served]:
@@ -73,8 +103,11 @@ class Server:
         port = free_port()
         (folder / "config").write_text(self.config.replace("{port}", str(port)))
         line = [word.replace("{port}", str(port)).replace("{folder}", str(folder)) for word in self.line]
-        with serving(line, "127.0.0.1", port, self.cwd, folder / "server.log") as pid:
-            yield Served("127.0.0.1", port, pid)
+        with (
+            serving(line, "127.0.0.1", port, self.cwd, folder / "server.log") as pid,
+            nullcontext(f"127.0.0.1:{port}") if self.gateway is None else self.gateway.started(folder, port) as told,
+        ):
+            yield Served("127.0.0.1", port, pid, told)
 
 
 def missing_program(name: str) -> str | None:
@@ -99,10 +132,29 @@ http {{
         location ~ ^/chunked/(\\d+)$ {{ nchan_subscriber http-chunked; nchan_channel_id $1; }}
         location ~ ^/raw/(\\d+)$ {{ nchan_subscriber http-raw-stream; nchan_channel_id $1; }}
         location ~ ^/multipart/(\\d+)$ {{ nchan_subscriber multipart; nchan_channel_id $1; }}
+        location ~ ^/poll/(\\d+)$ {{ nchan_subscriber longpoll; nchan_channel_id $1; }}
         location ~ ^/pub/(\\d+)$ {{ nchan_publisher; nchan_channel_id $1; }}
     }}
 }}
 """.replace("\\\\", "\\")
+
+WEBDIS_CONFIG = (
+    json.dumps(
+        {
+            "redis_host": "127.0.0.1",
+            "redis_port": "{behind}",
+            "http_host": "127.0.0.1",
+            "http_port": "{port}",
+            "threads": 1,
+            "pool_size": 4,
+            "daemonize": False,
+            "verbosity": 0,
+            "logfile": "/dev/stderr",
+        }
+    )
+    .replace('"{behind}"', "{behind}")
+    .replace('"{port}"', "{port}")
+)
 
 SERVICE = {"sse": "/events/{user}", "websocket": "/live/{user}"}
 """Paths of both examples."""
@@ -113,31 +165,49 @@ SERVERS = {
     "starlette on uvicorn": Server(
         ("uvicorn", "service:app", "--port", "{port}", "--log-level", "warning"),
         SERVICE,
-        "/publish/{user}",
+        "POST /publish/{user}",
         STARLETTE,
         ("sse_starlette",),
     ),
     "starlette on hypercorn": Server(
         ("hypercorn", "service:app", "--bind", "127.0.0.1:{port}", "--backlog", "2048"),
         SERVICE,
-        "/publish/{user}",
+        "POST /publish/{user}",
         STARLETTE,
         ("sse_starlette",),
     ),
     "express and ws": Server(
-        ("node", "service.js", "{port}"), SERVICE, "/publish/{user}", EXPRESS, files=(EXPRESS / "node_modules",)
+        ("node", "service.js", "{port}"), SERVICE, "POST /publish/{user}", EXPRESS, files=(EXPRESS / "node_modules",)
     ),
     "node http": Server(
         ("node", str(Path(__file__).with_name("node_chunks.mjs")), "{port}"),
         {"chunked": "/stream/{user}"},
-        "/publish/{user}",
+        "POST /publish/{user}",
     ),
     "nginx with nchan": Server(
         NGINX,
-        {"sse": "/sub/{user}", "websocket": "/sub/{user}", "chunked": "/chunked/{user}", "lines": "/raw/{user}"},
-        "/pub/{user}",
+        {
+            "sse": "/sub/{user}",
+            "websocket": "/sub/{user}",
+            "chunked": "/chunked/{user}",
+            "lines": "/raw/{user}",
+            "longpoll": "/poll/{user}",
+        },
+        "POST /pub/{user}",
         files=(NCHAN,),
         config=NCHAN_CONFIG,
+        # Without TE it serves no chunks.
+        wants={"chunked": ("--header", "TE: chunked"), "longpoll": ("--protocol", "longpoll")},
+    ),
+    "redis": Server(
+        (
+            *("redis-server", "--bind", "127.0.0.1", "--port", "{port}", "--dir", "{folder}", "--save", ""),
+            *("--protected-mode", "no", "--tcp-backlog", "2048", "--maxclients", "15000"),
+        ),
+        {"raw": ""},
+        "GET /PUBLISH/user:{user}/{message}",
+        gateway=Gateway(("webdis", "{config}"), WEBDIS_CONFIG),
+        wants={"raw": ("--send", "SUBSCRIBE user:{user}\\r\\n", "--open-when", "text:user:{user}")},
     ),
 }
 
