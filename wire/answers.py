@@ -263,7 +263,9 @@ class Answer:
         self.size = 0
         """Bytes so far."""
         self.begin = b""
-        """The first of them, for people to look at."""
+        """The first of them, for people to look at; of what comes behind a head that opens a stream, since nothing is
+        wrong with that one."""
+        self._shows_head = True
         self.reply = b""
         """What the server is owed for what was added last, as `Decoded.reply` has it."""
         self.pings = 0
@@ -287,6 +289,8 @@ class Answer:
         is_first = not self.size
         self.size += len(data)
         self.reply, self.pings, self.heard = b"", 0, []
+        if self.has_head and self._shows_head:
+            self.begin, self._shows_head = b"", False
         if len(self.begin) < SHOWN:
             self.begin += data[: SHOWN - len(self.begin)]
         if self.size > MAX_ANSWER and not (self.has_head and self._answers.open_when.is_first):
@@ -299,6 +303,8 @@ class Answer:
         if parsed is None:
             return None
         self._framing, body = parsed
+        if body:
+            self.begin, self._shows_head = body[:SHOWN], False
         self._head.clear()
         if self._answers.open_when.is_head:
             self._answers.remember_head(self._user, whole[: len(whole) - len(body)], self._framing)

@@ -45,6 +45,9 @@ class Cause(enum.IntEnum):
     """An answer to a poll after which the same connection can't poll again."""
     BAD_CURSOR = 1020
     """What the next poll would have to say is longer than is kept, or would break its head."""
+    SAID_ERROR = 1021
+    """What came first on a raw stream that was open already looks like an error; such a connection goes on, and is
+    counted by no name."""
 
 
 CODES = 1100

@@ -7,12 +7,23 @@ first byte on.
 Fails: NotOpened, by what `wire.causes.foreign` knows by its first bytes, such as the alert of a port that wants TLS.
 """
 
+import re
+
 from floodtest.wire.answers import Answers, NotOpened, Opened
 from floodtest.wire.causes import foreign
 from floodtest.wire.framing import lines
 from floodtest.wire.framing.frames import Framing
 from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.open_when import OpenWhen
+
+_ERROR = re.compile(rb"""-[A-Z]{2}|(?i:(?:[a-z]+_)?err(?:or)?\b|{\s*"err(?:or)?")|[45]\d\d[ -]""")
+"""How errors begin: -ERR of redis, POP3 and NATS, ERROR and CLIENT_ERROR of memcached, 4xx and 5xx of SMTP and FTP, and
+an object of JSON."""
+
+
+def looks_like_an_error(data: bytes) -> bool:
+    """Return whether what a server says first looks like an error; nobody can know that of all protocols."""
+    return _ERROR.match(data) is not None
 
 
 class RawAnswers(Answers):

@@ -9,6 +9,8 @@ import errno
 import os
 from typing import NamedTuple
 
+_LOOK = "Look at the beginning of such an answer in answers.json of the record."
+
 
 class Words(NamedTuple):
     """What happened, and what to do about it."""
@@ -16,8 +18,11 @@ class Words(NamedTuple):
     what: str
     remedy: str
 
+    @property
+    def remedy_beside_answer(self) -> str:
+        """What to do, for who sees the answer and has no record."""
+        return self.remedy.replace(_LOOK, "Look at the answer above.")
 
-_LOOK = "Look at the beginning of such an answer in answers.json of the record."
 
 TABLE: dict[str, Words] = {
     # Before there is a connection.
@@ -153,6 +158,10 @@ TABLE: dict[str, Words] = {
     "ENOBUFS": Words(
         "The server sent one ping after another and read none of the answers.",
         "Look into the server: it asks for answers that it does not take.",
+    ),
+    "said_error": Words(
+        "A stream without HTTP counts as open, and what the server said first looks like an error.",
+        "Name what a good answer says (--open-when 'text:…'), and look at what the server wants to be sent (--send).",
     ),
     "LOST": Words(
         "The client worker of these connections ended.",

@@ -15,7 +15,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import compress, repeat
+from itertools import compress, repeat, takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from floodtest.flyweight.engine.outbox import TOO_SLOW, Gone, Outbox
 from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.engine.sweep import sweep, without
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
+from floodtest.loadgen.client.first_words import FirstWords
 from floodtest.loadgen.client.opening import BROKEN
 from floodtest.loadgen.client.poll_timing import Pollers
 from floodtest.wire.answers import Answer, Answers, NotOpened, Opened
@@ -110,6 +111,7 @@ class Streams:
         self._pollers = pollers
         """What knows when connections poll; None: the protocol has no polls."""
         self._watch_every = watch_every
+        self._first_words = FirstWords(accounts)
 
     def add(
         self,
@@ -144,6 +146,7 @@ class Streams:
         for fds, data, began, ended in sweeps:
             if self.in_flight:
                 fds, data = self._take_answers(fds, data, ended / 1e9)
+            self._first_words.hear(fds, data, self._user_of)
             self._reads.add(fds, data, began, ended, self._intake.arrived)
         if self._to_send:
             self._send_first()
@@ -186,6 +189,7 @@ class Streams:
         written = [fd for fd in fds if fd in self.in_flight and fd not in self.outbox and fd not in self._unwritable]
         if written and self._at_once is not None:
             self._open(written, self._at_once, 0, now, are_first=False)
+            self._first_words.opened(written)
         elif self._pollers is not None:
             self._pollers.wrote_first(written, now)
 
@@ -250,13 +254,25 @@ class Streams:
         if self._pollers is not None:
             self._open_held(self._pollers, now)
             self._end_all(self._poll([fd for fd in self._pollers.take_due(now) if self._user_of[fd]]).items())
-        while self.in_flight:
-            fd, deadline = next(iter(self.in_flight.items()))
-            if deadline > now:
-                return
+        for fd, _ in list(takewhile(lambda flying: flying[1] <= now, self.in_flight.items())):
+            if self._may_be_held(fd):
+                continue
             answer = self._begun_answers.get(fd)
             said_something_else = answer is not None and answer.search.has_messages
             self._end(fd, Cause.OPEN_WHEN_UNMET if said_something_else else errno.ETIMEDOUT)
+
+    def expire_due(self, now: float) -> float:
+        """Return when `expire` has to be called because of connections in flight, by time.monotonic()."""
+        for fd, deadline in self.in_flight.items():
+            if deadline > now or not self._may_be_held(fd):
+                return deadline
+        return float("inf")
+
+    def _may_be_held(self, fd: int) -> bool:
+        """Whether a connection in flight is a poll that will be open before long as held: the server has as much time
+        to answer one that was written late, so that its deadline ends nothing.
+        """
+        return self._pollers is not None and self._pollers.may_be_held(fd)
 
     @property
     def polls_due(self) -> float:
@@ -414,6 +430,7 @@ class Streams:
             now = _milliseconds(time.monotonic())
             self._accounts.lived(*((now - int(at[fd])) & _WRAP for at in (self._opened_at, self._last_byte)))
             self._accounts.closed_early(user, code)
+            self._first_words.ended(fd, user, code)
         else:
             phase = Phase.RESPONSE if answer is not None else self._phase(fd, code)
             code = code if code != END else Cause.NO_ANSWER if answer is None else Cause.CUT

@@ -70,7 +70,7 @@ def figures(sample: Sample) -> str:
 
 def closing(sample: Sample) -> str:
     """Write what a sample has to say while connections are closed."""
-    return f"{sample.tcp_inuse:,} TCP sockets are left in this network"
+    return f"{sample.tcp_inuse:,} TCP sockets are left in this network, of both ends and of whatever else runs in it"
 
 
 class PlainConsole(Watcher):
@@ -111,10 +111,17 @@ def _memory_lines(summary: Summary) -> list[str]:
 
 
 def _prediction_line(summary: Summary) -> list[str]:
-    memory = summary.memory
+    """Write what was measured and predicted; of a server that is not ours no user memory is predicted."""
+    memory, each = summary.memory, summary.memory.server_user_bytes_per_connection
     if memory.predicted_bytes is None or memory.measured_bytes is None:
         return []
-    return [f"  in all, {size(memory.measured_bytes)} measured and {size(memory.predicted_bytes)} predicted"]
+    measured, predicted = size(memory.measured_bytes), size(memory.predicted_bytes)
+    if summary.models.server is not None:
+        return [f"  in all, {measured} measured and {predicted} predicted"]
+    if each is None:
+        return [f"  in all but the server's user memory, {measured} measured and {predicted} predicted"]
+    everything = size(memory.measured_bytes + each * summary.connections.peak_open)
+    return [f"  in all, {everything} measured; without the server's user memory {measured}, of {predicted} predicted"]
 
 
 def _memory_line(name: str, cost: Cost | None, each: float | None, connections: int, fixed: int | None) -> str:

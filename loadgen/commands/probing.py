@@ -1,27 +1,32 @@
 """What `floodtest probe` does: it opens one connection as a run would, and shows what came of it, for a person.
 
-Values of headers that may be secrets, and bodies, are not shown.
+Values of headers that may be secrets, and bodies, are not shown; but the command of a run, which is there to be pasted,
+is as it was typed where the output goes to a terminal. In a file or a log it has what `RunOptions.hidden` says.
 """
 
 import shlex
+import shutil
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from floodtest.analysis.record.causes import words_of
 from floodtest.flyweight.errors import UsageError
+from floodtest.loadgen.client.accounts import code_name
 from floodtest.loadgen.network.wish import HOST
 from floodtest.loadgen.plan.options import RunOptions
-from floodtest.loadgen.plan.request import HIDDEN, SHOWN_HEADERS
+from floodtest.loadgen.plan.request import HIDDEN, SHOWN_HEADERS, shown_word
 from floodtest.loadgen.preflight.outlook import look
 from floodtest.loadgen.run.latencies import grammar_of
 from floodtest.loadgen.run.probe import MESSAGES, Probe, Probed
+from floodtest.wire.causes import Cause
 from floodtest.wire.framing import chunked, lines, sse
 from floodtest.wire.framing.frames import Framing
 from floodtest.wire.framing.in_chunks import InChunks
 from floodtest.wire.framing.poll_answers import Polled
 from floodtest.wire.framing.websocket import FROM_SERVER
 from floodtest.wire.names import RAW
+from floodtest.wire.raw import looks_like_an_error
 
 SECONDS = 3.0
 """How long an open connection is listened to."""
@@ -52,8 +57,7 @@ def probe(options: RunOptions) -> bool:
 
 def _lines_of(probed: Probed, options: RunOptions) -> list[str]:
     is_raw = options.spoken == RAW
-    head, _, _ = probed.answer.partition(b"\r\n\r\n")
-    shown = head[:2000] if not is_raw else probed.answer[:SHOWN] if probed.opened is None else b""
+    shown = _shown_of_answer(probed.answer, is_raw, probed.opened is None)
     found = [
         f"connected  to {probed.where}, {_ms(probed.connected)}",
         f"sent       {len(probed.request):,} bytes" + (" (--send)" if is_raw and probed.request else ""),
@@ -76,11 +80,15 @@ def _lines_of(probed: Probed, options: RunOptions) -> list[str]:
     if probed.failure is not None:
         words = words_of(probed.failure)
         state = "not open" if probed.opened is None else "ended"
-        found += [f"{state:10} {probed.failure}: {words.what}", f"           {words.remedy}"]
+        found += [f"{state:10} {probed.failure}: {words.what}", f"           {words.remedy_beside_answer}"]
     if probed.opened is None:
         return found
-    found += ([] if probed.messages else ["           It was silent while it was listened to."]) + ["", "As a run:", ""]
-    return [*found, f"    {_command(options)}"]
+    if not probed.messages:
+        found.append("           It was silent while it was listened to.")
+    elif is_raw and looks_like_an_error(probed.messages[0]):
+        words = words_of(code_name(Cause.SAID_ERROR))
+        found += [f"doubt      {words.what}", f"           {words.remedy}"]
+    return [*found, "", *as_a_run(options, sys.stdout.isatty())]
 
 
 def _cursor_in(message: bytes, pattern: str) -> str:
@@ -98,10 +106,25 @@ def _time_in(message: bytes, options: RunOptions) -> str:
     return f"{when.isoformat(timespec='microseconds')}, by --latency"
 
 
-def _command(options: RunOptions) -> str:
-    """Return the command of a run with the options of this one; secrets are left out."""
-    words = [options.hidden.get(word, word) for word in sys.argv[1:]]
-    return shlex.join(["floodtest", "run", *words[1:]])
+def as_a_run(options: RunOptions, is_private: bool) -> list[str]:
+    """Return the command of a run with the options of this one; secrets are in it where nobody else sees it."""
+    called, _, *typed = sys.argv
+    words = typed if is_private else [shown_word(word, options.hidden) for word in typed]
+    said = "As a run:" if words == typed else f"As a run, with what is secret in place of {HIDDEN}:"
+    return [said, "", f"    {shlex.join([*_program(called), 'run', *words])}"]
+
+
+def _program(called: str) -> list[str]:
+    """Return what starts floodtest from where the probe was started, such as .venv/python3/bin/floodtest."""
+    if called.endswith("/__main__.py"):
+        return [sys.executable, "-m", "floodtest"]
+    return ["floodtest"] if called == shutil.which("floodtest") else [called]
+
+
+def _shown_of_answer(answer: bytes, is_raw: bool, is_refusal: bool) -> bytes:
+    """Return the head of an answer, and where it opened nothing the beginning of what follows: it may say why."""
+    head, blank, body = (b"", b"", answer) if is_raw else answer.partition(b"\r\n\r\n")
+    return head[:2000] + (blank + body[:SHOWN] if is_refusal and body else b"")
 
 
 def _shown(request: bytes) -> list[str]:

@@ -70,8 +70,8 @@ _SERVER = UserMemory(51 * MIB, int(4.4 * MIB), 144 << 10, 5, 23)
 _CLIENT = UserMemory(52 * MIB, int(4.4 * MIB), 184 << 10, 17, 23)
 """Of the columns, as measured (docs/benchmarks.md). With a task a connection it is whole KiB each."""
 
-POLL_BYTES = 34
-"""User memory of the client for a connection that polls, besides: its cursor, of up to 32 bytes, and two flags."""
+POLL_BYTES = 37
+"""Bytes more for a connection that polls, in columns: a cursor, which is seldom over 32 bytes, and its pauses."""
 
 SERVER_MODELS: dict[ServerModel, ServerTraits] = {
     "columns": ServerTraits("in columns", _SERVER),

@@ -31,6 +31,9 @@ HIDDEN = "***"
 _UNIX = re.compile(r"(?i:unix):(?://)?(/[^?#]*)(.*)|((?i:http|ws)://(?:[^/?#]*@)?)unix:(/[^:?#]*):?(.*)", re.DOTALL)
 """A Unix socket instead of a host and a port, as nginx writes it: the socket's path ends at a colon."""
 
+_RELATIVE = re.compile(r"(?i:unix):(?!/).*|(?i:http|ws)://(?:[^/?#]*@)?unix:(?!/|\d*(?:[/?#]|$)).*", re.DOTALL)
+"""A Unix socket whose path does not begin with a slash; a host may be called unix, and has a port then, or none."""
+
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.?))", re.DOTALL)
 _ESCAPES = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 
@@ -61,9 +64,16 @@ def is_unix(url: str) -> bool:
 def parse_target(url: str) -> TargetUrl:
     """Take a target's URL apart; UsageError says what is wrong with it."""
     found, shown = _UNIX.fullmatch(url), without_credentials(url)
+    if _RELATIVE.fullmatch(url):
+        raise UsageError(f"--target {shown!r} needs the whole path of its Unix socket, from / on: unix:/run/app.sock.")
     if found is None:
         return _parse(url, shown)
     path = found[1] or found[4]
+    if found[1] is None and "{" in path:
+        raise UsageError(
+            f"--target {shown!r} has a placeholder in the path of its Unix socket, which ends at a colon: what is "
+            "asked for follows that, as in http://unix:/run/app.sock:/events/{user}."
+        )
     if len(to_bytes(path)) > MAX_PATH or "{" in path or not path.isprintable():
         raise UsageError(
             f"--target {shown!r} needs the path of a Unix socket: up to {MAX_PATH} bytes, and without placeholders."
@@ -115,8 +125,11 @@ def _raw_target(parts: SplitResult, shown: str) -> TargetUrl:
 def without_credentials(url: str) -> str:
     """Return a URL as it may be shown: without user and password.
 
-    In what is no URL nobody knows where a password ends: all up to the last @ may be of it.
+    In what is no URL nobody knows where a password ends: all up to the last @ may be of it. The path of a Unix socket
+    without HTTP has no user before it.
     """
+    if re.match("(?i:unix):", url):
+        return url
     before, slashes, rest = url.partition("//") if "//" in url else ("", "", url)
     end = len(re.split("[/?#]", rest)[0]) if _is_url(url) else len(rest)
     at = rest.rfind("@", 0, end)
@@ -226,3 +239,9 @@ def hidden(target: str | None, headers: Sequence[str], *texts: str | None) -> Ma
         if text is not None and file_of(text) is None:
             found[text] = HIDDEN
     return {text: shown for text, shown in found.items() if text != shown}
+
+
+def shown_word(word: str, hidden: Mapping[str, str]) -> str:
+    """Return a word of a command line without the secrets in it (`hidden`), be it a text or `--option=text`."""
+    option, is_joined, text = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{is_joined}{hidden.get(text, text)}"

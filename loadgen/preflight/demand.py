@@ -35,7 +35,6 @@ from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.preflight.machine import Machine
 from floodtest.loadgen.preflight.subscription_sizes import NO_SUBSCRIPTIONS, SubscriptionSizes, sizes_of
 from floodtest.loadgen.preflight.targets import Target, addresses_elsewhere
-from floodtest.wire.names import LONGPOLL
 
 
 @dataclass(frozen=True)
@@ -272,7 +271,7 @@ def demand_of(
         in_flight=options.in_flight,
         pacer=options.pacer,
         traffic=_traffic_of(options),
-        polls=options.spoken == LONGPOLL,
+        polls=options.polling is not None,
         subscriptions=sizes_of(options.friends, options.db),
         client_model=options.client,
         server_model=options.server_model,

@@ -62,6 +62,11 @@ def _check_socket(path: str) -> None:
     """Refuse a path at which there is no socket."""
     try:
         is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
+    except NotADirectoryError as error:
+        raise Refused(
+            f"The target {path} is no path of a socket: {error.strerror}. Where that ends there is a colon: "
+            "http://unix:/run/app.sock:/PATH."
+        ) from error
     except OSError as error:
         raise Refused(f"The target {path} can't be found: {error.strerror}. Is the server up?") from error
     if is_socket and not os.access(path, os.W_OK):

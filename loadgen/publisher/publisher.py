@@ -22,6 +22,7 @@ from floodtest.flyweight.command.counted import counted
 from floodtest.loadgen.client.accounts import State
 from floodtest.loadgen.plan.pacer import steady
 from floodtest.loadgen.plan.publication import Order
+from floodtest.loadgen.publisher.remedies import remedy_of
 from floodtest.wire.control import GRACE, LATE, Generated
 from floodtest.wire.mark import EVERYBODY, mark
 
@@ -165,7 +166,7 @@ class Publisher:
             return answer.status_code
 
     def _complaint(self) -> str | None:
-        """Say what was not published for certain, and of what nobody knows."""
+        """Say what was not published for certain, and of what nobody knows, and what to do about most of it."""
         said = []
         for causes, what in (
             (self._refused, "could not be published"),
@@ -173,8 +174,11 @@ class Publisher:
         ):
             if causes:
                 named = "; ".join(f"{count:,} x {cause}" for cause, count in causes.most_common(3))
-                said.append(f"{counted(causes.total(), 'messages')} {what}: {named}")
-        return "; ".join(said) or None
+                remedy = remedy_of(causes.most_common(1)[0][0])
+                said.append(
+                    f"{counted(causes.total(), 'messages')} {what}: {named}" + (f". {remedy}" if remedy else "")
+                )
+        return " ".join(said) or None
 
 
 def _name(error: Exception) -> str:

@@ -21,12 +21,10 @@ from floodtest.flyweight.processes.launch import how_it_ended
 from floodtest.loadgen.run.latencies import client_share_of, latency_of, remarks_on_times, times_of
 from floodtest.loadgen.run.lifespans import lifetimes_of, timing_of
 from floodtest.loadgen.run.reading import Reading, ReceivedTick
+from floodtest.loadgen.run.remarks import often, remarks_on_first_words, remarks_on_queue
 from floodtest.wire.control import Generated, Stats
 from floodtest.wire.names import DEFAULT_PROTOCOL, LONGPOLL
 from floodtest.wire.sequence import MAX_STEP
-
-NOTABLE = 0.01
-"""The share of requests to connect that were sent again which is no chance any more."""
 
 KERNEL_SOURCE = "growth of Slab + KernelStack + PageTables + Percpu (/proc/meminfo) from before the ramp to the hold"
 
@@ -93,7 +91,8 @@ def conclude(facts: Facts) -> Summary:
     reasons = [*summary.reasons, *(_threshold_reason(threshold) for threshold in thresholds if threshold.failed)]
     outcome = _outcome(facts, reasons)
     reasons += [
-        *_remarks_on_queue(summary, facts.in_flight),
+        *remarks_on_first_words(facts.reading.answers),
+        *remarks_on_queue(summary, facts.in_flight),
         *remarks_on_times(summary.server_times),
         *facts.remarks,
     ]
@@ -332,70 +331,16 @@ def _reasons_of_server(facts: Facts) -> list[str]:
         )
     if given_up := 0 if facts.server is None else facts.server.fronts_given_up:
         reasons.append(
-            f"messages: a front of the bundled server was given up {_times(given_up)}: it wrote nothing for seconds, "
+            f"messages: a front of the bundled server was given up {often(given_up)}: it wrote nothing for seconds, "
             "and nobody waited for it"
         )
     if left_out := 0 if facts.server is None else facts.server.fronts_left_out:
         reasons.append(
-            f"ticks: a front of the bundled server was left out {_times(left_out)}: it had not written the tick before"
+            f"ticks: a front of the bundled server was left out {often(left_out)}: it had not written the tick before"
         )
     if facts.server_silent:
         reasons.append("the bundled server did not answer any more when the run ended: its figures are from before")
     return reasons
-
-
-def _remarks_on_queue(summary: Summary, in_flight: int) -> list[str]:
-    """Say that the queue of connections that the server has not accepted was full, where it was.
-
-    That alone is no shortfall: the handshake is tried again. What timed out meanwhile has failed, and is a reason.
-    """
-    queue = None if summary.server is None else summary.server.queue
-    if queue is None:
-        return []
-    if queue.put_off is not None:
-        return _remarks_on_waiting(queue, in_flight)
-    if queue.overflows is None:
-        return _remarks_on_silence(queue, summary)
-    dropped = queue.overflows if queue.dropped is None else min(queue.dropped, queue.overflows)
-    if dropped == 0:
-        return []
-    whose = "a queue of the server's network" if queue.dropped is None else "the server's queue"
-    size, remedy = _size_and_remedy(queue, in_flight)
-    full = f"{whose}{size} was full {_times(dropped)}, and a handshake had to be tried again a second later or more"
-    return [f"listen queue: {full}: {remedy}"]
-
-
-def _remarks_on_waiting(queue: sums.ListenQueue, in_flight: int) -> list[str]:
-    """Say that the queue of a Unix socket was full."""
-    if not queue.put_off:
-        return []
-    size, remedy = _size_and_remedy(queue, in_flight)
-    full = f"the server's queue{size} was full, and {counted(queue.put_off, 'connections')} had to wait for room in it"
-    return [f"listen queue: {full}: {remedy}"]
-
-
-def _size_and_remedy(queue: sums.ListenQueue, in_flight: int) -> tuple[str, str]:
-    """Return how large a queue is that was full, and what helps."""
-    size, fewer = "", "a smaller --in-flight"
-    if queue.backlog is not None:
-        size = f" of {queue.backlog:,}"
-        fewer = f"--in-flight {max(1, queue.backlog)}" if queue.backlog < in_flight else fewer
-    return size, f"raise its backlog (listen(2), net.core.somaxconn), or take {fewer}, or --rate"
-
-
-def _remarks_on_silence(queue: sums.ListenQueue, summary: Summary) -> list[str]:
-    """Say that a server whose queue can't be looked at did not answer, where that was more than a chance packet."""
-    again, attempts = queue.syn_retransmits or 0, summary.connections.attempts or 0
-    timed_out = any(name.startswith("ETIMEDOUT@") for name in summary.connections.failed)
-    if again == 0 or not (timed_out or again > attempts * NOTABLE):
-        return []
-    unanswered = f"{counted(again, 'requests')} to connect had no answer within a second and were sent again"
-    remedy = "raise its backlog (listen(2), net.core.somaxconn), or take a smaller --in-flight, or --rate"
-    return [f"listen queue: {unanswered}: packets were lost, or the server's queue was full; then {remedy}"]
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number:,} times"
 
 
 def _named(counts: Mapping[str, int]) -> str:

@@ -26,6 +26,7 @@ from floodtest.flyweight.machine.files import cores, raise_files_limit, read_mem
 from floodtest.flyweight.machine.reasons import reason
 from floodtest.flyweight.machine.sockets import read_slabs
 from floodtest.loadgen.client import histogram
+from floodtest.loadgen.plan.request import shown_word
 from floodtest.loadgen.preflight.machine import Machine
 from floodtest.loadgen.run.reading import Reading
 from floodtest.loadgen.run.watch import Watcher
@@ -54,7 +55,7 @@ class Journal(Watcher):
         self._options = options
         program, *words = sys.argv
         program = "floodtest" if program.endswith("/__main__.py") else program  # as after python -m floodtest
-        self._command = shlex.join([program, *(_shown(word, hidden) for word in words)])
+        self._command = shlex.join([program, *(shown_word(word, hidden) for word in words)])
         self._prediction = prediction
         self._began = time.monotonic()
         self._stages: list[dict[str, Any]] = []
@@ -120,12 +121,6 @@ class Journal(Watcher):
 
     def _now(self) -> float:
         return round(time.monotonic() - self._began, 3)
-
-
-def _shown(word: str, hidden: Mapping[str, str]) -> str:
-    """Return a word of a command line as it may be shown, be it a text or `--option=text`."""
-    option, is_joined, text = word.partition("=") if word.startswith("--") else ("", "", word)
-    return f"{option}{is_joined}{hidden.get(text, text)}"
 
 
 def _host_facts() -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import trio
 
+from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.machine.cpu import read_cpu_time
 from floodtest.flyweight.machine.files import read_memory
@@ -30,6 +31,7 @@ from floodtest.loadgen.preflight.users import Users
 from floodtest.loadgen.run.crew import open_crew
 from floodtest.loadgen.run.guard import Guard
 from floodtest.loadgen.run.latencies import watch_every
+from floodtest.loadgen.run.reachability import connections_in_vain
 from floodtest.loadgen.run.reading import Figures, Reading, read_accounts
 from floodtest.loadgen.run.site import Detail
 from floodtest.wire.grammar import OURS, Grammar
@@ -114,10 +116,11 @@ class LocalSite:
         self._cpu_before = read_cpu_time()
 
     async def ramp(self, start: float) -> None:
-        """Open all connections, unless memory runs out."""
+        """Open all connections, unless memory runs out or nobody can be reached."""
         try:
             async with trio.open_nursery() as beside:
                 beside.start_soon(self._end_ramp_in_time)
+                beside.start_soon(self._give_up)
                 await self._crew.ramp(start, self._options.pacer, self._options.in_flight)
                 beside.cancel_scope.cancel()
         finally:
@@ -131,6 +134,16 @@ class LocalSite:
     async def wait_until_short(self) -> None:
         """Look until the run has to end for want of memory."""
         await self._guard.wait_until_run_must_end()
+
+    async def _give_up(self) -> None:
+        """End the ramp where not one connection has come about for as long as one may take."""
+        patience = self._options.connect_timeout
+        if begun := await connections_in_vain(self._ledger, patience):
+            self._reasons.append(
+                f"target: none of {counted(begun, 'connections')} came about in {patience:g} s, so that no more were "
+                "begun"
+            )
+            await self._crew.halt()
 
     async def wait_until_empty(self) -> None:
         """Look until nothing is open."""

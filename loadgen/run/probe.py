@@ -161,7 +161,9 @@ class Probe:
 
     def _patience(self, connect_timeout: float) -> float:
         """Until when what opens the connection has to come; a poll that nobody answers is open at some time."""
-        return connect_timeout if self._held is None or self.probed.first_byte is not None else self._held
+        if self._held is None or self.probed.first_byte is not None:
+            return connect_timeout
+        return self.probed.connected + self._held
 
     def _take(self, sock: socket.socket, data: bytes) -> None:
         probed = self.probed

@@ -45,8 +45,8 @@ class Site(Protocol):
     async def ramp(self, start: float) -> None:
         """Open all connections, the first at `start` (time.monotonic); return when each is open or has failed.
 
-        Memory that runs out ends it sooner, and is a reason. After a cancellation connections go on to be opened until
-        the site is halted.
+        Memory that runs out ends it sooner, and so does a server that none of them reaches; each is a reason. After a
+        cancellation connections go on to be opened until the site is halted.
         """
 
     async def wait_until_empty(self) -> None:

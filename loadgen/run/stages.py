@@ -15,6 +15,7 @@ import trio
 
 from floodtest.analysis.record.format import STATES_FILE
 from floodtest.analysis.record.stages import Stage
+from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.scenario import Hold, Ramp, ScenarioStage, SendMessages
 from floodtest.loadgen.run.message_processes import generate, publish
 from floodtest.loadgen.run.reading import Reading
@@ -106,16 +107,26 @@ async def hold(stage: Hold, sites: Sites, server: ServerSide, take_sample: Calla
 
 
 async def send_messages(stage: SendMessages, context: StageContext) -> None:
-    """Have the generator publish messages, and wait until they have arrived."""
+    """Have the generator publish messages, and wait until they have arrived; none where nobody is there to get them."""
     progress, folder, bundled = context.progress, context.folder, context.server.bundled
-    progress.repeated_before = (await context.sites.read(Detail.ACCOUNTS)).counters.repeated
+    reading = await context.sites.read(Detail.ACCOUNTS)
+    progress.repeated_before = reading.counters.repeated
     await context.take_sample()
+    if not reading.states.open:
+        progress.generated = _unpublished(stage.messages, "no connection was open any more to get them")
+        return
     if bundled is not None:
         progress.generated = await generate(stage.messages, context.users, bundled.control_url, bundled.token, folder)
     elif context.marks is not None:
         order = stage.messages.order(context.marks, context.first_user, folder / STATES_FILE)
         await publish(order, folder, progress.note_generated)
     await drain_messages(context)
+
+
+def _unpublished(messages: MessageOptions, why: str) -> Generated:
+    return Generated(
+        planned=messages.planned, published=0, deliveries=0, late=0, most_behind=0.0, seconds=0.0, error=why
+    )
 
 
 async def end_ticks(sites: Sites, server: ServerSide) -> None:

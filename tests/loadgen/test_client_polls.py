@@ -138,6 +138,25 @@ def test_a_request_that_is_not_written_yet_is_not_held(rig: PollRig) -> None:
     assert rig.state(1) == State.IN_FLIGHT
 
 
+def test_a_poll_that_was_written_late_has_its_time_to_be_held_whatever_the_deadline(rig: PollRig) -> None:
+    """The connection took all but half a second of the time-out, and a poll is held after a second."""
+    rig.connect(1, request=b"x" * 5_000_000)
+    rig.connect(2)
+    rig.streams.expire(DEADLINE - 0.5)
+    assert (rig.state(1), rig.state(2)) == (State.IN_FLIGHT, State.OPEN)
+    rig.pollers.wrote_first([rig.descriptors[1]], DEADLINE - 0.5)
+    rig.connect(3, DEADLINE + 0.1, request=b"x" * 5_000_000)
+    assert rig.streams.expire_due(DEADLINE - 0.1) == DEADLINE
+    rig.streams.expire(DEADLINE)
+    assert (rig.state(1), rig.streams.polls_due) == (State.IN_FLIGHT, DEADLINE + 0.5)
+    assert rig.streams.expire_due(DEADLINE) == DEADLINE + 0.1
+    rig.streams.expire(DEADLINE + 0.1)
+    assert rig.failed == {"ETIMEDOUT@request": 1}
+    rig.streams.expire(DEADLINE + 0.5)
+    assert rig.state(1) == State.OPEN
+    assert rig.streams.expire_due(DEADLINE + 0.5) == float("inf")
+
+
 @pytest.mark.parametrize(
     ("said", "name"),
     [
@@ -300,6 +319,25 @@ def test_what_paused_and_ended_asks_for_nothing(rig: PollRig, monkeypatch: pytes
     assert rig.descriptors[2] == rig.descriptors[1]
     rig.streams.expire(now + PAUSE)
     assert (rig.asked(2), int(rig.ledger.total("polls"))) == ([], 0)
+
+
+def test_a_pause_is_its_connections_own_where_a_descriptor_is_used_again_within_it(
+    rig: PollRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = BEGAN + HELD
+    monkeypatch.setattr("time.monotonic_ns", lambda: int(now * 1e9))
+    rig.hold(1)
+    rig.feed(1, NOTHING)
+    rig.servers[1].close()
+    rig.settle()
+    rig.hold(2)
+    assert rig.descriptors[2] == rig.descriptors[1]
+    now += PAUSE / 2
+    rig.feed(2, NOTHING)
+    rig.streams.expire(BEGAN + HELD + PAUSE)
+    assert rig.asked(2) == []
+    rig.streams.expire(now + PAUSE)
+    assert (rig.asked(2), rig.streams.polls_due) == ([b"/2"], float("inf"))
 
 
 # -- ends ------------------------------------------------------------------------------------------------------------

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from floodtest.loadgen.client.accounts import State
+from floodtest.loadgen.client.accounts import State, failure_name
+from floodtest.loadgen.client.kept_answers import EACH, read_kept
+from floodtest.loadgen.run.remarks import remarks_on_first_words
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import RAW
+from floodtest.wire.raw import looks_like_an_error
 from tests.rigs.client import DEADLINE, ClientRig
 
 MakeRig = Callable[[str], ClientRig]
@@ -116,3 +119,44 @@ def test_a_peer_that_reads_nothing_is_told_from_one_that_was_never_connected(mak
     rig.connect(7, request=b"x" * 5_000_000)
     rig.streams.expire(DEADLINE)
     assert rig.failed == {"ETIMEDOUT@request": 1}
+
+
+def test_first_words_of_a_few_are_kept_where_they_look_like_an_error_or_the_connection_ends(make: MakeRig) -> None:
+    rig = make("head")
+    for user in range(1, EACH + 2):
+        rig.connect(user)
+    rig.feed(1, b"-NOAUTH Authentication required.\r\n", b"-NOAUTH again\r\n")
+    rig.feed(2, b"Too many connections\r\n", b"Go away\r\n")
+    rig.feed(3, b"+OK\r\n")
+    rig.feed(EACH + 1, b"-ERR one too many to be listened to\r\n")
+    for user in (1, 2, 4, EACH + 1):
+        rig.servers[user].close()
+    rig.settle()
+    assert (rig.received[0], rig.closed) == (6, {"cut": 4})
+    found = [(one.name, one.user, one.answer) for one in read_kept(rig.ledger.rows, failure_name)]
+    error, other = r"-NOAUTH Authentication required.\r\n", r"Too many connections\r\n"
+    assert found == [("said_error", 1, error), ("cut", 1, error), ("cut", 2, other)]
+    (remark,) = remarks_on_first_words(read_kept(rig.ledger.rows, failure_name))
+    assert remark.startswith("first words: -NOAUTH Authentication required. A stream without HTTP counts as open")
+    assert remarks_on_first_words([]) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "is_error"),
+    [
+        (b"-DENIED Redis is running in protected mode\r\n", True),
+        (b"-ERR unknown command\r\n", True),
+        (b"ERROR\r\n", True),
+        (b"CLIENT_ERROR bad data\r\n", True),
+        (b"554 no\r\n", True),
+        (b'{"error": "no token"}\n', True),
+        (b"*3\r\n$9\r\nsubscribe\r\n", False),
+        (b"-1.5\n", False),
+        (b"220 ready\r\n", False),
+        (b"errands\n", False),
+        (b"4096 bytes\n", False),
+        (b'{"errors_total": 0}\n', False),
+    ],
+)
+def test_what_looks_like_an_error(said: bytes, is_error: bool) -> None:
+    assert looks_like_an_error(said) == is_error

@@ -204,6 +204,17 @@ def test_a_server_that_is_not_ours_is_named_with_where_it_is() -> None:
     assert "not measured: it is" not in render(summary(server=unknown))
 
 
+def test_user_memory_of_a_server_that_is_not_ours_is_in_the_whole_and_not_in_what_was_predicted() -> None:
+    assert line(render(summary()), "in all") == "in all, 10.3 GiB measured and 10.2 GiB predicted"
+    found = summary(models=Models("columns", None))
+    without = "10.3 GiB, of 10.2 GiB predicted"
+    assert line(render(found), "in all") == f"in all, 10.4 GiB measured; without the server's user memory {without}"
+    assert max(map(len, render(found).splitlines())) <= 100
+    memory = msgspec.structs.replace(found.memory, server_user_bytes_per_connection=None)
+    told = line(render(msgspec.structs.replace(found, memory=memory)), "in all")
+    assert told == "in all but the server's user memory, 10.3 GiB measured and 10.2 GiB predicted"
+
+
 def test_a_shortfall_gives_its_reasons_first() -> None:
     c = connections(
         opened=950_000, peak_open=940_000, failed={"EMFILE@bind": 4000}, closed_early=7, not_reached=100_000

@@ -1,9 +1,7 @@
 """loadgen.preflight.demand: what a run is predicted to take, against what runs took."""
 
 from pathlib import Path
-from typing import cast
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +25,8 @@ from floodtest.loadgen.preflight.subscription_sizes import (
     sizes_of,
 )
 from floodtest.wire.poll_options import Polling
-from floodtest.wire.poll_requests import Cursors, Polls
+from floodtest.wire.poll_requests import Polls
+from floodtest.wire.template import RequestTemplate
 from tests.rigs.host import FakeMachine
 
 MIB = 1 << 20
@@ -69,6 +68,18 @@ def test_a_task_a_connection_takes_kibibytes(fake: FakeMachine) -> None:
     assert tasks.server_user is not None
     assert (tasks.server_user - columns.server_user) // 100_000 == 8 * 1024 - 5
     assert (tasks.client_user - columns.client_user) // 100_000 == 24 * 1024 - 17
+
+
+def test_polls_take_what_their_columns_have_for_each_descriptor(fake: FakeMachine) -> None:
+    """Where a cursor has 32 bytes or less; a longer one widens its column."""
+    polling = Polling(1.0, 1.0)
+    polls = Polls(RequestTemplate(b"/"), lambda name: pytest.fail(name), 1000, polling)
+    pollers = Pollers(polls, polling, 1000, has_to_be_held=True)
+    columns = [polls._cursors._column, pollers._pause_of, pollers._has_paused]
+    assert sum(column.nbytes for column in columns) == 1000 * POLL_BYTES
+    without = forecast(Demand(plan(100_000)), fake.machine())
+    found = forecast(Demand(plan(100_000), polls=True), fake.machine())
+    assert found.client_user - without.client_user == found.total - without.total == 100_000 * POLL_BYTES
 
 
 def test_kinds_add_up(fake: FakeMachine) -> None:
@@ -146,18 +157,6 @@ def test_what_loads_friends_counts_where_it_takes_more_than_the_run(fake: FakeMa
     fake.memory(total=2, available=1)
     (obstacle,) = obstacles(fake.machine(), Demand(plan(1000), subscriptions=loading))
     assert obstacle.check.name.startswith("memory available")
-
-
-def test_connections_that_poll_have_a_cursor_each(fake: FakeMachine) -> None:
-    held, polls = (forecast(Demand(plan(100_000), polls=polls), fake.machine()) for polls in (False, True))
-    assert polls.client_user - held.client_user == 100_000 * POLL_BYTES
-    assert polls.server_user == held.server_user
-
-
-def test_columns_of_polls_are_as_wide_as_predicted() -> None:
-    """None of them is made for a connection: each worker has them for all of its files."""
-    columns = [Cursors(1000)._column, *vars(Pollers(cast(Polls, None), Polling(1.0, 1.0), 1000, True)).values()]
-    assert sum(column.nbytes for column in columns if isinstance(column, np.ndarray)) == 1000 * POLL_BYTES
 
 
 def test_connections_that_a_rule_tracks_have_an_entry_each(fake: FakeMachine) -> None:

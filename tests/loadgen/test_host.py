@@ -161,6 +161,9 @@ def test_a_password_in_the_url_is_not_part_of_the_host() -> None:
         ("http://bob:se@cret@h?a@b", "http://***@h?a@b"),
         ("http://bob:se/cret@h/", "http://***@h/"),
         ("bob:secret@h/{user}", "***@h/{user}"),
+        ("unix:/run/a@b.sock", "unix:/run/a@b.sock"),
+        ("http://unix:/run/a@b.sock:/", "http://unix:/run/a@b.sock:/"),
+        ("http://bob:secret@unix:/run/a@b.sock:/", "http://***@unix:/run/a@b.sock:/"),
     ],
 )
 def test_a_password_is_not_shown(url: str, shown: str) -> None:

@@ -10,6 +10,7 @@ from floodtest.loadgen.client.kept_answers import EACH, SLOT, SLOTS, KeptAnswer,
 from floodtest.wire.answers import SHOWN
 from tests.rigs.client import AccountsReader, ClientRig, welcome
 from tests.rigs.httpx_client import HttpxRig
+from tests.rigs.support import HEAD
 
 REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: https://login.example/?next=%2F\r\nContent-Length: 0\r\n\r\n"
 LOGIN = b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm="Streams"\r\nContent-Length: 0\r\n\r\n'
@@ -58,6 +59,16 @@ def test_what_ended_without_an_answer_is_not_kept_and_what_is_overdue_is(rig: Cl
     rig.streams.expire(1e9)
     assert rig.failed == {"no_answer@response": 1, "ETIMEDOUT@response": 2}
     assert [(one.name, one.user) for one in kept(rig)] == [("ETIMEDOUT@response", 3)]
+
+
+def test_of_a_stream_that_did_not_open_what_came_behind_its_head_is_kept(rig: ClientRig) -> None:
+    """Its head was in order, and takes the room of what shows the cause; where nothing else came it is kept."""
+    for user, pieces in {1: [HEAD, b"7\r\nno user\r\n"], 2: [HEAD + b"7\r\nno user\r\nzz"], 3: [HEAD]}.items():
+        rig.connect(user)
+        rig.feed(user, *pieces)
+    rig.streams.expire(1e9)
+    expected = [(1, r"7\r\nno user\r\n"), (2, r"7\r\nno user\r\nzz"), (3, visible(HEAD))]
+    assert sorted((one.user, one.answer) for one in kept(rig)) == expected
 
 
 def test_a_few_of_each_cause_are_kept_and_not_more_than_there_is_room_for() -> None:

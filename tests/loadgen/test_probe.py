@@ -1,10 +1,15 @@
 """`floodtest probe`: what it shows of one connection, whatever the server does, and what it does not show."""
 
+import shlex
 import socket
+import sys
 from contextlib import suppress
 
 import pytest
 
+from floodtest.loadgen.commands.probing import as_a_run
+from floodtest.loadgen.plan.options import RunOptions
+from floodtest.loadgen.plan.plan import Plan
 from tests.rigs.support import OURS, chunk, comet, run_here, scripted_server
 
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -39,7 +44,7 @@ def test_a_stream_of_events_is_shown_with_what_opened_it_and_the_command_of_a_ru
     assert "messages   come as server-sent events, in chunks that mean nothing" in lines
     assert any(line.startswith("open       after ") and line.endswith("by --open-when head") for line in lines)
     assert 'message 3  8 bytes: {"n": 2}' in lines
-    assert lines[-1].startswith("    floodtest run --target ")
+    assert "floodtest run --target " in lines[-1]
 
 
 def test_secrets_are_not_shown() -> None:
@@ -50,6 +55,28 @@ def test_secrets_are_not_shown() -> None:
     assert "  Authorization: ***" in text.splitlines()
     assert "t0k3n" not in text + errors
     assert "w0rd" not in text + errors
+    assert "As a run, with what is secret in place of ***:" in text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("called", "program"),
+    [
+        (".venv/python3/bin/floodtest", [".venv/python3/bin/floodtest"]),
+        ("/usr/lib/python3/floodtest/__main__.py", [sys.executable, "-m", "floodtest"]),
+    ],
+)
+def test_the_command_of_a_run_can_be_pasted_where_it_is_shown_to_nobody_else(
+    called: str, program: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = "Authorization: Bearer t0k3n"
+    options = RunOptions(Plan(1, 1, "127.0.0.1", 1024, 1), target="http://h/", headers=(header,))
+    typed = ["--target", "http://h/", f"--header={header}"]
+    monkeypatch.setattr("sys.argv", [called, "probe", *typed])
+    words = as_a_run(options, is_private=True)
+    assert (words[0], shlex.split(words[-1])) == ("As a run:", [*program, "run", *typed])
+    hidden = as_a_run(options, is_private=False)
+    assert shlex.split(hidden[-1])[-1] == "--header=Authorization: ***"
+    assert "***" in hidden[0]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +95,27 @@ def test_what_does_not_open_has_a_name_and_a_remedy(answer: bytes, stays: bool, 
     assert (code, f"not open   {words}: " in text) == (4, True), text + errors
     assert "\x1b" not in text
     assert "As a run:" not in text
+    assert "answers.json" not in text
+
+
+def test_what_follows_the_head_of_a_refusal_is_shown() -> None:
+    refusal = b'HTTP/1.1 400 Bad Request\r\nContent-Length: 21\r\n\r\n{"why": "no channel"}\n'
+    _, text, _, _ = probe(refusal, "--connect-timeout", "1s")
+    assert '  {"why": "no channel"}\\n' in text.splitlines()
+    assert "           Look at the answer above." in text.splitlines()
+
+
+def test_first_words_of_a_stream_without_http_that_look_like_an_error_are_doubted() -> None:
+    def handle(connection: socket.socket) -> None:
+        connection.sendall(b"-DENIED Redis is running in protected mode\r\n")
+        connection.shutdown(socket.SHUT_WR)
+
+    with scripted_server(handle) as url:
+        target = url.replace("http", "tcp").removesuffix("/test/{user}")
+        done = run_here("floodtest", "probe", "--target", target, *OURS)
+    assert done.returncode == 0, done.stderr
+    assert "doubt      A stream without HTTP counts as open, and what the server said first looks like" in done.stdout
+    assert "--open-when 'text:" in done.stdout
 
 
 def test_a_stream_that_ends_is_told() -> None:

@@ -19,6 +19,7 @@ from floodtest.loadgen.client.accounts import State
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.publication import Order, split_request
 from floodtest.loadgen.publisher.publisher import HOPELESS, PATIENCE, Publisher
+from floodtest.loadgen.publisher.remedies import remedy_of
 from floodtest.wire.control import GRACE, Generated
 from floodtest.wire.mark import EVERYBODY
 from floodtest.wire.messages import reader_of_marks
@@ -135,6 +136,9 @@ def test_what_is_not_taken_is_counted_and_named(tmp_path: Path) -> None:
     assert f"{ends['0'] + ends['1']} messages could not be published" in outcome.error
     assert f"{ends['1']} x HTTP 503 Service Unavailable" in outcome.error
     assert f"{ends['0']} x ConnectError" in outcome.error
+    remedies = {"ConnectError": "Nobody listens there", "HTTP 503": "Look into the service's log"}
+    most = "ConnectError" if ends["0"] > ends["1"] else "HTTP 503"
+    assert [name for name, words in remedies.items() if words in outcome.error] == [most]
 
 
 def test_what_may_have_been_taken_is_told_apart(tmp_path: Path) -> None:
@@ -143,9 +147,34 @@ def test_what_may_have_been_taken_is_told_apart(tmp_path: Path) -> None:
 
     outcome, _ = publish(order(tmp_path), handle)
     assert (outcome.published, outcome.deliveries) == (0, 0)
-    assert outcome.error == "200 messages may have been published or not: 200 x ReadError"
+    assert outcome.error is not None
+    assert outcome.error.startswith("200 messages may have been published or not: 200 x ReadError. Look whether")
     outcome, _ = publish(order(tmp_path, replace(OPTIONS, rate=5.0)), taken, seconds=PATIENCE + 1)
-    assert outcome.error == f"10 messages may have been published or not: 10 x no answer in {PATIENCE:g} s"
+    assert outcome.error is not None
+    words = f"10 messages may have been published or not: 10 x no answer in {PATIENCE:g} s. Look whether"
+    assert outcome.error.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        ("ConnectError", "hold host and port of --publish"),
+        ("HTTP 301 Moved Permanently", "redirects"),
+        ("HTTP 400 Bad Request", "--publish-body"),
+        ("HTTP 401 Unauthorized", "--publish-header 'Authorization"),
+        ("HTTP 404 Not Found", "the path of --publish"),
+        ("HTTP 405 Method Not Allowed", "the method"),
+        ("HTTP 409 Conflict", "what the service checks"),
+        ("HTTP 415 Unsupported Media Type", "the media type"),
+        ("HTTP 502 Bad Gateway", "log"),
+        ("RemoteProtocolError", "keeps up"),
+    ],
+)
+def test_what_is_not_taken_has_a_remedy(cause: str, words: str) -> None:
+    remedy = remedy_of(cause)
+    assert remedy is not None
+    assert words in remedy
+    assert remedy_of("nobody is connected") is None
 
 
 def test_how_far_it_has_come_is_said_all_the_while(tmp_path: Path) -> None:

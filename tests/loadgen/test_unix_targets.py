@@ -61,9 +61,12 @@ def test_a_socket_stands_where_a_url_has_host_and_port(url: str, found: TargetUr
         ("unix:/run/{user}", "needs the path of a Unix socket"),
         (f"http://unix:/{'x' * MAX_PATH}:/", f"up to {MAX_PATH} bytes"),
         ("unix:/run/a?b", "name the path of its socket and nothing else"),
-        ("unix:a.sock", "must be like"),
+        ("unix:a.sock", "needs the whole path of its Unix socket, from / on"),
+        ("http://unix:run/a.sock:/", "needs the whole path of its Unix socket, from / on"),
+        ("ws://bob:s3cr3t@unix:a:/", "needs the whole path of its Unix socket, from / on"),
+        ("http://unix:/run/a.sock/events/{user}", "which ends at a colon: what is asked for follows that"),
         ("https://unix:/run/a:/", "wants TLS"),
-        ("http://bob:s3cr3t@unix:/{user}:/", "needs the path"),
+        ("http://bob:s3cr3t@unix:/{user}:/", "has a placeholder in the path of its Unix socket"),
     ],
 )
 def test_what_is_no_socket_is_refused_in_words(url: str, words: str) -> None:
@@ -94,6 +97,9 @@ def test_options_of_sources_are_refused_and_a_plan_shows_none(tmp_path: Path) ->
         assert (done.returncode, "are not for a Unix socket" in done.stderr) == (2, True)
     missing = run_here("floodtest", "plan", "--target", target)
     assert (missing.returncode, "can't be found: No such file or directory" in missing.stderr) == (3, True)
+    (tmp_path / "file").touch()
+    no_colon = run_here("floodtest", "plan", "--target", f"http://unix:{tmp_path}/file/events")
+    assert (no_colon.returncode, "Where that ends there is a colon" in no_colon.stderr) == (3, True)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{tmp_path}/s")
         listener.listen(5)

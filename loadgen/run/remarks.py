@@ -1,0 +1,83 @@
+"""Remarks on a run, which are no shortfall: what its figures, or what servers said, make a person look at. Pure.
+
+In: the answers that were kept, the summary. Out: sentences, of what it is and what helps.
+"""
+
+from collections.abc import Sequence
+
+from floodtest.analysis.record import summary as sums
+from floodtest.analysis.record.causes import words_of
+from floodtest.analysis.record.summary import Summary
+from floodtest.flyweight.command.counted import counted
+from floodtest.loadgen.client.accounts import code_name
+from floodtest.loadgen.client.kept_answers import KeptAnswer
+from floodtest.wire.causes import Cause
+
+_LINE_END = "\\r\\n"
+"""As answers have it that are kept (`client.kept_answers.visible`)."""
+
+NOTABLE = 0.01
+"""The share of requests to connect that were sent again which is no chance any more."""
+
+
+def remarks_on_first_words(answers: Sequence[KeptAnswer]) -> list[str]:
+    """Say what a server said first on a raw stream that was open by then, where that looks like an error."""
+    name = code_name(Cause.SAID_ERROR)
+    said = next((answer.answer for answer in answers if answer.name == name), None)
+    what, remedy = words_of(name)
+    return [] if said is None else [f"first words: {said.removesuffix(_LINE_END).removesuffix('.')}. {what} {remedy}"]
+
+
+def remarks_on_queue(summary: Summary, in_flight: int) -> list[str]:
+    """Say that the queue of connections that the server has not accepted was full, where it was.
+
+    That alone is no shortfall: the handshake is tried again. What timed out meanwhile has failed, and is a reason.
+    """
+    queue = None if summary.server is None else summary.server.queue
+    if queue is None:
+        return []
+    if queue.put_off is not None:
+        return _remarks_on_waiting(queue, in_flight)
+    if queue.overflows is None:
+        return _remarks_on_silence(queue, summary)
+    dropped = queue.overflows if queue.dropped is None else min(queue.dropped, queue.overflows)
+    if dropped == 0:
+        return []
+    whose = "a queue of the server's network" if queue.dropped is None else "the server's queue"
+    size, remedy = _size_and_remedy(queue, in_flight)
+    full = f"{whose}{size} was full {often(dropped)}, and a handshake had to be tried again a second later or more"
+    return [f"listen queue: {full}: {remedy}"]
+
+
+def _remarks_on_waiting(queue: sums.ListenQueue, in_flight: int) -> list[str]:
+    """Say that the queue of a Unix socket was full."""
+    if not queue.put_off:
+        return []
+    size, remedy = _size_and_remedy(queue, in_flight)
+    full = f"the server's queue{size} was full, and {counted(queue.put_off, 'connections')} had to wait for room in it"
+    return [f"listen queue: {full}: {remedy}"]
+
+
+def _size_and_remedy(queue: sums.ListenQueue, in_flight: int) -> tuple[str, str]:
+    """Return how large a queue is that was full, and what helps."""
+    size, fewer = "", "a smaller --in-flight"
+    if queue.backlog is not None:
+        size = f" of {queue.backlog:,}"
+        fewer = f"--in-flight {max(1, queue.backlog)}" if queue.backlog < in_flight else fewer
+    return size, f"raise its backlog (listen(2), net.core.somaxconn), or take {fewer}, or --rate"
+
+
+def _remarks_on_silence(queue: sums.ListenQueue, summary: Summary) -> list[str]:
+    """Say that a server whose queue can't be looked at did not answer, where that was more than a chance packet."""
+    again, attempts = queue.syn_retransmits or 0, summary.connections.attempts or 0
+    timed_out = any(name.startswith("ETIMEDOUT@") for name in summary.connections.failed)
+    if again == 0 or not (timed_out or again > attempts * NOTABLE):
+        return []
+    unanswered = f"{counted(again, 'requests')} to connect had no answer within a second and were sent again"
+    remedy = "raise its backlog (listen(2), net.core.somaxconn), or take a smaller --in-flight, or --rate"
+    return [f"listen queue: {unanswered}: packets were lost, or the server's queue was full; then {remedy}"]
+
+
+def often(number: int) -> str:
+    """Write how often something was."""
+    return "once" if number == 1 else f"{number:,} times"
