@@ -1,9 +1,9 @@
 """`python -m benchmarks.foreign`: servers that are not ours, by one `floodtest run` each, as a table in Markdown.
 
 The servers and proxies are those of the tests (`tests/rigs/foreign.py`), each started anew for each run. A run opens as
-fast as the server lets it, holds, and publishes messages by the server's own API, each to one connection; a proxy is
-before `comet serve`, and its figures are those of the proxy alone, but for the kernel's memory. What can't be started
-here is left out, and said to be.
+fast as the server lets it, holds, and publishes messages by the server's own API, or by a gateway that has one, each to
+one connection; a proxy is before `comet serve`, and its figures are those of the proxy alone, but for the kernel's
+memory. What can't be started here is left out, and said to be.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import Any
 
 from floodtest.analysis import load
 from floodtest.flyweight.machine.files import cores, raise_files_limit, read_memory
+from floodtest.wire.names import LONGPOLL
 from tests.rigs.foreign import PROXIES, SERVERS, address
 from tests.rigs.support import OURS, comet
 
@@ -108,7 +109,7 @@ def row(case: Case, summary: dict[str, Any]) -> str:
         f"{case.name}, before comet" if case.proxy else case.name,
         case.protocol,
         f"{opened:,}" if opened == connections["planned"] else f"{opened:,} of {connections['planned']:,}",
-        f"{summary['ramp']['per_second']:,.0f}",
+        "-" if case.protocol == LONGPOLL else f"{summary['ramp']['per_second']:,.0f}",  # that is what --held allows
         f"{_each(_less(held.server_private, first.server_private), opened, 1 / 1024)} KiB",
         "-" if kernel is None or kernel < 0 else f"{kernel / 1024:,.1f} KiB",
         f"{ramp} µs",

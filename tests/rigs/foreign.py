@@ -197,7 +197,7 @@ SERVERS = {
         files=(NCHAN,),
         config=NCHAN_CONFIG,
         # Without TE it serves no chunks.
-        wants={"chunked": ("--header", "TE: chunked"), "longpoll": ("--protocol", "longpoll")},
+        wants={"chunked": ("--header", "TE: chunked"), "longpoll": ("--protocol", "longpoll", "--held", "100ms")},
     ),
     "redis": Server(
         (
