@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Empty, it is not set: the tests start a thousand processes, each of which would otherwise compile all modules anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup run test attack bench lock wheel clean
+.PHONY: setup run test attack bench pictures lock wheel clean
 
 setup: $(RUN)
 
@@ -31,6 +31,10 @@ attack: $(DEV)
 
 bench: $(DEV)
 	$(BIN)/python -m benchmarks.bench
+
+# The pictures of docs/analysis.md, anew; needs chromium.
+pictures: $(DEV)
+	$(BIN)/python -m benchmarks.pictures
 
 wheel: $(DEV)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

@@ -56,8 +56,8 @@ TABLE: dict[str, Words] = {
     ),
     "no_answer": Words(
         "The server closed the connection, and not a byte had come by then.",
-        "Look into the server's log: it may have too many connections, no patience for the request, or a protocol of its "
-        "own at this port.",
+        "Look into the server's log: it may have too many connections, no patience for the request, or another "
+        "protocol at this port.",
     ),
     "tls_port": Words("The server speaks TLS at this port.", "Name the port at which it speaks without TLS."),
     "http2_port": Words(

@@ -34,7 +34,9 @@ class FirstWords:
 
     def hear(self, fds: list[int], read: list[bytes], user_of: Sequence[int]) -> None:
         """Take what was read from descriptors; `user_of` has the user of each."""
-        for fd, data in zip(fds, read, strict=True) if self._silent else ():
+        if not self._silent or self._silent.isdisjoint(fds):
+            return
+        for fd, data in zip(fds, read, strict=True):
             if fd in self._silent:
                 self._silent.remove(fd)
                 self._words[fd] = data[:SHOWN]
