@@ -20,6 +20,7 @@ import trio
 
 from floodtest.flyweight.command.counted import counted
 from floodtest.loadgen.client.accounts import State
+from floodtest.loadgen.client.kept_answers import visible
 from floodtest.loadgen.plan.pacer import steady
 from floodtest.loadgen.plan.publication import Order
 from floodtest.loadgen.publisher.remedies import remedy_of
@@ -33,7 +34,10 @@ PATIENCE = 10.0
 """Seconds from the beginning of a request to the head of its answer."""
 
 BODY_SECONDS = 1.0
-"""Seconds in which the body of an answer is read, which says no more than its status; the connection ends after it."""
+"""Seconds in which the body of an answer is read; the connection ends after it."""
+
+SHOWN = 100
+"""Bytes of the body of an answer that are shown, where it refuses a message: it may say why."""
 
 HOPELESS = 100
 
@@ -60,6 +64,8 @@ class Publisher:
         """The last running number of each subject."""
         self._refused: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
+        self._words: dict[str, str] = {}
+        """The beginning of the first answer of each status that refuses a message; there are a few hundred of them."""
         self._room = trio.Semaphore(REQUESTS)
         self._began = 0.0
         """By trio's clock; `_began_ns` by CLOCK_MONOTONIC, which messages carry."""
@@ -133,7 +139,7 @@ class Publisher:
         self._be_late(1, behind)
         try:
             with trio.fail_after(PATIENCE):
-                status = await self._ask(subject, due, behind)
+                status, words = await self._ask(subject, due, behind)
         except _NOT_SENT as error:
             self._refused[type(error).__name__] += 1
         except (trio.TooSlowError, httpx.HTTPError) as error:
@@ -143,10 +149,11 @@ class Publisher:
                 self.outcome.published += 1
                 self.outcome.deliveries += reach
             else:
-                self._refused[f"HTTP {status} {_phrase(status)}".rstrip()] += 1
+                self._refused[cause := f"HTTP {status} {_phrase(status)}".rstrip()] += 1
+                self._words.setdefault(cause, visible(words))
 
-    async def _ask(self, subject: int, due: float, behind: float) -> int:
-        """Send a message, and return the status of the answer."""
+    async def _ask(self, subject: int, due: float, behind: float) -> tuple[int, bytes]:
+        """Send a message, and return the status of the answer, and the beginning of its body."""
         request = self._order.request
         self._numbers[subject] += 1
         planned_ns = self._began_ns + int(due * 1e9)
@@ -158,12 +165,12 @@ class Publisher:
 
         headers = [(name, filled(value)) for name, value in request.headers]
         content = filled(request.body).encode()
-        url = filled(request.url)
+        url, words = filled(request.url), b""
         async with self._client.stream(request.method, url, headers=headers, content=content) as answer:
             with trio.move_on_after(BODY_SECONDS):
-                async for _ in answer.aiter_bytes():
-                    pass
-            return answer.status_code
+                async for data in answer.aiter_bytes():
+                    words += data[: SHOWN - len(words)]
+            return answer.status_code, words
 
     def _complaint(self) -> str | None:
         """Say what was not published for certain, and of what nobody knows, and what to do about most of it."""
@@ -173,12 +180,17 @@ class Publisher:
             (self._unknown, "may have been published or not"),
         ):
             if causes:
-                named = "; ".join(f"{count:,} x {cause}" for cause, count in causes.most_common(3))
+                named = "; ".join(f"{count:,} x {self._told(cause)}" for cause, count in causes.most_common(3))
                 remedy = remedy_of(causes.most_common(1)[0][0])
                 said.append(
                     f"{counted(causes.total(), 'messages')} {what}: {named}" + (f". {remedy}" if remedy else "")
                 )
         return " ".join(said) or None
+
+    def _told(self, cause: str) -> str:
+        """Return a cause with what the service said of it."""
+        words = self._words.get(cause)
+        return f"{cause} ({words})" if words else cause
 
 
 def _name(error: Exception) -> str:

@@ -18,7 +18,7 @@ from trio.testing import MockClock
 from floodtest.loadgen.client.accounts import State
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.publication import Order, split_request
-from floodtest.loadgen.publisher.publisher import HOPELESS, PATIENCE, Publisher
+from floodtest.loadgen.publisher.publisher import HOPELESS, PATIENCE, SHOWN, Publisher
 from floodtest.loadgen.publisher.remedies import remedy_of
 from floodtest.wire.control import GRACE, Generated
 from floodtest.wire.mark import EVERYBODY
@@ -153,6 +153,13 @@ def test_what_may_have_been_taken_is_told_apart(tmp_path: Path) -> None:
     assert outcome.error is not None
     words = f"10 messages may have been published or not: 10 x no answer in {PATIENCE:g} s. Look whether"
     assert outcome.error.startswith(words)
+
+
+def test_what_a_service_says_of_a_refusal_is_shown_up_to_a_bound(tmp_path: Path) -> None:
+    outcome, _ = publish(order(tmp_path), lambda request: httpx.Response(422, text='{"no": "channel"}\n' + "x" * 5000))
+    assert outcome.error is not None
+    said = '{"no": "channel"}\\n' + "x" * (SHOWN - 18)
+    assert f" x HTTP 422 Unprocessable Entity ({said}). Hold --publish-body" in outcome.error
 
 
 @pytest.mark.parametrize(
