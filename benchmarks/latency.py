@@ -85,7 +85,7 @@ def row(connections: int, delay: float, summary: dict[str, Any], truth: dict[int
         f"{arrival[0] / delay - 1:+.1%}" if delay else "",
         _pair(read),
         _pair(own),
-        f"{share['messages']:,}, {share['connections']:,}, {share['shared']:,}",
+        f"{share['sampled_messages']:,}, {share['sampled_connections']:,}, {share['shared']:,}",
     ]
     return f"| {' | '.join(cells)} |"
 

@@ -120,7 +120,7 @@ def test_a_watched_descriptor_that_is_left_unread_and_announced_is_read_once(
         found = [row for fds, rows, _, _ in sweeps for row in zip(fds, rows, strict=True)]
         assert (sorted(row[0] for row in found), over) == (sorted([fd, plain]), [])
         got += dict(found)[fd]
-        assert (len(got), one.has_unread) == (min(9000, 2000 * (turn + 1)), turn < 4)
+        assert (len(got), one.has_unread) == (min(9000, READ_SIZE + 2000 * (turn + 1)), turn < 4)
     assert got == data
 
 
@@ -140,6 +140,59 @@ def test_an_arrival_is_that_of_the_data_however_late_it_is_read(pairs: Pairs) ->
     pairs.theirs[fds[0]].sendall(b"again")
     one.read([(fds[0], PLAIN)])
     assert one.arrived.keys() == {fds[0]}  # what was told in the turn before is not told of this one
+
+
+def test_watched_descriptors_are_read_in_their_turn(pairs: Pairs) -> None:
+    fds = [pairs.connect() for _ in range(5)]
+    one = watching(pairs, fds[1], fds[3])
+    for fd in fds:
+        pairs.theirs[fd].sendall(b"hello")
+    events = [(fd, PLAIN) for fd in fds]
+    ((read, data, _, _),), over = one.read([*events, (4000, PLAIN)])
+    assert (read, data, over) == (fds, [b"hello"] * 5, [(4000, errno.EBADF)])
+    assert one.arrived.keys() == {fds[1], fds[3]}
+    assert one.read(events) == ([], [])  # nothing is there: no error, and no arrival
+    assert not one.arrived
+
+
+def test_a_watched_descriptor_waits_for_no_turn_that_others_read_on_in(
+    pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "TURN_BYTES", 1000)
+    fds = [pairs.connect() for _ in range(3)]
+    one = watching(pairs, fds[2])
+    for turn in range(3):
+        for fd in fds[:2]:
+            pairs.theirs[fd].sendall(b"x" * 9000)
+        pairs.theirs[fds[2]].sendall(b"%d" % turn)
+        sweeps, _ = one.read([(fd, PLAIN) for fd in fds])
+        assert one.has_unread
+        assert [data for read, rows, _, _ in sweeps for fd, data in zip(read, rows, strict=True) if fd == fds[2]] == [
+            b"%d" % turn
+        ]
+
+
+class Forgetful(socket.SocketType):
+    """A socket of which the kernel tells the first arrival only."""
+
+    told = 0
+
+    def recvmsg(self, *sizes: int) -> tuple[bytes, list[tuple[int, int, bytes]], int, object]:
+        data, ancillary, flags, address = super().recvmsg(*sizes)
+        self.told += bool(ancillary)
+        return data, ancillary if self.told < 2 else [], flags, address
+
+
+def test_of_a_descriptor_that_is_read_on_the_last_read_tells(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, forgotten = pairs.connect(), pairs.connect()
+    one = watching(pairs, whole)
+    monkeypatch.setattr(socket, "SocketType", Forgetful)
+    assert one.watch(forgotten)
+    for fd in (whole, forgotten):
+        pairs.theirs[fd].sendall(b"x" * 2000)
+    sweeps, _ = one.read([(whole, PLAIN), (forgotten, PLAIN)])
+    assert [len(data) for _, rows, _, _ in sweeps for data in rows] == [2000, 2000]
+    assert one.arrived.keys() == {whole}  # what was read last of the other may have come later than what was told
 
 
 def test_of_several_segments_in_a_read_the_last_one_tells(pairs: Pairs) -> None:
