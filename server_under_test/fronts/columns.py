@@ -63,8 +63,8 @@ class Front:
     def obey(self, order: ToWorker | None) -> None:
         """Carry out an order; None (the parent is gone) means to stop."""
         match order:
-            case Accept(on=on):
-                self._reception.watch(on)
+            case Accept():
+                self._reception.watch(True)
             case Tick(number=number):
                 self._ticks.begin(number)
             case Deliver():

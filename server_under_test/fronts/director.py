@@ -133,14 +133,14 @@ class Server:
         """Keep as many fronts accepting as there are cores, while any has room; waits for none."""
         while self._with_room and len(self._watching) < cores():
             worker = self._with_room.pop(0)
-            if worker.channel.send_nowait(orders.Accept(True)):
+            if worker.channel.send_nowait(orders.Accept()):
                 self._watching.append(worker)
             elif self._tasks is not None:
                 self._tasks.start_soon(self._let_accept_later, worker)
 
     async def _let_accept_later(self, worker: Worker) -> None:
         """Let a front accept that has no room for an order, once it has: one more than there are cores, maybe."""
-        if await worker.channel.send(orders.Accept(True)):
+        if await worker.channel.send(orders.Accept()):
             self._watching.append(worker)
 
     def _tell(self, number: int, order: Deliver) -> None:

@@ -27,9 +27,7 @@ class Specification(msgspec.Struct, frozen=True):
 
 
 class Accept(Message, frozen=True):
-    """Watch the listener, or no longer."""
-
-    on: bool
+    """Watch the listener until there is no room; whoever is full stops by itself, and says so."""
 
 
 class Tick(Message, frozen=True):

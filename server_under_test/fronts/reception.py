@@ -81,8 +81,8 @@ class Reception:
         self._watching = on
         self._watches_again_at = float("inf")
 
-    def accept(self) -> bool:
-        """Accept what is waiting, up to a batch; False when nothing was."""
+    def accept(self) -> None:
+        """Accept what is waiting, up to a batch."""
         accepted, error = drain(Socket._accept, self._listener, ACCEPTS)  # type: ignore[attr-defined]
         if error in OUT_OF_DESCRIPTORS:
             self._accept_errors.add(1)
@@ -90,7 +90,6 @@ class Reception:
             self._watches_again_at = time.monotonic() + PAUSE
         if accepted:
             self._receive([fd for fd, _ in accepted])
-        return bool(accepted)
 
     def _receive(self, fds: list[int]) -> None:
         """Read what new connections have sent already, and welcome or refuse those whose request is whole."""

@@ -105,7 +105,7 @@ class TaskFront:
             self._tasks.start_soon(self._go_round, self._limits.heartbeat, self.send_heartbeats)
         while True:
             match await self._shared.channel.receive():
-                case Accept(on=True):
+                case Accept():
                     self._tasks.start_soon(self._accept)
                 case Tick(number=number):
                     await self._send_tick(number)

@@ -106,7 +106,7 @@ def play(model: Model, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[...
 def test_a_front_without_descriptors_tries_once_a_pause(play: Callable[..., None]) -> None:
     async def scene(parent: Parent, figures: Figures) -> None:
         with descriptors_left(0):
-            await parent.send(orders.Accept(on=True))
+            await parent.send(orders.Accept())
             await trio.sleep((PAUSES - 0.5) * PAUSE)
             assert figures() == (PAUSES, 0)
         await trio.sleep(PAUSE)
@@ -120,7 +120,7 @@ def test_a_front_that_is_full_accepts_nobody_after_a_pause(play: Callable[..., N
 
     async def scene(parent: Parent, figures: Figures) -> None:
         with descriptors_left(1):
-            await parent.send(orders.Accept(on=True))
+            await parent.send(orders.Accept())
             assert isinstance(await parent.receive(), orders.Full)
         await trio.sleep(PAUSES * PAUSE)
         assert figures()[1] == 1

@@ -62,7 +62,7 @@ def test_a_front_that_fails_closes_nothing_of_its_siblings(capfd: pytest.Capture
             async with open_workers("tests.rigs.failing_front") as workers:
                 ledger = await start(workers, listener)
                 *victims, last = workers.all
-                await last.channel.send(orders.Accept(True))
+                await last.channel.send(orders.Accept())
                 await streams(stack, port, 20)
                 for victim in victims:
                     await victim.channel.send(orders.Tick(FAIL))
