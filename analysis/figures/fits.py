@@ -11,9 +11,10 @@ makes residuals that look like steps. To leave those out would leave out a part 
 
 The estimate is that of least squares. Memory may run ahead of the connections that the client has seen open, or behind
 them, so that differences between successive samples say little; least squares compares samples that are far apart. Its
-interval allows for samples that resemble the ones before: noise is taken to be AR(1), and the variance of the estimate
-is the mean over many correlations, each weighted by its restricted likelihood. In simulations of servers that do what
-servers do (tests/analysis/test_calibrated_fits.py) the interval holds the truth in 90% to 99%.
+interval allows for samples that resemble the ones before: noise is taken to be AR(1), and for each of many correlations
+the estimate has a variance of its own, and with it a distribution (Student's t). The interval is that of their mixture,
+in which each has the weight of its restricted likelihood. In simulations of straight lines and of servers that do what
+servers do (tests/analysis/test_calibrated_fits.py) it holds the truth in 90% to 99%.
 
 Cost: about a millisecond for a hundred samples; more than `MOST` are thinned out evenly.
 """
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from floodtest.analysis.figures.students_t import t_975
+from floodtest.analysis.figures.students_t import mixed_t_975
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,11 +39,8 @@ PAGE = 4096
 """Memory is read in pages; noise is taken to be no less than what that makes."""
 
 CORRELATIONS = np.array([0.0, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.88, 0.94, 0.97])
-"""Correlations of the noise of successive samples that are averaged over."""
-
-NARROWED = 0.8
-"""What the interval is multiplied by: the mean of the variances is mostly that of the highest correlations, so that
-without it 99% and more of the slopes of simulated servers were within."""
+"""Correlations of the noise of successive samples that are mixed, each as likely beforehand as any other: the nearer to
+1, the closer they lie, as Jeffreys' prior for AR(1) has it, whose density is 1 / sqrt(1 - correlation^2)."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +82,8 @@ class MemoryFit:
     """Bytes before the first connection."""
     steps: tuple[Step, ...]
     """In order of time; none where the record does not say when workers began."""
+    taken: Estimate
+    """Bytes of all steps together."""
     noise: float
     """Standard deviation of the samples about the model, bytes."""
     samples: int
@@ -119,10 +119,16 @@ def fit_memory(connections: Floats, size: Floats, begun: Floats | None = None) -
     linear = np.linalg.pinv(design)
     parameters = linear @ size
     variances, weights = _noise(design, size, freedom)
-    reach = NARROWED * t_975(freedom) * np.sqrt(_factors(linear[:2]) @ (weights * variances))
-    fixed, slope = (Estimate(v, v - h, v + h) for v, h in zip(parameters[:2].tolist(), reach.tolist(), strict=True))
+    told = np.vstack([linear[:2], linear[2:].sum(axis=0)])
+    scales = np.sqrt(_factors(told) * variances)
+    fixed, slope, taken = (
+        Estimate(value, value - reach, value + reach)
+        for value, row in zip((told @ size).tolist(), scales, strict=True)
+        for reach in [mixed_t_975(row, weights, freedom)]
+    )
     steps = [Step(float(connections[at]), float(parameters[2 + k])) for k, at in enumerate(starts)]
-    return MemoryFit(slope.times(1 / unit), fixed, tuple(steps), math.sqrt(float(weights @ variances)), len(kept))
+    noise = math.sqrt(float(weights @ variances))
+    return MemoryFit(slope.times(1 / unit), fixed, tuple(steps), taken, noise, len(kept))
 
 
 def _noise(design: Floats, size: Floats, freedom: int) -> tuple[Floats, Floats]:

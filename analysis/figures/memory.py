@@ -62,16 +62,23 @@ class MemoryFinding:
     """Bytes in the last sample before the ramp, None without one."""
     growth: Estimate | None = None
     """What each connection made memory grow by, from before the ramp to the most open, less what the fit says that
-    workers of ours took as they began. Its ends are what memory moved by afterwards, while nothing was opened or read.
-    None without a sample from before the ramp."""
+    workers of ours took as they began. Its ends are how uncertain that is, and what memory moved by afterwards, while
+    nothing was opened or read. None without a sample from before the ramp."""
+    moved: tuple[float, float] = (0.0, 0.0)
+    """By how many bytes memory fell (0 or less) and rose after the ramp, while nothing was opened or read."""
 
     @property
     def failed(self) -> bool:
-        """Whether growth and slope differ by more than their uncertainties explain."""
+        """Whether growth and slope differ by more than their uncertainties explain.
+
+        What workers took has no part in that: it is of the fit, and as wrong as the slope is.
+        """
         if self.fit is None or self.growth is None:
             return False
-        half, growth = 1.96 * math.sqrt(2) * self.fit.noise / self.most, self.growth
-        return self.fit.slope.differs_from(Estimate(growth.value, growth.low - half, growth.high + half))
+        half, value, (fell, rose) = 1.96 * math.sqrt(2) * self.fit.noise, self.growth.value, self.moved
+        return self.fit.slope.differs_from(
+            Estimate(value, value + (fell - half) / self.most, value + (rose + half) / self.most)
+        )
 
     @property
     def uncertain(self) -> bool:
@@ -116,14 +123,14 @@ class MemoryFinding:
         one_more = self.one_more
         if self.fit is None or not isinstance(one_more, Estimate):
             return None
-        steps = sum(step.bytes for step in self.fit.steps)
-        fixed, slope = self.fit.fixed, one_more.times(connections)
+        fixed, taken, slope = self.fit.fixed, self.fit.taken, one_more.times(connections)
         if (self.failed or self.uncertain) and self.before is not None:  # the fit's fixed cost belongs to its slope
             fixed = Estimate(self.before, self.before, self.before)
-        value = fixed.value + slope.value + steps
-        # Where the slope is too high the fixed cost is too low: taken as independent they err to the wide side.
-        low = value - math.hypot(fixed.value - fixed.low, slope.value - slope.low)
-        return Estimate(value, low, value + math.hypot(fixed.high - fixed.value, slope.high - slope.value))
+        parts = (fixed, taken, slope)
+        value = sum(part.value for part in parts)
+        # Where the slope is too high the others are too low: taken as independent they err to the wide side.
+        low = value - math.hypot(*(part.value - part.low for part in parts))
+        return Estimate(value, low, value + math.hypot(*(part.high - part.value for part in parts)))
 
 
 def memory_of(record: Record) -> dict[str, MemoryFinding]:
@@ -155,10 +162,10 @@ def _finding(samples: list[Sample], end: str) -> MemoryFinding:
     is_of_workers = fit is None and begun[full] is not None
     if not has_before or is_of_workers:
         return replace(found, measured=measured)
-    steps = 0.0 if fit is None else sum(step.bytes for step in fit.steps)
-    growth, (fell, rose) = float(size[full] - size[0]) - steps, _moved(samples, kept[0], kept[full], end)
-    ends = Estimate(growth, growth + fell, growth + rose).times(1 / found.most)
-    return replace(found, measured=measured, growth=ends)
+    taken = Estimate(0.0, 0.0, 0.0) if fit is None else fit.taken
+    grown, (fell, rose) = float(size[full] - size[0]), _moved(samples, kept[0], kept[full], end)
+    growth = Estimate(grown - taken.value, grown - taken.high + fell, grown - taken.low + rose)
+    return replace(found, measured=measured, growth=growth.times(1 / found.most), moved=(fell, rose))
 
 
 def _moved(samples: list[Sample], before: Sample, full: Sample, end: str) -> tuple[float, float]:

@@ -22,7 +22,7 @@ GB = 10**9
 def finding(value: float, low: float, high: float) -> MemoryFinding:
     """An end whose connections cost so much, of which 6,000 were open."""
     cost = Estimate(value, low, high)
-    fit = MemoryFit(cost, Estimate(0, 0, 0), (), 0.0, 30)
+    fit = MemoryFit(cost, Estimate(0, 0, 0), (), Estimate(0, 0, 0), 0.0, 30)
     return MemoryFinding(np.array([0.0, 6000.0]), np.array([0.0, 6000 * value]), fit, None)
 
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from floodtest.analysis.figures import fits
-from floodtest.analysis.figures.fits import NARROWED, PAGE, Estimate, fit_memory
+from floodtest.analysis.figures.fits import PAGE, Estimate, fit_memory
 from floodtest.analysis.figures.memory import memory_of
 from floodtest.analysis.figures.series import mean_of, thinned
 from floodtest.analysis.figures.students_t import t_975
@@ -95,7 +95,7 @@ def exact_reach(design: Floats, size: Floats, correlation: float) -> Floats:
     linear = np.linalg.pinv(design)
     # The whitening of the fit leaves its noise as wide as what the sample before does not explain.
     variance = (float(rest @ rest) * (1 - correlation**2) + n * PAGE**2 / 12) / freedom / (1 - correlation**2)
-    reach: Floats = NARROWED * t_975(freedom) * np.sqrt(variance * np.diagonal(linear @ covariance @ linear.T))
+    reach: Floats = t_975(freedom) * np.sqrt(variance * np.diagonal(linear @ covariance @ linear.T))
     return reach
 
 

@@ -100,6 +100,13 @@ def straight(rng: Rng) -> Ramp:
     return _ramp(rng, plan, plan.accepted, plan.cost * plan.accepted + noise)
 
 
+def line(rng: Rng, count: int, deviation: float, correlation: float) -> Ramp:
+    """A straight line of so many samples, evenly spaced, with noise of so many bytes and that correlation."""
+    opened, cost, fixed = np.round(np.linspace(0, 20_000, count)), 1000.0, 50e6
+    size = fixed + cost * opened + lasting_noise(rng, count, correlation, deviation)
+    return Ramp(opened, np.round(size / 4096) * 4096, cost, fixed)
+
+
 def workers(rng: Rng) -> Ramp:
     """Workers that begin one after another and take memory of their own; the record says when."""
     plan = _plan(rng)
