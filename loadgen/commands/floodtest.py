@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -93,10 +93,10 @@ def run_command_line(
 def _repeat(options: RunOptions, context: typer.Context, times: int, as_json: bool) -> NoReturn:
     """Run the command line of this process several times, without --repeat and with one name for all records."""
     from floodtest.loadgen.commands import repeating
-    from floodtest.loadgen.commands.run_series import without
+    from floodtest.loadgen.commands.run_series import without_option
 
     flags = [name for one in context.command.params if getattr(one, "is_flag", False) for name in one.opts]
-    words = without(sys.argv[1:], "--repeat", flags)
+    words = without_option(sys.argv[1:], "--repeat", flags)
     named = ["--name", repeating.now()] if options.name is None else []
     sys.exit(repeating.repeat([*words, *named], times, as_json))
 
@@ -141,14 +141,18 @@ def _check(side: str, words: list[str]) -> None:
     """Raise a UsageError where a run would not take a command line; its sentences name the side."""
     try:
         typer.main.get_command(_of_sides)(words, prog_name="floodtest run", standalone_mode=False)
-    except UsageError as error:
-        raise UsageError(*(f"With the options of {side}: {problem}" for problem in error.problems)) from error
+    except (UsageError, _NotUnderstood) as error:
+        problems = error.problems if isinstance(error, UsageError) else (error.format_message(),)
+        raise UsageError(*(f"With the options of {side}: {problem}" for problem in problems)) from error
 
+
+_NotUnderstood: Any = typer.BadParameter.__base__
+"""UsageError of click, which typer may bring along, but never by its name."""
 
 _of_sides = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@_of_sides.command()
+@_of_sides.command(add_help_option=False)  # a run that prints its help would be none
 @takes_run_options
 def _take(options: RunOptions, fit: Fit = False, no_report: NoReport = False) -> None:
     """Take what a run of a series may be asked for, and do nothing."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from floodtest.analysis import Record, Summary, load
+from floodtest.analysis import Record, RecordError, Summary, load
 from floodtest.analysis.figures.compare import Comparison, Table, compare, tabulate
 from floodtest.analysis.figures.comparison_text import render, render_series
 from floodtest.flyweight.command.run import print_json
@@ -54,14 +54,25 @@ def ab(sides: Sequence[Sequence[str]], rounds: int, folder: Path, as_json: bool)
     elif comparison is not None:
         print(render(comparison))
     if comparison is None:
-        print("There is no comparison: not both sides have a run that came to its end.", file=sys.stderr)
+        print(
+            "There is no comparison: not both sides have a run that came to its end and whose record can be read.",
+            file=sys.stderr,
+        )
     else:
         page_of(comparison, folder)
     return worst(ended)
 
 
 def _records(runs: Sequence[Ended]) -> list[Record]:
-    return [load(run.summary.run) for run in runs if run.summary is not None and run.has_figures]
+    """Read the records of runs that have figures; one that can't be read any more is named, and left out."""
+    records = []
+    for run in runs:
+        if run.summary is not None and run.has_figures:
+            try:
+                records.append(load(run.summary.run))
+            except RecordError as error:
+                print(f"{error} The run is left out of the table.", file=sys.stderr)
+    return records
 
 
 def _print_json(ended: Sequence[Ended], comparison: Comparison | None) -> None:

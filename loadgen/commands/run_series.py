@@ -117,7 +117,7 @@ def run_series(lines: Iterable[Sequence[str]]) -> list[Ended]:
     return trio.run(Processes().run_all, [*lines])
 
 
-def without(words: Sequence[str], option: str, flags: Sequence[str]) -> list[str]:
+def without_option(words: Sequence[str], option: str, flags: Sequence[str]) -> list[str]:
     """Return the words of a command line without an option that has a text; `flags` are those that have none."""
     kept: list[str] = []
     rest = iter(words)

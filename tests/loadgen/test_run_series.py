@@ -21,7 +21,7 @@ from floodtest.loadgen.commands.run_series import (
     how_run_ended,
     run_in_turn,
     run_series,
-    without,
+    without_option,
     worst,
 )
 from floodtest.loadgen.plan.options import RunOptions
@@ -89,7 +89,7 @@ def test_sides_take_turns_so_that_neither_is_first_more_often() -> None:
     ],
 )
 def test_an_option_is_taken_out_of_a_command_line_with_its_text_alone(words: list[str], kept: list[str]) -> None:
-    assert without(["run", *words], "--repeat", ["--fit"]) == ["run", *kept]
+    assert without_option(["run", *words], "--repeat", ["--fit"]) == ["run", *kept]
 
 
 @pytest.mark.parametrize("name", ["../up", "", ".hidden", "-x", "a b", "x" * 61])
@@ -227,7 +227,24 @@ def test_a_comparison_takes_a_run_of_each_side(made_up: MadeUp, tmp_path: Path) 
     done = run_here("floodtest", "ab", *SIDES, "--json", cwd=tmp_path)
     assert done.returncode == 3
     assert json.loads(done.stdout)["table"] is None
-    assert done.stderr.splitlines()[-1] == "There is no comparison: not both sides have a run that came to its end."
+    assert (
+        done.stderr.splitlines()[-1]
+        == "There is no comparison: not both sides have a run that came to its end and whose record can be read."
+    )
+
+
+def test_a_record_that_can_t_be_read_is_named_and_the_others_are_shown(made_up: MadeUp, tmp_path: Path) -> None:
+    def spoil(words: Sequence[str], code: ExitCode) -> Ended:
+        ended = MadeUp._write(made_up, words, code)
+        if len(made_up.lines) == 2:
+            (tmp_path / "few-2" / "run.json").write_text("{")
+        return ended
+
+    made_up._write = spoil  # type: ignore[method-assign]
+    done = run_here("floodtest", "run", "--connections", "20", "--repeat", "3", "--name", "few")
+    assert (done.returncode, done.stdout.partition(":")[0]) == (0, "2 runs")
+    (said,) = [line for line in done.stderr.splitlines() if "few-2" in line]
+    assert said.endswith("The run is left out of the table.")
 
 
 @pytest.mark.parametrize(
@@ -235,7 +252,11 @@ def test_a_comparison_takes_a_run_of_each_side(made_up: MadeUp, tmp_path: Path) 
     [
         (("--a", "--rate x", "--b", ""), "With the options of --a: --rate takes a number a second"),
         (("--a", "", "--b", "--ports explicit --client httpx"), "With the options of --b: --ports explicit is not for"),
-        (("--a", "", "--b", "--repeat 3"), "No such option: --repeat"),
+        (("--a", "", "--b", "--repeat 3"), "With the options of --b: No such option: --repeat"),
+        (("--a", "--help", "--b", ""), "With the options of --a: No such option: --help"),
+        (("--a", "-h", "--b", ""), "With the options of --a: No such option: -h"),
+        (("--a", "", "--b", "--version"), "With the options of --b: No such option: --version"),
+        (("--a", "", "--b", "here"), "With the options of --b: Got unexpected extra argument"),
         (("--a", "'", "--b", ""), "--a can't be taken apart into options: No closing quotation."),
     ],
 )
