@@ -28,9 +28,13 @@ MORE = 1.3
 
 def doubts(findings: Findings) -> list[str]:
     """Return everything there is to be said against the record; nothing if all is well."""
+    return [*_of_outcome(findings), *_of_unknown(findings), *_of_kernel_at_all(findings), *doubts_of_figures(findings)]
+
+
+def doubts_of_figures(findings: Findings) -> list[str]:
+    """Return what changes how figures of this run are to be read; what is not known at all is not among it."""
     return [
-        *_of_outcome(findings),
-        *_of_memory(findings),
+        *_of_costs(findings),
         *_of_kernel(findings),
         *_of_machine(findings.record),
         *_of_latency(findings.record.summary),
@@ -53,7 +57,8 @@ def _of_outcome(findings: Findings) -> Iterator[str]:
         yield f"There are {len(record.samples)} samples: nothing can be drawn against time."
 
 
-def _of_memory(findings: Findings) -> Iterator[str]:
+def _of_unknown(findings: Findings) -> Iterator[str]:
+    """Name figures that the run should have, and has not."""
     record = findings.record
     unread, samples = sum(sample.server_private is None for sample in record.samples), len(record.samples)
     if 0 < unread == samples:
@@ -62,13 +67,20 @@ def _of_memory(findings: Findings) -> Iterator[str]:
         yield f"The server's memory and CPU were not measured: {why}."
     elif unread:
         yield f"The server's memory was not read in {unread:,} of {samples:,} samples."
+    share = None if record.summary is None else record.summary.client_share
+    if share is not None and share.note is not None:
+        yield f"How much of the latency is this client's own is not known: {plain(share.note)}."
+
+
+def _of_costs(findings: Findings) -> Iterator[str]:
     for end, found in findings.memory.items():
         doubt = doubt_of_cost(found, end)
         if doubt is not None:
             yield doubt
 
 
-def _of_kernel(findings: Findings) -> Iterator[str]:
+def _of_kernel_at_all(findings: Findings) -> Iterator[str]:
+    """Say whose the kernel's figures are, in any run."""
     record = findings.record
     if not record.samples:
         return
@@ -78,6 +90,10 @@ def _of_kernel(findings: Findings) -> Iterator[str]:
         "The kernel's memory is the whole machine's (/proc/meminfo), in whatever network the run was: what else the "
         f"machine did in that time is counted as well{by_kind}."
     )
+
+
+def _of_kernel(findings: Findings) -> Iterator[str]:
+    record = findings.record
     found = findings.memory["kernel"]
     if found.measured is None:
         return
@@ -148,11 +164,7 @@ def _others(record: Record) -> float | None:
 
 def _of_latency(summary: Summary | None) -> Iterator[str]:
     share = None if summary is None else summary.client_share
-    if share is None:
-        return
-    if share.note is not None:
-        yield f"How much of the latency is this client's own is not known: {plain(share.note)}."
-    elif (doubt := doubt_of(share)) is not None:
+    if share is not None and (doubt := doubt_of(share)) is not None:
         yield doubt
 
 

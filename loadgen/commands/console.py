@@ -4,11 +4,12 @@ On a terminal a live bar with rate and time left, and the figures below it; on a
 """
 
 import sys
+from collections.abc import Sequence
 
 import msgspec
 
 from floodtest.analysis import Sample, Summary
-from floodtest.analysis.figures.client_share import doubt_of, percentiles_of, sample_in_words
+from floodtest.analysis.figures.client_share import percentiles_of, sample_in_words
 from floodtest.analysis.figures.formatting import each_between, number, plain
 from floodtest.analysis.figures.memory import ENDS, MILLION
 from floodtest.analysis.figures.servers_of_2008 import HISTORY, is_as_in_2008
@@ -106,8 +107,7 @@ def _memory_lines(summary: Summary) -> list[str]:
     if server is not None and kernel is not None and is_as_in_2008(summary.models.server is not None, opened):
         lines.append(_line_of_a_million("server, all of it", server + kernel / 2, opened))
         lines += [_line_of_a_million(name, own + kept, MILLION) for name, (own, kept) in HISTORY.items()]
-    doubts = [] if memory.server is None or memory.server.doubt is None else [f"  {memory.server.doubt}"]
-    return [*lines, *_prediction_line(summary), *doubts]
+    return [*lines, *_prediction_line(summary)]
 
 
 def _prediction_line(summary: Summary) -> list[str]:
@@ -184,14 +184,12 @@ def _lines_of_share(share: ClientShare) -> list[str]:
     if not found:
         why = share.note or f"there are only {sample_in_words(share)} whose arrival is known"
         return [f"at arrival    not known: {plain(why)}"]
-    arrived = ", ".join(f"{one.name} {number(one.read - one.own)}" for one in found)
+    arrived = ", ".join(f"{one.name} {number(one.arrived)}" for one in found)
     own = ", ".join(f"{one.name} {number(one.own)}" for one in found)
-    lines = [
+    return [
         f"at arrival    {arrived} ms, by {sample_in_words(share)}",
         f"client's own  {own} ms, from the arrival to the read",
     ]
-    doubt = doubt_of(share)
-    return lines if doubt is None else [*lines, f"doubt         {doubt}"]
 
 
 def _cause_lines(summary: Summary) -> list[str]:
@@ -251,8 +249,8 @@ def _server_lines(summary: Summary) -> list[str]:
     return lines
 
 
-def render(summary: Summary) -> str:
-    """Write the summary for a person."""
+def render(summary: Summary, doubts: Sequence[str] = ()) -> str:
+    """Write the summary for a person, with what changes how its figures are to be read."""
     c, ramp, workers = summary.connections, summary.ramp, summary.workers
     server = "the server is not ours" if workers.server is None else f"{workers.server} server"
     lines = [
@@ -290,4 +288,6 @@ def render(summary: Summary) -> str:
     if summary.cpu.server_idle_share is not None and summary.cpu.client_idle_share is not None:
         server_share, client_share = summary.cpu.server_idle_share, summary.cpu.client_idle_share
         lines.append(f"idle CPU      server {server_share:.1%}, client {client_share:.1%} of a core, while holding")
-    return "\n".join([*lines, "", "memory", *_memory_lines(summary), "", f"record: {summary.run}"])
+    lines += ["", "memory", *_memory_lines(summary), ""]
+    told = [*(f"doubt         {doubt}" for doubt in doubts), *([""] if doubts else [])]
+    return "\n".join([*lines, *told, f"record: {summary.run}"])

@@ -4,7 +4,8 @@ import sys
 
 import trio
 
-from floodtest.analysis import Summary
+from floodtest.analysis import RecordError, Summary, load, read_findings
+from floodtest.analysis.figures.doubts import doubts_of_figures
 from floodtest.flyweight.command.run import print_json
 from floodtest.flyweight.errors import FloodtestError, Refused, Unread
 from floodtest.loadgen.commands.console import PlainConsole, render
@@ -35,14 +36,23 @@ def execute(options: RunOptions, network: Network, fit: bool) -> Summary:
 
 def show(summary: Summary, as_json: bool) -> FloodtestError | None:
     """Print a summary; return why standard output did not take it, which is no reason to leave out the report."""
+    rendered = render(summary, _doubts_of(summary))
     if as_json:
-        print(render(summary), file=sys.stderr)
+        print(rendered, file=sys.stderr)
     try:
         if as_json:
             print_json(summary)
         else:
-            print(render(summary))
+            print(rendered)
         sys.stdout.flush()
     except (Refused, Unread) as error:
         return error
     return None
+
+
+def _doubts_of(summary: Summary) -> list[str]:
+    """Return what changes how the figures of a run are to be read, as its report will say it."""
+    try:
+        return doubts_of_figures(read_findings(load(summary.run)))
+    except RecordError as error:
+        return [f"{error} What to doubt about these figures is not known."]

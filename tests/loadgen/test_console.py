@@ -2,10 +2,12 @@
 
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from floodtest.analysis import RecordWriter
 from floodtest.analysis.record.stages import Stage
 from floodtest.analysis.record.summary import (
     CauseInWords,
@@ -20,6 +22,7 @@ from floodtest.analysis.record.summary import (
     Workers,
 )
 from floodtest.flyweight.command.units import size
+from floodtest.loadgen.commands import running
 from floodtest.loadgen.commands.console import PlainConsole, render
 from floodtest.loadgen.commands.live_console import LiveConsole
 from floodtest.loadgen.commands.running import open_console
@@ -160,12 +163,35 @@ def test_the_answer_is_the_first_line_below_the_outcome() -> None:
     ]
 
 
-def test_why_the_cost_is_to_be_doubted_is_said() -> None:
-    known = summary().memory
-    assert known.server is not None
-    doubted = msgspec.structs.replace(known.server, doubt="the slope is uncertain")
-    text = render(summary(memory=msgspec.structs.replace(known, server=doubted)))
-    assert "  the slope is uncertain" in text.splitlines()
+def test_each_doubt_has_a_line_of_its_own_behind_the_figures() -> None:
+    lines = render(summary(), ["The slope is uncertain.", "The machine swapped."]).splitlines()
+    assert lines[-5:] == [
+        "",
+        "doubt         The slope is uncertain.",
+        "doubt         The machine swapped.",
+        "",
+        f"record: {summary().run}",
+    ]
+    assert "doubt" not in render(summary())
+
+
+def test_a_run_is_told_with_the_doubts_of_every_end_and_of_the_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = RecordWriter(tmp_path, "few")
+    told = summary(run=str(writer.folder))
+    writer.write_run({"summary": msgspec.to_builtins(told)})
+    for row in (start(swapped=0), sample(stage="ramp", time=1.0, open=500), sample(time=2.0, swapped=MIB)):
+        writer.write_sample(row)
+    writer.close()
+    assert running.show(told, as_json=False) is None
+    doubts = [line for line in capsys.readouterr().out.splitlines() if line.startswith("doubt  ")]
+    assert [line.split()[1].strip(",") for line in doubts] == ["server", "client", "kernel", "The"]
+    assert "too few for a slope" in doubts[1]
+    assert "swapped 1 MiB out" in doubts[3]
+    (writer.folder / "run.json").unlink()
+    running.show(told, as_json=False)
+    assert "What to doubt about these figures is not known." in capsys.readouterr().out
 
 
 def test_a_run_of_their_kind_stands_next_to_those_of_2008() -> None:
