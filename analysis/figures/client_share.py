@@ -32,6 +32,11 @@ class Percentile:
     """How much of it is the client's own."""
 
     @property
+    def arrived(self) -> float:
+        """To the arrival."""
+        return self.read - self.own
+
+    @property
     def is_doubtful(self) -> bool:
         return self.own > LARGE * self.read
 
@@ -58,7 +63,7 @@ def doubt_of(share: ClientShare) -> str | None:
     found = [one for one in percentiles_of(share) if one.is_doubtful]
     if not found:
         return None
-    parts = listed([f"{number(one.own)} of the {number(one.read)} ms of {one.name}" for one in found])
+    parts = listed([f"{number(one.own)} of the {number(one.read)} ms of its {one.name}" for one in found])
     least = ""
     if share.shared > LARGE * (share.sampled_messages + share.shared):
         least = (
@@ -66,7 +71,7 @@ def doubt_of(share: ClientShare) -> str | None:
             "later one was there as well."
         )
     return (
-        f"Of the latency {parts} {'is' if len(found) == 1 else 'are'} this client's own: messages had arrived by then, "
-        f"and waited to be read ({sample_in_words(share)}). Take the latency to the arrival for the server's, or give "
-        f"the client more cores, or a machine of its own.{least}"
+        f"Of the latency of the sample ({sample_in_words(share)}) {parts} {'is' if len(found) == 1 else 'are'} this "
+        "client's own: messages had arrived by then, and waited to be read. Take the latency to the arrival for the "
+        f"server's, or give the client more cores, or a machine of its own.{least}"
     )

@@ -15,9 +15,10 @@ from itertools import chain
 import msgspec
 import numpy as np
 
+from floodtest.analysis.figures.client_share import doubt_of, percentiles_of
 from floodtest.analysis.figures.findings import Findings, read_findings
 from floodtest.analysis.figures.fits import Estimate
-from floodtest.analysis.figures.formatting import each, number, plain
+from floodtest.analysis.figures.formatting import each, listed, number, plain
 from floodtest.analysis.figures.groups import LEAST_RUNS, Difference, difference
 from floodtest.analysis.figures.lines_of_code import lines_of_code
 from floodtest.analysis.figures.memory import ENDS
@@ -32,6 +33,9 @@ MANY = 6
 WRITERS: dict[str, Callable[[float], str]] = {"B": each, "/s": number, "ms": number, "s": number, "lines": number}
 
 ONE_MORE = "one more connection"
+
+LATENCY, AT_ARRIVAL, OWN = "latency", "latency at arrival", "latency, client's own"
+"""To the read, of all messages; of the sample's messages to their arrival, and from there to the read."""
 
 SIZES_ALIKE = 1.02
 """Times the fewest connections of some runs, up to which the most are taken for as many."""
@@ -102,9 +106,9 @@ class Table(msgspec.Struct, frozen=True):
     rows: list[Row]
 
     @property
-    def has_scatter(self) -> bool:
-        """Whether every group has so many runs that the scatter between them is known."""
-        return all(len(group.runs) >= LEAST_RUNS for group in self.groups)
+    def without_scatter(self) -> list[str]:
+        """The labels of groups that have too few runs for the scatter between them to be known."""
+        return [group.label for group in self.groups if len(group.runs) < LEAST_RUNS]
 
 
 @dataclass(frozen=True)
@@ -140,10 +144,11 @@ def tabulate(groups: Sequence[Sequence[Record]], unlike: list[str]) -> Compariso
     rows = []
     for name, unit in units.items():
         found = [[run.get(name, (unit, None))[1] for run in group] for group in of_runs]
-        is_divided = [name.endswith(ONE_MORE) or unit == "lines" or as_many for as_many in are_as_many]
+        is_divided = [_is_divided(name, unit, as_many) for as_many in are_as_many]
         rows.append(Row(name, unit, _cells(found, _resolution(name), is_divided, is_exact=unit == "lines")))
     kept = [row for row in rows if any(row.cells)]
-    return Comparison(findings, Table(told, unlike, [*_of_sizes(told), *_of_outcomes(told, findings)], kept))
+    remarks = [*_of_sizes(told), *_of_outcomes(told, findings), *_of_clients(told, findings)]
+    return Comparison(findings, Table(told, unlike, remarks, kept))
 
 
 def _refuse_twice(group: Sequence[Record]) -> None:
@@ -196,6 +201,22 @@ def _of_outcomes(groups: list[Group], findings: list[list[Findings]]) -> list[st
         for folder, summary in outcomes
         if summary is None or summary.outcome != "ok"
     ]
+
+
+def _of_clients(groups: list[Group], findings: list[list[Findings]]) -> list[str]:
+    """Name the runs of whose latency too much is the client's own."""
+    doubtful = [
+        folder
+        for group, found in zip(groups, findings, strict=True)
+        for folder, one in zip(group.runs, found, strict=True)
+        if one.record.summary is not None
+        and one.record.summary.client_share is not None
+        and doubt_of(one.record.summary.client_share) is not None
+    ]
+    if not doubtful:
+        return []
+    where = plain(listed(doubtful))
+    return [f"Over a tenth of the latency is the client's own in {where}: compare the latency at arrival instead."]
 
 
 def differences(records: list[Record]) -> list[str]:
@@ -256,9 +277,18 @@ def _value(found: Estimate | float) -> float:
 
 
 def _resolution(name: str) -> float:
-    if name.startswith("latency, "):
+    what = name.rpartition(", ")[0]
+    if what in (LATENCY, AT_ARRIVAL):
         return LATENCY_RESOLUTION
-    return TIMED_RESOLUTION if name.rpartition(", ")[0] in TIMED else 0.0
+    return TIMED_RESOLUTION if what in TIMED else 0.0
+
+
+def _is_divided(name: str, unit: str, are_as_many: bool) -> bool:
+    """Whether a figure has a ratio to that of the first group: it should not depend on how many were open.
+
+    What is the client's own is a difference of two rounded percentiles, often of 0: it is shown, and not judged.
+    """
+    return not name.startswith(OWN) and (name.endswith(ONE_MORE) or unit == "lines" or are_as_many)
 
 
 def figures(findings: Findings) -> dict[str, tuple[str, Found]]:
@@ -271,11 +301,24 @@ def figures(findings: Findings) -> dict[str, tuple[str, Found]]:
     found["opened"] = ("/s", _opening(record))
     found["deliveries"] = ("/s", _deliveries(record))
     for share, name in ((0.5, "50%"), (0.99, "99%")):
-        found[f"latency, {name}"] = ("ms", _latency(findings, share))
+        found[f"{LATENCY}, {name}"] = ("ms", _latency(findings, share))
+    found |= _arrivals(record)
     found |= _durations(record)
     for end in ("server", "client"):
         found[f"{end} CPU for 1,000 deliveries"] = ("s", _cpu(record, f"{end}_cpu"))
     found["code of the server"] = ("lines", lines_of_code(record))
+    return found
+
+
+def _arrivals(record: Record) -> dict[str, tuple[str, Found]]:
+    """The latency to the arrival, and the client's own, by the sample of messages whose arrival the kernel told."""
+    share = None if record.summary is None else record.summary.client_share
+    told = {} if share is None else {one.name: one for one in percentiles_of(share)}
+    found: dict[str, tuple[str, Found]] = {}
+    for name, shown in (("p50", "50%"), ("p99", "99%")):
+        one = told.get(name)
+        found[f"{AT_ARRIVAL}, {shown}"] = ("ms", None if one is None else one.arrived)
+        found[f"{OWN}, {shown}"] = ("ms", None if one is None else one.own)
     return found
 
 

@@ -3,7 +3,7 @@
 import textwrap
 
 from floodtest.analysis.figures.compare import WRITERS, Cell, Comparison, Group, Row, Table
-from floodtest.analysis.figures.formatting import plain
+from floodtest.analysis.figures.formatting import listed, plain
 from floodtest.flyweight.command.counted import counted
 
 WIDTH = 118
@@ -28,7 +28,17 @@ def note(table: Table) -> str:
     """Say how the table is to be read."""
     if len(table.groups) == 1:
         return OF_ONE_GROUP
-    return BY_SCATTER if table.has_scatter else ONE_RUN
+    single = table.without_scatter
+    base, *others = (group.label for group in table.groups)
+    if base in single or set(others) <= set(single):
+        return ONE_RUN
+    if not single:
+        return BY_SCATTER
+    has, them = ("has", "it") if len(single) == 1 else ("have", "them")
+    return (
+        f"{BY_SCATTER} {listed(single)} {has} one run only, which can't tell the scatter between runs: no difference "
+        f"of {them} is called significant."
+    )
 
 
 def row_title(row: Row) -> str:

@@ -71,7 +71,8 @@ def rate_of(record: Record, field: str, stage: str | None = None, apart: float =
 def percentiles(latency: LatencyCounts, shares: Floats, column: int = 1) -> Floats | None:
     """Return milliseconds that such shares (0 to 1) of the messages did not exceed; None without messages.
 
-    `column` 1 counts from the planned time, 2 from the publishing. Too high by 0.8% at the most (docs/run-record.md).
+    `column` is a place in `record.latency.COLUMNS`: 1 counts from the planned time, 2 from the publishing, 3 and 4 are
+    the sample's, to the read and to the arrival. Too high by 0.8% at the most (docs/run-record.md).
     """
     return values_at(shares, latency.rows[:, 0], latency.rows[:, column])
 

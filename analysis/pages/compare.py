@@ -17,7 +17,7 @@ from floodtest.analysis.figures.findings import Findings
 from floodtest.analysis.pages import pictures as pic
 from floodtest.analysis.pages.html import Picture, Table, fill_in
 from floodtest.analysis.pages.page_files import write_file
-from floodtest.analysis.pages.plots import draw_latency, label_nines
+from floodtest.analysis.pages.plots import ARRIVED, draw_latency, label_nines
 from floodtest.analysis.record.stages import Stage
 
 if TYPE_CHECKING:
@@ -171,8 +171,11 @@ def _open_by_time(axes: "Axes", findings: Findings, colour: str, dash: object, n
     return float(time[-1])
 
 
-def _latency(axes: "Axes", findings: Findings, colour: str, dash: object, name: str) -> float:
-    return draw_latency(axes, findings.latency, 1, colour, dash, name)
+def _latency(column: int) -> Draw:
+    def draw(axes: "Axes", findings: Findings, colour: str, dash: object, name: str) -> float:
+        return draw_latency(axes, findings.latency, column, colour, dash, name)
+
+    return draw
 
 
 def _axes(across: str, up: str) -> Finish:
@@ -188,5 +191,6 @@ PLOTS: tuple[tuple[str, str, Draw, Finish], ...] = (
     ("client-memory", "Client's user memory", _memory("client"), _axes("connections open", "MiB")),
     ("kernel-memory", "Kernel memory, both ends", _memory("kernel"), _axes("connections open", "MiB")),
     ("connections", "Connections open", _open_by_time, _axes("seconds", "connections open")),
-    ("latency", "Latency", _latency, label_nines),
+    ("latency", "Latency", _latency(1), label_nines),
+    ("arrival", "Latency to the arrival, by the sample", _latency(ARRIVED), label_nines),
 )

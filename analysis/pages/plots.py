@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from floodtest.analysis.figures.client_share import percentiles_of
 from floodtest.analysis.figures.findings import Findings
-from floodtest.analysis.figures.formatting import each, each_between
+from floodtest.analysis.figures.formatting import each, each_between, listed, number
 from floodtest.analysis.figures.memory import ENDS, MemoryFinding
 from floodtest.analysis.figures.series import BY_PLAN, BY_SERVER, Floats, percentiles, rate_of, source_of_latency
 from floodtest.analysis.pages import pictures as pic
 from floodtest.analysis.record import LatencyCounts, Record
+from floodtest.analysis.record.latency import COLUMNS
 from floodtest.analysis.record.stages import Stage
 from floodtest.flyweight.command.counted import counted, was
 from floodtest.flyweight.command.units import size
@@ -180,6 +182,9 @@ def messages_by_time(findings: Findings, width: float) -> "Figure | None":
     return figure
 
 
+ARRIVED = COLUMNS.index("arrived")
+"""The column of latencies to the arrival of the sample's messages."""
+
 NINES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 
 
@@ -191,6 +196,8 @@ def latency_by_percentile(findings: Findings, width: float) -> "Figure | None":
     axes = figure.subplots()
     last = draw_latency(axes, findings.latency, 1, pic.BLUE, "-", source_of_latency(findings.record) or BY_PLAN)
     draw_latency(axes, findings.latency, 2, pic.ORANGE, (0, (5, 2)), "uncorrected: from the publishing")
+    draw_latency(axes, findings.latency, 3, pic.SKY, (0, (5, 2, 1, 2)), "the sample, to the read")
+    draw_latency(axes, findings.latency, ARRIVED, pic.GREEN, (0, (1, 1.2)), "the sample, to the arrival")
     label_nines(axes, last)
     pic.legend_below(figure, axes, 2 if width > 6 else 1)
     return figure
@@ -292,17 +299,31 @@ def _say_latency(findings: Findings) -> str:
     found = percentiles(findings.latency, np.array([0.5, 0.99, 1.0]))
     assert found is not None
     middle, most, last = found
+    arrivals = _say_arrivals(findings)
     if source_of_latency(findings.record) == BY_SERVER:
         return (
             f"Half of the messages took up to {middle:,.1f} ms from when the server says that it sent them, 99% up to "
             f"{most:,.1f}, the slowest {last:,.1f}. Each mark to the right leaves a tenth of the messages. What held "
-            "them up in the server before it wrote that time is not in it."
+            f"them up in the server before it wrote that time is not in it.{arrivals}"
         )
     return (
         f"Half of the messages took up to {middle:,.1f} ms from their planned time, 99% up to {most:,.1f}, the slowest "
         f"{last:,.1f}. Each mark to the right leaves a tenth of the messages. The uncorrected line is what a generator "
-        "would claim that waits for the server."
+        f"would claim that waits for the server.{arrivals}"
     )
+
+
+def _say_arrivals(findings: Findings) -> str:
+    """Say what of the latency is the client's own, where arrivals are known."""
+    summary = findings.record.summary
+    share = None if summary is None else summary.client_share
+    found = [] if share is None else percentiles_of(share)
+    if not found:
+        return ""
+    told = listed(
+        [f"{number(one.read)} ms of {one.name} to the read, {number(one.arrived)} to the arrival" for one in found]
+    )
+    return f" The sample, messages whose arrival the kernel told, took {told}: the difference is the client's own."
 
 
 PLOTS = (

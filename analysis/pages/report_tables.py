@@ -159,7 +159,7 @@ def client_share(record: Record) -> Iterator[Table]:
         return
     rows = [
         ("to the read", *(number(one.read) for one in found)),
-        ("to the arrival: the server's", *(number(one.read - one.own) for one in found)),
+        ("to the arrival: the server's", *(number(one.arrived) for one in found)),
         ("the difference: the client's own", *(number(one.own) for one in found)),
     ]
     caption = (

@@ -8,18 +8,25 @@ import numpy.typing as npt
 
 from floodtest.analysis.record.text import read_text
 
+COLUMNS = ("milliseconds", "planned", "published", "sampled", "arrived")
+"""Milliseconds; messages that took so long from the plan, and from publishing, to the read; and of the messages whose
+arrival the kernel told those that took so long from the plan to the read, and to the arrival."""
+
+WITHOUT_SAMPLE = 3
+"""Columns of a file from before there was a sample."""
+
 
 @dataclass(frozen=True)
 class LatencyCounts:
     """How many messages took how long."""
 
     rows: npt.NDArray[np.float64]
-    """Shape (n, 3), in order of time: milliseconds, messages that took so long from the plan, and from publishing."""
+    """Shape (n, 5), in order of time: `COLUMNS`. The sample's are 0 in a record from before there was one."""
     fault: str | None = None
     """What is wrong with the file, as the end of a sentence about it; None if nothing is, or there is none."""
 
 
-NONE = LatencyCounts(np.zeros((0, 3)))
+NONE = LatencyCounts(np.zeros((0, len(COLUMNS))))
 
 
 def read_latency(path: Path) -> LatencyCounts:
@@ -27,8 +34,9 @@ def read_latency(path: Path) -> LatencyCounts:
     try:
         *lines, rest = read_text(path).split("\n")
         rows = np.array([line.split(",") for line in lines[1:]], np.float64) if lines[1:] else NONE.rows
-        if rows.shape[1:] != (3,) or not np.isfinite(rows).all() or (rows < 0).any():
-            return LatencyCounts(NONE.rows, "is left out, for it can't be read: its rows are not of three figures")
+        if rows.shape[1] not in (WITHOUT_SAMPLE, len(COLUMNS)) or not np.isfinite(rows).all() or (rows < 0).any():
+            return LatencyCounts(NONE.rows, "is left out, for it can't be read: its rows are not of five figures")
+        rows = np.pad(rows, ((0, 0), (0, len(COLUMNS) - rows.shape[1])))
     except FileNotFoundError:
         return NONE
     except (OSError, ValueError) as error:

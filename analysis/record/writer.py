@@ -25,6 +25,7 @@ from floodtest.analysis.record.format import (
     SAMPLES_FILE,
     DiskFault,
 )
+from floodtest.analysis.record.latency import COLUMNS
 from floodtest.analysis.record.samples import FIELDS, Sample
 from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.reasons import reason
@@ -51,10 +52,10 @@ class RecordWriter:
         """Replace run.json as a whole."""
         self._replace(RUN_FILE, json.dumps({"format": FORMAT, **run}, indent=2) + "\n")
 
-    def write_latency(self, rows: Iterable[tuple[float, int, int]]) -> None:
-        """Replace latency.csv as a whole: milliseconds, and how many messages took so long from plan and publishing."""
-        lines = [f"{milliseconds},{planned},{published}\n" for milliseconds, planned, published in rows]
-        self._replace(LATENCY_FILE, "".join(["milliseconds,planned,published\n", *lines]))
+    def write_latency(self, rows: Iterable[tuple[float, ...]]) -> None:
+        """Replace latency.csv as a whole: milliseconds, and how many messages took so long, by `COLUMNS`."""
+        lines = [f"{','.join(map(str, row))}\n" for row in rows]
+        self._replace(LATENCY_FILE, "".join([",".join(COLUMNS) + "\n", *lines]))
 
     def write_answers(self, answers: list[dict[str, Any]]) -> None:
         """Replace answers.json as a whole: the beginnings of answers that did not open their connection."""

@@ -74,8 +74,8 @@ def microseconds_at(shares: list[float], counts: Counts) -> list[float] | None:
     return None if found is None else found.tolist()
 
 
-def rows(planned: Counts, published: Counts) -> list[tuple[float, int, int]]:
-    """Return for each bucket that is not empty in both its upper end in milliseconds, and the two counts."""
-    used = np.flatnonzero(planned + published)
+def rows(*counts: Counts) -> list[tuple[float, ...]]:
+    """Return for each bucket that is not empty in all of the counts its upper end in milliseconds, and each count."""
+    used = np.flatnonzero(sum(counts))
     tops = (highest(used) / 1000).tolist()
-    return list(zip(tops, planned[used].tolist(), published[used].tolist(), strict=True))
+    return list(zip(tops, *(each[used].tolist() for each in counts), strict=True))

@@ -78,8 +78,8 @@ class Journal(Watcher):
         with self._noting_faults():
             self._record.write_sample(sample)
             if sample.latency_p50 is not None:
-                planned, published = histogram.dense(reading.latency), histogram.dense(reading.latency_published)
-                self._record.write_latency(histogram.rows(planned, published))
+                counted = reading.latency, reading.latency_published, reading.watched_read, reading.watched_arrival
+                self._record.write_latency(histogram.rows(*map(histogram.dense, counted)))
             if len(reading.answers) > self._answers:
                 self._answers = len(reading.answers)
                 self._record.write_answers(msgspec.to_builtins(reading.answers))

@@ -47,6 +47,8 @@ def client_share_of(reading: Reading, has_latency: bool, model: str) -> ClientSh
     note = None
     if model != DEFAULT_CLIENT_MODEL:
         note = f"the client model {model} does not see its sockets"
+    elif not reading.opens:
+        note = "no connection was open"
     elif not reading.watched:
         note = "the kernel tells no arrivals here, as on Unix sockets"
     elif not messages:

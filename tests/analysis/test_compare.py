@@ -18,7 +18,7 @@ from floodtest.analysis.figures.fits import Estimate
 from floodtest.analysis.figures.lines_of_code import count, lines_of_code, sources
 from floodtest.analysis.pages.compare import PLOTS, overlaid, write_page
 from floodtest.analysis.pages.pictures import WIDE
-from floodtest.analysis.record.summary import Models, Ramp, Tick
+from floodtest.analysis.record.summary import ClientShare, Latency, Models, Ramp, Tick
 from floodtest.flyweight.errors import Refused, UsageError
 from floodtest.loadgen.plan.models import SERVER_MODELS
 from floodtest.loadgen.plan.options import RunOptions
@@ -362,9 +362,46 @@ def test_the_scatter_between_runs_decides_what_is_significant() -> None:
 def test_nothing_is_called_significant_with_one_run_a_side(counts: tuple[int, int]) -> None:
     groups = [group(name, *([slope] * count)) for name, slope, count in zip("ab", (1000, 5000), counts, strict=True)]
     table = compare(groups).table
-    assert not table.has_scatter
+    assert table.without_scatter == [label for label, count in zip("AB", counts, strict=True) if count == 1]
     assert all(cell is None or cell.significant is not True for row in table.rows for cell in row.cells)
     assert " ".join(render(compare(groups)).splitlines()[-3:]) == ONE_RUN
+
+
+NO_DIFFERENCE = "no difference of it is called significant."
+
+
+def test_among_groups_of_several_runs_one_of_a_single_run_is_named() -> None:
+    groups = [group(name, *([slope] * count)) for name, slope, count in (("a", 900, 3), ("b", 5000, 3), ("c", 9000, 1))]
+    told = compare(groups)
+    (found,) = [row for row in told.table.rows if row.name == SERVER]
+    assert [cell.significant for cell in found.cells[1:] if cell is not None] == [True, None]
+    said = " ".join(render(told).splitlines())
+    assert said.endswith("C has one run only, which can't tell the scatter between runs: " + NO_DIFFERENCE)
+    assert ONE_RUN not in said
+
+
+SHARE = ClientShare(
+    sampled_connections=149,
+    sampled_messages=1500,
+    shared=0,
+    read_ms=Latency(10.0, 11.0, 20.0, 50.0, 60.0),
+    arrival_ms=Latency(9.5, 10.5, 5.0, 4.0, 5.0),
+)
+
+
+def test_latency_at_arrival_is_compared_and_the_client_s_own_is_shown_beside_it() -> None:
+    found = record("a")
+    told = {**found.run, "summary": {**found.run["summary"], "client_share": msgspec.to_builtins(SHARE)}}
+    runs = [replace(found, folder=Path(name), run=told) for name in ("a", "b")]
+    rows = {row.name: row.cells for row in compared([record("c"), *runs]).table.rows}
+    assert [None if cell is None else cell.value for cell in rows["latency at arrival, 99%"]] == [None, 5.0, 5.0]
+    assert [None if cell is None else cell.value for cell in rows["latency, client's own, 99%"]] == [None, 15.0, 15.0]
+    rows = {row.name: row.cells for row in compared(runs).table.rows}
+    assert [None if cell is None else cell.ratio for cell in rows["latency at arrival, 50%"]] == [None, 1.0]
+    assert [None if cell is None else cell.ratio for cell in rows["latency, client's own, 50%"]] == [None, None]
+    said = "Over a tenth of the latency is the client's own in a and b: compare the latency at arrival instead."
+    assert said in compared(runs).table.remarks
+    assert not [remark for remark in compared([record("c"), record("d")]).table.remarks if "own" in remark]
 
 
 def of_size(name: str, size: int, server: float) -> Record:

@@ -300,7 +300,7 @@ def test_a_record_that_was_saved_with_a_byte_order_mark_is_read(folder: Path) ->
     assert (folder / "samples.csv").read_bytes().startswith(b"\xef\xbb\xbftime,")
     after = load(folder)
     assert (after.run, after.samples, after.read_latency().fault) == (before.run, before.samples, None)
-    assert after.read_latency().rows.tolist() == before.read_latency().rows.tolist() == [[1.5, 10, 20], [3, 30, 25]]
+    assert after.read_latency().rows.tolist() == before.read_latency().rows.tolist() == COUNTS
 
 
 def test_a_record_in_another_encoding_is_told_in_plain_words(folder: Path) -> None:
@@ -317,7 +317,7 @@ def test_a_record_in_another_encoding_is_told_in_plain_words(folder: Path) -> No
 def test_a_latency_file_in_another_encoding_is_left_out(folder: Path) -> None:
     (folder / "latency.csv").write_text(LATENCY, encoding="utf-16")
     fault = "is left out, for it can't be read: latency.csv is UTF-16. Save it as UTF-8"
-    assert (load(folder).read_latency().rows.shape, load(folder).read_latency().fault) == ((0, 3), fault)
+    assert (load(folder).read_latency().rows.shape, load(folder).read_latency().fault) == ((0, 5), fault)
 
 
 def test_text_of_a_record_is_read_whatever_the_locale(folder: Path) -> None:
@@ -360,24 +360,33 @@ def test_a_sample_that_is_no_number_is_named(field: str, value: str, folder: Pat
         load(writer.folder)
 
 
-LATENCY = "milliseconds,planned,published\n1.5,10,20\n3.0,30,25\n"
+LATENCY = "milliseconds,planned,published,sampled,arrived\n1.5,10,20,0,2\n3.0,30,25,2,0\n"
+COUNTS = [[1.5, 10, 20, 0, 2], [3, 30, 25, 2, 0]]
 
 
 def test_a_latency_file_reads_to_its_last_whole_line_and_says_what_is_missing(folder: Path) -> None:
     record = load(folder)
-    assert (record.read_latency().rows.shape, record.read_latency().fault) == ((0, 3), None)
+    assert (record.read_latency().rows.shape, record.read_latency().fault) == ((0, 5), None)
     for length in range(len(LATENCY) + 1):
         (folder / "latency.csv").write_text(LATENCY[:length])
         assert len(record.read_latency().rows) == max(0, LATENCY[:length].count("\n") - 1)
         is_whole = LATENCY[:length].endswith("\n")
         assert (record.read_latency().fault is None) == is_whole
-    assert record.read_latency().rows.tolist() == [[1.5, 10, 20], [3, 30, 25]]
+    assert record.read_latency().rows.tolist() == COUNTS
 
 
-@pytest.mark.parametrize("rows", ["1,2\n", "1,2\n3,4\n5,6\n", "a,b,c\n", "1,nan,2\n", "1,-5,2\n", "1,2,3\n\n", "\0\n"])
+def test_a_latency_file_from_before_there_was_a_sample_has_none(folder: Path) -> None:
+    (folder / "latency.csv").write_text("milliseconds,planned,published\n1.5,10,20\n")
+    read = load(folder).read_latency()
+    assert (read.rows.tolist(), read.fault) == ([[1.5, 10, 20, 0, 0]], None)
+
+
+@pytest.mark.parametrize(
+    "rows", ["1,2\n", "1,2\n3,4\n5,6\n", "a,b,c\n", "1,nan,2\n", "1,-5,2\n", "1,2,3\n\n", "\0\n", "1,2,3,4\n"]
+)
 def test_a_latency_file_that_makes_no_sense_is_left_out(rows: str, folder: Path) -> None:
     (folder / "latency.csv").write_text("milliseconds,planned,published\n" + rows)
-    assert load(folder).read_latency().rows.shape == (0, 3)
+    assert load(folder).read_latency().rows.shape == (0, 5)
     assert "can't be read" in (load(folder).read_latency().fault or "")
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from floodtest.analysis import Record, RecordWriter, Sample, load, read_findings
+from floodtest.analysis import LatencyCounts, Record, RecordWriter, Sample, load, read_findings
 from floodtest.analysis.figures.doubts import doubts
 from floodtest.analysis.pages.pictures import WIDE, as_svg, style
 from floodtest.analysis.pages.plots import PLOTS, memory_by_time
 from floodtest.analysis.pages.report import render, write_report
-from floodtest.analysis.record.summary import CauseInWords, Lifetimes, Percentiles
+from floodtest.analysis.record.summary import CauseInWords, ClientShare, Latency, Lifetimes, Percentiles
 from floodtest.flyweight.errors import Refused
 from floodtest.loadgen.commands import records
 from tests.rigs.figures import (
@@ -485,6 +486,26 @@ def test_ctrl_c_while_a_report_is_drawn_leaves_the_exit_code_of_the_run(
     )
     assert load(folder).summary is not None
     assert not (folder / "report.html").exists()
+
+
+def test_the_latency_to_the_arrival_is_in_the_picture_and_in_its_sentence() -> None:
+    share = ClientShare(
+        sampled_connections=100,
+        sampled_messages=1000,
+        shared=0,
+        read_ms=Latency(10.0, 11.0, 12.0, 50.0, 60.0),
+        arrival_ms=Latency(9.5, 10.5, 3.0, 4.0, 5.0),
+    )
+    (plot,) = [plot for plot in PLOTS if plot.name == "latency-by-percentile"]
+    for arrived, told, lines in ((0, None, 1), (1000, share, 3)):
+        found = findings_of(ramp(), summary=msgspec.to_builtins(summary(messages=messages(), client_share=told)))
+        rows = np.array([[3.0, 0, 0, 0, arrived], [12.0, 5000, 0, arrived, 0]])
+        found = replace(found, latency=LatencyCounts(rows))
+        figure = plot.picture(found, WIDE)
+        assert figure is not None
+        assert len(figure.axes[0].get_lines()) == lines
+        said = "12 ms of p99 to the read, 3 to the arrival: the difference is the client's own."
+        assert (said in plot.sentence(found)) is bool(arrived)
 
 
 # -- doubts ----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from floodtest.analysis.figures.client_share import doubt_of, percentiles_of
-from floodtest.analysis.figures.doubts import doubts
+from floodtest.analysis.figures.doubts import doubts, doubts_of_figures
 from floodtest.analysis.pages.report_tables import client_share as table_of
 from floodtest.analysis.record.summary import ClientShare, Latency
 from floodtest.loadgen.client import histogram
@@ -238,22 +238,23 @@ def test_readings_of_sites_add_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("watched_by", "model", "why"),
+    ("said", "model", "why"),
     [
-        (0, "httpx", "the client model httpx does not see its sockets"),
-        (0, "columns", "the kernel tells no arrivals here, as on Unix sockets"),
-        (7, "columns", "no message with a latency came on 7 connections that were watched for it"),
+        ({}, "httpx", "the client model httpx does not see its sockets"),
+        ({"opens": 0}, "columns", "no connection was open"),
+        ({}, "columns", "the kernel tells no arrivals here, as on Unix sockets"),
+        ({"watched": 7}, "columns", "no message with a latency came on 7 connections that were watched for it"),
     ],
 )
-def test_where_no_arrival_is_known_it_is_said_why(watched_by: int, model: str, why: str) -> None:
-    told = client_share_of(reading(watched=watched_by), True, model)
+def test_where_no_arrival_is_known_it_is_said_why(said: dict[str, int], model: str, why: str) -> None:
+    told = client_share_of(reading(**said), True, model)
     assert told is not None
     assert (told.note, told.read_ms, percentiles_of(told), doubt_of(told)) == (why, None, [], None)
     found = summary(messages=messages(), client_share=told)
     assert f"at arrival    not known: {why}" in render(found)
     rows = [start(), sample()]
-    said = "\n".join(doubts(findings_of(rows, summary=msgspec.to_builtins(found))))
-    assert f"How much of the latency is this client's own is not known: {why}." in said
+    doubted = doubts(findings_of(rows, summary=msgspec.to_builtins(found)))
+    assert f"How much of the latency is this client's own is not known: {why}." in doubted
 
 
 def test_percentiles_with_too_few_messages_above_them_are_not_told() -> None:
@@ -268,23 +269,23 @@ def test_percentiles_with_too_few_messages_above_them_are_not_told() -> None:
 def test_a_percentile_of_which_over_a_tenth_is_the_client_s_own_is_doubted() -> None:
     doubt = doubt_of(share())
     assert doubt is not None
-    assert doubt.startswith("Of the latency 9 of the 12 ms of p99 is this client's own: messages had arrived")
-    assert "1,500 messages on 149 connections" in doubt
+    sampled = "Of the latency of the sample (1,500 messages on 149 connections) "
+    assert doubt.startswith(f"{sampled}9 of the 12 ms of its p99 is this client's own: messages had arrived")
     assert "more than that" not in doubt
     assert doubt_of(share(arrival_ms=Latency(9.0, 9.9, 10.8, 50.0, 60.0))) is None  # just a tenth
     both = doubt_of(share(arrival_ms=Latency(1.0, 11.0, 3.0, 4.0, 5.0), shared=200))
     assert both is not None
-    assert both.startswith("Of the latency 9 of the 10 ms of p50 and 9 of the 12 ms of p99 are this client's")
+    assert "9 of the 10 ms of its p50 and 9 of the 12 ms of its p99 are this client's own" in both
     assert "It is more than that: 200 further messages had to be left out" in both
 
 
 def test_terminal_and_report_tell_the_share_and_its_doubt() -> None:
     found = summary(messages=messages(), client_share=share())
-    lines = render(found).splitlines()
+    findings = findings_of([start(), sample()], summary=msgspec.to_builtins(found))
+    lines = render(found, doubts_of_figures(findings)).splitlines()
     assert "at arrival    p50 9.50, p90 10.5, p99 3 ms, by 1,500 messages on 149 connections" in lines
     assert "client's own  p50 0.500, p90 0.500, p99 9 ms, from the arrival to the read" in lines
     assert f"doubt         {doubt_of(share())}" in lines
-    findings = findings_of([start(), sample()], summary=msgspec.to_builtins(found))
     assert doubt_of(share()) in doubts(findings)
     (table,) = table_of(findings.record)
     assert table.head == ("milliseconds", "50%", "90%", "99%")

@@ -110,8 +110,9 @@ def test_samples_show_the_messages_as_they_come(record: Record, summary: dict[st
 
 def test_the_latencies_in_the_record_are_all_of_them(record: Record, summary: dict[str, Any]) -> None:
     received = summary["messages"]["received"]
-    milliseconds, planned, published = record.read_latency().rows.T
+    milliseconds, planned, published, sampled, arrived = record.read_latency().rows.T
     assert (planned.sum(), published.sum()) == (received, received)
+    assert sampled.sum() == arrived.sum() == summary["client_share"]["sampled_messages"]
     half = milliseconds[np.searchsorted(np.cumsum(planned), np.ceil(received / 2))]
     assert half == pytest.approx(summary["messages"]["latency_ms"]["p50"], abs=0.001)
     assert milliseconds[-1] == pytest.approx(summary["messages"]["latency_ms"]["max"], abs=0.001)
