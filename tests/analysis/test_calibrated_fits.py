@@ -61,7 +61,7 @@ def test_intervals_of_straight_lines_hold_the_true_cost_as_often_as_they_say(dev
             held = sum(slope.low <= ramp.cost <= slope.high for slope, ramp in zip(slopes, ramps, strict=True))
             found[count, correlation] = held / TIMES, reach / least_reach(count, deviation, correlation)
     assert 0.90 <= np.mean([held for held, _ in found.values()]) <= 0.99, found
-    assert min(held for held, _ in found.values()) >= 0.85, found
+    assert min(held for held, _ in found.values()) >= 0.9, found
     assert max(reach for _, reach in found.values()) < 3, found
     assert max(reach for (count, _), (_, reach) in found.items() if count == 200) < 2, found
 
