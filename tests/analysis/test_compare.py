@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from floodtest.analysis import Record, RecordWriter, Sample, load, read_findings
-from floodtest.analysis.figures.compare import Cell, Row, Table, compare, differences, figures, labels, tabulate
+from floodtest.analysis.figures.compare import Cell, Row, Table, compare, differences, labels, tabulate
 from floodtest.analysis.figures.comparison_text import BY_SCATTER, ONE_RUN, render, render_series
 from floodtest.analysis.figures.fits import Estimate
 from floodtest.analysis.figures.lines_of_code import count, lines_of_code, sources
+from floodtest.analysis.figures.run_figures import figures
 from floodtest.analysis.pages.compare import PLOTS, overlaid, write_page
 from floodtest.analysis.pages.pictures import WIDE
 from floodtest.analysis.record.summary import ClientShare, Latency, Models, Ramp, Tick
