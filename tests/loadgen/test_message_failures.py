@@ -85,7 +85,8 @@ def conclusion_of(process: "subprocess.Popen[str]", out: Path) -> dict[str, Any]
     record = load(summary["run"])
     assert record.run["summary"] == summary
     assert not left_in(out)
-    assert record.read_latency().rows[:, 1:].sum(axis=0).tolist() == [messages["received"]] * 2
+    counted, sampled = messages["received"], summary["client_share"]["sampled_messages"]
+    assert record.read_latency().rows[:, 1:].sum(axis=0).tolist() == [counted, counted, sampled, sampled]
     return summary
 
 
