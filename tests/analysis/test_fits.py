@@ -52,6 +52,22 @@ def test_workers_that_begin_are_steps_and_not_slope() -> None:
     assert fit.at(opened)[-1] == pytest.approx(size[-1], abs=50_000)
 
 
+def test_the_growth_is_as_uncertain_as_what_workers_took() -> None:
+    opened, size, begun = (column.round().astype(int).tolist() for column in staircase())
+    rows = list(zip(opened, size, begun, strict=True))
+    samples: list[Any] = [start(server_private=rows[0][1], server_begun=0)]
+    samples += [sample(stage="ramp", open=at, server_private=there, server_begun=of) for at, there, of in rows[1:]]
+    found = memory_of(record_of(samples))["server"]
+    assert found.fit is not None
+    assert found.growth is not None
+    taken = found.fit.taken
+    assert taken.value == pytest.approx(sum(step.bytes for step in found.fit.steps))
+    assert taken.low < 12e6 < taken.high
+    assert found.growth.high - found.growth.low == pytest.approx((taken.high - taken.low) / found.most)
+    assert found.growth.low < 100 < found.growth.high
+    assert not found.failed
+
+
 def test_what_looks_like_steps_and_nothing_says_is_one_is_slope() -> None:
     opened, size, _ = staircase()
     fit = fit_memory(opened, size)
