@@ -261,13 +261,16 @@ class ListenQueue(msgspec.Struct, frozen=True, kw_only=True):
     most_queued: int | None
     """The most that were seen waiting in a sample."""
     dropped: int | None
-    """Handshakes that the server's listeners dropped, mostly since their queue was full; each is tried again later."""
+    """Packets of handshakes that the server's listeners dropped: their queue was full, or they put connections off."""
     overflows: int | None
     """ListenOverflows of the server's network: handshakes that found a queue full, that of any listener there."""
     drops: int | None
     """ListenDrops of the server's network: handshakes that were dropped for whatever reason."""
     syn_retransmits: int | None
     """TCPSynRetrans of the client's network: requests to connect that were sent again."""
+    deferred: int | None = None
+    """TCPDeferAcceptDrop of the server's network: connections that were put off until their request came, which is no
+    loss and is counted in `dropped`; None: from before it was read."""
     put_off: int | None = None
     """Connections that found the queue full, or others that wait for room in it; None: it is of no Unix socket."""
 

@@ -54,7 +54,11 @@ class Listener:
     backlog: int | None = None
     """How many may wait there: what listen(2) was told, net.core.somaxconn at the most. None: it can't be read."""
     drops: int | None = None
-    """Handshakes that were dropped so far, mostly since the queue was full. None: it can't be read."""
+    """Packets of handshakes that were dropped so far. None: it can't be read.
+
+    Those that found the queue full are among them, and so are those that TCP_DEFER_ACCEPT puts off, as it does one of
+    each connection (`Counters.deferred`): the kernel does not tell them apart for a listener.
+    """
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,12 @@ class Counters:
     """Handshakes that a listener dropped for whatever reason (ListenDrops)."""
     syn_retransmits: int
     """Requests to connect that were sent again, since nothing answered (TCPSynRetrans)."""
+    deferred: int
+    """Connections that were established and put off until their request comes (TCPDeferAcceptDrop)."""
+
+
+_NAMES = ("ListenOverflows", "ListenDrops", "TCPSynRetrans", "TCPDeferAcceptDrop")
+"""What /proc/net/netstat calls the fields of `Counters`, in their order."""
 
 
 def read_listeners(net: Path = NET) -> list[Listener]:
@@ -172,7 +182,7 @@ def read_counters(net: Path = NET) -> Counters | None:
     try:
         lines = [line.split() for line in (net / "netstat").read_text().splitlines() if line.startswith("TcpExt:")]
         table = dict(zip(*lines, strict=True))
-        return Counters(*(int(table[name]) for name in ("ListenOverflows", "ListenDrops", "TCPSynRetrans")))
+        return Counters(*(int(table[name]) for name in _NAMES))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -45,8 +45,9 @@ class QueueWatch:
         if self._is_unix:
             self._first = self._last = self._last or _Look(self._listeners(), None, None)
             return
+        listeners = self._listeners()  # before the counters: a drop that is seen has its cause among those
         theirs = None if self._net is None else read_counters(self._net)
-        self._last = last = _Look(self._listeners(), read_counters(), theirs)
+        self._last = last = _Look(listeners, read_counters(), theirs)
         self._first = self._first or last
         self._queued += [listener.queued for listener in last.listeners.values()]
         self._queued = [max(self._queued)] if self._queued else []
@@ -69,6 +70,7 @@ class QueueWatch:
             dropped=None if self._is_unix else _dropped(first.listeners, last.listeners),
             overflows=_growth(first.theirs, last.theirs, "overflows"),
             drops=_growth(first.theirs, last.theirs, "drops"),
+            deferred=_growth(first.theirs, last.theirs, "deferred"),
             syn_retransmits=_growth(first.ours, last.ours, "syn_retransmits"),
         )
 

@@ -40,13 +40,31 @@ def remarks_on_queue(summary: Summary, in_flight: int) -> list[str]:
         return _remarks_on_waiting(queue, in_flight)
     if queue.overflows is None:
         return _remarks_on_silence(queue, summary)
-    dropped = queue.overflows if queue.dropped is None else min(queue.dropped, queue.overflows)
-    if dropped == 0:
+    refused, is_servers = _refused(queue, summary)
+    if refused == 0:
         return []
-    whose = "a queue of the server's network" if queue.dropped is None else "the server's queue"
     size, remedy = _size_and_remedy(queue, in_flight)
-    full = f"{whose}{size} was full {often(dropped)}, and a handshake had to be tried again a second later or more"
+    whose = f"the server's queue{size}" if is_servers else "a queue of the server's network"
+    full = f"{whose} was full {often(refused)}, and a handshake had to be tried again a second later or more"
     return [f"listen queue: {full}: {remedy}"]
+
+
+def _refused(queue: sums.ListenQueue, summary: Summary) -> tuple[int, bool]:
+    """Return how often a handshake found a queue full, and whether that is known to have been the server's.
+
+    The overflows are those of every listener of the network. What the server's listeners dropped tells theirs from
+    others', but a listener that waits for requests (TCP_DEFER_ACCEPT) drops a packet of each connection as well. Ours
+    does so, and nobody else connects to it; of another server it is not known whether it does.
+    """
+    overflows, dropped, deferred = queue.overflows or 0, queue.dropped, queue.deferred or 0
+    if dropped is None:
+        return overflows, False
+    is_ours = summary.models.server is not None
+    if is_ours:
+        deferred = min(deferred, summary.connections.attempts or 0)
+    if dropped > deferred:
+        return min(dropped - deferred, overflows), True
+    return 0 if is_ours else min(dropped, overflows), False
 
 
 def _remarks_on_waiting(queue: sums.ListenQueue, in_flight: int) -> list[str]:

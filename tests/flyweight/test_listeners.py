@@ -84,14 +84,15 @@ def test_who_gets_the_connections_to_an_address(target: str, listening: list[str
 
 
 NETSTAT = (
-    "TcpExt: SyncookiesSent ListenOverflows ListenDrops TCPSynRetrans\nTcpExt: 1 20 30 4\nIpExt: InOctets\nIpExt: 9\n"
+    "TcpExt: SyncookiesSent ListenOverflows ListenDrops TCPSynRetrans TCPDeferAcceptDrop\nTcpExt: 1 20 30 4 5\n"
+    "IpExt: InOctets\nIpExt: 9\n"
 )
 
 
 @pytest.mark.parametrize(
     ("text", "counters"),
     [
-        (NETSTAT, Counters(20, 30, 4)),
+        (NETSTAT, Counters(20, 30, 4, 5)),
         (NETSTAT.replace("ListenDrops", "Other"), None),
         (NETSTAT.replace(" 30", ""), None),
         (NETSTAT.replace("30", "x"), None),

@@ -481,7 +481,7 @@ def test_a_server_that_does_not_answer_is_a_reason() -> None:
 def queue(**changes: int | None) -> Server:
     """The other end of a run, whose queue of 128 was never full, as far as it can be known."""
     known = {"backlog": 128, "most_queued": 3, "dropped": 0, "overflows": 0, "drops": 0, "syn_retransmits": 0}
-    found = ListenQueue(**{**known, **changes})
+    found = ListenQueue(**{**known, "deferred": 0, **changes})
     return Server(addresses=["127.0.0.1:80"], processes=[], found="", queue=found)
 
 
@@ -500,6 +500,11 @@ RAISE = "raise its backlog (listen(2), net.core.somaxconn), or take"
         ({}, None),
         ({"overflows": 900}, None),  # of another listener
         ({"dropped": 40, "drops": 40}, None),  # for another reason
+        ({"dropped": PLANNED, "deferred": PLANNED, "overflows": 2}, None),  # put off here, and another listener's queue
+        (
+            {"dropped": PLANNED + 9, "deferred": 9 * PLANNED, "overflows": 400},  # others wait for requests as well
+            f"the server's queue of 128 was full 9 times, {LATER}: {RAISE} --in-flight 128, or --rate",
+        ),
         (
             {"dropped": 412, "overflows": 400},
             f"the server's queue of 128 was full 400 times, {LATER}: {RAISE} --in-flight 128, or --rate",
