@@ -129,13 +129,26 @@ class Reads:
         return np.repeat([ended for _, _, ended in self._sweeps], [count for count, _, _ in self._sweeps])
 
 
+class _Watched(socket.SocketType):
+    """A socket object of a descriptor that is somebody else's to close.
+
+    It closes nothing when it is collected, which any thread may do, with other files of that number
+    (`flyweight.processes.nursery`).
+    """
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self.detach()
+
+
 class Intake:
     """Reads the descriptors of one worker."""
 
     def __init__(self) -> None:
         self._unread: dict[int, None] = {}  # descriptors that have more to read, in the order of their turns
         self._budget = 0  # bytes that may still be read on in this turn
-        self._watched: dict[int, socket.SocketType] = {}
+        self._watched: dict[int, _Watched] = {}
         self.arrived: dict[int, int] = {}
         """When what the last turn read of watched descriptors had arrived (CLOCK_REALTIME, ns), where that is known."""
 
@@ -145,13 +158,12 @@ class Intake:
         Whoever closes the descriptor has to say so before (`forget`). The kernel takes the time of every packet of the
         machine while one socket asks for that, and begins a moment after the first one has asked.
         """
-        watched = socket.SocketType(-1, -1, -1, fd)
+        watched = _Watched(-1, -1, -1, fd)
+        if watched.family == socket.AF_UNIX:
+            return False  # it takes the option, and never tells a time
         try:
-            if watched.family == socket.AF_UNIX:
-                raise OSError(errno.EOPNOTSUPP, "a Unix socket takes the option, and never tells a time")
             watched.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
         except OSError:
-            watched.detach()
             return False
         self._watched[fd] = watched
         return True
@@ -226,8 +238,7 @@ class Intake:
     def forget(self, fd: int) -> None:
         """Leave nothing to be read of a descriptor that is closed next."""
         self._unread.pop(fd, None)
-        if (watched := self._watched.pop(fd, None)) is not None:
-            watched.detach()
+        if self._watched.pop(fd, None) is not None:
             self.arrived.pop(fd, None)
 
     def forget_watched(self, fds: Iterable[int]) -> None:

@@ -15,9 +15,10 @@ from floodtest.flyweight.processes.workers import Workers, open_workers
 from floodtest.server_under_test.fronts import orders
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.limits import Limits
+from floodtest.server_under_test.models import MODELS
 from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
-from tests.rigs.failing_front import FAIL
+from tests.rigs.failing_worker import FAIL, MODULE
 
 FRONTS = 4
 USERS = 1000
@@ -51,18 +52,23 @@ async def streams(stack: ExitStack, port: int, count: int) -> None:
         await trio.to_thread.run_sync(client.recv, 1000)
 
 
-def test_a_front_that_fails_closes_nothing_of_its_siblings(capfd: pytest.CaptureFixture[str]) -> None:
-    """Its channel and epoll are objects; another thread that collects them has other files of those numbers."""
+@pytest.mark.parametrize("model", MODELS)
+def test_a_front_that_fails_closes_nothing_of_its_siblings(
+    model: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Channels, epolls and streams are objects; another thread that collects them has other files of those numbers."""
+    monkeypatch.setenv(MODULE, MODELS[model].worker)
 
     async def main() -> None:
         with ExitStack() as stack, trio.fail_after(60):
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
             listener.setblocking(False)
             port = listener.getsockname()[1]
-            async with open_workers("tests.rigs.failing_front") as workers:
+            async with open_workers("tests.rigs.failing_worker") as workers:
                 ledger = await start(workers, listener)
                 *victims, last = workers.all
-                await last.channel.send(orders.Accept())
+                for worker in workers.all:
+                    await worker.channel.send(orders.Accept())
                 await streams(stack, port, 20)
                 for victim in victims:
                     await victim.channel.send(orders.Tick(FAIL))
