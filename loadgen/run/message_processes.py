@@ -22,7 +22,7 @@ import trio
 
 from floodtest.flyweight.errors import Refused, WorkerFault
 from floodtest.flyweight.processes import lifeline
-from floodtest.flyweight.processes.launch import how_it_ended, launch, run_to_end
+from floodtest.flyweight.processes.launch import Done, how_it_ended, launch, run_to_end
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.publication import Order
@@ -30,6 +30,7 @@ from floodtest.loadgen.run.interruption import Interruption
 from floodtest.wire.control import TOKEN_VARIABLE, Generated
 
 LOG = "messages.log"
+LAST_WORDS = f"its last words are in {LOG} of the record"
 STORE = "subscriptions"
 IDS = "friends.ids.csv"
 """The ids that users have in the file of friends, if they were numbered anew."""
@@ -188,9 +189,10 @@ async def generate(
 async def publish(order: Order, folder: Path, note: Callable[[Generated | None], None]) -> None:
     """Publish messages by the API of another server; note what the publisher said last, None when it said nothing.
 
-    That is noted when this is cancelled as well. The order may have a password in it: it is on nobody's command line
-    and in no file of the record.
+    That is noted when this is cancelled as well; that the publisher ended by itself, only when it did. The order may
+    have a password in it: it is on nobody's command line and in no file of the record.
     """
+    done: Done | None = None
     with (
         _open_log(folder / LOG) as log,
         open(os.memfd_create("order"), "w+b") as asked,
@@ -199,11 +201,15 @@ async def publish(order: Order, folder: Path, note: Callable[[Generated | None],
         asked.write(msgspec.json.encode(order))
         asked.seek(0)
         try:
-            await run_to_end("floodtest.loadgen.publisher", stdin=asked.fileno(), stdout=outcome, stderr=log)
+            done = await run_to_end("floodtest.loadgen.publisher", stdin=asked.fileno(), stdout=outcome, stderr=log)
         finally:
             outcome.seek(0)
             *lines, _ = outcome.read().split(b"\n")  # what follows the last line end was cut off
-            note(_decoded(lines[-1]) if lines else None)
+            said = _decoded(lines[-1]) if lines else None
+            if said is not None and done is not None and done.exit_status != 0:
+                ended = f"their publisher ended by itself, {how_it_ended(done.exit_status)}; {LAST_WORDS}"
+                said.error = ended if said.error is None else f"{said.error}; {ended}"
+            note(said)
 
 
 def _decoded(words: bytes) -> Generated | None:

@@ -229,11 +229,22 @@ def test_a_process_that_is_killed_is_told_of() -> None:
     trio.run(main)
 
 
-def test_a_nursery_that_is_killed_takes_nobody_by_surprise() -> None:
+def test_a_nursery_that_is_killed_takes_its_workers_along_and_nobody_by_surprise() -> None:
+    """Workers that lived on would be in no figures: nobody would say when they end."""
+
     async def main() -> None:
         async with open_workers(RIG) as workers:
-            os.kill(workers.pids[0], signal.SIGKILL)
-            await workers._nursery.wait()
+            await start(workers, 4)
+            nursery_pid, *pids = workers.pids
+            assert len(pids) == min(4, cores())
+            os.kill(nursery_pid, signal.SIGKILL)
+            assert await workers._nursery.wait() == workers.nursery_status == -signal.SIGKILL
+            with trio.fail_after(60):
+                for worker in workers.all:
+                    assert await worker.channel.receive() is None
+                    await worker.ended.wait()
+            assert processes_of(pids) == []
+            assert workers.pids == [nursery_pid]
             with pytest.raises(WorkerFault, match="is gone"):
                 await workers.start([b"1"], Hello, [])
 

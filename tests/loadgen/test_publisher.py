@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import msgspec
@@ -15,17 +15,20 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from floodtest.flyweight.processes.launch import Done
 from floodtest.loadgen.client.accounts import State
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.publication import Order, split_request
 from floodtest.loadgen.publisher.publisher import HOPELESS, PATIENCE, SHOWN, Publisher
 from floodtest.loadgen.publisher.remedies import remedy_of
+from floodtest.loadgen.run import message_processes
 from floodtest.wire.control import GRACE, Generated
 from floodtest.wire.mark import EVERYBODY
 from floodtest.wire.messages import reader_of_marks
 
 RUN = "0123abcd"
 USERS = 50
+ENDED = "their publisher ended by itself, {}; its last words are in messages.log of the record"
 OPTIONS = MessageOptions(
     rate=100.0,
     seconds=2.0,
@@ -195,6 +198,30 @@ def test_how_far_it_has_come_is_said_all_the_while(tmp_path: Path) -> None:
     assert trio.run(main, clock=MockClock(autojump_threshold=0)).published == 200
     assert len(said) == 4  # at 0, 0.5, 1 and 1.5 s; the last message is due before 2 s
     assert sorted(said) == said
+
+
+@pytest.mark.parametrize(
+    ("status", "before", "error"),
+    [
+        (0, "2 messages could not be published", "2 messages could not be published"),
+        (-9, None, ENDED.format("by signal 9")),
+        (1, "2 messages could not be published", "2 messages could not be published; " + ENDED.format("with status 1")),
+    ],
+)
+def test_a_publisher_that_ends_by_itself_is_named(
+    status: int, before: str | None, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has said how far it had come, and what it says last is only a part."""
+    last = Generated(planned=200, published=7, deliveries=9, late=0, most_behind=0.1, seconds=0.0, error=before)
+
+    async def ends(*_: object, stdout: IO[bytes], **__: object) -> Done:
+        stdout.write(msgspec.json.encode(last) + b'\n{"planned": 200, "publ')
+        return Done(status, b"", b"")
+
+    monkeypatch.setattr(message_processes, "run_to_end", ends)
+    said: list[Generated | None] = []
+    trio.run(message_processes.publish, order(tmp_path), tmp_path, said.append)
+    assert said == [msgspec.structs.replace(last, error=error)]
 
 
 def test_where_nothing_is_taken_the_rest_is_not_tried(tmp_path: Path) -> None:
