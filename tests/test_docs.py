@@ -129,6 +129,15 @@ def test_every_promise_names_what_holds_it() -> None:
         assert "`tests/" in promise or "`make attack`: " in promise, promise
 
 
+def test_every_row_of_a_table_of_promises_has_what_holds_it() -> None:
+    """The list below a table has an entry for each row, in their order, and one for all of them or what is between."""
+    tables = re.findall(r"^\|---.*\n((?:\|.*\n)+)((?:.*\n)*?)((?:- .*\n(?:  .*\n)*)+)", RELIABILITY, re.MULTILINE)
+    assert len(tables) == 2
+    for rows, between, entries in tables:
+        assert "In the order of the table" in between
+        assert len(re.findall(r"^- ", entries, re.MULTILINE)) == rows.count("\n") + 1
+
+
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 
 

@@ -240,19 +240,6 @@ def test_a_client_worker_that_is_killed(tmp_path: Path) -> None:
         assert "by signal 9" in " ".join(summary["reasons"])
 
 
-def test_the_server_dies_in_mid_run(tmp_path: Path) -> None:
-    with started(tmp_path, "--connections", "3000", "--hold", "30") as process:
-        until_open(tmp_path, 3000)
-        for child in descendants(process, "floodtest.server_under_test"):
-            child.send_signal(signal.SIGKILL)
-        output, _ = process.communicate(timeout=60)
-        summary = json.loads(output)
-        assert process.returncode == 4
-        assert summary["connections"]["closed_early"] == 3000
-        assert sum(summary["connections"]["closed_by"].values()) == 3000
-        assert "server ended" in " ".join(summary["reasons"])
-
-
 def stage_of(out: Path) -> str | None:
     """Return the stage that the only run in a folder is in; None before its record is begun."""
     for file in out.glob("*/run.json"):
@@ -286,6 +273,20 @@ def test_the_process_that_client_workers_come_from_is_killed(tmp_path: Path) -> 
     assert summary["connections"]["closed_by"] == {"LOST": 4000}
     (reason,) = [one for one in summary["reasons"] if "client workers" in one]
     assert "by signal 9" in reason
+
+
+def test_the_process_that_fronts_come_from_is_killed(tmp_path: Path) -> None:
+    """It takes them along, and a server without fronts ends."""
+    with started(tmp_path, "--connections", "3000", "--hold", "30") as process:
+        until_open(tmp_path, 3000)
+        fronts = descendants(process, "floodtest.server_under_test.fronts.columns")
+        (origin,) = [one for one in fronts if one.children()]
+        origin.send_signal(signal.SIGKILL)
+        summary = ended(process)
+    assert (process.returncode, summary["outcome"]) == (4, "shortfall")
+    assert summary["connections"]["closed_early"] == sum(summary["connections"]["closed_by"].values()) == 3000
+    assert summary["reasons"][0].startswith("the bundled server ended by itself; its last words are in server.log")
+    assert "All fronts have ended by themselves" in (Path(summary["run"]) / "server.log").read_text()
 
 
 def test_a_front_that_is_killed_before_the_ramp(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def _receive_some(channel: Channel[Any], most: int) -> list[Any]:
 
 def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int]) -> None:
     """Be a worker like that."""
-    gc.collect = _collect_last
-    trio.run = partial(_run, instruments=[_Collecting()])
-    Channel.receive, Channel.receive_waiting = _receive_one, _receive_some  # type: ignore[method-assign]
+    gc.collect = _collect_last  # type: ignore[assignment]
+    trio.run = partial(_run, instruments=[_Collecting()])  # type: ignore[assignment]
+    Channel.receive, Channel.receive_waiting = _receive_one, _receive_some  # type: ignore[assignment, method-assign]
     importlib.import_module(os.environ[MODULE]).worker_main(specification, sock, descriptors)

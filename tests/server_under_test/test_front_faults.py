@@ -15,7 +15,7 @@ from floodtest.flyweight.processes.workers import Workers, open_workers
 from floodtest.server_under_test.fronts import orders
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.limits import Limits
-from floodtest.server_under_test.models import MODELS
+from floodtest.server_under_test.models import MODELS, Model
 from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from tests.rigs.failing_worker import FAIL, MODULE
@@ -54,7 +54,7 @@ async def streams(stack: ExitStack, port: int, count: int) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_front_that_fails_closes_nothing_of_its_siblings(
-    model: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    model: Model, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Channels, epolls and streams are objects; another thread that collects them has other files of those numbers."""
     monkeypatch.setenv(MODULE, MODELS[model].worker)

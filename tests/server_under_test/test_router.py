@@ -3,6 +3,7 @@ message.
 """
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -188,6 +189,28 @@ def test_a_subject_with_many_subscribers_costs_what_its_connections_cost(
     assert found.cuts.tolist() == [0, 0, 3, 3]
     assert sorted(found.user.tolist()) == [3, 77, 200_000]
     os.close(whereabouts.descriptor)
+
+
+def test_messages_about_a_subject_with_a_million_subscribers_hold_nobody_else_up(net: Net, store: Store) -> None:
+    """The time is that of the processor, which a machine that does much else hardly changes."""
+    users = np.arange(USERS + 1, USERS + 1_000_001, dtype=np.uint32)  # none is connected
+    store.add_subscriptions(np.stack([users, np.full_like(users, 77)], axis=1))
+    net.login(7, 0, 5)
+    took: list[float] = []
+
+    async def main() -> None:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(net.router.run)
+            tasks.start_soon(net.router.publish, [77] * 500, [b"x"] * 500)
+            await trio.testing.wait_all_tasks_blocked()
+            began = time.thread_time()
+            tasks.start_soon(net.router.publish, [77] * 500, [b"x"] * 500)
+            assert await net.router.publish([7], [b"y"]) == 1
+            took.append(time.thread_time() - began)
+            tasks.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert took[0] < 0.05
 
 
 def large_subjects(net: Net, store: Store, count: int) -> list[Subject]:
