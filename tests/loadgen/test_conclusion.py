@@ -533,6 +533,24 @@ def test_a_queue_that_was_full_is_named_and_is_no_shortfall(changes: dict[str, i
     assert summary.server == queue(**changes)
 
 
+@pytest.mark.parametrize(
+    ("dropped", "deferred", "whose"),
+    [
+        (9, 0, "the server's queue of 128"),
+        (PLANNED + 9, PLANNED, "the server's queue of 128"),
+        (9, PLANNED, "a queue of the server's network"),
+        (0, PLANNED, None),
+    ],
+)
+def test_of_a_server_that_is_not_ours_it_is_not_known_whether_it_waits_for_requests(
+    dropped: int, deferred: int, whose: str | None
+) -> None:
+    other_end = queue(dropped=dropped, deferred=deferred, overflows=400)
+    summary = conclude(facts(models=Models("columns", None), other_end=other_end, in_flight=1024))
+    full = f"listen queue: {whose} was full 9 times, {LATER}: {RAISE} --in-flight 128, or --rate"
+    assert summary.reasons == ([] if whose is None else [full])
+
+
 def test_a_few_requests_that_were_sent_again_are_named_where_connections_timed_out() -> None:
     late = counts(failed=3)
     timed_out = failures((Phase.CONNECT, errno.ETIMEDOUT, 3))

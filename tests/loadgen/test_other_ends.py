@@ -1,5 +1,6 @@
 """`floodtest run` against servers that are not ours: where they are, whose memory is theirs, and how they listen."""
 
+import re
 import socket
 from collections import Counter
 from pathlib import Path
@@ -66,7 +67,9 @@ def test_a_listen_queue_that_is_full_is_named_with_what_helps(tmp_path: Path) ->
         code, summary, _ = flood(tmp_path, "--target", target, *arguments)
     assert code == 4
     reason = summary["reasons"][-1]
-    assert reason.startswith("listen queue: the server's queue of 5 was full "), summary["reasons"]
+    # Tests beside this one may have servers in this network that wait for requests: then it is not known whose it was.
+    whose = "(the server's queue of 5|a queue of the server's network)"
+    assert re.match(rf"listen queue: {whose} was full (\d+ times|once), ", reason), summary["reasons"]
     assert reason.endswith("raise its backlog (listen(2), net.core.somaxconn), or take --in-flight 5, or --rate")
     queue = summary["server"]["queue"]
     assert (queue["backlog"], queue["dropped"] > 0, queue["overflows"] > 0) == (5, True, True)
