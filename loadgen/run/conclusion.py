@@ -252,7 +252,8 @@ def _reasons_of(messages: Messages | None, facts: Facts) -> list[str]:
     if said is not None and said.error is not None:
         reasons.append(f"messages: {said.error}")
     elif said is None and not facts.is_over_early:
-        reasons.append("messages: their generator ended by itself; its last words are in messages.log of the record")
+        who = "generator" if facts.server_is_ours else "publisher"
+        reasons.append(f"messages: their {who} ended by itself; its last words are in messages.log of the record")
     if messages.published < messages.planned:
         is_told = said is not None and messages.published
         behind = f", and the last one {said.most_behind:,.1f} s behind its time" if said and is_told else ""

@@ -373,6 +373,11 @@ def test_of_messages_some_of_which_came_no_more_is_said_than_how_many_did_not() 
     assert conclude(theirs).reasons[-1] == "messages: 10 of 1,600 deliveries were lost"
 
 
+def test_a_publisher_that_ended_before_it_said_anything_is_named() -> None:
+    theirs = facts(server=None, models=Models("columns", None), messages=MessageFacts(100, None, 0))
+    assert conclude(theirs).reasons[0].startswith("messages: their publisher ended by itself; its last words are in ")
+
+
 def test_messages_that_went_to_another_user_are_a_reason_and_are_not_received() -> None:
     table = ledger(lambda made: made.rows["misdelivered"].__setitem__(slice(None), [2, 1]))
     said = generated(published=100)
