@@ -26,7 +26,7 @@ from tests.rigs.client import message, welcome
 from tests.rigs.failing_worker import MODULE
 from tests.rigs.support import OUR_NETWORK, scripted_server, user_of
 
-WORKERS, EACH = 4, 5
+WORKERS, EACH = 3, 5
 PLAN = Plan(1, WORKERS * EACH, f"{OUR_NETWORK}.11", 2000, WORKERS * EACH)
 
 

@@ -19,6 +19,9 @@ from floodtest.loadgen.client.orders import Halt
 from floodtest.server_under_test.fronts.orders import Tick
 
 MODULE = "FLOODTEST_TEST_WORKERS"
+_WORKERS = importlib.import_module(os.environ[MODULE]) if MODULE in os.environ else None
+"""Imported before the process that workers come from leaves what is there out of all collections."""
+
 FAIL = 666
 LAST = 0.3
 """Seconds that the worker which failed leaves to the others."""
@@ -64,4 +67,5 @@ def worker_main(specification: bytes, sock: socket.socket, descriptors: list[int
     gc.collect = _collect_last  # type: ignore[assignment]
     trio.run = partial(_run, instruments=[_Collecting()])  # type: ignore[assignment]
     Channel.receive, Channel.receive_waiting = _receive_one, _receive_some  # type: ignore[assignment, method-assign]
-    importlib.import_module(os.environ[MODULE]).worker_main(specification, sock, descriptors)
+    assert _WORKERS is not None
+    _WORKERS.worker_main(specification, sock, descriptors)
