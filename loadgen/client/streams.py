@@ -10,23 +10,23 @@ when it last got something: 16 bytes); dicts hold the bytes of the few that stop
 
 import errno
 import os
-import socket
-import struct
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import compress, repeat, takewhile
 
 import numpy as np
-import numpy.typing as npt
 
+from floodtest.flyweight.engine import closing
 from floodtest.flyweight.engine.intake import END, Intake, Reads
-from floodtest.flyweight.engine.outbox import TOO_SLOW, Gone, Outbox
+from floodtest.flyweight.engine.outbox import Gone
 from floodtest.flyweight.engine.readiness import Readiness
-from floodtest.flyweight.engine.sweep import sweep, without
+from floodtest.flyweight.engine.sweep import sweep
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
+from floodtest.loadgen.client.arrival_sample import in_sample
 from floodtest.loadgen.client.first_words import FirstWords
-from floodtest.loadgen.client.opening import BROKEN
+from floodtest.loadgen.client.lifetimes import Lifetimes
+from floodtest.loadgen.client.outgoing import Outgoing
 from floodtest.loadgen.client.poll_timing import Pollers
 from floodtest.wire.answers import Answer, Answers, NotOpened, Opened
 from floodtest.wire.causes import Cause
@@ -34,12 +34,6 @@ from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.protocols import Protocol
 from floodtest.wire.sequence import Follower, Sequences, Windows
 from floodtest.wire.template import Requests
-
-_NOW = struct.pack("ii", 1, 0)
-"""SO_LINGER: on, for no seconds."""
-
-MOST_UNSENT = 1 << 24
-"""Bytes of a request that are kept while its connection comes about: far more than any request has."""
 
 DIGEST = 1024
 """Reads that are put aside before they are taken apart: it costs a fixed price, whether for ten or for a thousand."""
@@ -52,12 +46,6 @@ DIGEST_SECONDS = 0.25
 
 _ERRNOS = 200
 """Codes below it are an errno, or `END`."""
-
-_MIX = np.uint32(2_654_435_761)
-"""By this users' numbers are spread over 32 bits (multiplicative hashing: Knuth, volume 3, section 6.4)."""
-
-_WRAP = 0xFFFFFFFF
-"""Columns of times are milliseconds in 32 bits, which begin anew after 49 days."""
 
 
 class Streams:
@@ -81,10 +69,11 @@ class Streams:
         self._accounts = accounts
         self._users = np.zeros(files_limit, np.uint32)  # by descriptor; 0 where there is no connection of ours
         self._user_of = self._users.data
-        self._opened_at = np.zeros(files_limit, np.uint32)
-        self._last_byte = np.zeros(files_limit, np.uint32)
+        self._lifetimes = Lifetimes(accounts, files_limit)
         self._timeout = timeout
         self._intake = Intake()
+        self._outgoing = Outgoing(self._intake, readiness)
+        self.outbox = self._outgoing.outbox
         self._protocol = protocol
         self._answers = answers
         self._at_once = answers.at_once
@@ -93,19 +82,12 @@ class Streams:
         self._reads = Reads()  # from open connections, in order, and not taken apart yet
         self._incoming = protocol.incoming(files_limit, grammar, self._users)
         self._sequences: Follower = (Windows if grammar.may_overtake else Sequences)(files_limit)
-        self.outbox = Outbox(MOST_UNSENT, readiness.modify)
-        """What is still to be written of requests, and of replies to what servers ask on open streams."""
         self.in_flight: dict[int, float] = {}
         """Deadline (`time.monotonic`) of each connection that is not open yet, oldest first: `timeout` seconds after it
         was begun."""
         self._sends = sends
         self._to_send: list[int] = []
         """Descriptors whose answers have begun in this turn, and that have something to send then."""
-        self._connecting: set[int] = set()
-        """Descriptors in flight whose handshake is not known to be over."""
-        self._unwritable: dict[int, int] = {}
-        """Descriptors that can't be written any more, each with the errno that says why. They end when all has been
-        read that their servers have sent before, such as why they read no more."""
         self._ended = ended
         """Users whose connection has ended by itself, for who opens them again; None: nobody does."""
         self._pollers = pollers
@@ -125,15 +107,13 @@ class Streams:
         """Take over descriptors whose request is on its way, or in the outbox. Some are `connecting`; the others took
         so long for that. To some it can't be written.
         """
-        self._connecting.update(connecting)
         self._accounts.connect.count(connect_us, len(fds) - len(connecting))
         self._users[fds] = users
         self._sequences.begin(fds)
         self.in_flight.update(zip(fds, repeat(deadline), strict=False))
         if self._pollers is not None:
             self._pollers.polls.begin(fds)
-        if unwritable:
-            self._end_writing(unwritable)
+        self._outgoing.begin(connecting, unwritable or {})
         self._note_written(fds, deadline - self._timeout + connect_us / 1e6)
 
     def handle(self, events: list[tuple[int, int]]) -> None:
@@ -150,7 +130,7 @@ class Streams:
             self._reads.add(fds, data, began, ended, self._intake.arrived)
         if self._to_send:
             self._send_first()
-        over += [(fd, code) for fd, code in self._unwritable.items() if not self._intake.is_unread(fd)]
+        over += self._outgoing.over()
         # Who polls is to poll again at once: what comes in between has to wait at the server.
         if over or self._pollers is not None or len(self._reads) >= DIGEST or self._reads.size >= DIGEST_BYTES:
             self.digest(over)
@@ -160,25 +140,15 @@ class Streams:
         """Send what users send first."""
         fds, self._to_send = [fd for fd in self._to_send if self._user_of[fd]], []
         assert self._sends is not None
-        self._end_writing(self.outbox.write(fds, self._sends(self._users[fds].tolist())))
+        self._outgoing.write(fds, self._sends(self._users[fds].tolist()))
 
     def _flush(self, events: list[tuple[int, int]]) -> None:
         """Write what is pending for descriptors that have events."""
-        fds = [fd for fd, _ in events if fd in self.outbox]
-        gone = self.outbox.flush(fds)
+        fds, connected = self._outgoing.flush(events)
         now = time.monotonic()
-        for fd in self._connecting & set(fds) - gone.keys():
-            self._connecting.discard(fd)
+        for fd in connected:
             self._accounts.connect.count(self._since_begun(self.in_flight[fd], now))
-        self._end_writing(gone)
-        self._note_written([fd for fd in fds if fd not in gone], now)
-
-    def _end_writing(self, gone: Gone) -> None:
-        """Write no more to these descriptors, and end them when they have been read to their end."""
-        for fd in gone:
-            self.outbox.forget(fd)
-        self._unwritable |= gone
-        self._intake.read_again(gone)
+        self._note_written(fds, now)
 
     def _note_written(self, fds: list[int], now: float) -> None:
         """Look which of these connections in flight have their request written by now: they are open where nothing has
@@ -186,7 +156,7 @@ class Streams:
         """
         if self._at_once is None and self._pollers is None:
             return
-        written = [fd for fd in fds if fd in self.in_flight and fd not in self.outbox and fd not in self._unwritable]
+        written = [fd for fd in fds if fd in self.in_flight and self._outgoing.has_written(fd)]
         if written and self._at_once is not None:
             self._open(written, self._at_once, 0, now, are_first=False)
             self._first_words.opened(written)
@@ -205,7 +175,7 @@ class Streams:
                 owed.pop(fd, None)
         now = reads.last / 1e9
         slow = self._reply(owed, now)
-        self._last_byte[received.fds] = _milliseconds(now)
+        self._lifetimes.heard(received.fds, now)
         self._accounts.post(received, self._sequences.follow(*received.numbered()), reads)
         self._end_all((slow | received.over).items())
 
@@ -216,11 +186,11 @@ class Streams:
         if not owed:
             return {}
         if self._pollers is not None:
-            since = (_milliseconds(now) - self._last_byte[list(owed)].astype(np.int64)) & _WRAP
+            silent = self._lifetimes.silent(list(owed), now)
             # What is not open yet has no time of a last byte, and is taken to be answered at once.
-            waited = [0.0 if fd in self.in_flight else ms / 1000 for fd, ms in zip(owed, since.tolist(), strict=True)]
+            waited = [0.0 if fd in self.in_flight else seconds for fd, seconds in zip(owed, silent, strict=True)]
             return self._poll(self._pollers.take(owed, waited, now))
-        return self._write_new(list(owed), [self._protocol.reply(reply) for reply in owed.values()])
+        return self._outgoing.write_new(list(owed), [self._protocol.reply(reply) for reply in owed.values()])
 
     def _poll(self, fds: list[int]) -> Gone:
         """Poll again; return the connections that have to end, as `_reply` does."""
@@ -228,16 +198,7 @@ class Streams:
         if not fds:
             return {}
         self._accounts.polled(len(fds))
-        return self._write_new(fds, self._pollers.polls.next(fds, self._users[fds].tolist()))
-
-    def _write_new(self, fds: list[int], data: list[bytes]) -> Gone:
-        """Write to connections from whose outbox everything has to be gone by now; return those where it is not."""
-        slow = {fd: TOO_SLOW for fd in fds if fd in self.outbox} if self.outbox else {}
-        if slow or self._unwritable:
-            left_out = {index for index, fd in enumerate(fds) if fd in slow or fd in self._unwritable}
-            fds, data = without(left_out, fds, data)
-        self._end_writing(self.outbox.write(fds, data))
-        return slow
+        return self._outgoing.write_new(fds, self._pollers.polls.next(fds, self._users[fds].tolist()))
 
     @property
     def digest_due(self) -> float:
@@ -297,11 +258,7 @@ class Streams:
         self._users[fds] = 0
         self._intake.forget_watched(fds)
         if reset:
-            sockets, _ = sweep(socket.SocketType, repeat(-1), repeat(-1), repeat(-1), fds)
-            sweep(
-                socket.SocketType.setsockopt, sockets, repeat(socket.SOL_SOCKET), repeat(socket.SO_LINGER), repeat(_NOW)
-            )
-            sweep(socket.SocketType.close, sockets)
+            closing.reset(fds)
         else:
             if goodbye := self._protocol.goodbye():
                 sweep(
@@ -359,7 +316,7 @@ class Streams:
             if are_first:
                 self._accounts.first_byte.count(took, count)
         rows = np.array(fds)  # numpy would make it of the list each time
-        self._opened_at[rows] = self._last_byte[rows] = _milliseconds(now)
+        self._lifetimes.opened(rows, now)
         if self._pollers is not None and are_first:
             for fd in fds:
                 self._pollers.answered_first(fd)
@@ -422,48 +379,26 @@ class Streams:
     def _end(self, fd: int, code: int, note: str | None = None) -> None:
         """Close a connection that ended by itself, and account for it; `note` is what the head of its answer adds."""
         user, answer = self._user_of[fd], self._begun_answers.pop(fd, None)
-        if fd in self._unwritable and code < _ERRNOS:
-            code = self._unwritable[fd]
+        if code < _ERRNOS:
+            code = self._outgoing.why(fd, code)
         if self.in_flight.pop(fd, None) is None:
             phase = Phase.OPEN
             code = self._incoming.cut(fd) if code == END else code
-            now = _milliseconds(time.monotonic())
-            self._accounts.lived(*((now - int(at[fd])) & _WRAP for at in (self._opened_at, self._last_byte)))
+            self._lifetimes.ended(fd, time.monotonic())
             self._accounts.closed_early(user, code)
             self._first_words.ended(fd, user, code)
         else:
-            phase = Phase.RESPONSE if answer is not None else self._phase(fd, code)
+            phase = Phase.RESPONSE if answer is not None else self._outgoing.phase(fd, code)
             code = code if code != END else Cause.NO_ANSWER if answer is None else Cause.CUT
             self._accounts.failed(user, phase, code)
             if answer is not None:
                 self._accounts.answered(user, phase, code, answer.begin, note)
         if self._ended is not None:
             self._ended.append(End(user, phase, code))
-        self._connecting.discard(fd)
-        self._unwritable.pop(fd, None)
         self._incoming.forget(fd)
-        self.outbox.forget(fd)
+        self._outgoing.forget(fd)
         self._intake.forget(fd)
         if self._pollers is not None:
             self._pollers.forget(fd)
         self._user_of[fd] = 0
         os.close(fd)
-
-    def _phase(self, fd: int, code: int) -> Phase:
-        """How far a connection in flight without an answer had got; a peer can only break what was connected."""
-        if fd in self._connecting:
-            return Phase.REQUEST if code in BROKEN or code == END else Phase.CONNECT
-        return Phase.REQUEST if fd in self.outbox or fd in self._unwritable else Phase.RESPONSE
-
-
-def in_sample(users: npt.NDArray[np.uint32], every: int) -> npt.NDArray[np.bool_]:
-    """Return which users are among the one in so many whose messages' arrivals are told; in step with nothing, such as
-    with targets that users go to in turn.
-    """
-    chosen: npt.NDArray[np.bool_] = (users * _MIX).astype(np.uint64) * np.uint64(every) <= _WRAP
-    return chosen
-
-
-def _milliseconds(now: float) -> int:
-    """Return a time (`time.monotonic`) as columns have it."""
-    return int(now * 1000) & _WRAP

@@ -172,7 +172,7 @@ def test_a_watched_descriptor_waits_for_no_turn_that_others_read_on_in(
         ]
 
 
-class Forgetful(socket.SocketType):
+class Forgetful(intake._Watched):
     """A socket of which the kernel tells the first arrival only."""
 
     told = 0
@@ -186,7 +186,7 @@ class Forgetful(socket.SocketType):
 def test_of_a_descriptor_that_is_read_on_the_last_read_tells(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, forgotten = pairs.connect(), pairs.connect()
     one = watching(pairs, whole)
-    monkeypatch.setattr(socket, "SocketType", Forgetful)
+    monkeypatch.setattr(intake, "_Watched", Forgetful)
     assert one.watch(forgotten)
     for fd in (whole, forgotten):
         pairs.theirs[fd].sendall(b"x" * 2000)

@@ -41,7 +41,7 @@ def test_a_connection_is_open_once_it_is_connected_and_keeps_nothing(make: MakeR
     assert (rig.settled, rig.received, rig.failed) == (100, (0, 0), {})
     assert rig.servers[7].recv(100) == b"SUBSCRIBE 7\r\n"
     streams = rig.streams
-    kept = (streams.in_flight, streams.outbox, streams._begun_answers, streams._connecting)
+    kept = (streams.in_flight, streams.outbox, streams._begun_answers, streams._outgoing._connecting)
     assert not any(map(bool, kept))
     assert rig.ledger.total("open_us").sum() == 100
     rig.feed(7, b"one\r\n", b"t", b"wo\n\nthree\n")

@@ -14,7 +14,7 @@ from floodtest.analysis.pages.report_tables import client_share as table_of
 from floodtest.analysis.record.summary import ClientShare, Latency
 from floodtest.loadgen.client import histogram
 from floodtest.loadgen.client.accounts import State
-from floodtest.loadgen.client.streams import in_sample
+from floodtest.loadgen.client.arrival_sample import in_sample
 from floodtest.loadgen.commands.console import render
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.options import RunOptions
