@@ -13,7 +13,13 @@ from pathlib import Path
 PAIR_BYTES = 5.6
 """Of a store, a pair."""
 
-_TEXT = frozenset(b"\t\n\r" + bytes(range(0x20, 0x7F)))
+_CONTROLS = frozenset(range(0x20)) - frozenset(b"\t\n\r")
+"""Bytes of which some are at the beginning of all that is packed (RFC 1952, RFC 8878, the footer's format of parquet),
+and none in a text, in whatever language its comments are."""
+
+_LOOK = 256
+"""Bytes of a file that tell which it is."""
+
 _STORE_OF, _LOADING_OF = {True: 0.5, False: 1.5}, {True: 3.2, False: 15.0}
 """Bytes of the store, and of memory while it is loaded, for each byte of a file that is plain text, or is not."""
 
@@ -46,11 +52,12 @@ def sizes_of(friends: Path | None, db: Path | None) -> SubscriptionSizes:
 
 def _sizes_of_file(friends: Path) -> SubscriptionSizes:
     try:
-        parts = [path for path in friends.rglob("*") if path.is_file()] if friends.is_dir() else [friends]
+        found = friends.rglob("*") if friends.is_dir() else [friends]
+        parts = [path for path in found if path.is_file()]  # what is read of a pipe is lost to whoever loads it
         size = sum(path.stat().st_size for path in parts)
-        with open(parts[0], "rb") as file:
-            is_text = _TEXT.issuperset(file.read(256))
-    except (OSError, IndexError):
+        with open(max(parts, key=lambda path: path.stat().st_size), "rb") as file:
+            is_text = _CONTROLS.isdisjoint(file.read(_LOOK))
+    except (OSError, ValueError):
         return NO_SUBSCRIPTIONS
     return SubscriptionSizes(int(_STORE_OF[is_text] * size), _LOADER + int(_LOADING_OF[is_text] * size))
 

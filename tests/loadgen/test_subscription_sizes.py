@@ -1,6 +1,7 @@
 """loadgen.preflight.subscription_sizes: what friends take of memory, by the size of what is loaded."""
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,28 @@ def test_what_is_packed_has_more_in_it(tmp_path: Path) -> None:
     found = sizes_of(file, None)
     assert found.store == int(1.5 * file.stat().st_size)
     assert found.loading > sizes_of(_written(tmp_path / "plain", file.stat().st_size * b"1"), None).loading
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_a_comment_in_another_language_is_text(encoding: str, tmp_path: Path) -> None:
+    (file := tmp_path / "friends.txt").write_bytes("# Abonnés\n".encode(encoding) + b"100000 200000\n" * 1000)
+    assert sizes_of(file, None).store == file.stat().st_size // 2
+
+
+def test_the_largest_part_of_a_folder_tells_what_the_others_are(tmp_path: Path) -> None:
+    """Spark writes an empty _SUCCESS beside the parts."""
+    for number in range(9):
+        _written(tmp_path / "parts" / f"_SUCCESS{number}", b"")
+    _written(tmp_path / "parts" / "part-0.parquet", bytes(100))
+    assert sizes_of(tmp_path / "parts", None).store == 150
+
+
+def test_nothing_is_read_of_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "friends")
+    with open(os.open(pipe, os.O_RDWR), "r+b", buffering=0) as both:
+        both.write(bytes(9000))
+        assert sizes_of(pipe, None) == NO_SUBSCRIPTIONS
+        assert both.read(9001) == bytes(9000)
 
 
 def test_parts_of_a_folder_are_added_up(tmp_path: Path) -> None:
