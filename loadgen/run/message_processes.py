@@ -208,7 +208,7 @@ async def publish(order: Order, folder: Path, note: Callable[[Generated | None],
             said = _decoded(lines[-1]) if lines else None
             if said is not None and done is not None and done.exit_status != 0:
                 ended = f"their publisher ended by itself, {how_it_ended(done.exit_status)}; {LAST_WORDS}"
-                said.error = ended if said.error is None else f"{said.error}; {ended}"
+                said.error = ended if said.error is None else f"{ended}; {said.error}"
             note(said)
 
 

@@ -205,7 +205,7 @@ def test_how_far_it_has_come_is_said_all_the_while(tmp_path: Path) -> None:
     [
         (0, "2 messages could not be published", "2 messages could not be published"),
         (-9, None, ENDED.format("by signal 9")),
-        (1, "2 messages could not be published", "2 messages could not be published; " + ENDED.format("with status 1")),
+        (1, "2 messages could not be published", ENDED.format("with status 1") + "; 2 messages could not be published"),
     ],
 )
 def test_a_publisher_that_ends_by_itself_is_named(
