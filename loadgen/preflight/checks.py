@@ -194,7 +194,8 @@ CHECKS = (
         "memory available, beyond the reserve",
         _rooms(0),
         _memory_needed,
-        "sockets, inodes, files and epoll items of both ends, nearly all of it the kernel's",
+        "sockets, inodes, files and epoll items of both ends, nearly all of it the kernel's; or the loading of "
+        "--friends before that, if it takes more",
         "proc_meminfo(5) MemAvailable, less the inodes of open files; /sys/kernel/slab",
         stops=True,
         unit="MiB",

@@ -157,6 +157,8 @@ def test_what_loads_friends_counts_where_it_takes_more_than_the_run(fake: FakeMa
     fake.memory(total=2, available=1)
     (obstacle,) = obstacles(fake.machine(), Demand(plan(1000), subscriptions=loading))
     assert obstacle.check.name.startswith("memory available")
+    assert "600 MiB needed" in obstacle.sentence()
+    assert "the loading of --friends" in obstacle.sentence()
 
 
 def test_connections_that_a_rule_tracks_have_an_entry_each(fake: FakeMachine) -> None:
