@@ -16,9 +16,12 @@ from floodtest.wire.framing.frames import Framing
 from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.open_when import OpenWhen
 
-_ERROR = re.compile(rb"""-[A-Z]{2}|(?i:(?:[a-z]+_)?err(?:or)?\b|{\s*"err(?:or)?")|[45]\d\d[ -]""")
+_ERROR = re.compile(
+    rb"-(?!NAN\b|INF)[A-Z]{2}|[45]\d\d[ -]"
+    rb"|(?i:(?:[a-z]+_)?err(?:or)?\b|{\s*\"err(?:or)?\"(?!\s*:\s*(?:null|false)\b))"
+)
 """How errors begin: -ERR of redis, POP3 and NATS, ERROR and CLIENT_ERROR of memcached, 4xx and 5xx of SMTP and FTP, and
-an object of JSON."""
+an object of JSON; that of JSON-RPC 1.0 has an error that is null where there is none."""
 
 
 def looks_like_an_error(data: bytes) -> bool:

@@ -156,6 +156,10 @@ def test_first_words_of_a_few_are_kept_where_they_look_like_an_error_or_the_conn
         (b"errands\n", False),
         (b"4096 bytes\n", False),
         (b'{"errors_total": 0}\n', False),
+        (b'{"error": null, "result": 1}\n', False),
+        (b'{"error" :false}\n', False),
+        (b"-NAN\n", False),
+        (b"-INF\n", False),
     ],
 )
 def test_what_looks_like_an_error(said: bytes, is_error: bool) -> None:
