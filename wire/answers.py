@@ -209,6 +209,10 @@ class Answers:
             return None
         return Opened(framing, messages, [data[len(answer) :] for data in read])
 
+    def looks_like_an_error(self, begin: bytes) -> bool:
+        """Return whether an answer that opens looks as if the server had said no; a head has a status for that."""
+        return False
+
     def begin(self, user: int) -> "Answer":
         """Return what reads the answer to a user."""
         return Answer(self, user)

@@ -40,6 +40,10 @@ class RawAnswers(Answers):
         """What opens a connection whose request is written, where nothing has to be answered; None: something has."""
         return Opened(lines, 0, []) if self.open_when.is_head else None
 
+    def looks_like_an_error(self, begin: bytes) -> bool:
+        """Return whether it looks so: what a condition asks for may well stand in an error that quotes a request."""
+        return looks_like_an_error(begin)
+
     def read_head(self, user: int, data: bytes) -> tuple[Framing, bytes] | None:
         """Return the framing and all of the data, None while its first bytes may be those of another protocol."""
         cause, may_become_foreign = foreign(data)

@@ -200,7 +200,8 @@ def _of_clients(groups: list[Group], findings: list[list[Findings]]) -> list[str
     if not doubtful:
         return []
     where = plain(listed(doubtful))
-    return [f"Over a tenth of the latency is the client's own in {where}: compare the latency at arrival instead."]
+    own = "Over a tenth of a percentile of the latency is the client's own in"
+    return [f"{own} {where}: compare the latency at arrival instead."]
 
 
 def differences(records: list[Record]) -> list[str]:

@@ -56,7 +56,7 @@ TABLE: dict[str, Words] = {
     ),
     "no_answer": Words(
         "The server closed the connection, and not a byte had come by then.",
-        "Look into the server's log: it may have too many connections, no patience for the request, or another "
+        "Look into the server's log: it may have too many connections, too short a time-out for requests, or another "
         "protocol at this port.",
     ),
     "tls_port": Words("The server speaks TLS at this port.", "Name the port at which it speaks without TLS."),
@@ -99,7 +99,7 @@ TABLE: dict[str, Words] = {
         "The answer has a Transfer-Encoding that is not read, such as gzip.", "Switch it off at the server or proxy."
     ),
     "open_when_unmet": Words(
-        "Messages came, but none in time, or in the first 64 KiB of them, that --open-when asks for.",
+        "Messages came, but what --open-when asks for was not among the first 64 KiB of them, or came too late.",
         f"Ask for what the server says: --open-when first takes any message. {_LOOK}",
     ),
     "HTTP_3xx": Words(

@@ -364,6 +364,8 @@ class Streams:
             self._end(fd, slow[fd])
         elif opened is not None:
             del self._begun_answers[fd]
+            if self._answers.looks_like_an_error(answer.begin):
+                self._accounts.answered(self._user_of[fd], Phase.OPEN, Cause.SAID_ERROR, answer.begin, None)
             self._open([fd], opened, answer.size, now, are_first=False)
 
     def _since_begun(self, deadline: float, now: float) -> int:

@@ -85,7 +85,7 @@ def _lines_of(probed: Probed, options: RunOptions) -> list[str]:
         return found
     if not probed.messages:
         found.append("           It was silent while it was listened to.")
-    elif is_raw and looks_like_an_error(probed.messages[0]):
+    elif is_raw and looks_like_an_error(probed.answer or probed.messages[0]):
         words = words_of(code_name(Cause.SAID_ERROR))
         found += [f"doubt      {words.what}", f"           {words.remedy}"]
     return [*found, "", *as_a_run(options, sys.stdout.isatty())]

@@ -117,7 +117,7 @@ class Plan:
         if self.ips >= 1 and self.each >= 1 and self.connections > self.ips * self.each:
             problems.append(
                 f"--connections {self.connections} is more than --ips {self.ips} x --each {self.each} = "
-                f"{self.ips * self.each}; ask for more addresses."
+                f"{self.ips * self.each}; ask for more addresses: --ips {-(-self.connections // self.each)}."
             )
         return [*problems, *self._problems_with_addresses()]
 

@@ -275,7 +275,7 @@ RULES = (
     Rule(_about_requests),
     Rule(_about_protocols),
     Rule(_about_polls),
-    Rule(_about_messages, ("messages",)),
+    Rule(_about_messages, ("messages", "publish")),
     Rule(_about_latency, ("messages",)),
     Rule(_about_friends),
     Rule(_about_networks),

@@ -3,9 +3,9 @@
 At the reserve no more connections are begun, and those that are open are held as planned. Memory may go on falling
 behind that: messages wait in the queues of sockets, and other processes take some. At half of the reserve the run has
 to end in order, which takes little memory and gives it all back. In: what reads how much memory can be had, and who is
-told of reasons. Out: two waits that return when it is so far. Fails: nothing; where a file of /proc can't be opened for
-a moment, that is a reason, and the guard looks again. Cost: some 100 µs at each look, four times a second; in that time
-a ramp of 28,000 connections a second takes 60 MB.
+told of reasons. Out: two waits, one until the ramp has to end and one until the run has. Fails: nothing; where a file
+of /proc can't be opened for a moment, that is a reason, and the guard looks again. Cost: some 100 µs at each look, four
+times a second for each wait; in that time a ramp of 28,000 connections a second takes 60 MB.
 """
 
 from collections.abc import Callable
@@ -55,7 +55,7 @@ class Guard:
             return self._gauge.rooms()
         except OSError as error:
             if not self._is_blind:
-                self._complain(f"memory: nobody looked at it for a time, since {error.filename}: {error.strerror}")
+                self._complain(f"memory: it was not watched for a time, since {error.filename}: {error.strerror}")
             self._is_blind = True
             return []
 

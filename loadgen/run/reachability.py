@@ -12,18 +12,21 @@ from floodtest.loadgen.client.accounts import Phase
 
 LOOK_SECONDS = 0.25
 
+LEAST = 10
+"""Failures that tell more of a server than chance: at a slow pace one of them says little of the next connection."""
+
 
 async def connections_in_vain(ledger: Ledger, patience: float) -> int:
     """Return how many connections were begun when for so many seconds none of them had come about; 0: one has.
 
-    Until some have failed nothing is known: those that are dropped on the way fail by their time-out only.
+    Until `LEAST` have failed nothing is known: those that are dropped on the way fail by their time-out only.
     """
     began: float | None = None
     while not _has_reached_a_server(ledger):
         attempts, now = int(ledger.total("attempts")), trio.current_time()
         if attempts and began is None:
             began = now
-        if began is not None and now - began >= patience and ledger.total("failures").any():
+        if began is not None and now - began >= patience and ledger.total("failures").sum() >= LEAST:
             return attempts
         await trio.sleep(LOOK_SECONDS)
     return 0

@@ -13,8 +13,8 @@ from floodtest.loadgen.client.accounts import code_name
 from floodtest.loadgen.client.kept_answers import KeptAnswer
 from floodtest.wire.causes import Cause
 
-_LINE_END = "\\r\\n"
-"""As answers have it that are kept (`client.kept_answers.visible`)."""
+_LINE_ENDS = ("\\n", "\\r", ".")
+"""What first words may end with, in this order, as answers have it that are kept (`client.kept_answers.visible`)."""
 
 NOTABLE = 0.01
 """The share of requests to connect that were sent again which is no chance any more."""
@@ -24,8 +24,12 @@ def remarks_on_first_words(answers: Sequence[KeptAnswer]) -> list[str]:
     """Say what a server said first on a raw stream that was open by then, where that looks like an error."""
     name = code_name(Cause.SAID_ERROR)
     said = next((answer.answer for answer in answers if answer.name == name), None)
+    if said is None:
+        return []
+    for end in _LINE_ENDS:
+        said = said.removesuffix(end)
     what, remedy = words_of(name)
-    return [] if said is None else [f"first words: {said.removesuffix(_LINE_END).removesuffix('.')}. {what} {remedy}"]
+    return [f"first words: {said}. {what} {remedy}"]
 
 
 def remarks_on_queue(summary: Summary, in_flight: int) -> list[str]:

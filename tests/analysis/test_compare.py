@@ -400,7 +400,8 @@ def test_latency_at_arrival_is_compared_and_the_client_s_own_is_shown_beside_it(
     rows = {row.name: row.cells for row in compared(runs).table.rows}
     assert [None if cell is None else cell.ratio for cell in rows["latency at arrival, 50%"]] == [None, 1.0]
     assert [None if cell is None else cell.ratio for cell in rows["latency, client's own, 50%"]] == [None, None]
-    said = "Over a tenth of the latency is the client's own in a and b: compare the latency at arrival instead."
+    own = "Over a tenth of a percentile of the latency is the client's own in a and b"
+    said = f"{own}: compare the latency at arrival instead."
     assert said in compared(runs).table.remarks
     assert not [remark for remark in compared([record("c"), record("d")]).table.remarks if "own" in remark]
 

@@ -142,6 +142,25 @@ def test_first_words_of_a_few_are_kept_where_they_look_like_an_error_or_the_conn
 
 
 @pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("first", b"-NOAUTH Authentication required.\r\n"),
+        ("text:user:{user}", b"-ERR unknown command 'SUBSCRBE', with args beginning with: 'user:%d'\r\n"),
+    ],
+)
+def test_an_error_that_meets_the_condition_is_kept_and_remarked_on(condition: str, said: bytes, make: MakeRig) -> None:
+    rig = make(condition)
+    for user in (1, 2, 3):
+        rig.connect(user)
+        rig.feed(user, said % user if b"%d" in said else said)
+    assert [rig.state(user) for user in (1, 2, 3)] == [State.OPEN] * 3
+    kept = read_kept(rig.ledger.rows, failure_name)
+    assert {one.name for one in kept} == {"said_error"}
+    (remark,) = remarks_on_first_words(kept)
+    assert remark.startswith("first words: -")
+
+
+@pytest.mark.parametrize(
     ("said", "is_error"),
     [
         (b"-DENIED Redis is running in protected mode\r\n", True),

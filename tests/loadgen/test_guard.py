@@ -64,7 +64,7 @@ def test_a_ramp_ends_at_the_reserve_and_a_run_at_half_of_it() -> None:
     trio.run(watch, clock=trio.testing.MockClock(autojump_threshold=0))
     assert told == [
         "memory: the ramp was ended with 600 MiB of this machine available, to leave 600 MiB free",
-        "memory: nobody looked at it for a time, since /proc/meminfo: Too many open files in system",
+        "memory: it was not watched for a time, since /proc/meminfo: Too many open files in system",
         (
             "memory: the run was ended early with 300 MiB of this machine available, which is no more than half of the "
             "600 MiB to leave free"

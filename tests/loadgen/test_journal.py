@@ -88,7 +88,7 @@ def test_a_guard_that_can_not_read_memory_for_a_moment_looks_on(
     plan = Plan(1, 200, f"{OUR_NETWORK}.9", 2000, 200)
     summary = trio.run(Run(RunOptions(plan, rate=200, hold=0, out=tmp_path)).execute)
     assert summary.connections.opened == 200
-    reason = "memory: nobody looked at it for a time, since /proc/meminfo: Too many open files in system"
+    reason = "memory: it was not watched for a time, since /proc/meminfo: Too many open files in system"
     assert (summary.outcome, summary.reasons) == ("shortfall", [reason])
     assert len(looks) > 3
 
