@@ -5,6 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
 
@@ -162,7 +163,7 @@ def test_what_a_service_says_of_a_refusal_is_shown_up_to_a_bound(tmp_path: Path)
     outcome, _ = publish(order(tmp_path), lambda request: httpx.Response(422, text='{"no": "channel"}\n' + "x" * 5000))
     assert outcome.error is not None
     said = '{"no": "channel"}\\n' + "x" * (SHOWN - 18)
-    assert f" x HTTP 422 Unprocessable Entity ({said}). Hold --publish-body" in outcome.error
+    assert f" x HTTP 422 {HTTPStatus(422).phrase} ({said}). Hold --publish-body" in outcome.error
 
 
 @pytest.mark.parametrize(
