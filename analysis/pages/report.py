@@ -66,6 +66,7 @@ def render(findings: Findings, sections: list[Section]) -> bytes:
         "report.html",
         title=f"floodtest run {record.folder.name}",
         outcome=_outcome(record),
+        reasons=[] if record.summary is None else record.summary.reasons,
         machine=_machine(record),
         lead=_lead(findings),
         costs=tables.costs(memory),

@@ -253,8 +253,11 @@ def render(summary: Summary, doubts: Sequence[str] = ()) -> str:
     """Write the summary for a person, with what changes how its figures are to be read."""
     c, ramp, workers = summary.connections, summary.ramp, summary.workers
     server = "the server is not ours" if workers.server is None else f"{workers.server} server"
+    outcome: str = summary.outcome
+    if summary.reasons and outcome == "shortfall":
+        outcome += ", for the reasons below"
     lines = [
-        f"{summary.outcome}: {c.peak_open:,} of {counted(c.planned, 'connections')} {was(c.peak_open)} open at once",
+        f"{outcome}: {c.peak_open:,} of {counted(c.planned, 'connections')} {was(c.peak_open)} open at once",
         *(f"  {reason}" for reason in summary.reasons),
         "",
         *([] if summary.answer is None else [summary.answer, ""]),

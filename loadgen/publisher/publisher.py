@@ -185,6 +185,9 @@ class Publisher:
                 said.append(
                     f"{counted(causes.total(), 'messages')} {what}: {named}" + (f". {remedy}" if remedy else "")
                 )
+        left = self.outcome.planned - self._refused.total() - self._unknown.total()
+        if self._is_hopeless and left:
+            said.append(f"The other {left:,} were not tried, since none of those before them was taken.")
         return " ".join(said) or None
 
     def _told(self, cause: str) -> str:

@@ -340,6 +340,7 @@ def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
     found = summary(outcome="interrupted", reasons=["interrupted in the ramp"])
     text = report_of(written(tmp_path, ramp(10), summary=msgspec.to_builtins(found)))
     assert "The run ended as interrupted: interrupted in the ramp." in text
+    assert text.index("interrupted in the ramp") < text.index("What one connection costs")
 
 
 def test_a_record_of_a_day_has_a_page_of_a_sensible_size(tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def test_a_shortfall_gives_its_reasons_first() -> None:
     )
     text = render(summary(outcome="shortfall", reasons=["memory: ended", "files: none"], connections=c))
     assert text.splitlines()[:3] == [
-        "shortfall: 940,000 of 1,054,000 connections were open at once",
+        "shortfall, for the reasons below: 940,000 of 1,054,000 connections were open at once",
         "  memory: ended",
         "  files: none",
     ]

@@ -162,6 +162,8 @@ def test_what_may_have_been_taken_is_told_apart(tmp_path: Path) -> None:
 def test_what_a_service_says_of_a_refusal_is_shown_up_to_a_bound(tmp_path: Path) -> None:
     outcome, _ = publish(order(tmp_path), lambda request: httpx.Response(422, text='{"no": "channel"}\n' + "x" * 5000))
     assert outcome.error is not None
+    tried, left = re.findall(r"(\d+) messages could not|The other (\d+) were not tried", outcome.error)
+    assert int(tried[0]) + int(left[1]) == outcome.planned == 200
     said = '{"no": "channel"}\\n' + "x" * (SHOWN - 18)
     assert f" x HTTP 422 {HTTPStatus(422).phrase} ({said}). Hold --publish-body" in outcome.error
 
