@@ -17,7 +17,7 @@ from floodtest.flyweight.command.run import only_asked_for
 from floodtest.loadgen.commands import floodtest
 from floodtest.server_under_test.commands import comet
 from floodtest.server_under_test.routing.subscriptions import Store
-from tests.rigs.support import command, run
+from tests.rigs.support import OUR_NETWORK, command, run
 
 PRINTING = """
 import sys
@@ -108,7 +108,7 @@ def test_another_error_of_the_system_is_still_a_fault_of_ours() -> None:
     [
         ("fakefriends", ["stats", "f.txt"]),
         ("comet", ["subs", "get", "7", "--db", "db"]),
-        ("floodtest", ["plan", "--connections", "100", "--network", "host"]),
+        ("floodtest", ["plan", "--connections", "100", "--base-ip", f"{OUR_NETWORK}.9"]),
         ("fakefriends", ["gen", "--help"]),
     ],
 )

@@ -14,7 +14,7 @@ from floodtest.flyweight.errors import FloodtestError, Refused
 from floodtest.flyweight.machine.reasons import memory_is_a_fault, reason
 from tests.analysis.test_report import written
 from tests.rigs.figures import start
-from tests.rigs.support import OURS, command, run_in_child
+from tests.rigs.support import OUR_NETWORK, OURS, command, run_in_child
 
 KIB = 1024
 TOO_LARGE = "File too large (a file of this process, shared memory included, may have {:,} KiB: raise ulimit -f)"
@@ -155,6 +155,8 @@ def test_standard_output_that_may_not_grow(unbuffered: str, tmp_path: Path) -> N
 
 
 def test_plan_says_that_a_run_would_be_refused() -> None:
-    done = run_in_child(files_of(1000), "floodtest", "plan", "--connections", "50", "--network", "host")
+    done = run_in_child(
+        files_of(1000), "floodtest", "plan", "--connections", "50", "--base-ip", f"{OUR_NETWORK}.9", "--network", "host"
+    )
     assert done.returncode == 3
     assert "may have 1,000 KiB, and the server takes" in done.stdout

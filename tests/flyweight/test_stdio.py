@@ -21,7 +21,7 @@ from floodtest.flyweight.command.stdio import open_display
 from floodtest.loadgen.commands.live_console import LiveConsole
 from tests.flyweight.test_command import PRINTING
 from tests.rigs.figures import reading, sample
-from tests.rigs.support import OURS, command, run, run_here
+from tests.rigs.support import OUR_NETWORK, OURS, command, run, run_here
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def test_the_standard_descriptors_are_open_whatever_was_closed(closed: str, tmp_
         ("fakefriends", ["stats", "f.txt"], "2>/dev/full", "vertices       2"),
         ("fakefriends", ["stats", "f.txt"], "2>&-", "vertices       2"),
         ("comet", ["load", "f.txt", "--db", "db"], "2>&-", "1 pair in"),
-        ("floodtest", ["plan", "--connections", "100", "--network", "host"], "2>/dev/full", "connections"),
+        ("floodtest", ["plan", "--connections", "100", "--base-ip", f"{OUR_NETWORK}.9"], "2>/dev/full", "connections"),
         ("floodtest", ["plan", "--connections", "none"], "2>&-", ""),
     ],
 )
