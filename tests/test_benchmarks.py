@@ -4,19 +4,13 @@ import msgspec
 import pytest
 
 from benchmarks import cost, latency
-from floodtest.analysis.record.summary import ClientShare, Latency
+from floodtest.analysis.record.summary import Latency
 from floodtest.loadgen.client import histogram
-from tests.rigs.figures import MIB, summary
+from tests.rigs.figures import MIB, client_share, summary
 
 
 def test_a_row_of_latencies_is_made_of_a_summary() -> None:
-    share = ClientShare(
-        sampled_connections=149,
-        sampled_messages=1500,
-        shared=20,
-        read_ms=Latency(6.0, 7.0, 12.0, 50.0, 60.0),
-        arrival_ms=Latency(5.0, 5.0, 5.1, 5.2, 5.3),
-    )
+    share = client_share(read_ms=Latency(6.0, 7.0, 12.0, 50.0, 60.0), arrival_ms=Latency(5.0, 5.0, 5.1, 5.2, 5.3))
     told = msgspec.to_builtins(summary(client_share=share))
     cells = latency.row(19_000, 5.0, told, {histogram.bucket(5000): 10}).split(" | ")
     assert cells[0] == "| 19,000"

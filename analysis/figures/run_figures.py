@@ -145,7 +145,7 @@ def _latency(findings: Findings, share: float) -> Found:
 
 
 def _cpu(record: Record, field: str) -> Found:
-    """CPU seconds over deliveries of messages, of ticks where there are none: with the interval of what is left."""
+    """CPU milliseconds of a delivery of messages, or of ticks without any; the interval is that of the residuals."""
     has_messages = in_stage(record, Stage.MESSAGES).any()
     stage, count = (Stage.MESSAGES, "messages") if has_messages else (Stage.HOLD, "received")
     kept = in_stage(record, stage)

@@ -119,7 +119,7 @@ def read_memory(proc: Path = PROC) -> Memory:
 
 
 def open_files(proc: Path = PROC) -> int:
-    """Return how many files are open on the whole machine, whoever has them (fs.file-nr); 0 where it is not told."""
+    """Return how many files all processes of the machine have open (fs.file-nr); 0 where the kernel does not tell."""
     try:
         return int((proc / "sys/fs/file-nr").read_text().split()[0])
     except FileNotFoundError:

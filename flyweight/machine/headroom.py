@@ -1,7 +1,7 @@
 """How much memory may still be used: what can be had of the machine and what the memory cgroup allows, less a reserve.
 
 The reserve is what we leave free, whatever happens: 5%, and at least 512 MiB, of the machine and of a cgroup alike.
-Whoever has to know how much memory there is asks here: the checks before a run, the guard during it, its samples.
+The checks before a run, the guard during it and its samples all read the memory that is left by this module.
 Cost: three small files and those of each cgroup, some 100 µs a reading.
 """
 

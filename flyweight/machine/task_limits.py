@@ -22,7 +22,7 @@ def tasks_in_use(proc: Path = PROC) -> int | None:
 
 
 def left_to_user(proc: Path = PROC) -> int | None:
-    """Return how many tasks the user of this process may still have; not for a superuser, who is not held to it."""
+    """Return how many more tasks the user of this process may have; the kernel does not limit a superuser so."""
     rows = (proc / "self/limits").read_text().splitlines()
     words = next((row.split() for row in rows if row.startswith("Max processes")), None)
     if words is None or words[2] == "unlimited":

@@ -1,8 +1,8 @@
 """When connections were opened and last got something: two columns by descriptor, 8 bytes a connection.
 
 In: times (`time.monotonic`), with descriptors. Out: how long those that ended by themselves lived, and had got nothing,
-on the accounts. Columns are milliseconds in 32 bits, which begin anew after 49 days; what is longer than that is told
-as what is left of it.
+on the accounts. Columns are milliseconds in 32 bits, which begin anew after 49 days: of a longer time only the
+remainder is told.
 """
 
 from collections.abc import Sequence

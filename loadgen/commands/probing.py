@@ -1,7 +1,7 @@
 """What `floodtest probe` does: it opens one connection as a run would, and shows what came of it, for a person.
 
-Values of headers that may be secrets, and bodies, are not shown; but the command of a run, which is there to be pasted,
-is as it was typed where the output goes to a terminal. In a file or a log it has what `RunOptions.hidden` says.
+Values of headers that may be secrets, and bodies, are not shown. The command of a run, which is there to be pasted, is
+printed on a terminal as it was typed; in a file or a log `RunOptions.hidden` says what stands in place of secrets.
 """
 
 import shlex

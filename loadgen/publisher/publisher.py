@@ -173,7 +173,7 @@ class Publisher:
             return answer.status_code, words
 
     def _complaint(self) -> str | None:
-        """Say what was not published for certain, and of what nobody knows, and what to do about most of it."""
+        """Say how many messages were not published, and how many may not have been, with a remedy for most of them."""
         said = []
         for causes, what in (
             (self._refused, "could not be published"),

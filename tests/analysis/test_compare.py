@@ -19,7 +19,7 @@ from floodtest.analysis.figures.lines_of_code import count, lines_of_code, sourc
 from floodtest.analysis.figures.run_figures import figures
 from floodtest.analysis.pages.compare import PLOTS, overlaid, write_page
 from floodtest.analysis.pages.pictures import WIDE
-from floodtest.analysis.record.summary import ClientShare, Latency, Models, Ramp, Tick
+from floodtest.analysis.record.summary import Latency, Models, Ramp, Tick
 from floodtest.flyweight.errors import Refused, UsageError
 from floodtest.loadgen.plan.models import SERVER_MODELS
 from floodtest.loadgen.plan.options import RunOptions
@@ -27,6 +27,7 @@ from floodtest.loadgen.plan.plan import Plan
 from tests.analysis.test_report import BEGUN, HOSTILE, read
 from tests.rigs.figures import (
     MIB,
+    client_share,
     compared,
     connections,
     findings_of,
@@ -381,12 +382,8 @@ def test_among_groups_of_several_runs_one_of_a_single_run_is_named() -> None:
     assert ONE_RUN not in said
 
 
-SHARE = ClientShare(
-    sampled_connections=149,
-    sampled_messages=1500,
-    shared=0,
-    read_ms=Latency(10.0, 11.0, 20.0, 50.0, 60.0),
-    arrival_ms=Latency(9.5, 10.5, 5.0, 4.0, 5.0),
+SHARE = client_share(
+    shared=0, read_ms=Latency(10.0, 11.0, 20.0, 50.0, 60.0), arrival_ms=Latency(9.5, 10.5, 5.0, 4.0, 5.0)
 )
 
 

@@ -21,11 +21,12 @@ from floodtest.analysis.figures.doubts import doubts
 from floodtest.analysis.pages.pictures import WIDE, as_svg, style
 from floodtest.analysis.pages.plots import PLOTS, memory_by_time
 from floodtest.analysis.pages.report import render, write_report
-from floodtest.analysis.record.summary import CauseInWords, ClientShare, Latency, Lifetimes, Percentiles
+from floodtest.analysis.record.summary import CauseInWords, Lifetimes, Percentiles
 from floodtest.flyweight.errors import Refused
 from floodtest.loadgen.commands import records
 from tests.rigs.figures import (
     MIB,
+    client_share,
     connections,
     findings_of,
     messages,
@@ -490,13 +491,7 @@ def test_ctrl_c_while_a_report_is_drawn_leaves_the_exit_code_of_the_run(
 
 
 def test_the_latency_to_the_arrival_is_in_the_picture_and_in_its_sentence() -> None:
-    share = ClientShare(
-        sampled_connections=100,
-        sampled_messages=1000,
-        shared=0,
-        read_ms=Latency(10.0, 11.0, 12.0, 50.0, 60.0),
-        arrival_ms=Latency(9.5, 10.5, 3.0, 4.0, 5.0),
-    )
+    share = client_share(sampled_connections=100, sampled_messages=1000, shared=0)
     (plot,) = [plot for plot in PLOTS if plot.name == "latency-by-percentile"]
     for arrived, told, lines in ((0, None, 1), (1000, share, 3)):
         found = findings_of(ramp(), summary=msgspec.to_builtins(summary(messages=messages(), client_share=told)))

@@ -24,7 +24,7 @@ from floodtest.loadgen.run.reading import read_accounts, total
 from floodtest.wire import stamp
 from floodtest.wire.grammar import OURS, Grammar, Times
 from tests.rigs.client import ClientRig, message
-from tests.rigs.figures import findings_of, messages, reading, sample, start, summary
+from tests.rigs.figures import client_share, findings_of, messages, reading, sample, start, summary
 from tests.rigs.support import chunk, wait_until
 
 SENT = Times(r"t=(?P<ns>\d+)")
@@ -208,18 +208,6 @@ def test_nobody_is_watched_where_no_latency_is_asked_for() -> None:
 # -- what is told of it ----------------------------------------------------------------------------------------------
 
 
-def share(**changes: object) -> ClientShare:
-    """A sample of which the client's own is large at the 99% percentile only."""
-    told = ClientShare(
-        sampled_connections=149,
-        sampled_messages=1500,
-        shared=20,
-        read_ms=Latency(10.0, 11.0, 12.0, 50.0, 60.0),
-        arrival_ms=Latency(9.5, 10.5, 3.0, 4.0, 5.0),
-    )
-    return msgspec.structs.replace(told, **changes)
-
-
 def test_readings_of_sites_add_up() -> None:
     one = reading(watched=2, watched_read={5: 1}, watched_arrival={3: 1}, watched_shared=4)
     other = reading(watched=3, watched_read={5: 1, 6: 1}, watched_arrival={3: 2}, watched_shared=1)
@@ -258,35 +246,35 @@ def test_where_no_arrival_is_known_it_is_said_why(said: dict[str, int], model: s
 
 
 def test_percentiles_with_too_few_messages_above_them_are_not_told() -> None:
-    assert [one.name for one in percentiles_of(share())] == ["p50", "p90", "p99"]
-    assert [one.name for one in percentiles_of(share(sampled_messages=10_000))] == ["p50", "p90", "p99", "p99.9"]
-    assert [one.name for one in percentiles_of(share(sampled_messages=999))] == ["p50", "p90"]
-    assert percentiles_of(share(sampled_messages=19)) == []
-    few = summary(messages=messages(), client_share=share(sampled_messages=19))
+    assert [one.name for one in percentiles_of(client_share())] == ["p50", "p90", "p99"]
+    assert [one.name for one in percentiles_of(client_share(sampled_messages=10_000))] == ["p50", "p90", "p99", "p99.9"]
+    assert [one.name for one in percentiles_of(client_share(sampled_messages=999))] == ["p50", "p90"]
+    assert percentiles_of(client_share(sampled_messages=19)) == []
+    few = summary(messages=messages(), client_share=client_share(sampled_messages=19))
     assert "not known: there are only 19 messages on 149 connections whose arrival is known" in render(few)
 
 
 def test_a_percentile_of_which_over_a_tenth_is_the_client_s_own_is_doubted() -> None:
-    doubt = doubt_of(share())
+    doubt = doubt_of(client_share())
     assert doubt is not None
     sampled = "Of the latency of the sample (1,500 messages on 149 connections) "
     assert doubt.startswith(f"{sampled}9 of the 12 ms of its p99 is this client's own: messages had arrived")
     assert "more than that" not in doubt
-    assert doubt_of(share(arrival_ms=Latency(9.0, 9.9, 10.8, 50.0, 60.0))) is None  # just a tenth
-    both = doubt_of(share(arrival_ms=Latency(1.0, 11.0, 3.0, 4.0, 5.0), shared=200))
+    assert doubt_of(client_share(arrival_ms=Latency(9.0, 9.9, 10.8, 50.0, 60.0))) is None  # just a tenth
+    both = doubt_of(client_share(arrival_ms=Latency(1.0, 11.0, 3.0, 4.0, 5.0), shared=200))
     assert both is not None
     assert "9 of the 10 ms of its p50 and 9 of the 12 ms of its p99 are this client's own" in both
     assert "It is more than that: 200 further messages had to be left out" in both
 
 
 def test_terminal_and_report_tell_the_share_and_its_doubt() -> None:
-    found = summary(messages=messages(), client_share=share())
+    found = summary(messages=messages(), client_share=client_share())
     findings = findings_of([start(), sample()], summary=msgspec.to_builtins(found))
     lines = render(found, doubts_of_figures(findings)).splitlines()
     assert "at arrival    p50 9.50, p90 10.5, p99 3 ms, by 1,500 messages on 149 connections" in lines
     assert "client's own  p50 0.500, p90 0.500, p99 9 ms, from the arrival to the read" in lines
-    assert f"doubt         {doubt_of(share())}" in lines
-    assert doubt_of(share()) in doubts(findings)
+    assert f"doubt         {doubt_of(client_share())}" in lines
+    assert doubt_of(client_share()) in doubts(findings)
     (table,) = table_of(findings.record)
     assert table.head == ("milliseconds", "50%", "90%", "99%")
     assert [row[3] for row in table.rows] == ["12", "3", "9"]

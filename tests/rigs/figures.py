@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from floodtest.analysis import Findings, Record, Sample, Summary, read_findings
 from floodtest.analysis.figures.compare import Comparison, compare
 from floodtest.analysis.record.summary import (
     CauseInWords,
+    ClientShare,
     Connections,
     Cost,
     Cpu,
@@ -301,3 +304,15 @@ def findings_of(samples: list[Sample], **run: Any) -> Findings:
 def compared(records: list[Record], force: bool = False) -> Comparison:
     """What a comparison of single runs says."""
     return compare([[record] for record in records], force)
+
+
+def client_share(**changes: object) -> ClientShare:
+    """A sample of arrivals, of whose latency the client's own is large at the 99% percentile only."""
+    told = ClientShare(
+        sampled_connections=149,
+        sampled_messages=1500,
+        shared=20,
+        read_ms=Latency(10.0, 11.0, 12.0, 50.0, 60.0),
+        arrival_ms=Latency(9.5, 10.5, 3.0, 4.0, 5.0),
+    )
+    return msgspec.structs.replace(told, **changes)
