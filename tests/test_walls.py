@@ -28,6 +28,7 @@ FLOORS: dict[str, list[str]] = {
     "wire": [
         "poll_options",
         "causes",
+        "tls",
         "http",
         "template",
         "poll_requests",

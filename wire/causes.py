@@ -48,6 +48,30 @@ class Cause(enum.IntEnum):
     SAID_ERROR = 1021
     """What came first on a raw stream that was open already looks like an error; such a connection goes on, and is
     counted by no name."""
+    TLS_EXPIRED = 1022
+    TLS_WRONG_NAME = 1023
+    TLS_UNKNOWN_ISSUER = 1024
+    TLS_BAD_CERTIFICATE = 1025
+    """What else can be wrong with one."""
+    TLS_WANTS_CERTIFICATE = 1026
+    TLS_UNKNOWN_NAME = 1027
+    TLS_VERSION = 1028
+    TLS_NO_CIPHER = 1029
+    TLS_PLAIN = 1030
+    """What came first is no TLS, such as HTTP in plain text."""
+    TLS_FAILED = 1031
+    """A handshake that failed in another way."""
+    TLS_ALERT = 1032
+    """An alert that has no cause of its own."""
+    TLS_BAD_RECORD = 1033
+    """A record, or what was sealed in it, that may not come there."""
+    TLS_RECORD_TOO_LARGE = 1034
+    TLS_BAD_MAC = 1035
+    """A record that its key does not open: it was altered, or is out of order."""
+    TLS_CUT = 1036
+    """An end without the alert that announces it, on a connection behind its handshake."""
+    TLS_TOO_MANY_KEPT = 1037
+    """A handshake that ended in TLS 1.2, with as many such connections as may be kept."""
 
 
 CODES = 1100

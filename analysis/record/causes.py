@@ -59,7 +59,10 @@ TABLE: dict[str, Words] = {
         "Look into the server's log: it may have too many connections, too short a time-out for requests, or another "
         "protocol at this port.",
     ),
-    "tls_port": Words("The server speaks TLS at this port.", "Name the port at which it speaks without TLS."),
+    "tls_port": Words(
+        "The server speaks TLS at this port.",
+        "Say https:// or wss://, or name the port at which it speaks without TLS.",
+    ),
     "http2_port": Words(
         "The server speaks HTTP/2 only at this port.", "Name a port at which it speaks HTTP/1.1, or allow it there."
     ),
@@ -119,7 +122,60 @@ TABLE: dict[str, Words] = {
     "HTTP_4xx": Words("The server refuses the request.", _LOOK),
     "HTTP_5xx": Words("The server, or a proxy before it, failed.", f"Look into its log. {_LOOK}"),
     "HTTP_xxx": Words("The server answered with a status that begins no stream.", _LOOK),
+    # Instead of a handshake of TLS.
+    "tls_expired": Words(
+        "The server's certificate has expired, or is not valid yet.",
+        "Renew it, and look at the clocks of both machines.",
+    ),
+    "tls_wrong_name": Words(
+        "The server's certificate is for another name than the target's.",
+        "Name the target as its certificate does, or say that name with --server-name.",
+    ),
+    "tls_unknown_issuer": Words(
+        "Nobody who is trusted here has signed the server's certificate.",
+        "Name the certificate of who has with --cafile, or have the server send the whole chain.",
+    ),
+    "tls_bad_certificate": Words(
+        "The server's certificate does not pass verification.", "Hold it against openssl s_client, which says why."
+    ),
+    "tls_wants_certificate": Words("The server wants a certificate of its clients.", "Give one with --cert and --key."),
+    "tls_unknown_name": Words(
+        "The server has no certificate for the name that it was asked for.", "Say another one with --server-name."
+    ),
+    "tls_version": Words(
+        "The server and this machine have no version of TLS in common.", "Look which versions the server allows."
+    ),
+    "tls_no_cipher": Words(
+        "The server and this machine have no cipher in common, or the server refused what was offered.",
+        "Look into the server's log, and which ciphers it allows.",
+    ),
+    "tls_plain": Words(
+        "What the server said first is no TLS: this port speaks in plain text.",
+        "Say http:// or ws://, or name the port at which it speaks TLS.",
+    ),
+    "tls_failed": Words("The handshake of TLS failed.", "Hold it against openssl s_client, which says why."),
+    "tls_alert": Words("The server ended the connection by an alert of TLS.", "Look into the server's log."),
+    "tls_too_many_kept": Words(
+        "The server chose TLS 1.2, whose connections keep 15 to 35 KiB each, and no more of these are kept.",
+        "Allow TLS 1.3 at the server, or open fewer connections.",
+    ),
     # How streams end.
+    "tls_cut": Words(
+        "The connection was closed without the alert of TLS that announces it: the server's process ended, it spares "
+        "itself the alert, or somebody between the two has cut the connection.",
+        "Look for a process that ended, and for limits of the server and of what stands between.",
+    ),
+    "tls_bad_mac": Words(
+        "A record of TLS could not be opened with its key: it was altered on its way, or the server is at fault.",
+        "Look at what stands between the two.",
+    ),
+    "tls_bad_record": Words(
+        "A record of TLS came that may not come there.", "Hold the server against another client of TLS 1.3."
+    ),
+    "tls_record_too_large": Words(
+        "A record of TLS was larger than the 16,640 bytes that one may have.",
+        "Hold the server against another client of TLS 1.3.",
+    ),
     "frame_too_large": Words(
         "A message of the WebSocket was larger than the 1 MiB that is taken.", "Have the server send smaller ones."
     ),

@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from floodtest.flyweight.engine.layer import Layer, Over, Sweep
 from floodtest.flyweight.engine.readiness import PLAIN
 from floodtest.flyweight.engine.sweep import sweep, without
 
@@ -64,13 +65,6 @@ _ANCILLARY = socket.CMSG_SPACE(_TIMESPEC.size)
 
 
 Ints = npt.NDArray[np.int64]
-
-
-Sweep = tuple[list[int], list[bytes], int, int]
-"""What was read in one go: descriptors, what each of them had, and from when to when (CLOCK_MONOTONIC, ns).
-
-A bare tuple: there are a few descriptors in a turn, and a turn should cost little more than their system calls.
-"""
 
 
 class Reads:
@@ -145,7 +139,9 @@ class _Watched(socket.SocketType):
 class Intake:
     """Reads the descriptors of one worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, layer: Layer | None = None) -> None:
+        """`layer`: what stands between the sockets and what is said on them, if anything does."""
+        self._layer = layer
         self._unread: dict[int, None] = {}  # descriptors that have more to read, in the order of their turns
         self._budget = 0  # bytes that may still be read on in this turn
         self._watched: dict[int, _Watched] = {}
@@ -173,25 +169,33 @@ class Intake:
         """Whether descriptors were left that have more to read and will not be announced again."""
         return bool(self._unread)
 
-    def read(self, events: Sequence[tuple[int, int]]) -> tuple[list[Sweep], list[tuple[int, int]]]:
+    def read(self, events: Sequence[tuple[int, int]]) -> tuple[list[Sweep], Over]:
         """Read the descriptors that the events name, and those that were left unread; return the data, and the
         descriptors that have come to their end, each with `END` or an errno.
         """
+        sweeps, over = self._read_announced(events)
+        return (sweeps, over) if self._layer is None else self._layer.open(sweeps, over)
+
+    def _read_announced(self, events: Sequence[tuple[int, int]]) -> tuple[list[Sweep], Over]:
         plain = [fd for fd, event in events if event == PLAIN]
         if len(plain) == len(events) and not self._unread:  # nearly always
-            return self.read_ready(plain)
+            return self._read_ready(plain)
         queue, self._unread = self._unread, {}
         if len(plain) < len(events):
             queue.update((fd, None) for fd, event in events if event != PLAIN)
         if queue:
             plain = list(filterfalse(queue.__contains__, plain))
-        sweeps, over = self.read_ready(plain)  # which begins the turn
+        sweeps, over = self._read_ready(plain)  # which begins the turn
         if queue:
             self._read_queue(list(queue), sweeps, over)
         return sweeps, over
 
-    def read_ready(self, fds: list[int]) -> tuple[list[Sweep], list[tuple[int, int]]]:
+    def read_ready(self, fds: list[int]) -> tuple[list[Sweep], Over]:
         """Read descriptors that may have data; of these, an end that hides behind data is announced by later events."""
+        sweeps, over = self._read_ready(fds)
+        return (sweeps, over) if self._layer is None else self._layer.open(sweeps, over)
+
+    def _read_ready(self, fds: list[int]) -> tuple[list[Sweep], Over]:
         self._budget = TURN_BYTES
         self.arrived.clear()
         watched: Set[int] = self._watched.keys() & fds if self._watched else frozenset()
@@ -235,16 +239,15 @@ class Intake:
         """Whether a descriptor is to be read in the next turn, announced or not."""
         return fd in self._unread
 
-    def forget(self, fd: int) -> None:
-        """Leave nothing to be read of a descriptor that is closed next."""
-        self._unread.pop(fd, None)
-        if self._watched.pop(fd, None) is not None:
+    def forget(self, fds: Sequence[int]) -> None:
+        """Leave nothing to be read of descriptors that are closed next."""
+        if self._layer is not None:
+            self._layer.forget(fds)
+        for fd in fds if self._unread else ():
+            self._unread.pop(fd, None)
+        for fd in self._watched.keys() & set(fds) if self._watched else ():
+            del self._watched[fd]
             self.arrived.pop(fd, None)
-
-    def forget_watched(self, fds: Iterable[int]) -> None:
-        """Forget those of the descriptors that are watched, which are closed next."""
-        for fd in self._watched.keys() & set(fds):
-            self.forget(fd)
 
     def _read_rest(self, begun: list[tuple[int, bytes]], sweeps: list[Sweep], over: list[tuple[int, int]]) -> None:
         """Read on where a first read was full; both parts have the later time."""

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 from itertools import repeat
 
+from floodtest.flyweight.engine.layer import Layer
 from floodtest.flyweight.engine.readiness import READ, WRITE
 from floodtest.flyweight.engine.sweep import sweep, without
 
@@ -24,9 +25,11 @@ Gone = dict[int, int]
 class Outbox:
     """What is still to be written, by descriptor."""
 
-    def __init__(self, limit: int, modify: Callable[[int, int], None]) -> None:
+    def __init__(self, limit: int, modify: Callable[[int, int], None], layer: Layer | None = None) -> None:
+        """`layer`: what stands between the sockets and what is said on them, if anything does."""
         self._limit = limit
         self._modify = modify
+        self._layer = layer
         self._pending: dict[int, bytes] = {}
         self.slow = 0
         """Connections given up because their peers did not read."""
@@ -50,6 +53,10 @@ class Outbox:
 
         Descriptors that are not registered yet have to be so afterwards: for `WRITE` where something is pending.
         """
+        return self.write_sealed(fds, data if self._layer is None else self._layer.seal(fds, data), are_registered)
+
+    def write_sealed(self, fds: list[int], data: list[bytes], are_registered: bool = True) -> Gone:
+        """Write, as `write` does, what no layer has to seal."""
         gone: Gone = {}
         if self._pending:
             behind = {index for index, fd in enumerate(fds) if fd in self._pending}
@@ -65,7 +72,7 @@ class Outbox:
 
     def write_to_all(self, fds: list[int], data: bytes) -> Gone:
         """Write these bytes to each of the descriptors; return the descriptors that are gone."""
-        if self._pending:
+        if self._pending or self._layer is not None:
             return self.write(fds, [data] * len(fds))
         gone: Gone = {}
         taken, failed = sweep(os.write, fds, repeat(data))
@@ -74,6 +81,14 @@ class Outbox:
             taken = [count or 0 for count in taken]
         self.written += sum(taken)
         return gone
+
+    def write_last(self, fds: list[int], data: list[bytes]) -> dict[int, int]:
+        """Write what is said last to descriptors for which nothing is pending, as far as the kernel takes it at once;
+        return the rows that failed, each with its errno.
+        """
+        if self._layer is not None:
+            data = self._layer.seal_last(fds, data)
+        return sweep(os.write, fds, data)[1]
 
     def _settle(
         self,

@@ -2,7 +2,7 @@
 
 A page that is only read is the kernel's page of zeros. Memory for such a column is not reserved, so that it may be
 longer than there is memory; it takes addresses, and is told to be no huge pages, of which one that is written in a
-single place would take 2 MiB.
+single place would take 2 MiB. A column of secrets is left out of core dumps.
 
 Fails: Refused where a limit of this process (ulimit -v) leaves no addresses for it.
 """
@@ -21,7 +21,7 @@ _MAP_NORESERVE = 0x4000
 """Of asm-generic/mman.h; mmap has a name for it since Python 3.13."""
 
 
-def sparse_column(name: str, length: int, kind: npt.DTypeLike) -> npt.NDArray[Any]:
+def sparse_column(name: str, length: int, kind: npt.DTypeLike, is_secret: bool = False) -> npt.NDArray[Any]:
     """Return an array of zeros; the name is for people, in errors."""
     size = max(1, length * np.dtype(kind).itemsize)
     try:
@@ -31,4 +31,6 @@ def sparse_column(name: str, length: int, kind: npt.DTypeLike) -> npt.NDArray[An
         raise Refused(f"Addresses of {kib:,} KiB for the {name} can't be had: {reason(error)}.") from error
     with suppress(OSError):  # a kernel without huge pages
         memory.madvise(mmap.MADV_NOHUGEPAGE)
+    if is_secret:
+        memory.madvise(mmap.MADV_DONTDUMP)
     return np.frombuffer(memory, kind, length)

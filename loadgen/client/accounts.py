@@ -26,10 +26,12 @@ from floodtest.flyweight.machine.reasons import reason
 from floodtest.loadgen.client import durations, histogram
 from floodtest.loadgen.client.durations import Durations
 from floodtest.loadgen.client.kept_answers import SLOT, SLOTS, KeptAnswers
+from floodtest.loadgen.client.tls_account import TLS_ROW, TlsAccount
 from floodtest.wire.causes import CODES, Cause
 from floodtest.wire.incoming import Received
 from floodtest.wire.names import PROTOCOLS
 from floodtest.wire.sequence import OutOfSequence
+from floodtest.wire.tls.counts import TlsCounts
 
 Users = npt.NDArray[np.integer[Any]]
 
@@ -53,9 +55,10 @@ class Phase(enum.IntEnum):
 
     BIND = 0
     CONNECT = 1
-    REQUEST = 2
-    RESPONSE = 3
-    OPEN = 4
+    TLS = 2
+    REQUEST = 3
+    RESPONSE = 4
+    OPEN = 5
 
 
 class End(NamedTuple):
@@ -95,6 +98,7 @@ LEDGER = np.dtype(
         ("failures", "i8", (len(Phase), CODES)),
         ("ticks", TICK, (TICKS,)),
         *((field, "i8", (durations.BUCKETS,)) for field in durations.FIELDS),
+        ("tls", TLS_ROW),
         ("answers_kept", "i8"),
         ("answers", SLOT, (SLOTS,)),
     ]
@@ -111,7 +115,8 @@ time, by bucket · latency_published: from the time they were published, which f
 connections whose arrivals the kernel tells · watched_shared: messages on these that were read together with a later
 one, so that their arrival is not known · watched_latency: of messages in `latency` whose arrival is known, how long
 they took to be read, and how long to arrive · failures: connections that ended by themselves, by phase and code, where
-those of phase OPEN closed early · connect_us and so on: see `client.durations` · answers: see `client.kept_answers`.
+those of phase OPEN closed early · connect_us and so on: see `client.durations` · tls: see `client.tls_account` ·
+answers: see `client.kept_answers`.
 
 Over all connections of all users, attempts = opens + failures + those in flight, and opens = open now + closed early +
 closed. Who reads while a worker counts reads the right-hand sides first: the left-hand sides are counted first."""
@@ -193,10 +198,11 @@ class Accounts:
         self._watched, self._watched_shared = Counter(row, "watched"), Counter(row, "watched_shared")
         self._watched_latency = row["watched_latency"][0]
         self._failures = row["failures"][0]
-        self.connect, self.first_byte, self.open, self._life, self._quiet = (
+        self.connect, self.tls, self.first_byte, self.open, self._life, self._quiet = (
             Durations(row, field) for field in durations.FIELDS
         )
         self._answers = KeptAnswers(row)
+        self._tls = TlsAccount(row)
         self.ticks = TickTable(row)
 
     @property
@@ -234,6 +240,10 @@ class Accounts:
     def answered(self, user: int, phase: Phase, code: int, begin: bytes, note: str | None) -> None:
         """Keep the beginning of an answer that did not open its connection, and the header that says more."""
         self._answers.add(user, phase, code, begin, note)
+
+    def secured(self, counts: TlsCounts) -> None:
+        """Count what connections over TLS have done since they were last counted."""
+        self._tls.post(counts)
 
     def lived(self, life_ms: int, quiet_ms: int) -> None:
         """Count how long a connection that ended by itself had been open, and since when it had got nothing."""

@@ -18,10 +18,10 @@ _GROUP = 2
 
 BUCKETS = histogram.BUCKETS >> _GROUP
 
-FIELDS = ("connect_us", "first_byte_us", "open_us", "life_ms", "quiet_ms")
-"""Their fields of a row, with their units. From when a connection was begun: until it was connected, until the first
-byte of its answer, until it was open. Of those that ended by themselves: since they were open, and since they last got
-something."""
+FIELDS = ("connect_us", "tls_us", "first_byte_us", "open_us", "life_ms", "quiet_ms")
+"""Their fields of a row, with their units. From when a connection was begun: until it was connected, until its
+handshake of TLS was over, until the first byte of its answer, until it was open. Of those that ended by themselves:
+since they were open, and since they last got something."""
 
 TOPS: npt.NDArray[np.int64] = histogram.highest(((np.arange(BUCKETS) + 1) << _GROUP) - 1)
 """The largest value of each bucket."""

@@ -256,7 +256,7 @@ class Streams:
         self.digest()
         fds = np.flatnonzero(self._users)[:most].tolist()
         self._users[fds] = 0
-        self._intake.forget_watched(fds)
+        self._intake.forget(fds)
         if reset:
             closing.reset(fds)
         else:
@@ -399,7 +399,7 @@ class Streams:
             self._ended.append(End(user, phase, code))
         self._incoming.forget(fd)
         self._outgoing.forget(fd)
-        self._intake.forget(fd)
+        self._intake.forget([fd])
         if self._pollers is not None:
             self._pollers.forget(fd)
         self._user_of[fd] = 0

@@ -40,7 +40,7 @@ class Front:
         self._capacity = shared.capacity
         self._intake = intake = Intake()
         self._outbox = outbox = Outbox(limits.pending, readiness.modify)
-        partings = Partings(intake, limits.excess)
+        partings = Partings(intake, outbox, limits.excess)
         self._resuming = resuming = shared.make_resuming()
         self._streams = streams = Streams(
             intake, outbox, row, files_limit, limits.excess, shared.places, partings, resuming, shared.more_headers

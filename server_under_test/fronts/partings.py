@@ -13,7 +13,7 @@ import time
 from itertools import takewhile
 
 from floodtest.flyweight.engine.intake import Intake
-from floodtest.flyweight.engine.sweep import sweep
+from floodtest.flyweight.engine.outbox import Outbox
 from floodtest.server_under_test.limits import LINGER
 
 
@@ -25,8 +25,9 @@ def overdue(deadlines: dict[int, float], now: float) -> list[int]:
 class Partings:
     """The descriptors of one front that are still open, and nothing else any more."""
 
-    def __init__(self, intake: Intake, max_excess: int) -> None:
+    def __init__(self, intake: Intake, outbox: Outbox, max_excess: int) -> None:
         self._intake = intake
+        self._outbox = outbox
         self._max_excess = max_excess
         self._dropped: dict[int, int] = {}  # bytes since the last words
         self._deadlines: dict[int, float] = {}
@@ -41,7 +42,7 @@ class Partings:
         """Write the last words to a connection, say that they are the last, and let the client close."""
         self._dropped[fd] = 0
         self._deadlines[fd] = time.monotonic() + LINGER
-        _, failed = sweep(os.write, [fd], [last])
+        failed = self._outbox.write_last([fd], [last])
         sock = socket.socket(fileno=fd)
         try:
             sock.shutdown(socket.SHUT_WR)
@@ -70,7 +71,7 @@ class Partings:
     def close(self, fd: int) -> None:
         """Close one of them."""
         del self._dropped[fd], self._deadlines[fd]
-        self._intake.forget(fd)
+        self._intake.forget([fd])
         os.close(fd)
 
     def close_all(self) -> None:

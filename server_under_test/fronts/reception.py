@@ -190,7 +190,7 @@ class Reception:
             self._partings.close(fd)
             return
         self._forget_head(fd)
-        self._intake.forget(fd)
+        self._intake.forget([fd])
         os.close(fd)
 
     def close(self) -> None:

@@ -280,8 +280,7 @@ class Streams:
         fds = [fd for fd in dict.fromkeys(over) if self._user_of[fd]]
         if fds:
             self._log_out(fds)
-            for fd in fds:
-                self._intake.forget(fd)
+            self._intake.forget(fds)
             sweep(os.close, fds)
 
     def _log_out(self, fds: list[int]) -> None:

@@ -42,7 +42,7 @@ class Pairs:
 
     def end(self) -> None:
         for each in self._intakes:
-            each.forget_watched(range(4096))
+            each.forget(range(4096))
         for sock in (*self._ours.values(), *self.theirs.values()):
             sock.close()
 
@@ -65,7 +65,7 @@ def watching(pairs: Pairs, *fds: int) -> Intake:
         return tried in made.arrived
 
     wait_until(is_told, "the kernel to tell an arrival")
-    made.forget(tried)
+    made.forget([tried])
     assert not made.arrived
     return made
 
@@ -225,9 +225,9 @@ def test_a_descriptor_that_is_closed_is_watched_no_more_and_its_number_may_come_
     for fd in fds:
         pairs.theirs[fd].sendall(b"hello")
     one.read([(fd, PLAIN) for fd in fds])
-    one.forget(fds[0])
+    one.forget([fds[0]])
     assert one.arrived.keys() == {fds[1]}
-    one.forget_watched([*fds, 4000])
+    one.forget([*fds, 4000])
     assert not one.arrived
     for fd in fds:
         os.fstat(fd)  # it is still open: who watches does not close

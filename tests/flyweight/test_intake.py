@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from floodtest.flyweight.engine import intake
-from floodtest.flyweight.engine.intake import END, READ_SIZE, Intake, Reads, Sweep
+from floodtest.flyweight.engine.intake import END, READ_SIZE, Intake, Reads
+from floodtest.flyweight.engine.layer import Sweep
 from floodtest.flyweight.engine.readiness import PLAIN, READ
 
 ODD = PLAIN | READ
@@ -132,7 +133,7 @@ def test_what_is_closed_is_not_read_on(peers: Peers, monkeypatch: pytest.MonkeyP
     one = Intake()
     one.read([(fd, PLAIN)])
     assert one.has_unread
-    one.forget(fd)
+    one.forget([fd])
     assert not one.has_unread
 
 

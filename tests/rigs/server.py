@@ -80,7 +80,7 @@ class ServerRig(Clients):
         self.ledger = Ledger(FRONT_LEDGER, 1)
         self.whereabouts = SharedWhereabouts(MAX_USERS, 1, FILES)
         places = self.whereabouts.of_front(0)
-        self.partings = Partings(self.intake, EXCESS)
+        self.partings = Partings(self.intake, self.outbox, EXCESS)
         row = self.ledger.row(0)
         self.resuming = Resuming(self.bus, life, retry)
         self.streams = Streams(self.intake, self.outbox, row, FILES, EXCESS, places, self.partings, self.resuming)

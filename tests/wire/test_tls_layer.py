@@ -1,0 +1,132 @@
+"""wire.tls against OpenSSL's own objects at the other end, and two layers against each other."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from floodtest.flyweight.engine.intake import END
+from floodtest.wire.causes import Cause
+from floodtest.wire.tls import tls_records
+from floodtest.wire.tls.contexts import ClientTls, ServerTls
+from tests.rigs.tls import NAME, End, Peer, client_end, pieces, server_end, shake, write_certificate
+
+FD = 7
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    cert, key = write_certificate(tmp_path_factory.mktemp("certificates"))
+    return str(cert), str(key)
+
+
+def client_of(files: tuple[str, str]) -> End:
+    return client_end(ClientTls(NAME, cafile=files[0]))
+
+
+def server_peer(files: tuple[str, str], tickets: int = 2, version: ssl.TLSVersion | None = None) -> Peer:
+    context = ServerTls(*files, tickets).context()
+    if version is not None:
+        context.maximum_version = version
+    return Peer(context, is_server=True)
+
+
+def client_peer(files: tuple[str, str]) -> Peer:
+    return Peer(ClientTls(NAME, cafile=files[0]).context(), is_server=False, name=NAME)
+
+
+def meet_server(client: End, server: Peer) -> bytes:
+    """Do a handshake; return what the server has sent behind it."""
+    (flight,) = client.layer.begin([FD])
+    client.take(FD, server.step(flight))
+    return server.step(client.sent(FD))
+
+
+@pytest.mark.parametrize("tickets", [0, 1, 2, 3])
+def test_a_client_in_columns_talks_with_openssl(files: tuple[str, str], tickets: int) -> None:
+    client, server = client_of(files), server_peer(files, tickets)
+    behind = meet_server(client, server)
+    assert client.secured == [FD]
+    assert client.take(FD, behind) == (b"", None)
+    assert client.layer.take_counts().tickets == tickets
+    for number in range(3):
+        (sealed,) = client.layer.seal([FD], [b"question %d" % number])
+        assert server.hear(sealed) == b"question %d" % number
+        assert client.take(FD, server.say(b"answer %d" % number)) == (b"answer %d" % number, None)
+
+
+@pytest.mark.parametrize("tickets", [0, 1, 2, 3])
+def test_a_server_in_columns_talks_with_openssl(files: tuple[str, str], tickets: int) -> None:
+    client, server = client_peer(files), server_end(ServerTls(*files, tickets))
+    server.layer.begin([FD])
+    server.take(FD, client.step(b""))
+    text, over = server.take(FD, client.step(server.sent(FD)) + client.say(b"with the last flight"))
+    assert (text, over, server.secured) == (b"with the last flight", None, [FD])
+    assert client.hear(server.sent(FD)) == b""  # the tickets
+    for number in range(3):
+        assert client.hear(server.layer.seal([FD], [b"answer %d" % number])[0]) == b"answer %d" % number
+        assert server.take(FD, client.say(b"question %d" % number)) == (b"question %d" % number, None)
+
+
+def test_every_byte_of_a_stream_may_come_alone(files: tuple[str, str]) -> None:
+    client, server = client_of(files), server_peer(files)
+    (flight,) = client.layer.begin([FD])
+    (first,) = [server.step(flight)]
+    for piece in pieces(first, 1):
+        client.take(FD, piece)
+    stream = server.step(client.sent(FD)) + server.say(b"one") + server.say(b"two") + server.say(b"x" * 40_000)
+    texts = [client.take(FD, piece) for piece in pieces(stream, 1)]
+    assert b"".join(text for text, _ in texts) == b"onetwo" + b"x" * 40_000
+    assert {over for _, over in texts} == {None}
+
+
+def test_large_texts_go_out_in_several_records(files: tuple[str, str]) -> None:
+    client, server = client_of(files), server_end(ServerTls(*files))
+    shake(client, server, [FD])
+    text = bytes(range(256)) * 200
+    (sealed,) = server.layer.seal([FD], [text])
+    assert len(sealed) == len(text) + 4 * (tls_records.HEADER + tls_records.TAG + 1)
+    assert client.take(FD, sealed) == (text, None)
+
+
+def test_an_end_is_announced_or_is_a_cut(files: tuple[str, str]) -> None:
+    client, server = client_of(files), server_end(ServerTls(*files))
+    shake(client, server, [FD, FD + 1])
+    assert client.take(FD, *server.layer.seal_last([FD], [b"bye"])) == (b"bye", END)
+    assert client.layer.open([], [(FD + 1, END)]) == ([], [(FD + 1, Cause.TLS_CUT)])
+
+
+def test_whoever_has_keeps_an_object_of_tls_1_2(files: tuple[str, str]) -> None:
+    client, server = client_of(files), server_peer(files, version=ssl.TLSVersion.TLSv1_2)
+    behind = meet_server(client, server)
+    assert client.take(FD, behind) == (b"", None)
+    assert client.secured == [FD]
+    assert client.layer.take_counts().kept == 1
+    assert server.hear(client.layer.seal([FD], [b"question"])[0]) == b"question"
+    assert client.take(FD, server.say(b"answer")) == (b"answer", None)
+
+
+def failure_of(options: ClientTls, server: Peer) -> tuple[int | None, str | None]:
+    client = client_end(options)
+    (flight,) = client.layer.begin([FD])
+    try:
+        answer = server.step(flight)
+    except ssl.SSLError:
+        answer = server.outgoing.read()
+    _, over = client.take(FD, answer)
+    heard = client.layer.heard_of(FD)
+    return over, None if heard is None else heard[1]
+
+
+def test_each_failure_has_its_cause(files: tuple[str, str], tmp_path: Path) -> None:
+    trusted = ClientTls(NAME, cafile=files[0])
+    assert failure_of(ClientTls(NAME), server_peer(files))[0] == Cause.TLS_UNKNOWN_ISSUER
+    assert failure_of(ClientTls("other.test", cafile=files[0]), server_peer(files))[0] == Cause.TLS_WRONG_NAME
+    assert failure_of(ClientTls("other.test", insecure=True), server_peer(files)) == (None, None)
+    old = tuple(map(str, write_certificate(tmp_path, days=-1)))
+    assert failure_of(ClientTls(NAME, cafile=old[0]), server_peer((old[0], old[1])))[0] == Cause.TLS_EXPIRED
+    newest = ClientTls(NAME, cafile=files[0], version="1.3")
+    assert failure_of(newest, server_peer(files, version=ssl.TLSVersion.TLSv1_2))[0] == Cause.TLS_VERSION
+    client = client_end(trusted)
+    client.layer.begin([FD])
+    assert client.take(FD, b"HTTP/1.1 400 Bad Request\r\n\r\n")[1] == Cause.TLS_PLAIN

@@ -1,0 +1,1 @@
+"""TLS between sockets and framing: handshakes by OpenSSL, records by the column."""

@@ -1,0 +1,218 @@
+"""TLS for one worker, at either end: a layer below intake and outbox (`flyweight.engine.layer`).
+
+In: descriptors whose handshake begins, what is read of them, what is to be said to them. Out: the flights of their
+handshakes, which the layer writes itself; sealed records; texts; who is over, by an errno, `END` or a `Cause`. A
+connection of TLS 1.3 moves into columns behind its handshake (`wire.tls.key_columns`); one of TLS 1.2 keeps its object,
+up to `MOST_KEPT` of them. An end that its peer has not announced by an alert is `Cause.TLS_CUT`: somebody between the
+two may have cut it. Fails: connections one by one, never the worker.
+"""
+
+import ssl
+import time
+from collections.abc import Callable, Iterable
+
+from floodtest.flyweight.engine.intake import END
+from floodtest.flyweight.engine.layer import Over, Sweep
+from floodtest.flyweight.engine.outbox import Gone
+from floodtest.wire.causes import Cause
+from floodtest.wire.tls import tls_records
+from floodtest.wire.tls.counts import TlsCounts
+from floodtest.wire.tls.handshaking import Done, Failed, Handshake, Kept, KeyLog
+from floodtest.wire.tls.key_columns import KeyColumns
+
+MOST_KEPT = 4096
+"""Connections of a worker that keep an object of OpenSSL, of 15 to 35 KiB each: 140 MiB at the most."""
+
+MOST_HANDSHAKES = 256
+"""Handshakes of a worker that are under way at a time, of 20 to 35 KiB each."""
+
+
+class TlsLayer:
+    """The connections of one worker."""
+
+    def __init__(self, context: ssl.SSLContext, length: int, server_name: str | None = None) -> None:
+        """`length`: descriptors are below it. A client's `server_name` is sent, and verified if the context says so."""
+        self._context = context
+        self._is_server = context.protocol is ssl.PROTOCOL_TLS_SERVER
+        self._server_name = server_name
+        self._key_log = KeyLog(context)
+        self._columns = KeyColumns(length)
+        self._kept: dict[int, Kept] = {}
+        self.handshakes: dict[int, Handshake] = {}
+        """Those under way, by descriptor."""
+        self._counts = TlsCounts()
+        self._notes: dict[int, str] = {}
+        self._write: Callable[[list[int], list[bytes]], Gone] = lambda fds, data: {}
+        self._secured: Callable[[list[int]], None] = lambda fds: None
+
+    def bind(
+        self, write: Callable[[list[int], list[bytes]], Gone], secured: Callable[[list[int]], None] | None = None
+    ) -> None:
+        """Have flights written by `write`, as they are, and `secured` told of connections behind their handshake."""
+        self._write = write
+        self._secured = secured or self._secured
+
+    def take_counts(self) -> TlsCounts:
+        """Return what has happened since the last time."""
+        counts, self._counts = self._counts, TlsCounts()
+        return counts
+
+    def heard_of(self, fd: int) -> tuple[bytes, str | None] | None:
+        """Return what a peer began with in a handshake that is not over, and what more there is to say of its failure;
+        None where there is no such handshake.
+        """
+        handshake = self.handshakes.get(fd)
+        return None if handshake is None else (handshake.begin, self._notes.get(fd))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another handshake may begin."""
+        return len(self.handshakes) < MOST_HANDSHAKES
+
+    def begin(self, fds: list[int]) -> list[bytes]:
+        """Begin handshakes; return the first flight of each, which is empty at a server."""
+        began = time.thread_time_ns()
+        flights = []
+        for fd in fds:
+            handshake = Handshake(self._context, self._key_log, self._is_server, self._server_name)
+            self.handshakes[fd] = handshake
+            flights.append(b"" if self._is_server else handshake.step()[0])
+        self._counts.cpu_ns += time.thread_time_ns() - began
+        return flights
+
+    def open(self, sweeps: list[Sweep], over: Over) -> tuple[list[Sweep], Over]:
+        """Return the texts of what was read, of connections behind their handshake; write what handshakes have to."""
+        texts: list[Sweep] = []
+        ended: dict[int, int] = {}
+        for fds, data, began, now in sweeps:
+            of_kept: dict[int, bytes] = {}
+            if self.handshakes or self._kept:
+                fds, data = self._take_others(fds, data, of_kept, ended)
+            found = self._columns.open(fds, data)
+            self._counts.tickets += found.tickets
+            self._counts.key_updates += found.key_updates
+            if found.replies:
+                self._reply(found.replies, ended)
+            ended.update(found.over)
+            if found.fds or of_kept:
+                texts.append(([*found.fds, *of_kept], [*found.data, *of_kept.values()], began, now))
+        over = [(fd, self._code_of(fd, code)) for fd, code in over if fd not in ended]
+        return texts, [*ended.items(), *over]
+
+    def _code_of(self, fd: int, code: int) -> int:
+        """Return why a connection is over that came to its end without an alert."""
+        is_secured = fd in self._columns or fd in self._kept
+        return Cause.TLS_CUT if code == END and is_secured else code
+
+    def _reply(self, replies: dict[int, bytes], ended: dict[int, int]) -> None:
+        """Write records as they are; who can't be written to any more is over."""
+        gone = self._write(list(replies), list(replies.values()))
+        for fd, code in gone.items():
+            ended.setdefault(fd, code)
+
+    def _take_others(
+        self, fds: list[int], data: list[bytes], texts: dict[int, bytes], ended: dict[int, int]
+    ) -> tuple[list[int], list[bytes]]:
+        """Take in what came for handshakes, and for connections with an object, whose texts are added; return what
+        columns have to open.
+        """
+        rows: dict[int, bytes] = dict(zip(fds, data, strict=True))
+        begun = [fd for fd in fds if fd in self.handshakes]
+        if begun:
+            self._take_flights({fd: rows.pop(fd) for fd in begun}, rows, ended)
+        kept = [fd for fd in rows if fd in self._kept]
+        if kept:
+            self._open_kept({fd: rows.pop(fd) for fd in kept}, texts, ended)
+        return list(rows), list(rows.values())
+
+    def _open_kept(self, rows: dict[int, bytes], texts: dict[int, bytes], ended: dict[int, int]) -> None:
+        """Open what came for connections that have an object."""
+        replies: dict[int, bytes] = {}
+        for fd, data in rows.items():
+            found = self._kept[fd].open(data)
+            if found.text:
+                texts[fd] = found.text
+            if found.reply:
+                replies[fd] = found.reply
+            if found.code is not None:
+                ended[fd] = found.code
+        if replies:
+            self._reply(replies, ended)
+
+    def _take_flights(self, flights: dict[int, bytes], rows: dict[int, bytes], ended: dict[int, int]) -> None:
+        """Go on with handshakes; what has come behind those that are over is added to the rows."""
+        began = time.thread_time_ns()
+        replies: dict[int, bytes] = {}
+        secured: list[int] = []
+        for fd, flight in flights.items():
+            if fd in ended:
+                continue
+            try:
+                reply, done = self.handshakes[fd].step(flight)
+            except Failed as failed:
+                reply, done = failed.last, None
+                ended[fd] = failed.cause
+                if failed.note:
+                    self._notes[fd] = failed.note
+            if reply:
+                replies[fd] = reply
+            if done is not None:
+                del self.handshakes[fd]
+                if not self._secure(fd, done, rows):
+                    ended[fd] = Cause.TLS_TOO_MANY_KEPT
+                secured.append(fd)
+        self._counts.cpu_ns += time.thread_time_ns() - began
+        if replies:
+            self._reply(replies, ended)
+        if secured := [fd for fd in secured if fd not in ended]:
+            self._secured(secured)
+
+    def _secure(self, fd: int, done: Done, rows: dict[int, bytes]) -> bool:
+        """Move a connection behind its handshake into columns, or keep its object; what came behind the handshake is
+        added to the rows. False: no more are kept.
+        """
+        self._counts.ciphers[done.cipher] += 1
+        self._counts.resumed += done.is_resumed
+        if done.has_keys:
+            self._columns.install(fd, done.cipher, done.read_secret, done.write_secret, done.written)
+            if unread := done.unread():
+                rows[fd] = unread
+            return True
+        if len(self._kept) >= MOST_KEPT:
+            return False
+        self._counts.kept += 1
+        self._kept[fd] = done.kept()
+        rows[fd] = b""  # what came behind the handshake is in the object already
+        return True
+
+    def seal(self, fds: list[int], data: list[bytes]) -> list[bytes]:
+        if not self._kept or self._kept.keys().isdisjoint(fds):
+            return self._columns.seal(fds, data)
+        return [
+            self._kept[fd].seal(text) if fd in self._kept else self._columns.seal([fd], [text])[0]
+            for fd, text in zip(fds, data, strict=True)
+        ]
+
+    def seal_last(self, fds: list[int], data: list[bytes]) -> list[bytes]:
+        """Return what is said last, and the alert that nothing follows; nothing for who is in a handshake."""
+        return list(map(self._seal_last, fds, data))
+
+    def _seal_last(self, fd: int, text: bytes) -> bytes:
+        if fd in self._kept:
+            kept = self._kept[fd]
+            return (kept.seal(text) if text else b"") + kept.close_notify()
+        if fd not in self._columns:
+            return b""
+        return self._columns.seal([fd], [text])[0] + self._columns.alert(fd, tls_records.CLOSE_NOTIFY)
+
+    def forget(self, fds: Iterable[int]) -> None:
+        fds = list(fds)
+        self._columns.forget(fds)
+        for fd in fds:
+            self.handshakes.pop(fd, None)
+            self._kept.pop(fd, None)
+            self._notes.pop(fd, None)
+
+    def close(self) -> None:
+        """Leave no file behind; connections are closed by who has them."""
+        self._key_log.close()

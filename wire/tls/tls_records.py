@@ -1,0 +1,108 @@
+"""Records of TLS 1.3 and what stands in them: headers, types, alerts, the messages behind a handshake. Pure.
+
+In: bytes as they come. Out: whole records, and the rest. Fails: `RecordFault`, with the cause, for what no peer may
+send. (RFC 8446, sections 5 and 6; numbers are those of its appendix B.)
+"""
+
+import struct
+from typing import NamedTuple
+
+from floodtest.wire.causes import Cause
+
+HEADER = 5
+"""Bytes before the encrypted part: type, version, length."""
+
+TAG = 16
+"""Bytes by which any of the suites makes a text longer."""
+
+MOST = 1 << 14
+"""Bytes of a record's text, without its type."""
+
+MOST_SEALED = MOST + 256
+"""Bytes behind a header that a peer may send."""
+
+CHANGE_CIPHER, ALERT, HANDSHAKE, DATA = 20, 21, 22, 23
+"""Types of records, and of what is sealed in one."""
+
+NEW_TICKET, KEY_UPDATE = 4, 24
+"""Types of messages that may come behind a handshake."""
+
+MOST_MESSAGE = 1 << 16
+"""Bytes of a message behind a handshake that are kept while it is not whole: a ticket of 64 KiB is the largest."""
+
+CLOSE_NOTIFY = b"\1\0"
+BAD_MAC = b"\2\x14"
+OVERFLOW = b"\2\x16"
+UNEXPECTED = b"\2\x0a"
+"""Alerts: a level, and a description."""
+
+HEAD = struct.Struct(">BHH")
+"""What stands before the encrypted part: type, a version that says nothing any more, bytes behind it."""
+
+VERSION = 0x0303
+"""That version; who reads it has to take any (RFC 8446, section 5.1)."""
+
+
+class RecordFault(Exception):
+    """What a peer may not send; `alert` says so to it."""
+
+    def __init__(self, cause: Cause, alert: bytes) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.alert = alert
+
+
+class Message(NamedTuple):
+    """A message behind a handshake."""
+
+    kind: int
+    body: bytes
+
+
+def split(data: bytes) -> tuple[list[bytes], bytes, RecordFault | None]:
+    """Return the whole sealed records at the beginning of what came, each with its header, the rest, and what is wrong
+    with that: it has to be a record's beginning.
+    """
+    whole: list[bytes] = []
+    at, size = 0, len(data)
+    while size - at >= HEADER:
+        kind, _, sealed = HEAD.unpack_from(data, at)
+        if kind != DATA:
+            return whole, b"", RecordFault(Cause.TLS_BAD_RECORD, UNEXPECTED)
+        if sealed > MOST_SEALED:
+            return whole, b"", RecordFault(Cause.TLS_RECORD_TOO_LARGE, OVERFLOW)
+        end = at + HEADER + sealed
+        if end > size:
+            break
+        whole.append(data[at:end])
+        at = end
+    return whole, data[at:], None
+
+
+def unwrap(text: bytes) -> tuple[int, bytes]:
+    """Return the type and the bytes of an opened record, without its padding."""
+    bare = text.rstrip(b"\0")
+    if not bare:
+        raise RecordFault(Cause.TLS_BAD_RECORD, UNEXPECTED)
+    if len(bare) - 1 > MOST:
+        raise RecordFault(Cause.TLS_RECORD_TOO_LARGE, OVERFLOW)
+    return bare[-1], bare[:-1]
+
+
+def messages(data: bytes) -> tuple[list[Message], bytes]:
+    """Return the whole messages of a handshake at the beginning of some bytes, and the rest."""
+    found = []
+    while len(data) >= 4:
+        end = 4 + int.from_bytes(data[1:4], "big")
+        if end > MOST_MESSAGE + 4:
+            raise RecordFault(Cause.TLS_RECORD_TOO_LARGE, OVERFLOW)
+        if end > len(data):
+            break
+        found.append(Message(data[0], data[4:end]))
+        data = data[end:]
+    return found, data
+
+
+def key_update(asks: bool) -> bytes:
+    """Return the message by which the sender's keys are updated; `asks`: the receiver is to update its own."""
+    return bytes([KEY_UPDATE, 0, 0, 1, asks])
