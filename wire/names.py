@@ -23,8 +23,11 @@ WEBSOCKET = "websocket"
 
 RAW = "raw"
 
-OF_SCHEMES: dict[str, str] = {"ws": WEBSOCKET, "tcp": RAW, "unix": RAW}
-"""What auto is with a target of a scheme; with one of http the answer tells."""
+OF_SCHEMES: dict[str, str] = {"ws": WEBSOCKET, "wss": WEBSOCKET, "tcp": RAW, "unix": RAW}
+"""What auto is with a target of a scheme; with one of http or https the answer tells."""
+
+TLS_SCHEMES = frozenset({"https", "wss"})
+"""Those of targets that speak TLS."""
 
 OWN_PROTOCOL = "chunked"
 """What auto is with our own server, which has a path for each."""

@@ -190,7 +190,12 @@ def timing(record: Record) -> Iterator[Table]:
     found = None if record.summary is None else record.summary.timing
     if found is None:
         return
-    times = (("connected", found.connect_ms), ("first byte", found.first_byte_ms), ("open", found.open_ms))
+    times = (
+        ("connected", found.connect_ms),
+        ("handshake of TLS over", found.tls_ms),
+        ("first byte", found.first_byte_ms),
+        ("open", found.open_ms),
+    )
     rows = [_percentiles(name, one) for name, one in times if one is not None]
     caption = "From when a connection was begun, each at most 3.2% too high."
     yield Table(("milliseconds until", *SHARES), rows, caption)

@@ -125,6 +125,29 @@ class Timing(msgspec.Struct, frozen=True):
     first_byte_ms: Percentiles | None
     """Until the first byte of its answer was read."""
     open_ms: Percentiles | None
+    tls_ms: Percentiles | None = None
+    """Until its handshake of TLS was over."""
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """What connections over TLS have done, and what their handshakes cost the client."""
+
+    handshakes: int
+    """Those that were completed."""
+    resumed: int
+    """Of these, with a session from before."""
+    ciphers: dict[str, int]
+    """Of these, by what they agreed on: suites of TLS 1.3, or `other`."""
+    kept: int
+    """Connections of TLS 1.2, which keep an object of 15 to 35 KiB each."""
+    cpu_seconds: float
+    """Of the client, for handshakes."""
+    tickets: int
+    """That servers sent, and nobody kept."""
+    key_updates: int
+    """Of servers."""
+    is_verified: bool
+    """Whether certificates of servers were verified; not with --insecure."""
 
 
 class Lifetimes(msgspec.Struct, frozen=True):
@@ -328,6 +351,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Of connections that have had an answer: those behind the first of each."""
     thresholds: list[Threshold] = []
     timing: Timing | None = None
+    tls: Tls | None = None
+    """None: TLS was not spoken."""
     lifetimes: Lifetimes | None = None
     causes: list[CauseInWords] = []
     """Each name by which connections failed or closed early, the most frequent first."""

@@ -58,6 +58,8 @@ class Client:
         answers = protocol.answers(open_when, READ_SIZE, spec.request, spec.grammar)
         patience, files_limit = spec.connect_timeout, shared.files_limit
         polls, pollers = shared.polls(), None
+        requests = shared.requests() if polls is None else polls.first
+        self._securing = securing = shared.securing(requests)
         if polls is not None and spec.polling is not None:
             pollers = Pollers(polls, spec.polling, files_limit, open_when.is_held)
         self._streams = Streams(
@@ -72,11 +74,14 @@ class Client:
             shared.sends(),
             pollers,
             spec.watch_every,
+            securing,
         )
         reserved = frozenset(port for first, last in spec.reserved for port in range(first, last + 1))
         pieces, outbox = spec.share.pieces, self._streams.outbox
-        requests = shared.requests() if polls is None else polls.first
-        self._opener = Opener(accounts, readiness, spec.targets, spec.ports, reserved, requests, outbox, pieces, ended)
+        layer = None if securing is None else securing.layer
+        self._opener = Opener(
+            accounts, readiness, spec.targets, spec.ports, reserved, requests, outbox, pieces, ended, layer
+        )
         self._accounts = accounts
         self._waiting = Waiting(BATCH)
         self._reset_at_end = spec.reset_at_end
@@ -142,6 +147,8 @@ class Client:
         """How many more may be in flight. Small room is left to grow: half-empty batches cost as much as full ones."""
         assert self._go is not None
         room = self._go.in_flight - self.in_flight
+        if self._securing is not None:
+            room = min(room, self._securing.room)
         return room if room >= min(BATCH, self._go.in_flight) else 0
 
     def _hand_over(self) -> None:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from floodtest.loadgen.client.accounts import Accounts, End, Phase
 from floodtest.loadgen.plan.choices import Ports
 from floodtest.loadgen.plan.plan import Piece, Rows
 from floodtest.wire.template import Requests
+
+if TYPE_CHECKING:
+    from floodtest.wire.tls.tls_layer import TlsLayer
 
 Socket = socket.SocketType
 
@@ -83,8 +86,11 @@ class Opener:
         outbox: Outbox,
         pieces: Sequence[Piece],
         ended: list[End] | None = None,
+        layer: "TlsLayer | None" = None,
     ) -> None:
+        """`layer`: what begins handshakes of TLS, in place of requests, which are written behind these."""
         self._accounts = accounts
+        self._layer = layer
         self._readiness = readiness
         self._targets = list(map(sockaddr, targets))
         self._family = family_of(targets[0][0])
@@ -209,8 +215,8 @@ class Opener:
         return ended_since == 0 or ended_since * TRIES < len(self._spares[address])
 
     def _send_requests(self, fds: list[int], users: list[int]) -> tuple[list[int], list[int]]:
-        requests = self._requests(users)
-        gone = self._outbox.write(fds, requests, are_registered=False)
+        requests = self._requests(users) if self._layer is None else self._layer.begin(fds)
+        gone = self._outbox.write_sealed(fds, requests, are_registered=False)
         self.unwritable = {}
         if gone and not self._binds:  # these are connected, and what their server has said is still to be read
             self.unwritable = {
@@ -236,6 +242,8 @@ class Opener:
 
     def _close(self, failed: dict[int, int], fds: list[int], users: list[int]) -> tuple[list[int], list[int]]:
         """Close the rows that failed, by index, and account for them; return the others."""
+        if self._layer is not None:
+            self._layer.forget([fds[index] for index in failed])
         for index, error in failed.items():
             os.close(fds[index])
             self._outbox.forget(fds[index])

@@ -18,6 +18,7 @@ from floodtest.loadgen.plan.plan import Share
 from floodtest.wire.grammar import Grammar
 from floodtest.wire.poll_options import Polling
 from floodtest.wire.template import RequestTemplate
+from floodtest.wire.tls.settings import ClientTls
 
 
 class Specification(msgspec.Struct, frozen=True):
@@ -50,6 +51,8 @@ class Specification(msgspec.Struct, frozen=True):
     """Of that memory; None where there is none."""
     polling: Polling | None = None
     """How connections poll; None: they do not."""
+    tls: ClientTls | None = None
+    """How TLS is spoken; None: it is not."""
     watch_every: int = 0
     """Of about one connection in so many the kernel says when messages arrive; 0: of none."""
 

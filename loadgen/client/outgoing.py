@@ -8,6 +8,7 @@ takes no more, such as why it does not. Cost: nothing for a connection to which 
 from collections.abc import Iterable, Sequence
 
 from floodtest.flyweight.engine.intake import END, Intake
+from floodtest.flyweight.engine.layer import Layer
 from floodtest.flyweight.engine.outbox import TOO_SLOW, Gone, Outbox
 from floodtest.flyweight.engine.readiness import Readiness
 from floodtest.flyweight.engine.sweep import without
@@ -21,9 +22,9 @@ MOST_UNSENT = 1 << 24
 class Outgoing:
     """What is on its way out by the descriptors of one worker."""
 
-    def __init__(self, intake: Intake, readiness: Readiness) -> None:
+    def __init__(self, intake: Intake, readiness: Readiness, layer: Layer | None = None) -> None:
         self._intake = intake
-        self.outbox = Outbox(MOST_UNSENT, readiness.modify)
+        self.outbox = Outbox(MOST_UNSENT, readiness.modify, layer)
         """What is still to be written of requests, and of replies to what servers ask on open streams."""
         self._connecting: set[int] = set()
         """Descriptors in flight whose handshake is not known to be over."""

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import compress, repeat, takewhile
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,6 +35,9 @@ from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.protocols import Protocol
 from floodtest.wire.sequence import Follower, Sequences, Windows
 from floodtest.wire.template import Requests
+
+if TYPE_CHECKING:
+    from floodtest.loadgen.client.securing import Securing
 
 DIGEST = 1024
 """Reads that are put aside before they are taken apart: it costs a fixed price, whether for ten or for a thousand."""
@@ -64,16 +68,23 @@ class Streams:
         sends: Requests | None = None,
         pollers: Pollers | None = None,
         watch_every: int = 0,
+        securing: "Securing | None" = None,
     ) -> None:
-        """`watch_every`: of about one connection in so many the kernel is asked when messages arrive; 0: of none."""
+        """`watch_every`: of about one connection in so many the kernel is asked when messages arrive; 0: of none.
+        `securing`: what knows of TLS; None: it is not spoken.
+        """
         self._accounts = accounts
         self._users = np.zeros(files_limit, np.uint32)  # by descriptor; 0 where there is no connection of ours
         self._user_of = self._users.data
         self._lifetimes = Lifetimes(accounts, files_limit)
         self._timeout = timeout
-        self._intake = Intake()
-        self._outgoing = Outgoing(self._intake, readiness)
+        layer = None if securing is None else securing.layer
+        self._intake = Intake(layer)
+        self._outgoing = Outgoing(self._intake, readiness, layer)
         self.outbox = self._outgoing.outbox
+        self._securing = securing
+        if securing is not None:
+            securing.layer.bind(self.outbox.write_sealed, self._send_requests)
         self._protocol = protocol
         self._answers = answers
         self._at_once = answers.at_once
@@ -123,6 +134,8 @@ class Streams:
         if self.outbox:
             self._flush(events)
         sweeps, over = self._intake.read(events)
+        if self._securing is not None:
+            self._securing.post()
         for fds, data, began, ended in sweeps:
             if self.in_flight:
                 fds, data = self._take_answers(fds, data, ended / 1e9)
@@ -135,6 +148,15 @@ class Streams:
         if over or self._pollers is not None or len(self._reads) >= DIGEST or self._reads.size >= DIGEST_BYTES:
             self.digest(over)
         self._end_all(over)
+
+    def _send_requests(self, fds: list[int]) -> None:
+        """Send the requests of connections whose handshake is over."""
+        assert self._securing is not None
+        now = time.monotonic()
+        for fd in fds:
+            self._accounts.tls.count(self._since_begun(self.in_flight[fd], now))
+        self._outgoing.write(fds, self._securing.requests(self._users[fds].tolist()))
+        self._note_written(fds, now)
 
     def _send_first(self) -> None:
         """Send what users send first."""
@@ -156,7 +178,8 @@ class Streams:
         """
         if self._at_once is None and self._pollers is None:
             return
-        written = [fd for fd in fds if fd in self.in_flight and self._outgoing.has_written(fd)]
+        shaking = frozenset[int]() if self._securing is None else self._securing.layer.handshakes.keys()
+        written = [fd for fd in fds if fd in self.in_flight and fd not in shaking and self._outgoing.has_written(fd)]
         if written and self._at_once is not None:
             self._open(written, self._at_once, 0, now, are_first=False)
             self._first_words.opened(written)
@@ -256,14 +279,14 @@ class Streams:
         self.digest()
         fds = np.flatnonzero(self._users)[:most].tolist()
         self._users[fds] = 0
+        goodbye = self._protocol.goodbye()
+        if not reset and (goodbye or self._securing is not None):
+            told = [fd for fd in fds if fd not in self.in_flight and fd not in self.outbox]
+            self.outbox.write_last(told, [goodbye] * len(told))
         self._intake.forget(fds)
         if reset:
             closing.reset(fds)
         else:
-            if goodbye := self._protocol.goodbye():
-                sweep(
-                    os.write, [fd for fd in fds if fd not in self.in_flight and fd not in self.outbox], repeat(goodbye)
-                )
             sweep(os.close, fds)
         self._accounts.closed(len(fds) - len(self.in_flight.keys() & fds))
         return len(fds)
@@ -390,11 +413,15 @@ class Streams:
             self._accounts.closed_early(user, code)
             self._first_words.ended(fd, user, code)
         else:
+            begin = None if answer is None else answer.begin
             phase = Phase.RESPONSE if answer is not None else self._outgoing.phase(fd, code)
+            failure = None if self._securing is None else self._securing.failure(fd, code)
+            if failure is not None and phase != Phase.CONNECT:
+                phase, (code, begin, note) = Phase.TLS, failure
             code = code if code != END else Cause.NO_ANSWER if answer is None else Cause.CUT
             self._accounts.failed(user, phase, code)
-            if answer is not None:
-                self._accounts.answered(user, phase, code, answer.begin, note)
+            if begin is not None:
+                self._accounts.answered(user, phase, code, begin, note)
         if self._ended is not None:
             self._ended.append(End(user, phase, code))
         self._incoming.forget(fd)

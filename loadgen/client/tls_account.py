@@ -4,8 +4,11 @@ Fields: `ciphers`: handshakes that are over, by place in `wire.tls.counts.CIPHER
 resumed: handshakes with a session from before · tickets, key_updates: of servers · cpu_ns: CPU time of handshakes.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +17,43 @@ from floodtest.wire.tls.counts import CIPHERS, OTHER, TlsCounts
 _NUMBERS = ("kept", "resumed", "tickets", "key_updates", "cpu_ns")
 
 TLS_ROW = np.dtype([("ciphers", "i8", (len(CIPHERS),)), *((name, "i8") for name in _NUMBERS)])
+
+
+class TlsReading(msgspec.Struct, frozen=True, kw_only=True):
+    """What connections over TLS have done so far."""
+
+    ciphers: dict[str, int]
+    """Handshakes that are over, by what they agreed on (`wire.tls.counts.CIPHERS`)."""
+    kept: int
+    resumed: int
+    tickets: int
+    key_updates: int
+    cpu_ns: int
+
+    @property
+    def handshakes(self) -> int:
+        return sum(self.ciphers.values())
+
+
+def read_tls(rows: npt.NDArray[Any]) -> TlsReading | None:
+    """Return what the rows of a ledger have of it together; None: nobody has spoken TLS."""
+    found = rows["tls"]
+    if not found["cpu_ns"].any():
+        return None
+    ciphers = zip(CIPHERS, found["ciphers"].sum(axis=0).tolist(), strict=True)
+    numbers = {name: int(found[name].sum()) for name in _NUMBERS}
+    return TlsReading(ciphers={cipher: count for cipher, count in ciphers if count}, **numbers)
+
+
+def total_tls(readings: Sequence[TlsReading | None]) -> TlsReading | None:
+    """Add up what sites say."""
+    spoken = [each for each in readings if each is not None]
+    if not spoken:
+        return None
+    ciphers: Counter[str] = Counter()
+    for each in spoken:
+        ciphers.update(each.ciphers)
+    return TlsReading(ciphers=dict(ciphers), **{name: sum(getattr(each, name) for each in spoken) for name in _NUMBERS})
 
 
 class TlsAccount:

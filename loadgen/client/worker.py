@@ -8,7 +8,7 @@ raises, which ends the worker, and its parent sees that.
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -22,6 +22,9 @@ from floodtest.loadgen.plan.plan import Share
 from floodtest.wire.poll_requests import Polls
 from floodtest.wire.protocols import CLIENT_PROTOCOLS
 from floodtest.wire.template import ADDRESS, LINE, Column, Requests
+
+if TYPE_CHECKING:
+    from floodtest.loadgen.client.securing import Securing
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,15 @@ class Shared:
     def sends(self) -> Requests | None:
         """Return what makes what users send once their answers have begun; None: nothing."""
         return CLIENT_PROTOCOLS[self.spec.protocol].sends(self.spec.request, self._column)
+
+    def securing(self, requests: Requests) -> "Securing | None":
+        """Return what speaks TLS, with what makes first requests; None: it is not spoken."""
+        if self.spec.tls is None:
+            return None
+        # Not above: OpenSSL and its bindings take 15 MB of a process.
+        from floodtest.loadgen.client.securing import Securing
+
+        return Securing(self.spec.tls, self.files_limit, requests, self.accounts)
 
     def _column(self, name: str) -> Column:
         return column_of(name, self.spec.share, self.spec.columns, self.texts)

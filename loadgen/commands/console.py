@@ -25,6 +25,7 @@ from floodtest.analysis.record.summary import (
     Network,
     Percentiles,
     ServerTimes,
+    Tls,
 )
 from floodtest.flyweight.command.counted import counted, was
 from floodtest.flyweight.command.units import NOT_MEASURED, size
@@ -210,7 +211,12 @@ def _timing_lines(summary: Summary) -> list[str]:
     """Write how long connections took to open, and how long those had lived that closed early."""
     lines, timing, lifetimes = [], summary.timing, summary.lifetimes
     if timing is not None:
-        times = (("connect", timing.connect_ms), ("first byte", timing.first_byte_ms), ("open", timing.open_ms))
+        times = (
+            ("connect", timing.connect_ms),
+            ("tls", timing.tls_ms),
+            ("first byte", timing.first_byte_ms),
+            ("open", timing.open_ms),
+        )
         told = [f"{name} {_percentiles(found)}" for name, found in times if found is not None]
         lines.append(f"timing        {'; '.join(told)} ms")
     if lifetimes is not None:
@@ -218,6 +224,21 @@ def _timing_lines(summary: Summary) -> list[str]:
         lines.append(f"lifetimes     of those closed early: {lived} s; since their last byte {quiet} s")
         lines += [] if lifetimes.note is None else [f"              {lifetimes.note}"]
     return lines
+
+
+def _tls_lines(tls: Tls) -> list[str]:
+    """Write what connections over TLS have agreed on, and what that cost."""
+    ciphers = ", ".join(f"{name} {count:,}" for name, count in sorted(tls.ciphers.items(), key=lambda item: -item[1]))
+    told = [
+        *([ciphers] if ciphers else []),
+        f"{tls.resumed:,} resumed",
+        f"{tls.cpu_seconds / max(1, tls.handshakes) * 1e6:,.0f} µs of the client's CPU each",
+        *([f"{tls.kept:,} of TLS 1.2, which keep 15 to 35 KiB each"] if tls.kept else []),
+        *([f"{tls.tickets:,} tickets"] if tls.tickets else []),
+        *([f"{tls.key_updates:,} updates of keys"] if tls.key_updates else []),
+        *([] if tls.is_verified else ["no certificate was verified (--insecure)"]),
+    ]
+    return [f"tls           {counted(tls.handshakes, 'handshakes')}: {'; '.join(told)}"]
 
 
 def _percentiles(found: Percentiles) -> str:
@@ -267,6 +288,7 @@ def render(summary: Summary, doubts: Sequence[str] = ()) -> str:
         f"not reached   {c.not_reached:,}",
         *_cause_lines(summary),
         *_timing_lines(summary),
+        *([] if summary.tls is None else _tls_lines(summary.tls)),
         f"received      {counted(summary.received, 'messages')}, {size(summary.bytes)}",
         f"workers       {workers.client} client, {server}; {workers.files_limit:,} files each",
     ]

@@ -39,8 +39,9 @@ from floodtest.loadgen.plan.models import (
 from floodtest.loadgen.plan.pacer import Pacer, Stage, parse_stages, steady
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import hidden, is_unix, without_credentials
+from floodtest.loadgen.plan.tls import TlsOptions
 from floodtest.wire import options as of_wire
-from floodtest.wire.names import DEFAULT_PROTOCOL, LONGPOLL, OF_SCHEMES, OWN_PROTOCOL, PROTOCOLS
+from floodtest.wire.names import DEFAULT_PROTOCOL, LONGPOLL, OF_SCHEMES, OWN_PROTOCOL, PROTOCOLS, TLS_SCHEMES
 from floodtest.wire.poll_options import Polling
 from floodtest.wire.times import MAX_SEARCHED
 
@@ -131,6 +132,7 @@ class RunOptions:
     users: Path | None = option(
         None, parsers.path, "FILE", "A row for each user: csv, ndjson or parquet. Its columns are placeholders."
     )
+    tls: TlsOptions = field(default=TlsOptions(), metadata=part(TlsOptions))
     address: Addresses = choice(
         "all",
         ADDRESSES,
@@ -246,6 +248,10 @@ class RunOptions:
     def scheme(self) -> str:
         """The target's scheme, in small letters; empty where there is no target."""
         return (self.target or "").partition(":")[0].lower()
+
+    @property
+    def speaks_tls(self) -> bool:
+        return self.tls.is_asked or self.scheme in TLS_SCHEMES
 
     @property
     def is_to_socket(self) -> bool:

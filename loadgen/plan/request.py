@@ -14,6 +14,7 @@ import msgspec
 from floodtest.flyweight.errors import UsageError
 from floodtest.flyweight.machine.endpoints import MAX_PATH
 from floodtest.wire import options as of_wire
+from floodtest.wire.names import TLS_SCHEMES
 from floodtest.wire.template import ADDRESS, CURSOR, OWN, OWN_OF_POLLS, Header, RequestTemplate
 
 SHOWN_HEADERS = frozenset(
@@ -30,6 +31,8 @@ HIDDEN = "***"
 
 _UNIX = re.compile(r"(?i:unix):(?://)?(/[^?#]*)(.*)|((?i:http|ws)://(?:[^/?#]*@)?)unix:(/[^:?#]*):?(.*)", re.DOTALL)
 """A Unix socket instead of a host and a port, as nginx writes it: the socket's path ends at a colon."""
+
+_UNIX_WITH_TLS = re.compile(r"(?i:https|wss)://(?:[^/?#]*@)?unix:/")
 
 _RELATIVE = re.compile(r"(?i:unix):(?!/).*|(?i:http|ws)://(?:[^/?#]*@)?unix:(?!/|\d*(?:[/?#]|$)).*", re.DOTALL)
 """A Unix socket whose path does not begin with a slash; a host may be called unix, and has a port then, or none."""
@@ -64,6 +67,8 @@ def is_unix(url: str) -> bool:
 def parse_target(url: str) -> TargetUrl:
     """Take a target's URL apart; UsageError says what is wrong with it."""
     found, shown = _UNIX.fullmatch(url), without_credentials(url)
+    if _UNIX_WITH_TLS.match(url):
+        raise UsageError(f"--target {shown!r} is a Unix socket, over which TLS is not spoken: take http:// or ws://.")
     if _RELATIVE.fullmatch(url):
         raise UsageError(f"--target {shown!r} needs the whole path of its Unix socket, from / on: unix:/run/app.sock.")
     if found is None:
@@ -90,15 +95,13 @@ def _parse(url: str, shown: str) -> TargetUrl:
         if not url.isprintable():
             raise ValueError("it has a character that nobody can see")
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or 80
+        host, port = parts.hostname, parts.port or (443 if parts.scheme in TLS_SCHEMES else 80)
     except ValueError as error:
         why = f": {error}." if shown == url else "."  # what an error quotes may be of a password
         raise UsageError(f"--target {shown!r} is no URL{why}") from error
-    if parts.scheme in ("https", "wss"):
-        raise UsageError(f"--target {shown!r} wants TLS, which is not there yet: take http:// or ws://.")
     if parts.scheme == "tcp" and host and "{" not in host:
         return _raw_target(parts, shown)
-    if parts.scheme not in ("http", "ws") or not host or "{" in host:
+    if parts.scheme not in ("http", "ws", *TLS_SCHEMES) or not host or "{" in host:
         raise UsageError(f"--target must be like http://127.0.0.1:8000/test/{{user}}, not {shown!r}.")
     if "{" in parts.fragment:
         raise UsageError(f"--target {shown!r} has a placeholder behind #, and that part of a URL is never sent.")

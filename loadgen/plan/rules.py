@@ -199,6 +199,17 @@ def _about_friends(options: RunOptions) -> Iterator[str]:
         yield "--friends and --db say the same thing in two ways: leave one of them out."
 
 
+def _about_tls(options: RunOptions) -> Iterator[str]:
+    yield from options.tls.problems(options.speaks_tls)
+    if options.tls.is_asked and options.scheme in ("http", "ws", "unix"):
+        yield f"--tls is for our own server and for tcp://: name a target of {_SECURE[options.scheme]} instead."
+    if options.target is None and options.tls.server_name is not None:
+        yield "--server-name is for a server that was named with --target."
+
+
+_SECURE = {"http": "https://", "ws": "wss://", "unix": "a host and a port"}
+
+
 def _about_networks(options: RunOptions) -> Iterator[str]:
     if options.target is not None and (options.network == "isolated" or options.link == "veth"):
         yield "--target can't be reached from a network of the run's own: leave it out, or take --network host."
@@ -274,6 +285,7 @@ RULES = (
     Rule(_about_servers),
     Rule(_about_requests),
     Rule(_about_protocols),
+    Rule(_about_tls),
     Rule(_about_polls),
     Rule(_about_messages, ("messages", "publish")),
     Rule(_about_latency, ("messages",)),

@@ -17,7 +17,7 @@ from floodtest.flyweight.machine.unix_listeners import find_listeners
 from floodtest.loadgen.network.wish import HOST, Network
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
-from floodtest.loadgen.plan.request import file_of, request_of, text_to_send, to_bytes
+from floodtest.loadgen.plan.request import file_of, parse_target, request_of, text_to_send, to_bytes
 from floodtest.loadgen.preflight.checks import examine
 from floodtest.loadgen.preflight.claims import claim_of, refuse_what_is_claimed
 from floodtest.loadgen.preflight.demand import Demand, Forecast, demand_of, forecast
@@ -38,6 +38,7 @@ from floodtest.loadgen.preflight.users import Users, load_users, read_text
 from floodtest.loadgen.preflight.verdicts import Verdict
 from floodtest.wire.requests import MAX_USERS
 from floodtest.wire.template import OWN, OWN_OF_POLLS
+from floodtest.wire.tls.settings import ClientTls
 
 LEAST_FILE, BYTES_A_USER = 48 << 20, 24
 """Bytes of the largest piece of memory that our server shares with its fronts: that of a turn of the router is 39 MiB,
@@ -174,7 +175,18 @@ def _target(url: str, options: RunOptions) -> Target:
     asked = request_of(url, options.headers, options.method, body, sent)
     if problems := asked.problems(_own_placeholders(options) if options.users is None else None):
         raise Refused("\n".join(problems))
-    return replace(target, asked=asked)
+    tls = options.tls.settings(parse_target(url).host, bool(target.asked.path)) if options.speaks_tls else None
+    if tls is not None:
+        _check_files(tls)
+    return replace(target, asked=asked, tls=tls)
+
+
+def _check_files(tls: ClientTls) -> None:
+    """Refuse certificates and keys that can't be read, as each worker would."""
+    # Not above: OpenSSL takes some MB, and a run without TLS has none.
+    from floodtest.wire.tls.contexts import client_context
+
+    client_context(tls)
 
 
 def _own_placeholders(options: RunOptions) -> tuple[str, ...]:

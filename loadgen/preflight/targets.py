@@ -13,6 +13,7 @@ from floodtest.loadgen.plan.choices import BASE_IPS, Addresses
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import is_unix, parse_target
 from floodtest.wire.template import RequestTemplate
+from floodtest.wire.tls.settings import ClientTls
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Target:
     """What is asked for there, without what each protocol adds."""
     host: str
     """What the header Host says."""
+    tls: ClientTls | None = None
+    """How TLS is spoken there; None: it is not."""
 
     def note(self) -> str | None:
         """Say where connections go, if there are several addresses."""

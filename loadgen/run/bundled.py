@@ -23,6 +23,7 @@ from floodtest.flyweight.processes.launch import Program, launch
 from floodtest.loadgen.network.wish import Network
 from floodtest.loadgen.plan.models import DEFAULT_SERVER_MODEL, ServerModel
 from floodtest.loadgen.plan.plan import Plan
+from floodtest.loadgen.run.run_certificate import Files
 from floodtest.wire.control import TOKEN_VARIABLE, Listening, Stats
 from floodtest.wire.control_client import ControlClient, ControlError, NotComet
 from floodtest.wire.http import authority
@@ -91,9 +92,15 @@ class BundledServer:
 
 @asynccontextmanager
 async def bundled_server(
-    plan: Plan, store: Path | None, log: Path, place: Place = LOOPBACK, model: ServerModel = DEFAULT_SERVER_MODEL
+    plan: Plan,
+    store: Path | None,
+    log: Path,
+    place: Place = LOOPBACK,
+    model: ServerModel = DEFAULT_SERVER_MODEL,
+    certificate: Files | None = None,
 ) -> AsyncIterator[BundledServer]:
-    """Run `comet serve` on free ports of a place as long as the block lasts; `store` is of subscriptions, if any.
+    """Run `comet serve` on free ports of a place as long as the block lasts; `store` is of subscriptions, if any. With
+    a certificate it speaks TLS.
 
     It takes the users of the plan, and has room for as many connections. Refused if it refuses to serve, WorkerFault if
     it does not come up for another reason.
@@ -102,6 +109,7 @@ async def bundled_server(
     with theirs, _create(log) as errors:
         arguments = ["--port", "0", "--control-port", "0", "--model", model]
         arguments += ["--max-users", str(plan.last_user), "--max-connections", str(plan.connections)]
+        arguments += [] if certificate is None else ["--tls-cert", certificate.cert, "--tls-key", certificate.key]
         arguments += [] if store is None else ["--db", str(store.absolute())]
         arguments += ["--host", place.host, "--control-host", place.control_host]
         process = launch(

@@ -73,6 +73,8 @@ class Facts:
     protocol: str = DEFAULT_PROTOCOL
     """That was asked for."""
     opened_when: str = "head"
+    is_verified: bool = True
+    """Whether certificates are verified, where TLS is spoken."""
 
     @property
     def is_over_early(self) -> bool:
@@ -142,10 +144,27 @@ def _summarize(facts: Facts) -> Summary:
         repeated=counters.repeated,
         jumps=counters.jumps,
         timing=timing_of(facts.reading),
+        tls=_tls(facts),
         lifetimes=lifetimes_of(facts.reading),
         causes=_causes(facts.reading),
         pings=counters.pings,
         polls=counters.polls,
+    )
+
+
+def _tls(facts: Facts) -> sums.Tls | None:
+    tls = facts.reading.tls
+    if tls is None:
+        return None
+    return sums.Tls(
+        handshakes=tls.handshakes,
+        resumed=tls.resumed,
+        ciphers=tls.ciphers,
+        kept=tls.kept,
+        cpu_seconds=round(tls.cpu_ns / 1e9, 3),
+        tickets=tls.tickets,
+        key_updates=tls.key_updates,
+        is_verified=facts.is_verified,
     )
 
 

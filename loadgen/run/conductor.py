@@ -186,6 +186,7 @@ class Run:
             clock_offset=None if options.latency is None else options.clock_offset or 0.0,
             protocol=options.spoken,
             opened_when=options.opens_when,
+            is_verified=not options.tls.insecure,
             reading=reading,
             samples=sampler.samples,
             server=server.figures,

@@ -33,10 +33,9 @@ class Bunch(NamedTuple):
 
 def timing_of(reading: Reading) -> Timing | None:
     """Return how long connections took to open; None where none got so far as to be connected."""
-    connect, first_byte, opened = (
-        _percentiles(reading.durations.get(field, {}), 1000) for field in ("connect_us", "first_byte_us", "open_us")
-    )
-    return None if connect is first_byte is opened is None else Timing(connect, first_byte, opened)
+    fields = ("connect_us", "first_byte_us", "open_us", "tls_us")
+    found = [_percentiles(reading.durations.get(field, {}), 1000) for field in fields]
+    return Timing(*found) if any(one is not None for one in found) else None
 
 
 def lifetimes_of(reading: Reading) -> Lifetimes | None:

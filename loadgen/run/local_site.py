@@ -107,6 +107,7 @@ class LocalSite:
                 reset_at_end=reset_at_end,
                 columns=() if users is None else users.columns,
                 shape=None if users is None else users.shape,
+                tls=target.tls,
                 watch_every=watch_every(self._options, share.count),
             )
 

@@ -35,4 +35,4 @@ async def connections_in_vain(ledger: Ledger, patience: float) -> int:
 def _has_reached_a_server(ledger: Ledger) -> bool:
     """Whether a connection has come about, be it open or not: the model httpx tells of its failures and opens only."""
     connected, failures = ledger.total("connect_us"), ledger.total("failures")
-    return bool(ledger.total("opens") or connected.any() or failures[Phase.REQUEST :].any())
+    return bool(ledger.total("opens") or connected.any() or failures[Phase.TLS :].any())

@@ -16,6 +16,7 @@ from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.loadgen.client import durations, histogram
 from floodtest.loadgen.client.accounts import State, failure_name, named_failures
 from floodtest.loadgen.client.kept_answers import KeptAnswer, few_of_each, read_kept
+from floodtest.loadgen.client.tls_account import TlsReading, read_tls, total_tls
 from floodtest.wire.names import PROTOCOLS
 
 LOST = "LOST"
@@ -134,6 +135,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Messages on these whose arrival is not known, since a later one was read together with them."""
     sent: Sent
     """Messages that say when they were sent (`wire.times`) and are not in `latency`."""
+    tls: TlsReading | None = None
+    """None: TLS was not spoken."""
     first_message_ns: int
     """When the first message was read (CLOCK_MONOTONIC), 0 when none was."""
     last_message_ns: int
@@ -186,6 +189,7 @@ def read_accounts(
         watched_arrival=histogram.sparse(ledger.total("watched_latency")[1]),
         watched_shared=int(ledger.total("watched_shared")),
         sent=Sent(**{name: int(ledger.total(f"sent_{name}")) for name in Sent.__struct_fields__}),
+        tls=read_tls(ledger.rows),
         first_message_ns=min((int(ns) for ns in ledger.rows["first_ns"] if ns), default=0),
         last_message_ns=int(ledger.rows["last_ns"].max()),
         replaced_ports=replaced_ports,
@@ -223,6 +227,7 @@ def total(readings: Sequence[Reading]) -> Reading:
         watched_arrival=_sum_of_counts(each.watched_arrival for each in readings),
         watched_shared=sum(each.watched_shared for each in readings),
         sent=_sum_of_fields([each.sent for each in readings]),
+        tls=total_tls([each.tls for each in readings]),
         first_message_ns=min((each.first_message_ns for each in readings if each.first_message_ns), default=0),
         last_message_ns=max(each.last_message_ns for each in readings),
         replaced_ports=sum(each.replaced_ports for each in readings),

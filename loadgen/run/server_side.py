@@ -9,7 +9,7 @@ any more, is told of by `has_ended` and `is_silent`, and what else goes wrong by
 
 import ipaddress
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -29,10 +29,12 @@ from floodtest.loadgen.run.bundled import BundledServer, bundled_server, place_o
 from floodtest.loadgen.run.interruption import Interruption
 from floodtest.loadgen.run.listen_queue import QueueWatch
 from floodtest.loadgen.run.message_processes import store_for
+from floodtest.loadgen.run.run_certificate import NAME, Files, run_certificate
 from floodtest.wire.control import Stats
 from floodtest.wire.http import authority
 from floodtest.wire.protocols import OWN
 from floodtest.wire.template import RequestTemplate
+from floodtest.wire.tls.settings import ClientTls
 
 
 class ServerSide:
@@ -124,14 +126,23 @@ async def server_side(
         return
     log = folder / "server.log"
     plan, place = options.plan, place_of(network, ipaddress.ip_address(options.plan.base_ip).version)
-    async with (
-        store_for(options, folder, interruption, say) as store,
-        bundled_server(plan, store, log, place, options.server_model) as bundled,
-    ):
+    async with AsyncExitStack() as stack:
+        certificate = stack.enter_context(run_certificate()) if options.speaks_tls else None
+        store = await stack.enter_async_context(store_for(options, folder, interruption, say))
+        bundled = await stack.enter_async_context(
+            bundled_server(plan, store, log, place, options.server_model, certificate)
+        )
         asked, addresses = RequestTemplate(f"/{OWN[options.spoken].path}/{{user}}".encode()), (bundled.address,)
         own = ServerProcesses((Process(bundled.process.pid, "comet serve"),), "it is ours")
         queue = QueueWatch(addresses, NET if place.namespace is None else net_of(bundled.process.pid))
-        server = ServerSide(Target(addresses, asked, authority(*bundled.address)), bundled, own, queue)
+        tls = None if certificate is None else _tls_with(options, certificate)
+        server = ServerSide(Target(addresses, asked, authority(*bundled.address), tls), bundled, own, queue)
         if await server.ask() is None:
             raise WorkerFault(f"The bundled server came up and does not answer. See {log}.")
         yield server
+
+
+def _tls_with(options: RunOptions, certificate: Files) -> ClientTls:
+    """Return how clients speak TLS with our own server: its certificate is the only one that they trust."""
+    settings = options.tls.settings(NAME, is_http=True)
+    return settings if settings.insecure else msgspec.structs.replace(settings, cafile=certificate.cert)

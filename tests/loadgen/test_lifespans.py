@@ -117,7 +117,7 @@ def test_each_connection_is_timed_once_at_each_step(rig: ClientRig) -> None:
     rig.connect(6)
     rig.servers[1].close()
     rig.feed(2, b"nonsense")
-    assert times(rig) == {"connect_us": 6, "first_byte_us": 5, "open_us": 4, "life_ms": 2, "quiet_ms": 2}
+    assert +times(rig) == {"connect_us": 6, "first_byte_us": 5, "open_us": 4, "life_ms": 2, "quiet_ms": 2}
 
 
 def test_what_was_not_connected_at_once_is_so_when_its_request_goes_out(rig: ClientRig) -> None:

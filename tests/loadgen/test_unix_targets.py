@@ -65,7 +65,7 @@ def test_a_socket_stands_where_a_url_has_host_and_port(url: str, found: TargetUr
         ("http://unix:run/a.sock:/", "needs the whole path of its Unix socket, from / on"),
         ("ws://bob:s3cr3t@unix:a:/", "needs the whole path of its Unix socket, from / on"),
         ("http://unix:/run/a.sock/events/{user}", "which ends at a colon: what is asked for follows that"),
-        ("https://unix:/run/a:/", "wants TLS"),
+        ("https://unix:/run/a:/", "is a Unix socket, over which TLS is not spoken"),
         ("http://bob:s3cr3t@unix:/{user}:/", "has a placeholder in the path of its Unix socket"),
     ],
 )

@@ -13,11 +13,13 @@ from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.engine.readiness import READ, WRITE, Readiness
 from floodtest.loadgen.client.accounts import LEDGER, Accounts, State, create_columns, map_columns, named_failures
 from floodtest.loadgen.client.poll_timing import Pollers
+from floodtest.loadgen.client.securing import Securing
 from floodtest.loadgen.client.streams import Streams
 from floodtest.wire.grammar import OURS, Grammar
 from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.protocols import CHUNKED, Protocol
 from floodtest.wire.template import Requests
+from floodtest.wire.tls.settings import ClientTls
 from tests.rigs.support import HEAD, chunk
 
 USERS = 2000
@@ -34,6 +36,10 @@ def welcome(user: int) -> bytes:
 def message(number: int, text: bytes = b"hello") -> bytes:
     """The `number`th message of a connection, as it travels."""
     return chunk(b"Recvd msg #%d: %b\n" % (number, text))
+
+
+def _requests(users: list[int]) -> list[bytes]:
+    return [b"GET /%d" % user for user in users]
 
 
 class AccountsReader:
@@ -128,9 +134,12 @@ class ClientRig(AccountsReader):
         pollers: Pollers | None = None,
         grammar: Grammar = OURS,
         watch_every: int = 0,
+        tls: ClientTls | None = None,
     ) -> None:
+        """`tls`: how connections speak TLS, whose requests are `GET /USER`."""
         super().__init__(folder, users)
         self.readiness = Readiness()
+        self.securing = None if tls is None else Securing(tls, FILES, _requests, self.accounts)
         answers = protocol.answers(open_when, READ_SIZE, grammar=grammar)
         self.streams = Streams(
             self.accounts,
@@ -143,6 +152,7 @@ class ClientRig(AccountsReader):
             sends=sends,
             pollers=pollers,
             watch_every=watch_every,
+            securing=self.securing,
         )
         self.servers: dict[int, socket.socket] = {}
         self.descriptors: dict[int, int] = {}
@@ -178,7 +188,9 @@ class ClientRig(AccountsReader):
         ours.setblocking(False)
         fd = self.descriptors[user] = ours.detach()
         self.accounts.started(np.array([user]))
-        assert self.streams.outbox.write([fd], [request], are_registered=False) == {}
+        if self.securing is not None:
+            (request,) = self.securing.layer.begin([fd])
+        assert self.streams.outbox.write_sealed([fd], [request], are_registered=False) == {}
         self.readiness.register(fd, WRITE if fd in self.streams.outbox else READ)
         self.streams.add([fd], [user], deadline, connect_us=0, connecting=[fd] if is_connecting else [])
 
@@ -219,6 +231,8 @@ class ClientRig(AccountsReader):
         for server in self.servers.values():
             server.close()
         super().end()
+        if self.securing is not None:
+            self.securing.layer.close()
         trio.run(self._close_readiness)
 
     async def _close_readiness(self) -> None:

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from floodtest.wire.tls.contexts import ClientTls, ServerTls
+from floodtest.wire.tls.contexts import client_context, server_context
+from floodtest.wire.tls.settings import ClientTls, ServerTls
 from floodtest.wire.tls.tls_layer import TlsLayer
 
 NAME = "server.test"
@@ -103,11 +104,11 @@ class End:
 
 
 def client_end(options: ClientTls) -> End:
-    return End(TlsLayer(options.context(), FILES, options.server_name))
+    return End(TlsLayer(client_context(options), FILES, options.server_name))
 
 
 def server_end(options: ServerTls) -> End:
-    return End(TlsLayer(options.context(), FILES))
+    return End(TlsLayer(server_context(options), FILES))
 
 
 def shake(client: End, server: End, fds: list[int]) -> None:

@@ -8,7 +8,8 @@ import pytest
 from floodtest.flyweight.engine.intake import END
 from floodtest.wire.causes import Cause
 from floodtest.wire.tls import tls_records
-from floodtest.wire.tls.contexts import ClientTls, ServerTls
+from floodtest.wire.tls.contexts import client_context, server_context
+from floodtest.wire.tls.settings import ClientTls, ServerTls
 from tests.rigs.tls import NAME, End, Peer, client_end, pieces, server_end, shake, write_certificate
 
 FD = 7
@@ -25,14 +26,14 @@ def client_of(files: tuple[str, str]) -> End:
 
 
 def server_peer(files: tuple[str, str], tickets: int = 2, version: ssl.TLSVersion | None = None) -> Peer:
-    context = ServerTls(*files, tickets).context()
+    context = server_context(ServerTls(*files, tickets))
     if version is not None:
         context.maximum_version = version
     return Peer(context, is_server=True)
 
 
 def client_peer(files: tuple[str, str]) -> Peer:
-    return Peer(ClientTls(NAME, cafile=files[0]).context(), is_server=False, name=NAME)
+    return Peer(client_context(ClientTls(NAME, cafile=files[0])), is_server=False, name=NAME)
 
 
 def meet_server(client: End, server: Peer) -> bytes:
