@@ -12,7 +12,9 @@ what httpx raises; it does not tell a bind from a connect.
 
 import errno
 import socket
+import ssl
 import time
+from collections import Counter
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -38,6 +40,9 @@ from floodtest.wire.names import DEFAULT_PROTOCOL
 from floodtest.wire.open_when import OpenWhen, Search
 from floodtest.wire.protocols import CLIENT_PROTOCOLS
 from floodtest.wire.sequence import OutOfSequence, Window
+from floodtest.wire.tls.contexts import client_context
+from floodtest.wire.tls.counts import TlsCounts
+from floodtest.wire.tls.failures import cause_of
 
 POOL = 250
 """Connections of one httpx client, which looks at all of its own for each request."""
@@ -102,9 +107,14 @@ class HttpxClient:
         self._names_users = spec.grammar.names_users
         self._may_overtake = spec.grammar.may_overtake
         self._said = spec.grammar.reader()
-        self._tls = httpx.create_ssl_context(verify=False)  # not used, but httpx makes one for each client
+        # Without TLS it is not used, but httpx makes one for each client.
+        self._tls = httpx.create_ssl_context(verify=False) if spec.tls is None else client_context(spec.tls)
+        self._server_name = None if spec.tls is None else spec.tls.server_name
         self._path = next((host for host, _ in spec.targets if is_path(host)), None)
-        self._urls = ["http://localhost/" if self._path else f"http://{authority(*target)}/" for target in spec.targets]
+        scheme = "http" if spec.tls is None else "https"
+        self._urls = [
+            "http://localhost/" if self._path else f"{scheme}://{authority(*target)}/" for target in spec.targets
+        ]
         self._requests = shared.requests()
         self._room = trio.Semaphore(0)
         self._halted = False
@@ -229,6 +239,8 @@ class HttpxClient:
         method, target, _ = line.split(b" ")
         headers = [(name, value) for name, _, value in (one.partition(b": ") for one in lines)]
         extensions = {"stream": stream, "target": target}
+        if self._server_name is not None:
+            extensions["sni_hostname"] = self._server_name  # which is verified as well
         url = self._urls[(stream.user - 1) % len(self._urls)]
         return client.build_request(method.decode(), url, headers=headers, content=body, extensions=extensions)
 
@@ -242,6 +254,8 @@ class HttpxClient:
             port = response.extensions["network_stream"].get_extra_info("client_addr")[1]
             self._accounts.bound(np.array([stream.user]), [port])
         self._accounts.first_byte.count(int((time.monotonic() - stream.since) * 1e6))
+        if self._server_name is not None:
+            self._count_handshake(response.extensions["network_stream"].get_extra_info("ssl_object"))
         stream.said = _head_of(response)[:SHOWN]
         if not response.http_version.startswith("HTTP/1."):
             raise NotOpened(Cause.NOT_HTTP)
@@ -249,6 +263,13 @@ class HttpxClient:
         framing = self._protocol.framing_of(head)
         stream.protocol, stream.framing = self._protocol.name_of(framing), without_chunks(framing)
         stream.ends_with_connection = head.coding is None
+
+    def _count_handshake(self, of: ssl.SSLObject) -> None:
+        """Count what a handshake agreed on; each connection here keeps its object, be it of TLS 1.2 or 1.3."""
+        cipher = of.cipher()
+        assert cipher is not None
+        counts = TlsCounts(Counter([cipher[0]]), kept=int(of.version() != "TLSv1.3"), resumed=int(of.session_reused))
+        self._accounts.secured(counts)
 
     def _open(self, stream: Stream, patience: trio.CancelScope) -> None:
         now = time.monotonic()
@@ -354,6 +375,8 @@ def cause(error: httpx.TransportError) -> tuple[Phase, int]:
         return phase, next((code for words, code in _IN_WORDS if str(error).startswith(words)), Cause.BAD_HEAD)
     below: BaseException | None = error
     while below is not None:
+        if isinstance(below, ssl.SSLError):
+            return Phase.TLS if phase == Phase.CONNECT else phase, cause_of(below, b"")[0]
         if isinstance(below, OSError) and below.errno:
             return phase, below.errno
         below = below.exceptions[0] if isinstance(below, BaseExceptionGroup) else below.__cause__ or below.__context__

@@ -38,7 +38,7 @@ class TlsReading(msgspec.Struct, frozen=True, kw_only=True):
 def read_tls(rows: npt.NDArray[Any]) -> TlsReading | None:
     """Return what the rows of a ledger have of it together; None: nobody has spoken TLS."""
     found = rows["tls"]
-    if not found["cpu_ns"].any():
+    if not (found["cpu_ns"].any() or found["ciphers"].any()):
         return None
     ciphers = zip(CIPHERS, found["ciphers"].sum(axis=0).tolist(), strict=True)
     numbers = {name: int(found[name].sum()) for name in _NUMBERS}

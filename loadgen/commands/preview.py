@@ -89,7 +89,7 @@ def render_preview(shown: Preview) -> str:
         *_source_lines(shown.sources),
         "",
         f"workers  {found.client_workers} client, {server}; {found.files_limit:,} files each",
-        f"ramp     about {found.ramp_seconds:,.0f} s",
+        f"ramp     about {found.ramp_seconds:,.0f} s{_handshakes(found)}",
         "",
         "memory",
         *_memory_lines(found),
@@ -105,6 +105,16 @@ def render_preview(shown: Preview) -> str:
         return "\n".join([*lines, "A run would start."])
     sentences = [f"  {line}" for obstacle in shown.obstacles for line in obstacle.splitlines()]
     return "\n".join([*lines, "A run would be refused:", *sentences])
+
+
+def _handshakes(found: Forecast) -> str:
+    if found.handshake_us is None:
+        return ""
+    client, server = found.handshake_us
+    return (
+        f"; a handshake of TLS takes the client {client:,.0f} µs of CPU, and a server with a key of P-256 {server:,.0f}"
+        ", as measured just now"
+    )
 
 
 def _source_lines(rows: list[Source]) -> list[str]:

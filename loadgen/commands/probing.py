@@ -60,9 +60,11 @@ def _lines_of(probed: Probed, options: RunOptions) -> list[str]:
     shown = _shown_of_answer(probed.answer, is_raw, probed.opened is None)
     found = [
         f"connected  to {probed.where}, {_ms(probed.connected)}",
-        f"sent       {len(probed.request):,} bytes" + (" (--send)" if is_raw and probed.request else ""),
-        *([] if is_raw else _shown(probed.request)),
+        *_lines_of_tls(probed, options),
     ]
+    if probed.agreed is not None or not options.speaks_tls:
+        found.append(f"sent       {len(probed.request):,} bytes" + (" (--send)" if is_raw and probed.request else ""))
+        found += [] if is_raw else _shown(probed.request)
     if probed.first_byte is not None:
         found += [f"answer     first byte after {_ms(probed.first_byte)}", *(_indented(shown) if shown else [])]
     if probed.sent is not None:
@@ -81,6 +83,7 @@ def _lines_of(probed: Probed, options: RunOptions) -> list[str]:
         words = words_of(probed.failure)
         state = "not open" if probed.opened is None else "ended"
         found += [f"{state:10} {probed.failure}: {words.what}", f"           {words.remedy_beside_answer}"]
+        found += [] if probed.note is None else [f"           In OpenSSL's words: {_text(probed.note.encode())}."]
     if probed.opened is None:
         return found
     if not probed.messages:
@@ -89,6 +92,19 @@ def _lines_of(probed: Probed, options: RunOptions) -> list[str]:
         words = words_of(code_name(Cause.SAID_ERROR))
         found += [f"doubt      {words.what}", f"           {words.remedy}"]
     return [*found, "", *as_a_run(options, sys.stdout.isatty())]
+
+
+def _lines_of_tls(probed: Probed, options: RunOptions) -> list[str]:
+    """Say what was agreed on, and whose certificate the server has."""
+    agreed = probed.agreed
+    if agreed is None:
+        return []
+    whose = f"{agreed.subject}, signed by {agreed.issuer}, valid until {agreed.valid_until}"
+    not_verified = " (not verified: --insecure)" if options.tls.insecure else ""
+    return [
+        f"tls        {agreed.version}, {agreed.cipher}, after {_ms(probed.secured)}",
+        f"           certificate of {_text(whose.encode())}{not_verified}",
+    ]
 
 
 def _cursor_in(message: bytes, pattern: str) -> str:

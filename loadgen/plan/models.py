@@ -73,6 +73,10 @@ _CLIENT = UserMemory(52 * MIB, int(4.4 * MIB), 184 << 10, 17, 23)
 POLL_BYTES = 37
 """Bytes more for a connection that polls, in columns: a cursor, which is seldom over 32 bytes, and its pauses."""
 
+TLS_MEMORY = UserMemory(0, 12 * MIB, 6 << 20, 201, 201)
+"""What an end takes besides where it speaks TLS: OpenSSL and its bindings once a process, the context of a worker, and
+the handshakes of one that are under way; and keys in columns for each connection."""
+
 SERVER_MODELS: dict[ServerModel, ServerTraits] = {
     "columns": ServerTraits("in columns", _SERVER),
     "tasks": ServerTraits("a trio task each", _SERVER.with_each(8 << 10)),

@@ -26,12 +26,14 @@ from floodtest.loadgen.plan.models import (
     DEFAULT_SERVER_MODEL,
     POLL_BYTES,
     SERVER_MODELS,
+    TLS_MEMORY,
     ClientModel,
     ServerModel,
 )
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.pacer import Pacer, steady
 from floodtest.loadgen.plan.plan import Plan
+from floodtest.loadgen.preflight.handshake_cost import HandshakeCost
 from floodtest.loadgen.preflight.machine import Machine
 from floodtest.loadgen.preflight.subscription_sizes import NO_SUBSCRIPTIONS, SubscriptionSizes, sizes_of
 from floodtest.loadgen.preflight.targets import Target, addresses_elsewhere
@@ -71,6 +73,8 @@ class Demand:
     """What the server sends."""
     polls: bool = False
     """Whether connections poll."""
+    tls: bool = False
+    """Whether they speak TLS."""
     subscriptions: SubscriptionSizes = NO_SUBSCRIPTIONS
     client_model: ClientModel = DEFAULT_CLIENT_MODEL
     server_model: ServerModel = DEFAULT_SERVER_MODEL
@@ -176,6 +180,9 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     """All of it together, but for `loading`."""
     ramp_seconds: float
+    handshake_us: tuple[float, float] | None = None
+    """CPU time of a handshake of TLS at the client and at a server with a key of P-256, as this machine took for it
+    just now; None: TLS is not spoken."""
 
     @property
     def held(self) -> int:
@@ -198,6 +205,9 @@ def forecast(demand: Demand, machine: Machine) -> Forecast:
         for end in (CLIENT_MODELS[demand.client_model], SERVER_MODELS[demand.server_model])
     )
     client += POLL_BYTES * connections if demand.polls else 0
+    if demand.tls:
+        more = TLS_MEMORY.of(connections, workers, processes, traffic=False)
+        client, server = client + more, server + more
     kernel, source = kernel_memory(demand, machine)
     queued, store = demand.unread * (QUEUED_BYTES + demand.traffic.size), demand.subscriptions.store
     table = HASH_ENTRY_BYTES * (demand.hash_entries or 0)
@@ -216,6 +226,7 @@ def forecast(demand: Demand, machine: Machine) -> Forecast:
         loading=demand.subscriptions.loading,
         total=client + (server if demand.bundled else 0) + sum(kernel.values()) + table + queued + store,
         ramp_seconds=_ramp_seconds(demand, machine),
+        handshake_us=_in_us(machine.handshakes) if demand.tls else None,
     )
 
 
@@ -246,10 +257,17 @@ def tracked(demand: Demand, machine: Machine) -> int:
     return demand.connections if is_used and not demand.plan.is_anonymous else 0
 
 
+def _in_us(cost: HandshakeCost) -> tuple[float, float]:
+    return round(cost.client * 1e6, 1), round(cost.server * 1e6, 1)
+
+
 def _ramp_seconds(demand: Demand, machine: Machine) -> float:
     """Return how long the ramp takes: as long as planned, or as long as the cores need."""
     ends = 2 if demand.server_here else 1
-    work = demand.connections * ends / 2 / (OPENED_PER_CORE * machine.cores)
+    each = ends / 2 / OPENED_PER_CORE
+    if demand.tls:
+        each += machine.handshakes.client + (machine.handshakes.server if demand.server_here else 0.0)
+    work = demand.connections * each / machine.cores
     return round(max(work, demand.pacer.time_of(demand.connections)), 1)
 
 
@@ -272,6 +290,7 @@ def demand_of(
         pacer=options.pacer,
         traffic=_traffic_of(options),
         polls=options.polling is not None,
+        tls=options.speaks_tls,
         subscriptions=sizes_of(options.friends, options.db),
         client_model=options.client,
         server_model=options.server_model,

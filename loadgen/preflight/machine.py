@@ -14,6 +14,7 @@ from floodtest.flyweight.machine.cpu import read_cpu_time
 from floodtest.flyweight.machine.files import PROC, Memory, cores, read_memory, reserved_ports
 from floodtest.flyweight.machine.headroom import DEFAULT_RESERVE, MemoryGauge, Reserve, Room
 from floodtest.flyweight.machine.listeners import read_listeners
+from floodtest.loadgen.preflight.handshake_cost import HandshakeCost, measure_handshakes
 
 SYS = Path("/sys")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -95,6 +96,11 @@ class Machine:
     @cached_property
     def cores(self) -> int:
         return cores()
+
+    @cached_property
+    def handshakes(self) -> HandshakeCost:
+        """What a handshake of TLS costs here, which takes a quarter of a second to measure."""
+        return measure_handshakes()
 
     @property
     def port_range(self) -> tuple[int, int] | None:

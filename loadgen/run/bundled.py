@@ -23,10 +23,10 @@ from floodtest.flyweight.processes.launch import Program, launch
 from floodtest.loadgen.network.wish import Network
 from floodtest.loadgen.plan.models import DEFAULT_SERVER_MODEL, ServerModel
 from floodtest.loadgen.plan.plan import Plan
-from floodtest.loadgen.run.run_certificate import Files
 from floodtest.wire.control import TOKEN_VARIABLE, Listening, Stats
 from floodtest.wire.control_client import ControlClient, ControlError, NotComet
 from floodtest.wire.http import authority
+from floodtest.wire.tls.certificates import Files
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0

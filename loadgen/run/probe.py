@@ -9,10 +9,10 @@ message. Fails: Refused where the connection can't be had; what a server says in
 import errno
 import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from ssl import SSLError
 
-from floodtest.flyweight.engine.intake import END
 from floodtest.flyweight.engine.texts import Texts
 from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.endpoints import family_of, sockaddr
@@ -20,6 +20,7 @@ from floodtest.loadgen.client.accounts import Phase, failure_name
 from floodtest.loadgen.client.unix_queue import PAUSE
 from floodtest.loadgen.client.worker import column_of
 from floodtest.loadgen.preflight.outlook import Outlook
+from floodtest.loadgen.run.probe_tls import Agreed, NotSecured, end_of, secure
 from floodtest.wire.answers import Answer, NotOpened, Opened
 from floodtest.wire.causes import Cause
 from floodtest.wire.framing.frames import Beginning, Framing, begun_behind, decode_all
@@ -29,6 +30,7 @@ from floodtest.wire.open_when import OpenWhen
 from floodtest.wire.poll_requests import Polls
 from floodtest.wire.protocols import client_protocol
 from floodtest.wire.template import Column
+from floodtest.wire.tls.settings import ClientTls
 
 MESSAGES = 3
 KEPT = 1 << 14
@@ -45,6 +47,10 @@ class Probed:
     sent: bytes | None = None
     """What was sent behind the head of the answer, without its framing; None: nothing was to be sent."""
     connected: float = 0.0
+    agreed: Agreed | None = None
+    """What was agreed on by the handshake of TLS; None: there was none."""
+    secured: float = 0.0
+    """When that was over."""
     first_byte: float | None = None
     answer: bytes = b""
     """The first of it."""
@@ -54,6 +60,8 @@ class Probed:
     """The first ones, those that opened it included."""
     failure: str | None = None
     """Why it did not open, or ended, by a name of `analysis.record.causes`; None: it was open to the end."""
+    note: str | None = None
+    """What more there is to say of that."""
 
     @property
     def where(self) -> str:
@@ -83,6 +91,7 @@ class Probe:
         self._answer: Answer = answers.begin(user)
         self._begun: Beginning | None = None
         self._began = 0.0
+        self._tls = outlook.target.tls
         self.probed = Probed(outlook.target.addresses[0], self._share.pieces[0].address, sent)
 
     def _column(self, name: str) -> Column:
@@ -95,15 +104,33 @@ class Probe:
         probed = self.probed
         self._began = time.monotonic()
         try:
-            with self._connect(connect_timeout) as sock:
+            with ExitStack() as stack:
+                sock: socket.socket | None = stack.enter_context(self._connect(connect_timeout))
                 probed.connected = self._elapsed()
-                _send(sock, probed.request)
-                if self._at_once is not None:
-                    self._open(sock, self._at_once)
-                self._listen(sock, connect_timeout, seconds)
+                if sock is not None and self._tls is not None and (sock := self._secured(sock, self._tls)) is not None:
+                    stack.enter_context(sock)
+                if sock is not None:
+                    self._talk(sock, connect_timeout, seconds)
         except OSError as error:
             raise Refused(f"No connection to {probed.where}: {error.strerror or error}. Is the server up?") from error
         return probed
+
+    def _secured(self, sock: socket.socket, tls: ClientTls) -> socket.socket | None:
+        """Do the handshake of TLS; None where it failed."""
+        try:
+            secured, self.probed.agreed = secure(sock, tls)
+        except NotSecured as error:
+            self._fail(Phase.TLS, error.code)
+            self.probed.note = error.note
+            return None
+        self.probed.secured = self._elapsed()
+        return secured
+
+    def _talk(self, sock: socket.socket, connect_timeout: float, seconds: float) -> None:
+        _send(sock, self.probed.request)
+        if self._at_once is not None:
+            self._open(sock, self._at_once)
+        self._listen(sock, connect_timeout, seconds)
 
     def _connect(self, timeout: float) -> socket.socket:
         sock = socket.socket(family_of(self.probed.address[0]))
@@ -148,8 +175,8 @@ class Probe:
                         Phase.RESPONSE, Cause.OPEN_WHEN_UNMET if self._answer.search.has_messages else errno.ETIMEDOUT
                     )
                 return
-            except ConnectionResetError as error:
-                self._fail(Phase.RESPONSE if probed.opened is None else Phase.OPEN, error.errno or END)
+            except (ConnectionResetError, SSLError) as error:
+                self._fail(Phase.RESPONSE if probed.opened is None else Phase.OPEN, end_of(error))
                 return
             if not data:
                 cause = Cause.NO_ANSWER if probed.first_byte is None else Cause.CUT

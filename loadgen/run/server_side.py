@@ -29,11 +29,11 @@ from floodtest.loadgen.run.bundled import BundledServer, bundled_server, place_o
 from floodtest.loadgen.run.interruption import Interruption
 from floodtest.loadgen.run.listen_queue import QueueWatch
 from floodtest.loadgen.run.message_processes import store_for
-from floodtest.loadgen.run.run_certificate import NAME, Files, run_certificate
 from floodtest.wire.control import Stats
 from floodtest.wire.http import authority
 from floodtest.wire.protocols import OWN
 from floodtest.wire.template import RequestTemplate
+from floodtest.wire.tls.certificates import NAME, Files, certificate_for_now
 from floodtest.wire.tls.settings import ClientTls
 
 
@@ -127,7 +127,7 @@ async def server_side(
     log = folder / "server.log"
     plan, place = options.plan, place_of(network, ipaddress.ip_address(options.plan.base_ip).version)
     async with AsyncExitStack() as stack:
-        certificate = stack.enter_context(run_certificate()) if options.speaks_tls else None
+        certificate = stack.enter_context(certificate_for_now()) if options.speaks_tls else None
         store = await stack.enter_async_context(store_for(options, folder, interruption, say))
         bundled = await stack.enter_async_context(
             bundled_server(plan, store, log, place, options.server_model, certificate)

@@ -3,7 +3,6 @@
 In: `wire.tls.settings`. Out: a context. Fails: UsageError, which names the file and what is wrong with it.
 """
 
-import os
 import ssl
 from collections.abc import Callable
 
@@ -64,5 +63,4 @@ def _read(option: str, path: str, what: str, load: Callable[[], None]) -> None:
     except ValueError as error:
         raise UsageError(f"{option} {path} can't be used: {error}.") from error
     except OSError as error:
-        missing = "" if os.path.exists(path) else " There is no such file."
-        raise UsageError(f"{option} {path} can't be read: {error.strerror}.{missing}") from error
+        raise UsageError(f"{option} {path} can't be read: {error.strerror}.") from error
