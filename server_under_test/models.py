@@ -14,11 +14,13 @@ class Traits:
     """The module of its fronts, which has their `worker_main` (see `flyweight.processes.nursery`)."""
     words: str
     """What it is, in the help of the command line."""
+    knows_handshake_cpu: bool
+    """Whether a front can tell the CPU time of handshakes from that of all else."""
 
 
 MODELS: dict[Model, Traits] = {
-    "columns": Traits("floodtest.server_under_test.fronts.columns", "in columns"),
-    "tasks": Traits("floodtest.server_under_test.fronts.tasks", "a task each"),
+    "columns": Traits("floodtest.server_under_test.fronts.columns", "in columns", knows_handshake_cpu=True),
+    "tasks": Traits("floodtest.server_under_test.fronts.tasks", "a task each", knows_handshake_cpu=False),
 }
 
 DEFAULT_MODEL: Model = "columns"

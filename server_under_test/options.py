@@ -9,8 +9,33 @@ from floodtest.server_under_test.limits import HistoryBounds, Limits
 from floodtest.server_under_test.models import DEFAULT_MODEL, MODELS, Model
 from floodtest.wire import options as of_wire
 from floodtest.wire.control import TOKEN_VARIABLE
+from floodtest.wire.tls.contexts import ServerTls
 
 _MODEL_WORDS = ", or ".join(traits.words for traits in MODELS.values())
+
+
+@dataclass(frozen=True)
+class TlsOptions:
+    """By what streams are encrypted; without a certificate they are not."""
+
+    cert: Path | None = option(
+        None, parsers.path, "FILE", "Certificate in PEM, and its chain: serve https:// and wss://.", "--tls-cert"
+    )
+    key: Path | None = option(
+        None, parsers.path, "FILE", "Its key.  [default: in the file of the certificate]", "--tls-key"
+    )
+    tickets: int = option(0, parsers.natural, "N", "Sent to each client to come back with, up to 8.", "--tls-tickets")
+
+    @property
+    def of_server(self) -> ServerTls | None:
+        """What fronts are told; None: streams are in plain text."""
+        if self.cert is None:
+            return None
+        return ServerTls(str(self.cert), None if self.key is None else str(self.key), self.tickets)
+
+
+MOST_TICKETS = 8
+"""Each is a record of some 250 bytes, sent behind every handshake."""
 
 
 @dataclass(frozen=True)
@@ -40,5 +65,6 @@ class Options:
         None, parsers.positive_duration, "SECONDS", "After which EventSources come back.  [default: as they like]"
     )
     db: Path | None = option(None, parsers.path, "DIR", "Subscription store, made by comet load.")
+    tls: TlsOptions = field(default_factory=TlsOptions, metadata=part(TlsOptions))
     limits: Limits = field(default_factory=Limits, metadata=part(Limits))
     history: HistoryBounds = field(default_factory=HistoryBounds, metadata=part(HistoryBounds))

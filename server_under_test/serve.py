@@ -12,12 +12,14 @@ from dataclasses import replace
 import trio
 
 from floodtest.flyweight.engine.ledger import Ledger
+from floodtest.flyweight.machine.core_files import forbid_core_files
 from floodtest.flyweight.machine.files import need_proc, raise_files_limit
 from floodtest.flyweight.machine.reasons import memory_is_a_fault
 from floodtest.flyweight.processes.worker_count import workers_for
 from floodtest.flyweight.processes.workers import open_workers
 from floodtest.server_under_test.control import api as control
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
+from floodtest.server_under_test.fronts.certificates import read_again
 from floodtest.server_under_test.fronts.director import Server
 from floodtest.server_under_test.fronts.listener import listen, notice_silence, wait_for_requests
 from floodtest.server_under_test.models import MODELS
@@ -34,6 +36,10 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
     `parent`, if given, is a descriptor: when its other end is closed, the server ends.
     """
     need_proc()
+    tls = options.tls.of_server
+    if tls is not None:
+        tls.context()  # each front reads these files itself; what is wrong with them is said here, and once
+        forbid_core_files()
     files_limit = raise_files_limit()
     options = replace(options, max_users=min(options.max_users, MAX_USERS))
     count = workers_for(options.max_connections or options.max_users, files_limit, options.workers)
@@ -49,7 +55,8 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
         ledger, whereabouts = Ledger(FRONT_LEDGER, count), SharedWhereabouts(options.max_users, count, files_limit)
         async with open_workers(MODELS[options.model].worker) as workers, trio.open_nursery() as tasks:
             server = Server(options, listener, workers, ledger, whereabouts, SharedBus(count), store)
-            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            heard = (signal.SIGTERM, signal.SIGINT) if tls is None else (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+            with trio.open_signal_receiver(*heard) as signals:
                 if parent is not None:
                     tasks.start_soon(_end_with, parent, tasks.cancel_scope)
                 await server.start_fronts(count, tasks)
@@ -58,8 +65,11 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
                 tasks.start_soon(control.serve, server, api)
                 serves = True
                 announce(server, api.getsockname()[1])
-                async for _ in signals:
-                    break
+                async for number in signals:
+                    if tls is None or number != signal.SIGHUP:
+                        break
+                    if read_again(tls) is not None:
+                        server.renew()
             listener.close()
             await server.stop()
             tasks.cancel_scope.cancel()

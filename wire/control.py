@@ -99,6 +99,27 @@ class SentTick(msgspec.Struct, frozen=True):
     """None: no front has written any of it."""
 
 
+class TlsFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What has come of TLS on streams since the server started."""
+
+    handshakes: int
+    """That came to their end."""
+    resumed: int
+    """Of these, by tickets or sessions of earlier ones."""
+    versions: dict[str, int]
+    ciphers: dict[str, int]
+    """Those of TLS 1.2 as `other`."""
+    tickets: int
+    """Sent behind handshakes of TLS 1.3."""
+    key_updates: int
+    cpu_seconds: float | None
+    """CPU time of handshakes; None: of this model it is not known."""
+    late: int
+    """Handshakes that did not come to their end in the time for a request head."""
+    ends: dict[str, int]
+    """Handshakes that failed and connections that ended otherwise than in order, by cause."""
+
+
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to GET /stats."""
 
@@ -119,6 +140,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """WebSockets that were failed for what their clients sent, by the status of the close."""
     unanswered: int
     """WebSockets that were closed because a ping was not answered."""
+    tls: TlsFigures | None = None
+    """None: streams are without TLS."""
     control: ApiFigures
     pids: ServerPids
     fronts: list[int | None]

@@ -70,6 +70,11 @@ def too_late(seconds: float) -> Refuse:
     return Refuse(HTTPStatus.REQUEST_TIMEOUT, f"No whole request head within {seconds:g} seconds.")
 
 
+def without_tls() -> Refuse:
+    """What a client gets that does not speak TLS to a server that does."""
+    return Refuse(HTTPStatus.BAD_REQUEST, "This port speaks TLS: ask by https://, and for a WebSocket by wss://.")
+
+
 class Requests:
     """Reads requests; remembers what common ones look like."""
 

@@ -90,6 +90,12 @@ class Outbox:
             data = self._layer.seal_last(fds, data)
         return sweep(os.write, fds, data)[1]
 
+    def say_nothing_follows(self, fds: list[int]) -> None:
+        """Have the layer, if there is one, tell descriptors that nothing follows; not those that are behind."""
+        if self._layer is not None:
+            fds = [fd for fd in fds if fd not in self._pending]
+            self.write_last(fds, [b""] * len(fds))
+
     def _settle(
         self,
         fds: list[int],

@@ -10,7 +10,7 @@ import typer
 from floodtest.flyweight.command.command_line import CommandLine, takes
 from floodtest.flyweight.command.run import HELP_NAMES, add_version, only_asked_for, run_command
 from floodtest.server_under_test.commands import load, messages, store
-from floodtest.server_under_test.options import Options
+from floodtest.server_under_test.options import MOST_TICKETS, Options, TlsOptions
 from floodtest.wire.control import TOKEN_VARIABLE
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ def comet() -> None:
 def _read_options(line: CommandLine) -> Options:
     options = line.read(Options)
     line.check(_about_strangers(options), "token")
+    line.check(_about_tls(options.tls), "tls_cert")
     return options
 
 
@@ -42,6 +43,13 @@ def _about_strangers(options: Options) -> Iterator[str]:
     host = options.control_host
     if options.token is None and not _is_loopback(host):
         yield f"--control-host {host} is open to others: it takes a --token, or set {TOKEN_VARIABLE}."
+
+
+def _about_tls(tls: TlsOptions) -> Iterator[str]:
+    if tls.cert is None and (tls.key is not None or tls.tickets):
+        yield "--tls-key and --tls-tickets are about streams over TLS, which take a --tls-cert."
+    if tls.tickets > MOST_TICKETS:
+        yield f"--tls-tickets {tls.tickets}: up to {MOST_TICKETS} are sent."
 
 
 @app.command("serve")

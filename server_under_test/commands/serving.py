@@ -19,7 +19,8 @@ def serve_and_announce(options: Options, parent_fd: int | None) -> None:
     def announce(server: Server, control: int) -> None:
         if parent_fd is None:
             where, fronts = authority(options.host, server.address[1]), len(server.workers.all)
-            print(f"comet serves http://{where}/test/<id> with {counted(fronts, 'fronts')};")
+            scheme = "http" if options.tls.cert is None else "https"
+            print(f"comet serves {scheme}://{where}/test/<id> with {counted(fronts, 'fronts')};")
             print(f"figures: http://{authority(options.control_host, control)}/stats", flush=True)
         else:
             os.write(parent_fd, msgspec.json.encode(Listening(server.address[1], control)) + b"\n")

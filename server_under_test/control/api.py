@@ -25,7 +25,8 @@ from floodtest.server_under_test.control import messages as messages_api
 from floodtest.server_under_test.control.bodies import json_answer, read_body
 from floodtest.server_under_test.control.same_origin import for_programs_only
 from floodtest.server_under_test.control.server import ApiServer
-from floodtest.server_under_test.fronts.accounts import FIRST_STATUS
+from floodtest.server_under_test.fronts.accounts import FIRST_STATUS, TLS_CAUSES
+from floodtest.server_under_test.models import MODELS
 from floodtest.wire.control import (
     HEALTH_PATH,
     LEAST_TICK_SECONDS,
@@ -41,7 +42,9 @@ from floodtest.wire.control import (
     Stats,
     StoreSize,
     TickPeriod,
+    TlsFigures,
 )
+from floodtest.wire.tls.counts import CIPHERS, OTHER
 
 if TYPE_CHECKING:
     from floodtest.server_under_test.fronts.director import Server
@@ -68,6 +71,7 @@ def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> Stats:
         rejected={code: int(rejected[code]) for code in np.flatnonzero(rejected).tolist()},
         violations={FIRST_STATUS + at: int(violations[at]) for at in np.flatnonzero(violations).tolist()},
         unanswered=int(ledger.total("unanswered")),
+        tls=_tls(server),
         control=api.figures(),
         pids=ServerPids(pids[0], pids[1], pids[2:]),
         fronts=server.front_statuses,
@@ -83,6 +87,29 @@ def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> Stats:
         subscriptions=None if server.store is None else StoreSize(*server.store.counts()),
         history=_history(server),
         ticks=_ticks(server),
+    )
+
+
+def _tls(server: "Server") -> TlsFigures | None:
+    """Return what has come of TLS; None where streams are without."""
+    if server.options.tls.of_server is None:
+        return None
+    ledger = server.ledger
+    ciphers = dict(zip(CIPHERS, ledger.total("tls_ciphers").tolist(), strict=True))
+    ends = zip(TLS_CAUSES, ledger.total("tls_ends").tolist(), strict=True)
+    handshakes = sum(ciphers.values())
+    versions = {"1.2": ciphers[OTHER], "1.3": handshakes - ciphers[OTHER]}
+    knows_cpu = MODELS[server.options.model].knows_handshake_cpu
+    return TlsFigures(
+        handshakes=handshakes,
+        resumed=int(ledger.total("tls_resumed")),
+        versions={name: number for name, number in versions.items() if number},
+        ciphers={name: number for name, number in ciphers.items() if number},
+        tickets=int(ledger.total("tls_tickets")),
+        key_updates=int(ledger.total("tls_key_updates")),
+        cpu_seconds=int(ledger.total("tls_cpu_ns")) / 1e9 if knows_cpu else None,
+        late=int(ledger.total("tls_late")),
+        ends={cause.name.lower(): number for cause, number in ends if number},
     )
 
 

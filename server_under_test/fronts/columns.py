@@ -1,26 +1,36 @@
 """A front: a server worker that holds connections and writes to them what it is told. It knows nobody but its own.
 
-In: what each front is given (`server_under_test.fronts.worker`), then the orders `Accept`, `Tick`, `Deliver`, `Stop`.
+In: what each front is given (`server_under_test.fronts.worker`), then the orders `Accept`, `Tick`, `Deliver`, `Renew`,
+`Stop`.
 Out: `Ready`, `Full` and `Room` (the parent hands the listener on), `Resume`, `Stopped`. Fails: connections one by one,
 counted; anything else ends the front, which the parent sees. A front that has nothing to do does not wake up.
 """
 
 import socket
 import time
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 import trio
 
-from floodtest.flyweight.engine.intake import Intake
+from floodtest.flyweight.engine.intake import END, Intake
+from floodtest.flyweight.engine.layer import Over
 from floodtest.flyweight.engine.outbox import Outbox
 from floodtest.flyweight.engine.readiness import LEVEL, PLAIN, Readiness
 from floodtest.flyweight.processes.channel import Channel, Message
-from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked, ToWorker
+from floodtest.server_under_test.fronts.accounts import TlsAccounts
+from floodtest.server_under_test.fronts.certificates import read_again
+from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Renew, Room, Stopped, Tick, Ticked, ToWorker
 from floodtest.server_under_test.fronts.partings import Partings
 from floodtest.server_under_test.fronts.reception import Reception
 from floodtest.server_under_test.fronts.senders import MessageSender, Rounds, TickSender
 from floodtest.server_under_test.fronts.streams import Streams
 from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.routing.bus import Deliver
+from floodtest.wire.tls.contexts import ServerTls
+
+if TYPE_CHECKING:
+    from floodtest.wire.tls.tls_layer import TlsLayer
 
 ORDERS = 4
 """Orders taken in one turn."""
@@ -38,15 +48,20 @@ class Front:
         self._readiness = readiness
         self._listener = shared.listener.fileno()
         self._capacity = shared.capacity
-        self._intake = intake = Intake()
-        self._outbox = outbox = Outbox(limits.pending, readiness.modify)
-        partings = Partings(intake, outbox, limits.excess)
+        self._tls = shared.spec.tls
+        self._layer = layer = None if self._tls is None else _make_layer(self._tls, files_limit)
+        self._tls_accounts = TlsAccounts(row)
+        self._intake = intake = Intake(layer)
+        self._outbox = outbox = Outbox(limits.pending, readiness.modify, layer)
+        if layer is not None:
+            layer.bind(outbox.write_sealed)
+        self._partings = partings = Partings(intake, outbox, limits.excess)
         self._resuming = resuming = shared.make_resuming()
         self._streams = streams = Streams(
             intake, outbox, row, files_limit, limits.excess, shared.places, partings, resuming, shared.more_headers
         )
         self._reception = Reception(
-            shared.listener, readiness, intake, streams, partings, shared.make_requests(), limits, row
+            shared.listener, readiness, intake, outbox, streams, partings, shared.make_requests(), limits, row, layer
         )
         self._ticks = TickSender(streams, row)
         self._messages = MessageSender(streams, shared.bus, shared.spec.worker, row)
@@ -69,6 +84,8 @@ class Front:
                 self._ticks.begin(number)
             case Deliver():
                 self._messages.begin(order)
+            case Renew():
+                self._renew()
             case _:
                 self.stopping = True
 
@@ -112,10 +129,26 @@ class Front:
         for fds, data, _, _ in sweeps:
             self._streams.take(*self._reception.take(fds, data))
         if over:
+            if self._layer is not None:
+                self._end_tls(over)
             self._reception.end(over)
             self._streams.end(over)
         if self._outbox:
             self._streams.write_on(fd for fd, event in events if event != PLAIN)
+        if self._layer is not None:
+            self._tls_accounts.add(self._layer.take_counts())
+
+    def _end_tls(self, over: Over) -> None:
+        """Count by what connections have ended; tell those who have ended in order that nothing follows here either."""
+        over = [(fd, code) for fd, code in over if fd not in self._partings]  # which have been told, and may just go
+        for _, code in over:
+            self._tls_accounts.end(code)
+        self._outbox.say_nothing_follows([fd for fd, code in over if code == END])
+
+    def _renew(self) -> None:
+        """Have handshakes from now on use the certificate as it is in its file now, if it can be read."""
+        if self._layer is not None and self._tls is not None and (context := read_again(self._tls)) is not None:
+            self._layer.renew(context)
 
     def deadline(self) -> float:
         return min(self._reception.next_deadline(), *(rounds.due for rounds in self._rounds))
@@ -140,11 +173,22 @@ class Front:
         self._streams.publish_counts()
         return closed > 0
 
+    def close(self) -> None:
+        """Close what it has opened besides connections."""
+        if self._layer is not None:
+            self._layer.close()
+
+
+def _make_layer(tls: ServerTls, files_limit: int) -> "TlsLayer":
+    """Make the TLS of a front, whose files are read."""
+    from floodtest.wire.tls.tls_layer import TlsLayer  # takes 7 MiB, which a front without TLS does not need
+
+    return TlsLayer(tls.context(), files_limit)
+
 
 async def run(shared: Shared) -> None:
     """Be a front until told to stop, or until the parent is gone."""
-    with Readiness() as readiness:
-        front = Front(shared, readiness)
+    with Readiness() as readiness, closing(Front(shared, readiness)) as front:
         async with trio.open_nursery() as tasks:
             tasks.start_soon(_report, shared.channel, front)
             await readiness.turns(front.turn, front.deadline, lambda: front.stopping)

@@ -92,7 +92,8 @@ class Server:
         self._tasks = tasks
         options = self.options
         life = secrets.token_hex(LIFE) if self.history is not None else ""
-        of_all = options.max_users, options.limits, options.allow_origin, options.retry, life
+        tls = options.tls.of_server
+        of_all = options.max_users, options.limits, options.allow_origin, options.retry, life, tls
         specifications = [
             msgspec.msgpack.encode(orders.Specification(number, count, *of_all)) for number in range(count)
         ]
@@ -146,6 +147,12 @@ class Server:
     def _tell(self, number: int, order: Deliver) -> None:
         # A front with so many orders unread that there is no room finds the turns of later ones by itself.
         self.workers.all[number].channel.send_nowait(order)
+
+    def renew(self) -> None:
+        """Have all fronts read certificate and key again, each as soon as it has room for that order."""
+        if self._tasks is not None:
+            for worker in self.workers.all:
+                self._tasks.start_soon(worker.channel.send, orders.Renew())
 
     def set_tick(self, seconds: float | None) -> None:
         """Send a message to every connection each `seconds` from now on; None: no longer."""

@@ -1,7 +1,7 @@
 """What the parent and a front say to each other, whatever the front's model is.
 
-In: a `Specification` at its start, then `Accept`, `Tick`, `Deliver`, `Stop`. Out: `Ready`, `Ticked`, `Full` and
-`Room` (the parent hands the listener on), `Resume`, `Stopped`.
+In: a `Specification` at its start, then `Accept`, `Tick`, `Deliver`, `Renew`, `Stop`. Out: `Ready`, `Ticked`, `Full`
+and `Room` (the parent hands the listener on), `Resume`, `Stopped`.
 """
 
 import msgspec
@@ -9,6 +9,7 @@ import msgspec
 from floodtest.flyweight.processes.channel import Message
 from floodtest.server_under_test.limits import Limits
 from floodtest.server_under_test.routing.bus import Deliver
+from floodtest.wire.tls.contexts import ServerTls
 
 
 class Specification(msgspec.Struct, frozen=True):
@@ -24,6 +25,8 @@ class Specification(msgspec.Struct, frozen=True):
     """Seconds after which clients of events are to come back; None: as they like."""
     life: str = ""
     """What ids of events begin with; empty: they have none, as nothing is kept for who comes back."""
+    tls: ServerTls | None = None
+    """None: streams are without TLS."""
 
 
 class Accept(Message, frozen=True):
@@ -34,6 +37,10 @@ class Tick(Message, frozen=True):
     """Send tick `number` to every connection."""
 
     number: int
+
+
+class Renew(Message, frozen=True):
+    """Read certificate and key again, for the handshakes that begin from now on."""
 
 
 class Stop(Message, frozen=True):
@@ -68,5 +75,5 @@ class Stopped(Message, frozen=True):
     """All connections are closed."""
 
 
-ToWorker = Accept | Tick | Deliver | Stop
+ToWorker = Accept | Tick | Deliver | Renew | Stop
 FromWorker = Ready | Ticked | Full | Room | Resume | Stopped

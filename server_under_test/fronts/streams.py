@@ -297,7 +297,8 @@ class Streams:
     def close(self, most: int) -> int:
         """Close up to `most` streams, as the server ends, and return how many there were."""
         fds = self.descriptors()[:most]
-        self._outbox.write_to_all(fds[self._protocols[fds] == _WEBSOCKET].tolist(), GOING_AWAY_FRAME)
+        self._leave(self._outbox.write_to_all(fds[self._protocols[fds] == _WEBSOCKET].tolist(), GOING_AWAY_FRAME))
+        self._outbox.say_nothing_follows(fds[self._users[fds] != 0].tolist())
         self._leave(fds.tolist())
         return len(fds)
 

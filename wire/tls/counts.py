@@ -19,6 +19,7 @@ class TlsCounts:
     """Connections of TLS 1.2, which keep their object."""
     resumed: int = 0
     tickets: int = 0
+    """Received, or at a server sent."""
     key_updates: int = 0
     cpu_ns: int = 0
     """CPU time of handshakes."""

@@ -45,6 +45,10 @@ class KeyLog:
     def __init__(self, context: ssl.SSLContext) -> None:
         """Fails: OSError where there is no /proc."""
         self._descriptor = os.memfd_create("floodtest-keys")
+        self.follow(context)
+
+    def follow(self, context: ssl.SSLContext) -> None:
+        """Have another context write its secrets here as well."""
         # A worker thread has files of its own, which are not those of /proc/self.
         context.keylog_filename = f"/proc/thread-self/fd/{self._descriptor}"
         self.take()  # OpenSSL writes a comment into it first

@@ -42,6 +42,7 @@ class TlsLayer:
         """Those under way, by descriptor."""
         self._counts = TlsCounts()
         self._notes: dict[int, str] = {}
+        self._passing: set[int] = set()  # whose bytes are handed on as they are
         self._write: Callable[[list[int], list[bytes]], Gone] = lambda fds, data: {}
         self._secured: Callable[[list[int]], None] = lambda fds: None
 
@@ -64,10 +65,25 @@ class TlsLayer:
         handshake = self.handshakes.get(fd)
         return None if handshake is None else (handshake.begin, self._notes.get(fd))
 
+    def renew(self, context: ssl.SSLContext) -> None:
+        """Have handshakes that begin from now on use another context; those under way go on with theirs."""
+        self._key_log.follow(context)
+        self._context = context
+
+    def let_pass(self, fd: int) -> None:
+        """Take a connection whose handshake has failed for one without TLS: bytes pass as they are, both ways."""
+        self.forget([fd])
+        self._passing.add(fd)
+
+    @property
+    def room(self) -> int:
+        """How many handshakes may begin."""
+        return MOST_HANDSHAKES - len(self.handshakes)
+
     @property
     def has_room(self) -> bool:
         """Whether another handshake may begin."""
-        return len(self.handshakes) < MOST_HANDSHAKES
+        return self.room > 0
 
     def begin(self, fds: list[int]) -> list[bytes]:
         """Begin handshakes; return the first flight of each, which is empty at a server."""
@@ -86,7 +102,7 @@ class TlsLayer:
         ended: dict[int, int] = {}
         for fds, data, began, now in sweeps:
             of_kept: dict[int, bytes] = {}
-            if self.handshakes or self._kept:
+            if self.handshakes or self._kept or self._passing:
                 fds, data = self._take_others(fds, data, of_kept, ended)
             found = self._columns.open(fds, data)
             self._counts.tickets += found.tickets
@@ -113,13 +129,14 @@ class TlsLayer:
     def _take_others(
         self, fds: list[int], data: list[bytes], texts: dict[int, bytes], ended: dict[int, int]
     ) -> tuple[list[int], list[bytes]]:
-        """Take in what came for handshakes, and for connections with an object, whose texts are added; return what
-        columns have to open.
+        """Take in what came for handshakes, and for connections with an object or without TLS, whose texts are added;
+        return what columns have to open.
         """
         rows: dict[int, bytes] = dict(zip(fds, data, strict=True))
         begun = [fd for fd in fds if fd in self.handshakes]
         if begun:
             self._take_flights({fd: rows.pop(fd) for fd in begun}, rows, ended)
+        texts.update((fd, rows.pop(fd)) for fd in self._passing & rows.keys())
         kept = [fd for fd in rows if fd in self._kept]
         if kept:
             self._open_kept({fd: rows.pop(fd) for fd in kept}, texts, ended)
@@ -174,6 +191,7 @@ class TlsLayer:
         self._counts.ciphers[done.cipher] += 1
         self._counts.resumed += done.is_resumed
         if done.has_keys:
+            self._counts.tickets += done.written
             self._columns.install(fd, done.cipher, done.read_secret, done.write_secret, done.written)
             if unread := done.unread():
                 rows[fd] = unread
@@ -198,6 +216,8 @@ class TlsLayer:
         return list(map(self._seal_last, fds, data))
 
     def _seal_last(self, fd: int, text: bytes) -> bytes:
+        if fd in self._passing:
+            return text
         if fd in self._kept:
             kept = self._kept[fd]
             return (kept.seal(text) if text else b"") + kept.close_notify()
@@ -212,6 +232,7 @@ class TlsLayer:
             self.handshakes.pop(fd, None)
             self._kept.pop(fd, None)
             self._notes.pop(fd, None)
+            self._passing.discard(fd)
 
     def close(self) -> None:
         """Leave no file behind; connections are closed by who has them."""
