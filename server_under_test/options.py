@@ -9,7 +9,7 @@ from floodtest.server_under_test.limits import HistoryBounds, Limits
 from floodtest.server_under_test.models import DEFAULT_MODEL, MODELS, Model
 from floodtest.wire import options as of_wire
 from floodtest.wire.control import TOKEN_VARIABLE
-from floodtest.wire.tls.contexts import ServerTls
+from floodtest.wire.tls.settings import ServerTls
 
 _MODEL_WORDS = ", or ".join(traits.words for traits in MODELS.values())
 

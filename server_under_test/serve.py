@@ -38,7 +38,9 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
     need_proc()
     tls = options.tls.of_server
     if tls is not None:
-        tls.context()  # each front reads these files itself; what is wrong with them is said here, and once
+        from floodtest.wire.tls.contexts import server_context
+
+        server_context(tls)  # each front reads these files itself; what is wrong with them is said here, and once
         forbid_core_files()
     files_limit = raise_files_limit()
     options = replace(options, max_users=min(options.max_users, MAX_USERS))

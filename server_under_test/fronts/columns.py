@@ -27,7 +27,7 @@ from floodtest.server_under_test.fronts.senders import MessageSender, Rounds, Ti
 from floodtest.server_under_test.fronts.streams import Streams
 from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.routing.bus import Deliver
-from floodtest.wire.tls.contexts import ServerTls
+from floodtest.wire.tls.settings import ServerTls
 
 if TYPE_CHECKING:
     from floodtest.wire.tls.tls_layer import TlsLayer
@@ -181,9 +181,10 @@ class Front:
 
 def _make_layer(tls: ServerTls, files_limit: int) -> "TlsLayer":
     """Make the TLS of a front, whose files are read."""
+    from floodtest.wire.tls.contexts import server_context
     from floodtest.wire.tls.tls_layer import TlsLayer  # takes 7 MiB, which a front without TLS does not need
 
-    return TlsLayer(tls.context(), files_limit)
+    return TlsLayer(server_context(tls), files_limit)
 
 
 async def run(shared: Shared) -> None:

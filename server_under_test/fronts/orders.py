@@ -9,7 +9,7 @@ import msgspec
 from floodtest.flyweight.processes.channel import Message
 from floodtest.server_under_test.limits import Limits
 from floodtest.server_under_test.routing.bus import Deliver
-from floodtest.wire.tls.contexts import ServerTls
+from floodtest.wire.tls.settings import ServerTls
 
 
 class Specification(msgspec.Struct, frozen=True):
