@@ -3,7 +3,7 @@
 It is what 2008 did with a process for each connection, and is here to be compared with `fronts.columns`: with the
 orders, answers, limits and counts of that, but written as servers on trio are. Each connection's task reads its
 request, answers, and then takes what comes until the client goes. What is to be written to a connection is written by a
-task that lives until that is done, so that none holds up another.
+task that lives until that is done, so that none holds up another. TLS is trio's (`fronts.tls_streams`).
 
 Cost: 8 KiB a connection, and a task that is woken or started for each event and each delivery. At the most `pending`
 bytes wait behind a write that does not go on, and what that has in hand is no more than two slices of deliveries.
@@ -24,8 +24,15 @@ import trio
 
 from floodtest.flyweight.engine.ledger import Counter, TickTable
 from floodtest.server_under_test.fronts.accounts import FIRST_STATUS
-from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Room, Stopped, Tick, Ticked
+from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Renew, Room, Stopped, Tick, Ticked
 from floodtest.server_under_test.fronts.resuming import COMMENT
+from floodtest.server_under_test.fronts.tls_streams import (
+    Stream,
+    TlsStream,
+    TlsStreams,
+    close_in_order,
+    end_writing,
+)
 from floodtest.server_under_test.fronts.websockets import GOING_AWAY_FRAME, PING_FRAME, PONG_SIZE, hear
 from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE
@@ -47,7 +54,9 @@ WRITE_BYTES = 1 << 16
 class Connection:
     """One open stream."""
 
-    stream: trio.SocketStream
+    stream: Stream
+    transport: trio.SocketStream
+    """The stream itself, or what is below its TLS."""
     fd: int
     user: int
     protocol: Served
@@ -84,6 +93,7 @@ class TaskFront:
         self._requests = shared.make_requests()
         self._resuming = shared.make_resuming()
         self._tasks = tasks
+        self._tls = None if shared.spec.tls is None else TlsStreams(shared.spec.tls, row)
         self._logins, self._open, self._bytes = (Counter(row, name) for name in ("logins", "open", "bytes"))
         self._dropped, self._slow, self._cut_off = (Counter(row, name) for name in ("dropped", "slow", "excess"))
         self._deliveries, self._undeliverable = Counter(row, "deliveries"), Counter(row, "undeliverable")
@@ -112,6 +122,9 @@ class TaskFront:
                     await self._shared.channel.send(Ticked())
                 case Deliver() as order:
                     await self._deliver(order)
+                case Renew():
+                    if self._tls is not None:
+                        self._tls.renew()
                 case _:
                     return
 
@@ -119,6 +132,8 @@ class TaskFront:
         """Accept while there are descriptors; then say that there are none, and when there are some again."""
         listener = trio.socket.from_stdlib_socket(self._shared.listener)
         while self._held < self._shared.capacity:
+            while self._tls is not None and not self._tls.has_room:
+                await self._leaving.park()
             try:
                 sock, _ = await listener.accept()
             except OSError as error:
@@ -135,40 +150,55 @@ class TaskFront:
 
     # One connection, from its first byte to its last.
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    async def _serve(self, transport: trio.SocketStream) -> None:
         """Read a request, answer it, and be with the connection until it ends."""
         try:
-            async with stream:
+            async with transport:
                 try:
-                    await self._answer(stream)
+                    await self._answer(transport)
                 except trio.BrokenResourceError as error:
                     self._silent.add(int(isinstance(error.__cause__, TimeoutError)))
+                    if self._tls is not None:
+                        self._tls.end(error.__cause__)
                 except trio.ClosedResourceError:
                     pass  # we have cut its client off
         finally:
             self._held -= 1
             self._leaving.unpark_all()
 
-    async def _answer(self, stream: trio.SocketStream) -> None:
+    async def _answer(self, transport: trio.SocketStream) -> None:
+        deadline = trio.current_time() + self._limits.head_seconds
+        stream: Stream | None = transport
         try:
-            read = await self._read_request(stream)
+            if self._tls is not None:
+                stream = await self._secure(self._tls, transport, deadline)
+            read = None if stream is None else await self._read_request(stream, deadline)
         except Refuse as refusal:
             self._rejected[refusal.status] += 1
             answer = answers.refusal(refusal.status, refusal.text, refusal.head_only, refusal.upgrade)
-            await self._say_last(stream, answer)
+            await self._say_last(stream or transport, answer)
             return
-        if read is None:
+        if read is None or stream is None:
             return
         asked, extra = read
         if asked.head_only:
             await self._say_last(stream, asked.protocol.head(close=True, more=self._shared.more_headers))
-        elif last := await self._hold(stream, asked, extra):
+        elif last := await self._hold(stream, transport, asked, extra):
             await self._say_last(stream, last)
+        else:
+            await close_in_order(stream)
 
-    async def _read_request(self, stream: trio.SocketStream) -> tuple[Asked, bytes] | None:
+    async def _secure(self, tls: TlsStreams, transport: trio.SocketStream, deadline: float) -> TlsStream | None:
+        """Do a handshake, with which somebody else may begin one."""
+        try:
+            return await tls.secure(transport, deadline)
+        finally:
+            self._leaving.unpark_all()
+
+    async def _read_request(self, stream: Stream, deadline: float) -> tuple[Asked, bytes] | None:
         """Return what a client asks for and what came behind it, None when it goes before it has said so."""
         head = b""
-        with trio.move_on_after(self._limits.head_seconds):
+        with trio.move_on_at(deadline):
             while data := await stream.receive_some():
                 head += data
                 asked = self._requests.parse(head)
@@ -177,21 +207,21 @@ class TaskFront:
             return None
         raise too_late(self._limits.head_seconds)
 
-    async def _say_last(self, stream: trio.SocketStream, answer: bytes) -> None:
+    async def _say_last(self, stream: Stream, answer: bytes) -> None:
         """Write the last answer of a connection, say that it is the last, and let the client close."""
         await stream.send_all(answer)
-        await stream.send_eof()
         dropped = 0
         with trio.move_on_after(LINGER):
-            while dropped <= self._limits.excess and (data := await stream.receive_some()):
+            rest = await end_writing(stream)
+            while dropped <= self._limits.excess and (data := await rest.receive_some()):
                 dropped += len(data)
 
-    async def _hold(self, stream: trio.SocketStream, asked: Asked, extra: bytes) -> bytes:
+    async def _hold(self, stream: Stream, transport: trio.SocketStream, asked: Asked, extra: bytes) -> bytes:
         """Welcome a user and take what then comes until the client goes or that was too much; return what it is to be
         told last: what nobody has begun to write yet, since a client that has shut its side down still reads, and the
         last frame of a WebSocket.
         """
-        connection = Connection(stream, stream.socket.fileno(), asked.user, asked.protocol)
+        connection = Connection(stream, transport, transport.socket.fileno(), asked.user, asked.protocol)
         fields = self._resuming.fields(asked.last_event) if asked.protocol.is_events else b""
         self._login(connection)
         try:
@@ -237,7 +267,7 @@ class TaskFront:
                     return heard.reply
                 if heard.reply:
                     self._write(connection, heard.reply)  # which closes the stream if its client does not read
-            data = await connection.stream.receive_some()
+            data = bytes(await connection.stream.receive_some())
             if not data:
                 return b""
 
@@ -251,7 +281,7 @@ class TaskFront:
         """Log a connection out and close it, which ends its tasks: in this order, as the descriptor may be had anew."""
         if connection.open:
             self._log_out(connection)
-            connection.stream.socket.close()
+            connection.transport.socket.close()
 
     def _log_out(self, connection: Connection) -> None:
         """Let go of a connection, which stays open."""
@@ -327,12 +357,23 @@ class TaskFront:
             if connection.open and connection.protocol.is_events:
                 self._write(connection, connection.protocol.fields(COMMENT))
 
-    def say_goodbye(self) -> None:
-        """Tell the clients of WebSockets that the server ends, those that are not behind."""
-        for connection in self._connections.values():
-            if connection.protocol is WEBSOCKET and connection.writing is None and not connection.unsent:
-                with suppress(OSError):
-                    os.write(connection.fd, GOING_AWAY_FRAME)
+    async def say_goodbye(self) -> None:
+        """Tell the clients of WebSockets that the server ends, and those over TLS that nothing follows; not those that
+        are behind.
+        """
+        async with trio.open_nursery() as goodbyes:
+            goodbyes.cancel_scope.deadline = trio.current_time() + LINGER
+            for connection in self._connections.values():
+                if connection.writing is None and not connection.unsent:
+                    self._say_goodbye(connection, goodbyes)
+
+    def _say_goodbye(self, connection: Connection, goodbyes: trio.Nursery) -> None:
+        last = GOING_AWAY_FRAME if connection.protocol is WEBSOCKET else b""
+        if isinstance(connection.stream, trio.SSLStream):
+            goodbyes.start_soon(_send_and_close, connection.stream, last)
+        elif last:
+            with suppress(OSError):
+                os.write(connection.fd, last)
 
     async def _deliver(self, order: Deliver) -> None:
         """Send the messages of turns, each to the connection of its row if that is still the row's user's."""
@@ -382,6 +423,13 @@ class TaskFront:
         self._undeliverable.add(1)
 
 
+async def _send_and_close(stream: TlsStream, last: bytes) -> None:
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        if last:
+            await stream.send_all(last)
+        await stream.aclose()
+
+
 def _slices(sizes: npt.NDArray[np.intp]) -> list[int]:
     """Return where slices of rows end that have at most WRITES rows, and at most WRITE_BYTES or one row."""
     ends: list[int] = []
@@ -400,7 +448,7 @@ async def run(shared: Shared) -> None:
         await shared.channel.send(Ready())
         front = TaskFront(shared, tasks)
         await front.obey()
-        front.say_goodbye()
+        await front.say_goodbye()
         tasks.cancel_scope.cancel()
     shared.listener.close()
     await shared.channel.send(Stopped())

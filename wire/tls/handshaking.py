@@ -20,6 +20,9 @@ from floodtest.wire.causes import Cause
 from floodtest.wire.tls import tls_records
 from floodtest.wire.tls.failures import cause_of
 
+MOST_HANDSHAKES = 256
+"""Handshakes of a worker that are under way at a time, of 20 to 35 KiB each."""
+
 MOST_UNREAD = 1 << 16
 """Bytes that OpenSSL is given of a handshake at a time, and may leave unread behind it."""
 

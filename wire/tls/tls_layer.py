@@ -17,14 +17,11 @@ from floodtest.flyweight.engine.outbox import Gone
 from floodtest.wire.causes import Cause
 from floodtest.wire.tls import tls_records
 from floodtest.wire.tls.counts import TlsCounts
-from floodtest.wire.tls.handshaking import Done, Failed, Handshake, Kept, KeyLog
+from floodtest.wire.tls.handshaking import MOST_HANDSHAKES, Done, Failed, Handshake, Kept, KeyLog
 from floodtest.wire.tls.key_columns import KeyColumns
 
 MOST_KEPT = 4096
 """Connections of a worker that keep an object of OpenSSL, of 15 to 35 KiB each: 140 MiB at the most."""
-
-MOST_HANDSHAKES = 256
-"""Handshakes of a worker that are under way at a time, of 20 to 35 KiB each."""
 
 
 class TlsLayer:
