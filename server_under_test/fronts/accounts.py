@@ -70,5 +70,7 @@ class TlsAccounts:
 
     def end(self, code: int) -> None:
         """Count a connection that is over by one of TLS_CAUSES; other codes are none of TLS."""
+        if code == Cause.HTTP2_PORT:
+            code = Cause.TLS_ALERT  # of a client that speaks HTTP/2 only
         if code >= Cause.TLS_EXPIRED:
             self._ends[code - Cause.TLS_EXPIRED] += 1

@@ -19,7 +19,8 @@ from floodtest.server_under_test.fronts.certificates import read_again
 from floodtest.server_under_test.limits import LINGER
 from floodtest.wire.causes import Cause
 from floodtest.wire.requests import without_tls
-from floodtest.wire.tls.contexts import ServerTls
+from floodtest.wire.tls.contexts import server_context
+from floodtest.wire.tls.settings import ServerTls
 from floodtest.wire.tls.counts import TlsCounts
 from floodtest.wire.tls.failures import cause_of
 from floodtest.wire.tls.handshaking import MOST_HANDSHAKES, SHOWN
@@ -37,7 +38,7 @@ class TlsStreams:
     def __init__(self, tls: ServerTls, row: npt.NDArray[Any]) -> None:
         """The files of `tls` are read."""
         self._tls = tls
-        self._context = tls.context()
+        self._context = server_context(tls)
         self._accounts = TlsAccounts(row)
         self._handshakes = 0
 

@@ -21,7 +21,8 @@ from floodtest.server_under_test.limits import Limits
 from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from floodtest.wire.causes import Cause
-from floodtest.wire.tls.contexts import ClientTls, ServerTls
+from floodtest.wire.tls.contexts import client_context
+from floodtest.wire.tls.settings import ClientTls, ServerTls
 from floodtest.wire.tls.tls_layer import TlsLayer
 from tests.rigs.server import EXCESS, FILES, MAX_USERS, PENDING
 from tests.rigs.tls import NAME, Peer
@@ -129,7 +130,7 @@ class TlsFront:
 
     def client(self, tls: ClientTls | None = None) -> TlsClient:
         """Connect a client."""
-        return TlsClient(self, (tls or ClientTls(NAME, cafile=self.cert[0])).context())
+        return TlsClient(self, client_context(tls or ClientTls(NAME, cafile=self.cert[0])))
 
     def turn(self) -> None:
         """Let the front do all that there is to do."""

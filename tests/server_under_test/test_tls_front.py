@@ -9,7 +9,8 @@ import pytest
 from floodtest.server_under_test.fronts.orders import Renew
 from floodtest.wire.causes import Cause
 from floodtest.wire.tls import tls_layer
-from floodtest.wire.tls.contexts import ClientTls
+from floodtest.wire.tls.contexts import client_context
+from floodtest.wire.tls.settings import ClientTls
 from tests.rigs.server import EXCESS
 from tests.rigs.tls import NAME, write_certificate
 from tests.rigs.tls_front import Cert, TlsClient, TlsFront
@@ -75,7 +76,7 @@ def test_one_of_tls_1_2_has_a_stream_as_well(front: TlsFront) -> None:
 
 def test_tickets_are_sent_and_bring_a_client_back(cert: Cert) -> None:
     front = TlsFront(cert, tickets=2)
-    context = ClientTls(NAME, cafile=cert[0]).context()
+    context = client_context(ClientTls(NAME, cafile=cert[0]))
     first = TlsClient(front, context).shake()
     assert WELCOME % 7 in first.ask(ASKING % 7)
     second = TlsClient(front, context)
