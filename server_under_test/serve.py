@@ -19,9 +19,9 @@ from floodtest.flyweight.processes.worker_count import workers_for
 from floodtest.flyweight.processes.workers import open_workers
 from floodtest.server_under_test.control import api as control
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
-from floodtest.server_under_test.fronts.certificates import read_again
 from floodtest.server_under_test.fronts.director import Server
 from floodtest.server_under_test.fronts.listener import listen, notice_silence, wait_for_requests
+from floodtest.server_under_test.fronts.renewal import read_again
 from floodtest.server_under_test.models import MODELS
 from floodtest.server_under_test.options import Options
 from floodtest.server_under_test.routing.shared_bus import SharedBus

@@ -140,7 +140,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """WebSockets that were failed for what their clients sent, by the status of the close."""
     unanswered: int
     """WebSockets that were closed because a ping was not answered."""
-    tls: TlsFigures | None = None
+    tls: TlsFigures | None
     """None: streams are without TLS."""
     control: ApiFigures
     pids: ServerPids

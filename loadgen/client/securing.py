@@ -12,7 +12,7 @@ from floodtest.wire.causes import Cause
 from floodtest.wire.template import Requests
 from floodtest.wire.tls.contexts import client_context
 from floodtest.wire.tls.settings import ClientTls
-from floodtest.wire.tls.tls_layer import MOST_HANDSHAKES, TlsLayer
+from floodtest.wire.tls.tls_layer import TlsLayer
 
 
 class Failure(NamedTuple):
@@ -35,7 +35,7 @@ class Securing:
     @property
     def room(self) -> int:
         """How many more handshakes may begin."""
-        return MOST_HANDSHAKES - len(self.layer.handshakes)
+        return self.layer.room
 
     def failure(self, fd: int, code: int) -> Failure | None:
         """Return what is known of a connection that ends, if that is within its handshake."""

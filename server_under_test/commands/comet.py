@@ -61,6 +61,8 @@ def serve(options: Options, parent_fd: Annotated[int | None, typer.Option(hidden
 
     In a browser: new WebSocket("ws://127.0.0.1:8000/ws/7"), or with --allow-origin
     new EventSource("http://127.0.0.1:8000/events/7"). docs/browser.html is a page that shows both.
+
+    With --tls-cert streams are at https:// and wss://; SIGHUP has the certificate read again.
     """
     from floodtest.server_under_test.commands.serving import serve_and_announce
 

@@ -19,10 +19,10 @@ from floodtest.flyweight.engine.outbox import Outbox
 from floodtest.flyweight.engine.readiness import LEVEL, PLAIN, Readiness
 from floodtest.flyweight.processes.channel import Channel, Message
 from floodtest.server_under_test.fronts.accounts import TlsAccounts
-from floodtest.server_under_test.fronts.certificates import read_again
 from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Renew, Room, Stopped, Tick, Ticked, ToWorker
 from floodtest.server_under_test.fronts.partings import Partings
 from floodtest.server_under_test.fronts.reception import Reception
+from floodtest.server_under_test.fronts.renewal import read_again
 from floodtest.server_under_test.fronts.senders import MessageSender, Rounds, TickSender
 from floodtest.server_under_test.fronts.streams import Streams
 from floodtest.server_under_test.fronts.worker import Shared, be_worker

@@ -15,15 +15,15 @@ import numpy.typing as npt
 import trio
 
 from floodtest.server_under_test.fronts.accounts import TlsAccounts
-from floodtest.server_under_test.fronts.certificates import read_again
+from floodtest.server_under_test.fronts.renewal import read_again
 from floodtest.server_under_test.limits import LINGER
 from floodtest.wire.causes import Cause
 from floodtest.wire.requests import without_tls
 from floodtest.wire.tls.contexts import server_context
-from floodtest.wire.tls.settings import ServerTls
 from floodtest.wire.tls.counts import TlsCounts
 from floodtest.wire.tls.failures import cause_of
 from floodtest.wire.tls.handshaking import MOST_HANDSHAKES, SHOWN
+from floodtest.wire.tls.settings import ServerTls
 
 TlsStream = trio.SSLStream[trio.SocketStream]
 Stream = trio.SocketStream | TlsStream

@@ -96,6 +96,7 @@ def stats(**changes: Any) -> Stats:
         "rejected": {404: 3, 431: 1},
         "violations": {},
         "unanswered": 0,
+        "tls": None,
         "control": ApiFigures(connections=1, bytes=0, given_up=0, rejected={400: 2}),
         "pids": ServerPids(parent=10, nursery=11, fronts=[12, 13]),
         "fronts": [None, None],

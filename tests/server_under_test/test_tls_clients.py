@@ -234,7 +234,7 @@ def test_files_and_options_that_make_no_sense_are_said_at_the_start(cert: Cert, 
     other, key = map(str, write_certificate(tmp_path))
     quiet = ("--port", "0", "--control-port", "0", "--max-users", "10")
     for given, words in (
-        (["--tls-cert", str(tmp_path / "none.pem")], "There is no such file"),
+        (["--tls-cert", str(tmp_path / "none.pem")], "No such file"),
         (["--tls-cert", other, "--tls-key", cert[1]], "values mismatch"),
         (["--tls-cert", other], "--tls-cert"),  # has no key in it
         (["--tls-key", key], "take a --tls-cert"),

@@ -29,6 +29,7 @@ STATS: dict[str, Any] = {
     "rejected": {"404": 3, "431": 1},
     "violations": {},
     "unanswered": 0,
+    "tls": None,
     "control": {"connections": 1, "bytes": 0, "given_up": 0, "rejected": {"400": 2}},
     "pids": {"parent": 10, "nursery": 11, "fronts": [12, 13]},
     "fronts": [None, -9],
