@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from floodtest.flyweight.engine.intake import END
 from floodtest.flyweight.engine.layer import Over, Sweep
 from floodtest.flyweight.engine.outbox import Gone
+from floodtest.flyweight.engine.sweep import without
 from floodtest.wire.causes import Cause
 from floodtest.wire.tls import tls_records
 from floodtest.wire.tls.counts import TlsCounts
@@ -32,11 +33,12 @@ class TlsLayer:
 
     def __init__(self, context: ssl.SSLContext, length: int, server_name: str | None = None) -> None:
         """`length`: descriptors are below it. A client's `server_name` is sent, and verified if the context says so."""
+        context.options |= ssl.OP_NO_RENEGOTIATION
         self._context = context
         self._is_server = context.protocol is ssl.PROTOCOL_TLS_SERVER
         self._server_name = server_name
         self._key_log = KeyLog(context)
-        self._columns = KeyColumns(length)
+        self._columns = KeyColumns(length, takes_tickets=not self._is_server)
         self._kept: dict[int, Kept] = {}
         self.handshakes: dict[int, Handshake] = {}
         """Those under way, by descriptor."""
@@ -86,6 +88,8 @@ class TlsLayer:
         ended: dict[int, int] = {}
         for fds, data, began, now in sweeps:
             of_kept: dict[int, bytes] = {}
+            if ended and not ended.keys().isdisjoint(fds):  # what comes behind an end is of no interest
+                fds, data = without({row for row, fd in enumerate(fds) if fd in ended}, fds, data)
             if self.handshakes or self._kept:
                 fds, data = self._take_others(fds, data, of_kept, ended)
             found = self._columns.open(fds, data)
@@ -145,8 +149,6 @@ class TlsLayer:
         replies: dict[int, bytes] = {}
         secured: list[int] = []
         for fd, flight in flights.items():
-            if fd in ended:
-                continue
             try:
                 reply, done = self.handshakes[fd].step(flight)
             except Failed as failed:
@@ -182,7 +184,7 @@ class TlsLayer:
             return False
         self._counts.kept += 1
         self._kept[fd] = done.kept()
-        rows[fd] = b""  # what came behind the handshake is in the object already
+        rows[fd] = done.behind  # the rest is in the object already
         return True
 
     def seal(self, fds: list[int], data: list[bytes]) -> list[bytes]:
