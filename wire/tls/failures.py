@@ -46,7 +46,8 @@ _ALERTS = {
 
 _ALERTS_BY_NAME = dict(_ALERTS.values())
 
-_HANDSHAKE, _ALERT, _DATA = 0x16, 0x15, 0x17
+_TYPES = (0x14, 0x15, 0x16, 0x17)
+"""Of records."""
 
 
 def cause_of(error: ssl.SSLError, begin: bytes) -> tuple[Cause, str | None]:
@@ -56,7 +57,7 @@ def cause_of(error: ssl.SSLError, begin: bytes) -> tuple[Cause, str | None]:
         return _CERTIFICATES.get(error.verify_code, Cause.TLS_BAD_CERTIFICATE), error.verify_message
     if alert := _ALERT_REASON.fullmatch(reason):
         return _ALERTS_BY_NAME.get(alert[1], Cause.TLS_ALERT), alert[1].lower().replace("_", " ")
-    if begin and begin[0] not in (_HANDSHAKE, _ALERT, _DATA):
+    if begin and begin[0] not in _TYPES:
         return Cause.TLS_PLAIN, None
     return _REASONS.get(reason, Cause.TLS_FAILED), reason.lower().replace("_", " ") or None
 

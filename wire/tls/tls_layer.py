@@ -158,11 +158,12 @@ class TlsLayer:
                     self._notes[fd] = failed.note
             if reply:
                 replies[fd] = reply
-            if done is not None:
+            if done is not None and self._secure(fd, done, rows):
                 del self.handshakes[fd]
-                if not self._secure(fd, done, rows):
-                    ended[fd] = Cause.TLS_TOO_MANY_KEPT
                 secured.append(fd)
+            elif done is not None:
+                ended[fd] = Cause.TLS_TOO_MANY_KEPT
+                replies[fd] = reply + done.kept().close_notify()
         self._counts.cpu_ns += time.thread_time_ns() - began
         if replies:
             self._reply(replies, ended)
@@ -173,18 +174,18 @@ class TlsLayer:
         """Move a connection behind its handshake into columns, or keep its object; what came behind the handshake is
         added to the rows. False: no more are kept.
         """
+        if not done.has_keys and len(self._kept) >= MOST_KEPT:
+            return False
         self._counts.ciphers[done.cipher] += 1
         self._counts.resumed += done.is_resumed
         if done.has_keys:
             self._columns.install(fd, done.cipher, done.read_secret, done.write_secret, done.written)
             if unread := done.unread():
                 rows[fd] = unread
-            return True
-        if len(self._kept) >= MOST_KEPT:
-            return False
-        self._counts.kept += 1
-        self._kept[fd] = done.kept()
-        rows[fd] = done.behind  # the rest is in the object already
+        else:
+            self._counts.kept += 1
+            self._kept[fd] = done.kept()
+            rows[fd] = done.behind  # the rest is in the object already
         return True
 
     def seal(self, fds: list[int], data: list[bytes]) -> list[bytes]:
