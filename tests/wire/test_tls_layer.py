@@ -81,6 +81,23 @@ def test_every_byte_of_a_stream_may_come_alone(files: tuple[str, str]) -> None:
     assert {over for _, over in texts} == {None}
 
 
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_hello_may_come_in_pieces_and_in_several_records(files: tuple[str, str], size: int) -> None:
+    for records in (False, True):
+        client, server = client_peer(files), server_end(ServerTls(*files))
+        server.layer.begin([FD])
+        hello = client.step(b"")
+        sent = (
+            b"".join(b"\x16\3\1" + len(piece).to_bytes(2, "big") + piece for piece in pieces(hello[5:], max(size, 30)))
+            if records
+            else hello
+        )
+        for piece in pieces(sent, size):
+            server.take(FD, piece)
+        text, over = server.take(FD, client.step(server.sent(FD)) + client.say(b"question"))
+        assert (text, over, server.secured) == (b"question", None, [FD])
+
+
 def test_large_texts_go_out_in_several_records(files: tuple[str, str]) -> None:
     client, server = client_of(files), server_end(ServerTls(*files))
     shake(client, server, [FD])

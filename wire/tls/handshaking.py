@@ -18,13 +18,18 @@ from typing import NamedTuple
 from floodtest.flyweight.engine.intake import END
 from floodtest.wire.causes import Cause
 from floodtest.wire.tls import tls_records
-from floodtest.wire.tls.failures import cause_of
+from floodtest.wire.tls.failures import cause_behind, cause_of
 
 MOST_HANDSHAKES = 256
 """Handshakes of a worker that are under way at a time, of 20 to 35 KiB each."""
 
-MOST_UNREAD = 1 << 16
-"""Bytes that OpenSSL is given of a handshake at a time, and may leave unread behind it."""
+PIECE = 1 << 14
+"""Bytes that OpenSSL is given at a time. Its buffers never become smaller, so that a connection that keeps its object
+would keep a buffer for the largest read that it ever had.
+"""
+
+MOST_TAKEN = 1 << 17
+"""Bytes that a peer may send before its handshake is over: OpenSSL takes certificates of 100 KiB."""
 
 SHOWN = 64
 """Bytes of what a peer began with that are kept: enough to tell what else than TLS it speaks."""
@@ -52,6 +57,7 @@ class KeyLog:
 
     def follow(self, context: ssl.SSLContext) -> None:
         """Have another context write its secrets here as well."""
+        self._context = context
         # A worker thread has files of its own, which are not those of /proc/self.
         context.keylog_filename = f"/proc/thread-self/fd/{self._descriptor}"
         self.take()  # OpenSSL writes a comment into it first
@@ -66,6 +72,7 @@ class KeyLog:
         return written
 
     def close(self) -> None:
+        self._context.keylog_filename = None  # type: ignore[assignment]  # OpenSSL has opened the file as well
         os.close(self._descriptor)
 
 
@@ -78,6 +85,7 @@ class Handshake:
         self._key_log = key_log
         self._secrets: dict[bytes, bytes] = {}
         self._is_server = is_server
+        self._taken = 0
         self.begin = b""
         """The first bytes that came."""
 
@@ -85,20 +93,30 @@ class Handshake:
         """Take in what came; return what is to be written, and what has come of it, if it is over."""
         if len(self.begin) < SHOWN:
             self.begin += data[: SHOWN - len(self.begin)]
-        if data:
-            self._incoming.write(data)
+        at = 0
+        while not self._go_on(data[at : at + PIECE]):
+            at += PIECE
+            if self._taken > MOST_TAKEN:
+                raise Failed(Cause.TLS_FAILED, "it is longer than one may be", self._outgoing.read())
+            if at >= len(data):
+                return self._outgoing.read(), None
+        last, behind = self._outgoing.read(), data[at + PIECE :]
+        return last, Done(self._object, self._incoming, self._outgoing, self._secrets, self._is_server, last, behind)
+
+    def _go_on(self, piece: bytes) -> bool:
+        """Go on with a piece of what came; return whether that was the last of the handshake."""
+        self._taken += len(piece)
+        self._incoming.write(piece)
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
-            self._keep_secrets()
-            return self._outgoing.read(), None
+            return False
         except ssl.SSLError as error:
-            self._keep_secrets()
             cause, note = cause_of(error, self.begin)
             raise Failed(cause, note, self._outgoing.read()) from error
-        self._keep_secrets()
-        last = self._outgoing.read()
-        return last, Done(self._object, self._incoming, self._outgoing, self._secrets, self._is_server, last)
+        finally:
+            self._keep_secrets()
+        return True
 
     def _keep_secrets(self) -> None:
         for side, secret in _SECRETS.findall(self._key_log.take()):
@@ -116,11 +134,14 @@ class Done:
         secrets: dict[bytes, bytes],
         is_server: bool,
         last: bytes,
+        behind: bytes,
     ) -> None:
+        """`last`: what is written at the end. `behind`: what came, and OpenSSL was not given."""
         self._object, self._incoming, self._outgoing = whole, incoming, outgoing
         cipher, version = whole.cipher(), whole.version()
         assert cipher is not None
         assert version is not None
+        self.behind = behind
         self.cipher, self.version = cipher[0], version
         self.is_resumed = bool(whole.session_reused)
         self.has_keys = version == "TLSv1.3"
@@ -133,10 +154,12 @@ class Done:
 
     def unread(self) -> bytes:
         """Return what came behind the handshake; the object is not to be used any more."""
-        return self._incoming.read()
+        return self._incoming.read() + self.behind
 
     def kept(self) -> "Kept":
-        """Return the connection with its object, for whose records nobody else has the keys."""
+        """Return the connection with its object, for whose records nobody else has the keys; it has still to be given
+        what OpenSSL was not.
+        """
         return Kept(self._object, self._incoming, self._outgoing)
 
 
@@ -156,27 +179,40 @@ class Kept:
         self._object, self._incoming, self._outgoing = whole, incoming, outgoing
 
     def seal(self, text: bytes) -> bytes:
-        """Return the records of a text."""
-        if text:
-            self._object.write(text)
-        return self._outgoing.read()
+        """Return the records of a text; nothing where what came has ended the connection already."""
+        sealed: list[bytes] = []
+        with suppress(ssl.SSLError):
+            for at in range(0, len(text), PIECE):
+                self._object.write(text[at : at + PIECE])
+                sealed.append(self._outgoing.read())
+        return b"".join(sealed)
 
     def open(self, data: bytes) -> Opened:
         """Take in what came, which may be nothing."""
-        self._incoming.write(data)
-        pieces: list[bytes] = []
-        code: int | None = None
+        texts: list[bytes] = []
+        reply, code = b"", None
+        for at in range(0, len(data) or 1, PIECE):
+            self._incoming.write(data[at : at + PIECE])
+            code = self._read(texts)
+            reply = self._outgoing.read()
+            if reply and code is None:
+                code = Cause.TLS_BAD_RECORD  # of itself OpenSSL only answers what it refuses, such as a renegotiation
+            if code is not None:
+                break
+        return Opened(b"".join(texts), reply, code)
+
+    def _read(self, texts: list[bytes]) -> int | None:
+        """Add the texts of what OpenSSL has; return by what the connection is over, if it is."""
         try:
-            while piece := self._object.read(tls_records.MOST):
-                pieces.append(piece)
-            code = END
+            while text := self._object.read(PIECE):
+                texts.append(text)
         except ssl.SSLWantReadError:
-            pass
+            return None
         except ssl.SSLZeroReturnError:
-            code = END
+            return END
         except ssl.SSLError as error:
-            code, _ = cause_of(error, b"\x17")
-        return Opened(b"".join(pieces), self._outgoing.read(), code)
+            return cause_behind(error)
+        return END
 
     def close_notify(self) -> bytes:
         """Return the alert that nothing follows."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from floodtest.flyweight.engine.intake import END
 from floodtest.flyweight.engine.layer import Over, Sweep
 from floodtest.flyweight.engine.outbox import Gone
+from floodtest.flyweight.engine.sweep import without
 from floodtest.wire.causes import Cause
 from floodtest.wire.tls import tls_records
 from floodtest.wire.tls.counts import TlsCounts
@@ -29,11 +30,12 @@ class TlsLayer:
 
     def __init__(self, context: ssl.SSLContext, length: int, server_name: str | None = None) -> None:
         """`length`: descriptors are below it. A client's `server_name` is sent, and verified if the context says so."""
+        context.options |= ssl.OP_NO_RENEGOTIATION
         self._context = context
         self._is_server = context.protocol is ssl.PROTOCOL_TLS_SERVER
         self._server_name = server_name
         self._key_log = KeyLog(context)
-        self._columns = KeyColumns(length)
+        self._columns = KeyColumns(length, takes_tickets=not self._is_server)
         self._kept: dict[int, Kept] = {}
         self.handshakes: dict[int, Handshake] = {}
         """Those under way, by descriptor."""
@@ -99,6 +101,8 @@ class TlsLayer:
         ended: dict[int, int] = {}
         for fds, data, began, now in sweeps:
             of_kept: dict[int, bytes] = {}
+            if ended and not ended.keys().isdisjoint(fds):  # what comes behind an end is of no interest
+                fds, data = without({row for row, fd in enumerate(fds) if fd in ended}, fds, data)
             if self.handshakes or self._kept or self._passing:
                 fds, data = self._take_others(fds, data, of_kept, ended)
             found = self._columns.open(fds, data)
@@ -159,8 +163,6 @@ class TlsLayer:
         replies: dict[int, bytes] = {}
         secured: list[int] = []
         for fd, flight in flights.items():
-            if fd in ended:
-                continue
             try:
                 reply, done = self.handshakes[fd].step(flight)
             except Failed as failed:
@@ -170,11 +172,12 @@ class TlsLayer:
                     self._notes[fd] = failed.note
             if reply:
                 replies[fd] = reply
-            if done is not None:
+            if done is not None and self._secure(fd, done, rows):
                 del self.handshakes[fd]
-                if not self._secure(fd, done, rows):
-                    ended[fd] = Cause.TLS_TOO_MANY_KEPT
                 secured.append(fd)
+            elif done is not None:
+                ended[fd] = Cause.TLS_TOO_MANY_KEPT
+                replies[fd] = reply + done.kept().close_notify()
         self._counts.cpu_ns += time.thread_time_ns() - began
         if replies:
             self._reply(replies, ended)
@@ -185,6 +188,8 @@ class TlsLayer:
         """Move a connection behind its handshake into columns, or keep its object; what came behind the handshake is
         added to the rows. False: no more are kept.
         """
+        if not done.has_keys and len(self._kept) >= MOST_KEPT:
+            return False
         self._counts.ciphers[done.cipher] += 1
         self._counts.resumed += done.is_resumed
         if done.has_keys:
@@ -192,12 +197,10 @@ class TlsLayer:
             self._columns.install(fd, done.cipher, done.read_secret, done.write_secret, done.written)
             if unread := done.unread():
                 rows[fd] = unread
-            return True
-        if len(self._kept) >= MOST_KEPT:
-            return False
-        self._counts.kept += 1
-        self._kept[fd] = done.kept()
-        rows[fd] = b""  # what came behind the handshake is in the object already
+        else:
+            self._counts.kept += 1
+            self._kept[fd] = done.kept()
+            rows[fd] = done.behind  # the rest is in the object already
         return True
 
     def seal(self, fds: list[int], data: list[bytes]) -> list[bytes]:

@@ -30,11 +30,17 @@ NEW_TICKET, KEY_UPDATE = 4, 24
 MOST_MESSAGE = 1 << 16
 """Bytes of a message behind a handshake that are kept while it is not whole: a ticket of 64 KiB is the largest."""
 
+ALERT_SIZE = 2
+"""Bytes of an alert: a level, which says nothing any more, and a description."""
+
+USER_CANCELED = 90
+"""A description: another alert follows, which says that this is the end (RFC 8446, section 6.1)."""
+
 CLOSE_NOTIFY = b"\1\0"
 BAD_MAC = b"\2\x14"
 OVERFLOW = b"\2\x16"
 UNEXPECTED = b"\2\x0a"
-"""Alerts: a level, and a description."""
+"""Alerts that are sent."""
 
 HEAD = struct.Struct(">BHH")
 """What stands before the encrypted part: type, a version that says nothing any more, bytes behind it."""
@@ -80,27 +86,28 @@ def split(data: bytes) -> tuple[list[bytes], bytes, RecordFault | None]:
 
 
 def unwrap(text: bytes) -> tuple[int, bytes]:
-    """Return the type and the bytes of an opened record, without its padding."""
+    """Return the type and the bytes of an opened record, without its padding, which counts among its bytes."""
+    if len(text) > MOST + 1:
+        raise RecordFault(Cause.TLS_RECORD_TOO_LARGE, OVERFLOW)
     bare = text.rstrip(b"\0")
     if not bare:
         raise RecordFault(Cause.TLS_BAD_RECORD, UNEXPECTED)
-    if len(bare) - 1 > MOST:
-        raise RecordFault(Cause.TLS_RECORD_TOO_LARGE, OVERFLOW)
     return bare[-1], bare[:-1]
 
 
 def messages(data: bytes) -> tuple[list[Message], bytes]:
     """Return the whole messages of a handshake at the beginning of some bytes, and the rest."""
     found = []
-    while len(data) >= 4:
-        end = 4 + int.from_bytes(data[1:4], "big")
-        if end > MOST_MESSAGE + 4:
+    at, size = 0, len(data)
+    while size - at >= 4:
+        end = at + 4 + int.from_bytes(data[at + 1 : at + 4], "big")
+        if end > at + 4 + MOST_MESSAGE:
             raise RecordFault(Cause.TLS_RECORD_TOO_LARGE, OVERFLOW)
-        if end > len(data):
+        if end > size:
             break
-        found.append(Message(data[0], data[4:end]))
-        data = data[end:]
-    return found, data
+        found.append(Message(data[at], data[at + 4 : end]))
+        at = end
+    return found, data[at:]
 
 
 def key_update(asks: bool) -> bytes:

@@ -1,0 +1,139 @@
+"""wire.tls and its secrets: where they are while a connection lasts, and that they are nowhere afterwards."""
+
+import gc
+import os
+import re
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from floodtest.wire.tls.contexts import client_context, server_context
+from floodtest.wire.tls.handshaking import Failed, Handshake, KeyLog
+from floodtest.wire.tls.key_columns import KeyColumns
+from floodtest.wire.tls.settings import ClientTls, ServerTls
+from floodtest.wire.tls.suites import SUITES
+from tests.rigs.tls import NAME, End, Peer, client_end, server_end, shake, write_certificate
+
+Files = tuple[str, str]
+FDS = [3, 4, 9]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    cert, key = write_certificate(tmp_path_factory.mktemp("certificates"))
+    return str(cert), str(key)
+
+
+def met(files: Files, fds: list[int]) -> list[End]:
+    ends = [client_end(ClientTls(NAME, cafile=files[0])), server_end(ServerTls(*files, tickets=1))]
+    shake(ends[0], ends[1], fds)
+    return ends
+
+
+def columns_of(end: End) -> list[np.ndarray[Any, Any]]:
+    columns = end.layer._columns
+    sides = columns._read, columns._write
+    return [column for side in sides for column in (side.keys, side.ivs, side.secrets, side.numbers)]
+
+
+def test_keys_are_overwritten_when_a_connection_ends(files: Files) -> None:
+    for end in met(files, FDS):
+        for fd in FDS:
+            end.layer.seal([fd], [b"text"])
+        end.layer.forget([4])
+        end.layer.forget([9, 9, 50])
+        for column in columns_of(end):
+            assert not column[[4, 9]].any()
+            assert column[3].any() or column.ndim == 1
+        end.layer.forget([3])
+        assert not any(column.any() for column in columns_of(end))
+        assert not end.layer._columns._suites.any()
+
+
+def test_columns_of_secrets_are_left_out_of_core_dumps(files: Files) -> None:
+    for end in met(files, FDS):
+        for side in (end.layer._columns._read, end.layer._columns._write):
+            for column in (side.keys, side.ivs, side.secrets):
+                assert "dd" in flags_at(column.ctypes.data)
+
+
+def flags_at(address: int) -> list[str]:
+    """Return the kernel's flags of the mapping with an address."""
+    is_in = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if found := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            is_in = int(found[1], 16) <= address < int(found[2], 16)
+        elif is_in and line.startswith("VmFlags:"):
+            return line.split()[1:]
+    raise AssertionError(f"No mapping has {address:#x}.")
+
+
+def logs_of_keys() -> list[str]:
+    """Return the files of this process that have the name of a key log."""
+    names = [os.path.join("/proc/self/fd", fd) for fd in os.listdir("/proc/self/fd")]
+    return [name for name in names if os.path.islink(name) and "floodtest-keys" in os.readlink(name)]
+
+
+def test_the_key_log_is_empty_after_each_step_and_gone_in_the_end(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = list[int]()
+    go_on = Handshake._go_on
+
+    def noted(own: Handshake, piece: bytes) -> bool:
+        is_over = go_on(own, piece)
+        sizes.extend(os.stat(name).st_size for name in logs_of_keys())
+        return is_over
+
+    monkeypatch.setattr(Handshake, "_go_on", noted)
+    gc.collect()  # layers of other tests, which nobody has closed
+    before = logs_of_keys()
+    ends = met(files, FDS)
+    keys = [bytes(end.layer._columns._read.keys[fd].tobytes()) for end in ends for fd in FDS]
+    assert len(set(keys)) == len(keys)
+    assert set(sizes) == {0}
+    assert len(logs_of_keys()) > len(before)
+    for end in ends:
+        end.layer.close()
+    assert logs_of_keys() == before
+
+
+def test_a_failed_handshake_leaves_no_secret_in_the_key_log(files: Files) -> None:
+    other, server = client_end(ClientTls("other.test", cafile=files[0])), server_end(ServerTls(*files))
+    shake(other, server, FDS)
+    assert len(other.layer.handshakes) == len(FDS)
+    assert {os.stat(name).st_size for name in logs_of_keys()} == {0}
+
+
+def test_no_secret_is_in_what_is_printed(files: Files) -> None:
+    """Of objects of the layer, and of errors with them in their frames."""
+    context = client_context(ClientTls(NAME, cafile=files[0]))
+    log = KeyLog(context)
+    handshake = Handshake(context, log, False, NAME)
+    server = Peer(server_context(ServerTls(*files)), is_server=True)
+    hello, _ = handshake.step()
+    _, done = handshake.step(server.step(hello))
+    assert done is not None
+    columns = KeyColumns(16)
+    columns.install(5, done.cipher, done.read_secret, done.write_secret)
+    key, _ = SUITES[done.cipher].keys(done.read_secret)
+    printed = [*map(repr, (done, handshake, log, columns, columns._read, columns.open([], [])))]
+    try:
+        columns.seal([6], [b"text"])
+    except LookupError as error:
+        printed += traceback.format_exception(error)
+    broken = Handshake(context, log, False, NAME)
+    broken.step()
+    try:
+        broken.step(b"no TLS")
+    except Failed as failed:
+        printed += traceback.format_exception(failed)
+    log.close()
+    text = "".join(printed)
+    assert len(text) > 500
+    for secret in (done.read_secret, done.write_secret, key):
+        for form in (secret.hex(), repr(secret)[2:-1], repr(list(secret))[1:-1], str(secret[:8])[2:-1]):
+            assert form not in text
