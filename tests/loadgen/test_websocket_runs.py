@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs.support import flood, run_here
+from tests.rigs.support import flood
 from tests.rigs.websocket_servers import MESSAGES, SERVERS, foreign_server
 
 COUNT = 50
@@ -24,8 +24,3 @@ def test_a_server_that_nobody_here_wrote(name: str, tmp_path: Path) -> None:
     assert (seen.get("messages", 0), seen.get("extensions", 0)) == (COUNT if name == "aiohttp" else 0, 0)
     assert seen["closed 1000"] == COUNT
     assert name != "websockets" or seen["pongs"] == COUNT
-
-
-def test_a_target_that_wants_tls_is_refused_by_name() -> None:
-    done = run_here("floodtest", "run", "--target", "wss://127.0.0.1/{user}")
-    assert (done.returncode, "wants TLS, which is not there yet" in done.stderr) == (2, True)

@@ -21,18 +21,24 @@ needs_nchan = pytest.mark.skipif(
 
 
 @contextmanager
-def nginx(folder: Path, locations: str, modules: str = "", connections: int = 100) -> Iterator[tuple[str, int]]:
+def nginx(
+    folder: Path, locations: str, modules: str = "", connections: int = 100, plain_port: int | None = None
+) -> Iterator[tuple[str, int]]:
     """An nginx with these locations and nothing else set; gives its address.
 
-    It listens on an address of this process of tests, where its port is free.
+    It listens on an address of this process of tests, where its port is free; with a `plain_port` there without TLS,
+    and with TLS, for which the locations name a certificate, at the port of the address that is given.
     """
     host, port = f"{OUR_NETWORK}.200", 8080
     paths = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    listens = f"listen {host}:{port};"
+    if plain_port is not None:
+        listens = f"listen {host}:{port} ssl; listen {host}:{plain_port};"
     (folder / "nginx.conf").write_text(
         f"{modules}\npid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1; daemon off;\n"
         f"events {{ worker_connections {connections}; }}\n"
         f"http {{ access_log off; {' '.join(f'{name}_temp_path {folder}/{name};' for name in paths)}\n"
-        f"  server {{ listen {host}:{port}; {locations} }} }}\n"
+        f"  server {{ {listens} {locations} }} }}\n"
     )
     errors = folder / "error.log"
     with subprocess.Popen(
