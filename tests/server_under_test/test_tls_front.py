@@ -132,6 +132,25 @@ def test_no_more_handshakes_begin_than_there_is_room_for(front: TlsFront, monkey
     assert front.front._reception.watching
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_nothing_is_kept_of_who_reads_not_even_its_handshake(
+    front: TlsFront, is_late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, outbox = front.client(), front.front._outbox
+    client.send(client.peer.step(b""))
+    (fd,) = front.layer.handshakes
+    last = client.peer.step(client.receive()) + client.peer.say(b"nonsense\r\n\r\n")
+    while fd not in outbox:
+        assert outbox.write_sealed([fd], [b"x" * 1000]) == {}  # as if its flight were that long
+    if is_late:
+        began = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: began + 11)
+        front.turn()
+    else:
+        client.send(last)
+    assert (len(front.front._reception), bool(outbox), front.secrets()) == (0, False, 0)
+
+
 # -- what is no TLS --------------------------------------------------------------------------------------------------
 
 
