@@ -67,7 +67,9 @@ class TlsClient:
         while not self.peer.is_done:
             for at in range(0, len(flight), size):
                 self.send(flight[at : at + size])
-            flight = self.peer.step(self.receive())
+            answer = self.receive()
+            assert answer, "the handshake does not go on"
+            flight = self.peer.step(answer)
         self.send(flight + (self.peer.say(with_last) if with_last else b""))
         return self
 

@@ -1,6 +1,7 @@
 """A real `comet serve` over TLS, in both models, with clients that nobody here wrote, and with some that misbehave."""
 
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -8,11 +9,14 @@ import subprocess
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from subprocess import PIPE
+from typing import IO
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from floodtest.wire.tls.counts import CIPHERS
 from floodtest.wire.tls.handshaking import MOST_HANDSHAKES
 from tests.rigs.support import Comet, comet, run_here, wait_until
 from tests.rigs.tls import NAME, write_certificate
@@ -126,15 +130,46 @@ def test_a_ticket_brings_a_client_back_and_1_2_is_spoken(model: str, cert: Cert)
         assert (tls["versions"], tls["ends"]) == ({"1.2": 1, "1.3": 2}, {"tls_cut": 1})
 
 
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node here: apt-get install nodejs")
 def test_node_reads_lines_over_https(model: str, cert: Cert) -> None:
-    try:
-        subprocess.run(["node", "--version"], check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("there is no node here: apt-get install nodejs")
     with comet("--model", model, *options(cert)) as server:
         script = NODE.replace("PORT", str(server.port)).replace("CERT", cert[0])
         told = subprocess.run(["node", "-e", script], capture_output=True, text=True, timeout=60, check=True)
     assert told.stdout == "200 Welcome, user 4\n\n"
+
+
+def lines_until(file: IO[bytes] | None, text: bytes) -> bytes:
+    """Return the lines of a program up to one that has a text."""
+    assert file is not None
+    data = b""
+    while text not in data:
+        line = file.readline()
+        assert line, data
+        data += line
+    return data
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl here: apt-get install openssl")
+def test_each_cipher_and_updates_of_keys_both_ways_with_openssl(model: str, cert: Cert) -> None:
+    with comet("--model", model, *options(cert)) as server:
+        for number, cipher in enumerate(CIPHERS[:3], 1):
+            line = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-ciphersuites", cipher]
+            line += ["-servername", "any.name", "-CAfile", cert[0], "-verify_return_error"]
+            with subprocess.Popen(line, bufsize=0, stdin=PIPE, stdout=PIPE, stderr=PIPE) as client:
+                assert client.stdin is not None
+                client.stdin.write(asking(number))
+                lines_until(client.stdout, b"Welcome, user %d\n" % number)
+                for update, dropped in ((b"k\n", 2), (b"K\n", 4)):  # the first of this side only
+                    client.stdin.write(update)
+                    lines_until(client.stderr, b"KEYUPDATE")
+                    client.stdin.write(b"x\n")
+                    stats_when(server, dropped=(number - 1) * 4 + dropped)
+                    control(server, "POST", "/publish", b'{"subject": %d, "message": "hello"}' % number)
+                    lines_until(client.stdout, b"hello")
+                client.stdin.write(b"Q\n")
+        tls = stats_when(server, connections=0)["tls"]
+        assert (tls["ciphers"], tls["ends"]) == (dict.fromkeys(CIPHERS[:3], 1), {})
+        assert tls["key_updates"] == (6 if model == "columns" else 0)
 
 
 def plain(server: Comet, *pieces: bytes) -> bytes:

@@ -1,7 +1,9 @@
 """A front of columns that speaks TLS, against OpenSSL's own objects as its clients: every way in, and every way out."""
 
+import random
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from floodtest.server_under_test.fronts.orders import Renew
 from floodtest.wire.causes import Cause
 from floodtest.wire.tls import tls_layer
 from floodtest.wire.tls.contexts import client_context
-from floodtest.wire.tls.settings import ClientTls
+from floodtest.wire.tls.settings import ClientTls, Version
 from tests.rigs.server import EXCESS
 from tests.rigs.tls import NAME, write_certificate
 from tests.rigs.tls_front import Cert, TlsClient, TlsFront
@@ -130,6 +132,25 @@ def test_no_more_handshakes_begin_than_there_is_room_for(front: TlsFront, monkey
     assert front.front._reception.watching
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_nothing_is_kept_of_who_reads_not_even_its_handshake(
+    front: TlsFront, is_late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, outbox = front.client(), front.front._outbox
+    client.send(client.peer.step(b""))
+    (fd,) = front.layer.handshakes
+    last = client.peer.step(client.receive()) + client.peer.say(b"nonsense\r\n\r\n")
+    while fd not in outbox:
+        assert outbox.write_sealed([fd], [b"x" * 1000]) == {}  # as if its flight were that long
+    if is_late:
+        began = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: began + 11)
+        front.turn()
+    else:
+        client.send(last)
+    assert (len(front.front._reception), bool(outbox), front.secrets()) == (0, False, 0)
+
+
 # -- what is no TLS --------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +240,58 @@ def test_all_are_told_when_the_server_ends(front: TlsFront) -> None:
     assert (stream.hear(), socket_.hear()) == (b"", b"\x88\x02\x03\xe9")
     assert stream.hears_the_end()
     assert socket_.hears_the_end()
+
+
+def altered(data: bytes, chance: random.Random) -> bytes:
+    """Return what somebody has made of bytes on their way: another bit, less of them, or more."""
+    match chance.randrange(4):
+        case 0:
+            at = chance.randrange(len(data))
+            return data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
+        case 1:
+            return data[: chance.randrange(1, len(data) + 1)]
+        case 2:
+            at = chance.randrange(len(data))
+            return data[:at] + chance.randbytes(chance.randrange(1, 600)) + data[at:]
+        case _:
+            return data + chance.randbytes(chance.randrange(1, 20_000))
+
+
+def misbehave(client: TlsClient, chance: random.Random) -> None:
+    """Send what is altered, at some stage of a connection."""
+    stage = chance.randrange(4)
+    if stage == 0:
+        client.send(altered(client.peer.step(b""), chance))
+    elif stage == 1:
+        client.send(client.peer.step(b""))
+        client.send(altered(client.peer.step(client.receive()), chance))
+    else:
+        client.shake()
+        if stage == 3:
+            client.ask(chance.choice([ASKING % 9, handshake(3)]))
+        for _ in range(chance.randrange(1, 4)):
+            client.send(altered(client.peer.say(chance.randbytes(chance.randrange(1, 300))), chance))
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_whatever_clients_send_others_go_on_and_nothing_is_left(front: TlsFront, version: Version) -> None:
+    chance = random.Random(version)
+    other = opened(front)
+    for _ in range(100):
+        client = front.client(ClientTls(NAME, cafile=front.cert[0], version=version))
+        with suppress(OSError):  # it is closed while it still sends
+            misbehave(client, chance)
+        client.sock.close()
+        front.turn()
+    front.front._streams.send(front.front._streams.descriptors(), b"hello")
+    assert b"hello" in other.hear()
+    other.end_in_order()
+    layer = front.layer
+    left = (layer.handshakes, layer._kept, layer._passing, layer._notes, layer._columns._rest, layer._columns._idle)
+    assert not any(left)
+    assert (front.figure("open"), len(front.front._reception), front.secrets()) == (0, 0, 0)
+    assert sum(front.ends().values()) > 50
+    assert not front.front._outbox
 
 
 # -- certificates ----------------------------------------------------------------------------------------------------
