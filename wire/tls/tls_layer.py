@@ -205,23 +205,27 @@ class TlsLayer:
             rows[fd] = done.behind  # the rest is in the object already
 
     def seal(self, fds: list[int], data: list[bytes]) -> list[bytes]:
-        if not self._kept or self._kept.keys().isdisjoint(fds):
+        rare = {row for row, fd in enumerate(fds) if self._is_rare(fd)} if self._kept or self._passing else ()
+        if not rare:
             return self._columns.seal(fds, data)
-        return [
-            self._kept[fd].seal(text) if fd in self._kept else self._columns.seal([fd], [text])[0]
-            for fd, text in zip(fds, data, strict=True)
-        ]
+        rest = iter(self._columns.seal(*without(rare, fds, data)))
+        return [self._seal_rare(fds[row], text) if row in rare else next(rest) for row, text in enumerate(data)]
+
+    def _is_rare(self, fd: int) -> bool:
+        return fd in self._kept or fd in self._passing
+
+    def _seal_rare(self, fd: int, text: bytes) -> bytes:
+        """Return what is to be written for a connection that keeps its object, or that has no TLS."""
+        return self._kept[fd].seal(text) if fd in self._kept else text
 
     def seal_last(self, fds: list[int], data: list[bytes]) -> list[bytes]:
         """Return what is said last, and the alert that nothing follows; nothing for who is in a handshake."""
         return list(map(self._seal_last, fds, data))
 
     def _seal_last(self, fd: int, text: bytes) -> bytes:
-        if fd in self._passing:
-            return text
-        if fd in self._kept:
-            kept = self._kept[fd]
-            return (kept.seal(text) if text else b"") + kept.close_notify()
+        if self._is_rare(fd):
+            sealed = self._seal_rare(fd, text)
+            return sealed + self._kept[fd].close_notify() if fd in self._kept else sealed
         if fd not in self._columns:
             return b""
         return self._columns.seal([fd], [text])[0] + self._columns.alert(fd, tls_records.CLOSE_NOTIFY)
