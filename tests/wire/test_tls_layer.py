@@ -148,3 +148,27 @@ def test_each_failure_has_its_cause(files: tuple[str, str], tmp_path: Path) -> N
     client = client_end(trusted)
     client.layer.begin([FD])
     assert client.take(FD, b"HTTP/1.1 400 Bad Request\r\n\r\n")[1] == Cause.TLS_PLAIN
+
+
+def test_rows_of_a_batch_go_out_each_in_its_own_way(files: tuple[str, str]) -> None:
+    """In columns, with an object of TLS 1.2, and without TLS, in the order in which they are said."""
+    old = server_context(ServerTls(*files))
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    server, peers = server_end(ServerTls(*files)), {fd: client_peer(files) for fd in range(5, 16)}
+    for fd, peer in peers.items():
+        server.layer.renew(old if fd % 5 == 0 else server_context(ServerTls(*files)))
+        server.layer.begin([fd])
+        server.take(fd, peer.step(b""))
+    for fd, peer in peers.items():  # those under way are of several contexts, and all their secrets come
+        server.take(fd, peer.step(server.sent(fd)))
+        peer.step(server.sent(fd))
+    assert sorted(server.secured) == list(peers)
+    assert server.layer.take_counts().kept == 3
+    server.layer.begin([3])
+    assert server.take(3, b"GET / HTTP/1.1\r\n\r\n")[1] == Cause.TLS_PLAIN
+    server.layer.let_pass(3)
+    fds = [*peers, 3]
+    sealed = server.layer.seal(fds, [b"text %d" % fd for fd in fds])
+    assert sealed[-1] == b"text 3"
+    for fd, data in zip(peers, sealed, strict=False):
+        assert peers[fd].hear(data) == b"text %d" % fd

@@ -1,8 +1,11 @@
 """wire.tls and its secrets: where they are while a connection lasts, and that they are nowhere afterwards."""
 
+import fcntl
 import gc
 import os
 import re
+import struct
+import termios
 import traceback
 from pathlib import Path
 from typing import Any
@@ -71,10 +74,14 @@ def flags_at(address: int) -> list[str]:
     raise AssertionError(f"No mapping has {address:#x}.")
 
 
-def logs_of_keys() -> list[str]:
-    """Return the files of this process that have the name of a key log."""
-    names = [os.path.join("/proc/self/fd", fd) for fd in os.listdir("/proc/self/fd")]
-    return [name for name in names if os.path.islink(name) and "floodtest-keys" in os.readlink(name)]
+def bytes_in(log: KeyLog) -> int:
+    """Return how many bytes nobody has taken yet."""
+    (size,) = struct.unpack("i", fcntl.ioctl(log._reader, termios.FIONREAD, bytes(4)))
+    return int(size)
+
+
+def files_here() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 def test_the_key_log_is_empty_after_each_step_and_gone_in_the_end(
@@ -85,27 +92,28 @@ def test_the_key_log_is_empty_after_each_step_and_gone_in_the_end(
 
     def noted(own: Handshake, piece: bytes) -> bool:
         is_over = go_on(own, piece)
-        sizes.extend(os.stat(name).st_size for name in logs_of_keys())
+        sizes.append(bytes_in(own._key_log))
         return is_over
 
     monkeypatch.setattr(Handshake, "_go_on", noted)
     gc.collect()  # layers of other tests, which nobody has closed
-    before = logs_of_keys()
+    before = files_here()
     ends = met(files, FDS)
     keys = [bytes(end.layer._columns._read.keys[fd].tobytes()) for end in ends for fd in FDS]
     assert len(set(keys)) == len(keys)
-    assert set(sizes) == {0}
-    assert len(logs_of_keys()) > len(before)
+    assert sizes == [0] * 4 * len(FDS)
+    assert files_here() == before + 4
     for end in ends:
+        assert end.layer._context.keylog_filename.startswith("/proc/thread-self/fd/")
         end.layer.close()
-    assert logs_of_keys() == before
+    assert files_here() == before
 
 
 def test_a_failed_handshake_leaves_no_secret_in_the_key_log(files: Files) -> None:
     other, server = client_end(ClientTls("other.test", cafile=files[0])), server_end(ServerTls(*files))
     shake(other, server, FDS)
     assert len(other.layer.handshakes) == len(FDS)
-    assert {os.stat(name).st_size for name in logs_of_keys()} == {0}
+    assert [bytes_in(end.layer._key_log) for end in (other, server)] == [0, 0]
 
 
 def test_no_secret_is_in_what_is_printed(files: Files) -> None:
@@ -115,8 +123,9 @@ def test_no_secret_is_in_what_is_printed(files: Files) -> None:
     handshake = Handshake(context, log, False, NAME)
     server = Peer(server_context(ServerTls(*files)), is_server=True)
     hello, _ = handshake.step()
-    _, done = handshake.step(server.step(hello))
-    assert done is not None
+    _, is_over = handshake.step(server.step(hello))
+    assert is_over
+    done = handshake.done()
     columns = KeyColumns(16)
     columns.install(5, done.cipher, done.read_secret, done.write_secret)
     key, _ = SUITES[done.cipher].keys(done.read_secret)

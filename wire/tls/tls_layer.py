@@ -18,7 +18,7 @@ from floodtest.flyweight.engine.sweep import without
 from floodtest.wire.causes import Cause
 from floodtest.wire.tls import tls_records
 from floodtest.wire.tls.counts import TlsCounts
-from floodtest.wire.tls.handshaking import MOST_HANDSHAKES, Done, Failed, Handshake, Kept, KeyLog
+from floodtest.wire.tls.handshaking import MOST_HANDSHAKES, Failed, Handshake, Kept, KeyLog
 from floodtest.wire.tls.key_columns import KeyColumns
 
 MOST_KEPT = 4096
@@ -161,35 +161,37 @@ class TlsLayer:
         """Go on with handshakes; what has come behind those that are over is added to the rows."""
         began = time.thread_time_ns()
         replies: dict[int, bytes] = {}
-        secured: list[int] = []
+        done: list[int] = []
         for fd, flight in flights.items():
             try:
-                reply, done = self.handshakes[fd].step(flight)
+                reply, is_over = self.handshakes[fd].step(flight)
             except Failed as failed:
-                reply, done = failed.last, None
+                reply, is_over = failed.last, False
                 ended[fd] = failed.cause
                 if failed.note:
                     self._notes[fd] = failed.note
             if reply:
                 replies[fd] = reply
-            if done is not None and self._secure(fd, done, rows):
-                del self.handshakes[fd]
-                secured.append(fd)
-            elif done is not None:
-                ended[fd] = Cause.TLS_TOO_MANY_KEPT
-                replies[fd] = reply + done.kept().close_notify()
+            if is_over:
+                done.append(fd)
+        for fd in done:
+            self._secure(fd, rows, replies, ended)
         self._counts.cpu_ns += time.thread_time_ns() - began
         if replies:
             self._reply(replies, ended)
-        if secured := [fd for fd in secured if fd not in ended]:
+        if secured := [fd for fd in done if fd not in ended]:
             self._secured(secured)
 
-    def _secure(self, fd: int, done: Done, rows: dict[int, bytes]) -> bool:
+    def _secure(self, fd: int, rows: dict[int, bytes], replies: dict[int, bytes], ended: dict[int, int]) -> None:
         """Move a connection behind its handshake into columns, or keep its object; what came behind the handshake is
-        added to the rows. False: no more are kept.
+        added to the rows. One more than are kept is over, as if its handshake had failed.
         """
+        done = self.handshakes[fd].done()
         if not done.has_keys and len(self._kept) >= MOST_KEPT:
-            return False
+            ended[fd] = Cause.TLS_TOO_MANY_KEPT
+            replies[fd] = replies.get(fd, b"") + done.kept().close_notify()
+            return
+        del self.handshakes[fd]
         self._counts.ciphers[done.cipher] += 1
         self._counts.resumed += done.is_resumed
         if done.has_keys:
@@ -201,26 +203,29 @@ class TlsLayer:
             self._counts.kept += 1
             self._kept[fd] = done.kept()
             rows[fd] = done.behind  # the rest is in the object already
-        return True
 
     def seal(self, fds: list[int], data: list[bytes]) -> list[bytes]:
-        if not self._kept or self._kept.keys().isdisjoint(fds):
+        rare = {row for row, fd in enumerate(fds) if self._is_rare(fd)} if self._kept or self._passing else ()
+        if not rare:
             return self._columns.seal(fds, data)
-        return [
-            self._kept[fd].seal(text) if fd in self._kept else self._columns.seal([fd], [text])[0]
-            for fd, text in zip(fds, data, strict=True)
-        ]
+        rest = iter(self._columns.seal(*without(rare, fds, data)))
+        return [self._seal_rare(fds[row], text) if row in rare else next(rest) for row, text in enumerate(data)]
+
+    def _is_rare(self, fd: int) -> bool:
+        return fd in self._kept or fd in self._passing
+
+    def _seal_rare(self, fd: int, text: bytes) -> bytes:
+        """Return what is to be written for a connection that keeps its object, or that has no TLS."""
+        return self._kept[fd].seal(text) if fd in self._kept else text
 
     def seal_last(self, fds: list[int], data: list[bytes]) -> list[bytes]:
         """Return what is said last, and the alert that nothing follows; nothing for who is in a handshake."""
         return list(map(self._seal_last, fds, data))
 
     def _seal_last(self, fd: int, text: bytes) -> bytes:
-        if fd in self._passing:
-            return text
-        if fd in self._kept:
-            kept = self._kept[fd]
-            return (kept.seal(text) if text else b"") + kept.close_notify()
+        if self._is_rare(fd):
+            sealed = self._seal_rare(fd, text)
+            return sealed + self._kept[fd].close_notify() if fd in self._kept else sealed
         if fd not in self._columns:
             return b""
         return self._columns.seal([fd], [text])[0] + self._columns.alert(fd, tls_records.CLOSE_NOTIFY)
