@@ -14,6 +14,7 @@ import trio
 
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.engine.texts import Texts
+from floodtest.flyweight.machine.core_files import forbid_core_files
 from floodtest.flyweight.machine.files import raise_files_limit
 from floodtest.flyweight.processes.channel import Channel, decoder
 from floodtest.loadgen.client.accounts import LEDGER, Accounts
@@ -59,6 +60,7 @@ class Shared:
         # Not above: OpenSSL and its bindings take 15 MB of a process.
         from floodtest.loadgen.client.securing import Securing
 
+        forbid_core_files()
         return Securing(self.spec.tls, self.files_limit, requests, self.accounts)
 
     def _column(self, name: str) -> Column:
