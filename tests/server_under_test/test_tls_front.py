@@ -287,8 +287,10 @@ def test_whatever_clients_send_others_go_on_and_nothing_is_left(front: TlsFront,
     assert b"hello" in other.hear()
     other.end_in_order()
     layer = front.layer
-    left = (layer.handshakes, layer._kept, layer._passing, layer._notes, layer._columns._rest, layer._columns._idle)
+    columns = layer._columns
+    left = (layer.handshakes, layer._kept, layer._passing, layer._notes, columns._rest, columns._begun)
     assert not any(left)
+    assert not columns._idle.any()
     assert (front.figure("open"), len(front.front._reception), front.secrets()) == (0, 0, 0)
     assert sum(front.ends().values()) > 50
     assert not front.front._outbox
