@@ -17,11 +17,14 @@ from floodtest.wire.tls.handshaking import KeyLog
 from floodtest.wire.tls.key_columns import MOST_IDLE, KeyColumns, Opened
 from floodtest.wire.tls.suites import SUITES
 from tests.rigs.tls import NAME, Peer, write_certificate
-from tests.rigs.tls_records import ALERT, DATA, HANDSHAKE, MOST, SPOILS, Sender
+from tests.rigs.tls_records import ALERT, DATA, HANDSHAKE, MOST, SPOILS, TICKET, Sender, message
 
 FD = 5
 NAMES = list(SUITES)
 ONE_BY_ONE = 1 << 30
+
+Row = tuple[str, list[tuple[object, ...]], list[float] | None]
+"""A connection: its suite, what is sent, and where that is cut into reads, None: into its records."""
 
 
 @pytest.fixture(autouse=True)
@@ -74,15 +77,19 @@ ends = st.one_of(
 
 
 @st.composite
-def rows(draw: st.DrawFn) -> tuple[str, list[tuple[object, ...]], list[float]]:
-    """One connection: its suite, what is sent, and where that is cut into reads."""
+def rows(draw: st.DrawFn) -> Row:
     script = draw(st.lists(steps, max_size=5))
     if draw(st.booleans()):
         script = [*script, draw(ends), *draw(st.lists(steps, max_size=1))]
-    return draw(st.sampled_from(NAMES)), script, draw(st.lists(st.floats(0, 1), max_size=4))
+    return draw(st.sampled_from(NAMES)), script, draw(st.none() | st.lists(st.floats(0, 1), max_size=4))
 
 
-def reads_of(sent: bytes, cuts: list[float]) -> list[bytes]:
+def reads_of(sent: bytes, cuts: list[float] | None) -> list[bytes]:
+    """Cut what was sent at these places, or into its records."""
+    if cuts is None:
+        whole, rest, _ = tls_records.split(sent)
+        rest = sent[sum(map(len, whole)) :]
+        return [*whole, rest] if rest else whole
     places = sorted({0, len(sent), *(round(cut * len(sent)) for cut in cuts)})
     return [sent[start:stop] for start, stop in pairwise(places)]
 
@@ -112,7 +119,9 @@ def opened(columns: KeyColumns, batch: dict[int, bytes], few: int) -> Opened:
 
 @settings(max_examples=120)
 @given(st.lists(rows(), min_size=1, max_size=10))
-def test_batches_open_what_one_by_one_does(made: list[tuple[str, list[tuple[object, ...]], list[float]]]) -> None:
+def test_batches_open_what_one_by_one_does(
+    made: list[Row],
+) -> None:
     suites = [suite for suite, *_ in made]
     senders = [played(suite, script, fd) for fd, (suite, script, _) in enumerate(made)]
     reads = [reads_of(sender.sent, cuts) for sender, (*_, cuts) in zip(senders, made, strict=True)]
@@ -232,6 +241,25 @@ def test_several_requests_for_new_keys_in_one_read_have_one_answer() -> None:
     assert (answer.key_updates, answer.asked, len(found.replies[0])) == (1, set(), 5 + 5 + 1 + 16)
 
 
+def test_who_announces_the_end_is_owed_no_new_keys() -> None:
+    sender, columns = sender_of(0, NAMES[0]), installed(NAMES[:1])
+    sender.key_update(asks=True)
+    sender.close_notify()
+    found = columns.open([0], [sender.sent])
+    assert (found.key_updates, found.over, found.replies) == (1, {0: 0}, {})
+
+
+@pytest.mark.parametrize("few", [1, ONE_BY_ONE])
+def test_nothing_may_come_between_two_parts_of_a_message(few: int) -> None:
+    sender, columns = sender_of(0, NAMES[0]), installed(NAMES[:1])
+    sender.record(HANDSHAKE, message(4, TICKET)[:20])
+    assert opened(columns, {0: sender.sent}, few).over == {}
+    sender.sent = b""
+    sender.data(b"data")
+    found = opened(columns, {0: sender.sent}, few)
+    assert (found.data, found.over) == ([], {0: Cause.TLS_BAD_RECORD})
+
+
 def test_a_server_takes_no_tickets() -> None:
     sender, columns = (
         Sender(NAMES[0], secret_of(NAMES[0], "0"), tickets_are_taken=False),
@@ -301,7 +329,7 @@ LENIENT = {
 @given(rows(), st.booleans())
 def test_texts_are_those_of_openssl_on_the_same_bytes(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
-    made: tuple[str, list[tuple[object, ...]], list[float]],
+    made: Row,
     reads_as_server: bool,
 ) -> None:
     log = KeyLog(contexts[0])

@@ -96,6 +96,7 @@ class KeyColumns:
         self._idle_of = self._idle.data
         self._rest: dict[int, bytes] = {}  # of records that are not whole
         self._begun: dict[int, bytes] = {}  # of messages behind the handshake that are not whole
+        self._not_whole = [self._rest, self._begun]
         self._kinds = {tls_records.KEY_UPDATE, tls_records.NEW_TICKET} if takes_tickets else {tls_records.KEY_UPDATE}
         self._update_after = update_after
 
@@ -122,7 +123,7 @@ class KeyColumns:
             self._idle[rows] = 0
             self._read.erase(rows)
             self._write.erase(rows)
-            for rare in (self._rest, self._begun):
+            for rare in self._not_whole:
                 for fd in rare.keys() & set(rows.tolist()):
                     del rare[fd]
 
@@ -196,7 +197,7 @@ class KeyColumns:
 
     def _open_singles(self, fds: list[int], reads: list[bytes]) -> Opened | None:
         """Open reads of one whole record each; None, with nothing changed, where one of them is not that."""
-        if min(map(len, reads)) < HEADER or (self._rest and not self._rest.keys().isdisjoint(fds)):
+        if min(map(len, reads)) < HEADER or not all(rare.keys().isdisjoint(fds) for rare in self._not_whole):
             return None
         if list(map(HEAD.unpack_from, reads)) != [(DATA, VERSION, len(read) - HEADER) for read in reads]:
             return None
