@@ -23,6 +23,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -34,6 +35,8 @@ from floodtest.flyweight.processes import launch
 
 STARTS = [sys.executable, "-P", "-m"]
 """What a command line begins with that can be forked: a module of ours follows, and its arguments."""
+
+_CACHING = type(cache(os.getpid))
 
 _KEPT: list[object] = []
 """What a fork must not end the life of, because it would be written to or closed: streams of the tests."""
@@ -131,9 +134,19 @@ def _begin_anew(kept: set[int]) -> None:
     warnings.simplefilter("ignore")
     sys.excepthook, sys.unraisablehook = sys.__excepthook__, sys.__unraisablehook__
     threading.excepthook = threading.__excepthook__
+    _forget_caches()
     gc.freeze()  # nothing of the tests is looked at here, so that its pages stay shared
     # This thread may be within a trio run of the tests. Nothing is left of that here but this note.
     vars(trio._core._run.GLOBAL_RUN_CONTEXT).clear()
+
+
+def _forget_caches() -> None:
+    """Forget what functions of ours have learnt of the machine, or of a test's: a limit may be on this process only."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("floodtest."):
+            for value in vars(module).values():
+                if isinstance(value, _CACHING):
+                    value.cache_clear()
 
 
 def _stream(descriptor: int, mode: str, buffering: int) -> Any:

@@ -147,7 +147,9 @@ def _stderr_of_children(descriptor: int) -> Iterator[None]:
 
 
 @contextmanager
-def started(out: Path, *arguments: str, is_forked: bool = True) -> Iterator["subprocess.Popen[str]"]:
+def started(
+    out: Path, *arguments: str, is_forked: bool = True, preexec_fn: Callable[[], None] | None = None
+) -> Iterator["subprocess.Popen[str]"]:
     """A `floodtest run --json` that is under way; killed with the block if it has not ended.
 
     It is forked, unless the test is about how it starts.
@@ -157,6 +159,7 @@ def started(out: Path, *arguments: str, is_forked: bool = True) -> Iterator["sub
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=preexec_fn,
     )
     with process:
         try:
