@@ -76,10 +76,10 @@ def _become(line: Sequence[str], kept: set[int], env: Mapping[str, str] | None) 
     """Be a module of ours to the end of this process."""
     status: Any = 1
     try:
-        _begin_anew(kept)
         variables = dict(os.environ if env is None else env)
         os.environ.clear()
         os.environ.update(variables)
+        _begin_anew(kept)
         _be_called(line)
         sys.argv = list(line[len(STARTS) :])
         with patch.object(os, "execv", _become_another), forking():
@@ -129,7 +129,10 @@ def _begin_anew(kept: set[int]) -> None:
             with suppress(OSError):  # it was that of the listing
                 os.close(int(name))
     _KEPT.extend([sys.stdin, sys.stdout, sys.stderr, sys.__stdin__, sys.__stdout__, sys.__stderr__])
-    sys.stdin, sys.stdout, sys.stderr = _stream(0, "r", -1), _stream(1, "w", -1), _stream(2, "w", 1)
+    at_once = bool(os.environ.get("PYTHONUNBUFFERED"))
+    sys.stdin = sys.__stdin__ = _stream(0, "r")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _stream(1, "w", at_once)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _stream(2, "w", True)  # type: ignore[misc]
     warnings.resetwarnings()
     warnings.simplefilter("ignore")
     sys.excepthook, sys.unraisablehook = sys.__excepthook__, sys.__unraisablehook__
@@ -149,11 +152,11 @@ def _forget_caches() -> None:
                     value.cache_clear()
 
 
-def _stream(descriptor: int, mode: str, buffering: int) -> Any:
+def _stream(descriptor: int, mode: str, by_line: bool = False) -> Any:
     """Return what an interpreter makes of a standard descriptor, None of one that is closed."""
     errors = "backslashreplace" if descriptor == 2 else "strict"
     try:
-        return open(descriptor, mode, buffering, errors=errors, closefd=False)  # it is there to the end
+        return open(descriptor, mode, 1 if by_line else -1, errors=errors, closefd=False)  # it is there to the end
     except OSError:
         return None
 
