@@ -17,7 +17,7 @@ from floodtest.analysis.pages.plots import memory_by_time
 from floodtest.flyweight.command.drawing import drawing
 from tests.analysis.test_report import EXAMPLE, written
 from tests.rigs.figures import start
-from tests.rigs.support import run
+from tests.rigs.support import run, run_here
 
 ODD = {
     "text.usetex": "True",
@@ -59,8 +59,15 @@ def plotted(graph: Path, name: str, **environment: str) -> bytes:
     return out.read_bytes()
 
 
+def plotted_here(graph: Path, name: str) -> bytes:
+    """Plot a graph with this process's settings, which are those of the library."""
+    done = run_here("fakefriends", "plot", str(graph), "-o", str(graph.with_name(name)))
+    assert done.returncode == 0, done.stderr
+    return graph.with_name(name).read_bytes()
+
+
 def test_a_plot_looks_alike_whatever_the_settings(graph: Path, settings: Path) -> None:
-    plain = plotted(graph, "plain.png")
+    plain = plotted_here(graph, "plain.png")
     assert plotted(graph, "backend.png", MPLBACKEND="nonsense", MATPLOTLIBRC=str(settings)) == plain
     jupyter = {"MPLBACKEND": "module://a_backend_that_is_missing"}
     assert plotted(graph, "jupyter.png", MPLCONFIGDIR="/dev/null/nowhere", HOME="/nonexistent", **jupyter) == plain

@@ -71,14 +71,15 @@ def run_here(
 ) -> subprocess.CompletedProcess[str]:
     """Run one of our commands in this process, which is quick; an error that is not ours is raised.
 
-    Past its time it gets one SIGINT, which ends a run in order.
+    What it launches is forked. Past its time it gets one SIGINT, which ends a run in order.
     """
     main = importlib.import_module(MAINS[name]).main
     out, err = io.StringIO(), io.StringIO()
     code: Any = 0
     late = threading.Timer(timeout, os.kill, (os.getpid(), signal.SIGINT))
     no_exec = patch.object(os, "execv", None)  # a run that wants a network of its own would end the tests
-    with redirect_stdout(out), redirect_stderr(err), chdir(cwd), patch.object(sys, "argv", [name, *arguments]), no_exec:
+    line = patch.object(sys, "argv", [name, *arguments])
+    with redirect_stdout(out), redirect_stderr(err), chdir(cwd), line, no_exec, forking():
         late.start()
         try:
             main()
@@ -127,7 +128,7 @@ def flood(out: Path, *arguments: str, timeout: float = 180) -> tuple[int, dict[s
         if {"--network", "--link"} & set(arguments):
             done = run_forked(*line, timeout=timeout)
         else:
-            with _stderr_of_children(workers.fileno()), forking():
+            with _stderr_of_children(workers.fileno()):
                 done = run_here(*line, timeout=timeout)
         workers.seek(0)
         errors = done.stderr + workers.read().decode(errors="replace")
