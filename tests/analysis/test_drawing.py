@@ -76,10 +76,10 @@ def test_a_plot_looks_alike_whatever_the_settings(graph: Path, settings: Path) -
 def drawn(folder: Path) -> list[bytes]:
     """Draw a plot of a report; return it as SVG and as PNG."""
     with pictures.style():
-        figure = memory_by_time(read_findings(load(EXAMPLE)), pictures.WIDE)
-        assert figure is not None
-        pictures.write_png(folder / "plot.png", figure)
-        return [pictures.as_svg(figure), (folder / "plot.png").read_bytes()]
+        chart = memory_by_time(read_findings(load(EXAMPLE)))
+        assert chart is not None
+        picture = pictures.write_picture(chart, folder, "plot", "")
+        return [picture.wide, picture.narrow, (folder / "plot.png").read_bytes()]
 
 
 def test_a_report_looks_alike_whatever_a_program_has_set(tmp_path: Path) -> None:

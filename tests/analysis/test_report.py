@@ -19,7 +19,8 @@ import pytest
 
 from floodtest.analysis import LatencyCounts, Record, RecordWriter, Sample, load, read_findings
 from floodtest.analysis.figures.doubts import doubts
-from floodtest.analysis.pages.pictures import WIDE, as_svg, style
+from floodtest.analysis.pages.layout import lay_out
+from floodtest.analysis.pages.pictures import as_svg, style
 from floodtest.analysis.pages.plots import PLOTS, memory_by_time
 from floodtest.analysis.pages.report import render, write_report
 from floodtest.analysis.record.summary import CauseInWords, Lifetimes, Percentiles
@@ -242,9 +243,9 @@ def test_a_latency_by_the_server_s_times_is_told_as_such(example: Path) -> None:
     (plot,) = [plot for plot in PLOTS if plot.title == "Latency"]
     findings = read_findings(record)
     assert "from when the server says that it sent them" in plot.sentence(findings)
-    figure = plot.picture(findings, WIDE)
-    assert figure is not None
-    assert [line.get_label() for line in figure.axes[0].lines] == ["by the time in the server's messages"]
+    chart = plot.draw(findings)
+    assert chart is not None
+    assert [line.get_label() for line in chart.panels[0].lines] == ["by the time in the server's messages"]
 
 
 @pytest.mark.parametrize("prediction", [None, 17, [], {"kernel": 3}, {"server_user": None}, {"server_user": "much"}])
@@ -496,9 +497,9 @@ def test_the_latency_to_the_arrival_is_in_the_picture_and_in_its_sentence() -> N
         found = findings_of(ramp(), summary=msgspec.to_builtins(summary(messages=messages(), client_share=told)))
         rows = np.array([[3.0, 0, 0, 0, arrived], [12.0, 5000, 0, arrived, 0]])
         found = replace(found, latency=LatencyCounts(rows))
-        figure = plot.picture(found, WIDE)
-        assert figure is not None
-        assert len(figure.axes[0].get_lines()) == lines
+        chart = plot.draw(found)
+        assert chart is not None
+        assert len(chart.panels[0].get_lines()) == lines
         said = "12 ms of p99 to the read, 3 to the arrival: the difference is the client's own."
         assert (said in plot.sentence(found)) is bool(arrived)
 
@@ -541,9 +542,9 @@ def test_swapping_is_said_though_the_first_sample_does_not_tell() -> None:
 def test_samples_without_the_server_are_a_gap_and_said() -> None:
     rows = [msgspec.structs.replace(row, server_private=None if 5 <= row.time < 10 else 20 * MIB) for row in ramp()]
     assert "The server's memory was not read in 5 of 21 samples." in doubts_about(rows)
-    figure = memory_by_time(findings_of(rows), WIDE)
-    assert figure is not None
-    for layer in figure.axes[0].collections[-3:]:
+    chart = memory_by_time(findings_of(rows))
+    assert chart is not None
+    for layer in chart.panels[0].collections[-3:]:
         corners = np.concatenate([path.vertices for path in layer.get_paths()])
         assert not ((corners[:, 0] >= 5) & (corners[:, 0] < 10)).any()
 
@@ -551,9 +552,9 @@ def test_samples_without_the_server_are_a_gap_and_said() -> None:
 def test_a_stage_may_be_called_anything() -> None:
     odd = [msgspec.structs.replace(row, time=row.time + 30, stage="$\\frac$") for row in ramp()]
     with style():
-        figure = memory_by_time(findings_of([*ramp(), *odd]), WIDE)
-        assert figure is not None
-        assert as_svg(figure)
+        chart = memory_by_time(findings_of([*ramp(), *odd]))
+        assert chart is not None
+        assert as_svg(lay_out(chart, chart.wide))
 
 
 def test_noise_is_said() -> None:
