@@ -5,17 +5,20 @@ drawn anew. Sizes are points (72 an inch) but where inches are said.
 
 matplotlib's layout engines measure each text of a figure two or three times, and each time it is saved it measures them
 again for the places of titles and labels. Here the style says how high texts are, only the labels of ticks are
-measured, once for all widths, and what has its place keeps it. tests/analysis/test_layout.py holds the places against
-what matplotlib measures: no text lies on another, and none is cut off.
+measured, and those of a legend, once for all widths; what has its place keeps it. A legend of matplotlib's looks for
+the places of its parts each time that it is drawn, for a fifth of all the time, so ours is made of lines and texts.
+tests/analysis/test_layout.py holds the places against what matplotlib measures: no text lies on another, and none is
+cut off.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
@@ -29,8 +32,13 @@ LINE, LAST_LINE = 1.2, 1.0
 
 TICK = 7.0
 """From the edge of a panel to the labels of its ticks: as long as a tick is, and a gap as wide."""
-LABEL_GAP, TITLE_GAP, EDGE = 4.0, 6.0, 4.0
-"""Between the labels of ticks and the name of an axis; a panel and its title; all of it and whatever is beside it."""
+LABEL_GAP, TITLE_GAP, LEGEND_GAP, EDGE = 4.0, 6.0, 4.0, 4.0
+"""Between the labels of ticks and the name of an axis; a panel and its title; the name of an axis and the legend; all
+that belongs to a panel and whatever is beside it.
+"""
+
+KEY, KEY_GAP, COLUMN_GAP = 18.0, 7.0, 18.0
+"""Of a legend: the width of a piece of a line, and what is between it and its label, and between columns."""
 
 LEAST = 1.0
 """The height or width of a panel of which a legend of very many groups leaves nothing."""
@@ -64,6 +72,8 @@ class Chart:
     """Of the height, of each panel, where they are in a column."""
     stage_names: "list[tuple[Text, float]]" = field(default_factory=list)
     """Above the first panel, each with the share of its width that the stage has."""
+    legend: "list[Artist]" = field(default_factory=list)
+    """As it was laid out last."""
 
 
 def new_chart(wide: Shape, narrow: Shape, shares: Sequence[float] = (1.0,), share_x: bool = False) -> Chart:
@@ -90,7 +100,7 @@ class _Margins:
 def lay_out(chart: Chart, shape: Shape) -> "Figure":
     """Give panels, names of axes and stages, and the legend their places in a picture of that shape."""
     chart.figure.set_size_inches(shape.width, shape.height)
-    legend = _place_legend(chart, shape.columns)
+    legend = _place_legend(chart, shape)
     margins = []
     for at, axes in enumerate(chart.panels):
         axes.yaxis.label.set_visible(at == 0 or not shape.is_row)
@@ -199,29 +209,59 @@ def _thin_out(labels: list[_Label], length: float) -> None:
             free = middle - label.width / 2
 
 
-def _place_legend(chart: Chart, columns: int) -> float:
-    """Put the legend under the panels, where it is over no data; return its height, 0 without one."""
-    handles, labels = chart.panels[0].get_legend_handles_labels()
-    for legend in [*chart.figure.legends]:
-        legend.remove()  # of another width
-    if not handles:
+def _place_legend(chart: Chart, shape: Shape) -> float:
+    """Put the legend under the panels, where it is over no data; return its height with the gap, 0 without one."""
+    for artist in chart.legend:
+        artist.remove()  # it has its places in another shape
+    chart.legend.clear()
+    entries: list[tuple[Any, str]] = list(zip(*chart.panels[0].get_legend_handles_labels(), strict=True))
+    if not entries:
         return 0.0
-    chart.figure.legend(handles, labels, loc="lower center", ncols=columns, fontsize=LEGEND_SIZE, borderaxespad=0)
-    lines = 1 + max(str(label).count("\n") for label in labels)
-    return LEGEND_SIZE * (LINE * lines + 0.5) * math.ceil(len(labels) / columns)
+    rows = math.ceil(len(entries) / shape.columns)
+    row = LEGEND_SIZE * (LINE * (1 + max(label.count("\n") for _, label in entries)) + 0.3)
+    columns = [entries[at : at + rows] for at in range(0, len(entries), rows)]
+    widths = [KEY + KEY_GAP + max(_width(label, LEGEND_SIZE) for _, label in column) for column in columns]
+    x = (72 * shape.width - sum(widths) - COLUMN_GAP * (len(columns) - 1)) / 2
+    for column, width in zip(columns, widths, strict=True):
+        for at, (handle, label) in enumerate(column):
+            chart.legend.extend(_entry(chart.figure, handle, label, x, row * (rows - at)))
+        x += width + COLUMN_GAP
+    return row * rows + LEGEND_GAP
+
+
+def _entry(figure: "Figure", handle: Any, label: str, x: float, top: float) -> "list[Artist]":
+    """Draw a key that looks like what it stands for, a line or an area, and its label."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+    from matplotlib.transforms import Affine2D
+
+    points = Affine2D().scale(1 / 72) + figure.dpi_scale_trans
+    middle = top - LEGEND_SIZE / 2
+    key: Line2D | Rectangle
+    if isinstance(handle, Line2D):
+        key = Line2D([], [])
+        key.update_from(handle)
+        key.set_data([x, x + KEY / 2, x + KEY], [middle] * 3)
+        key.set(markevery=[1], transform=points, clip_box=None, clip_path=None)
+    else:
+        key = Rectangle((x, middle - KEY / 6), KEY, KEY / 3, facecolor=handle.get_facecolor()[0], transform=points)
+    words = figure.text(
+        *(x + KEY + KEY_GAP, top, label), fontsize=LEGEND_SIZE, parse_math=False, va="top", transform=points
+    )
+    return [figure.add_artist(key), words]
 
 
 @cache
-def _font() -> "FontProperties":
+def _font(size: float) -> "FontProperties":
     from matplotlib.font_manager import FontProperties
 
-    return FontProperties(family=FONT, size=SIZE)
+    return FontProperties(family=FONT, size=size)
 
 
 @lru_cache(maxsize=1000)
-def _width(text: str) -> float:
-    """Measure the label of a tick."""
+def _width(text: str, size: float = SIZE) -> float:
+    """Measure a text, of the size of a tick's label if none is said."""
     from matplotlib.textpath import text_to_path
 
-    width, _, _ = text_to_path.get_text_width_height_descent(text, _font(), ismath=False)
-    return width
+    lines = text.split("\n")
+    return max(float(text_to_path.get_text_width_height_descent(line, _font(size), False)[0]) for line in lines)

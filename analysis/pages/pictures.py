@@ -55,7 +55,6 @@ _STYLE = {
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "legend.frameon": False,
     "lines.linewidth": 1.6,
     "svg.hashsalt": "floodtest",
     "svg.fonttype": "path",
