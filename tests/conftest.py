@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from floodtest.loadgen.plan.models import CLIENT_MODELS
 from floodtest.server_under_test.models import MODELS
 from tests.rigs.client import ClientRig
+from tests.rigs.forking import forking
 from tests.rigs.httpx_client import HttpxRig
 from tests.rigs.server import ServerRig
 from tests.rigs.tasks import TaskRig
@@ -73,6 +74,13 @@ def httpx_rig(tmp_path: Path) -> Iterator[HttpxRig]:
     made = HttpxRig(tmp_path, 10)
     yield made
     made.end()
+
+
+@pytest.fixture
+def forks() -> Iterator[None]:
+    """Have the programs that a run of this process launches forked."""
+    with forking():
+        yield
 
 
 @pytest.fixture

@@ -80,6 +80,7 @@ def test_options_of_a_program_that_make_no_sense_are_named(given: dict[str, Any]
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.usefixtures("forks")
 def test_users_of_a_program_may_have_any_numbers(tmp_path: Path) -> None:
     summary = run(RunOptions(replace(PLAN, first_user=1_000_001), hold=0.1, out=tmp_path))
     assert (summary.outcome, summary.connections.opened, summary.workers.server) == ("ok", 20, 1)

@@ -106,31 +106,37 @@ def imports_of(path: Path) -> Iterator[str]:
             yield from (a.name.removeprefix("floodtest.") for a in node.names if a.name.startswith("floodtest."))
 
 
-IMPORTS = {name: set(imports_of(path)) for name, path in MODULES.items()}
+Imports = dict[str, set[str]]
 
 
-def test_each_import_within_the_package_is_found() -> None:
-    assert "wire.stamp" in IMPORTS["wire.messages"]
-    assert not any(name.partition(".")[0] not in ROOMS for names in IMPORTS.values() for name in names)
+@pytest.fixture(scope="module")
+def imports() -> Imports:
+    """Read what each module imports: once, and not where another test has a name of this module."""
+    return {name: set(imports_of(path)) for name, path in MODULES.items()}
+
+
+def test_each_import_within_the_package_is_found(imports: Imports) -> None:
+    assert "wire.stamp" in imports["wire.messages"]
+    assert not any(name.partition(".")[0] not in ROOMS for names in imports.values() for name in names)
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_rooms_import_only_rooms_below(room: str) -> None:
-    for module, imported in IMPORTS.items():
+def test_rooms_import_only_rooms_below(room: str, imports: Imports) -> None:
+    for module, imported in imports.items():
         if module.partition(".")[0] == room:
             strangers = {name for name in imported if name.partition(".")[0] not in ROOMS[room] | {room}}
             assert not strangers, f"{module} imports {strangers}"
 
 
 @pytest.mark.parametrize("room", FLOORS)
-def test_floors_import_only_floors_before_them(room: str) -> None:
+def test_floors_import_only_floors_before_them(room: str, imports: Imports) -> None:
     floors = FLOORS[room]
 
     def place(module: str) -> int:
         floor = module.split(".")[1]
         return floors.index(floor) if floor in floors else len(floors)
 
-    for module, imported in IMPORTS.items():
+    for module, imported in imports.items():
         if module.startswith(f"{room}."):
             above = [name for name in imported if name.startswith(f"{room}.") and place(name) > place(module)]
             assert not above, f"{module} imports {above}"
@@ -153,16 +159,16 @@ def test_each_floor_is_there() -> None:
             assert (ROOT / room / floor).is_dir() or (ROOT / room / f"{floor}.py").exists(), f"{room}/{floor}"
 
 
-def test_only_the_command_imports_what_composes_the_server() -> None:
+def test_only_the_command_imports_what_composes_the_server(imports: Imports) -> None:
     benchmarks = {f"benchmarks.{path.stem}": set(imports_of(path)) for path in (ROOT / "benchmarks").glob("*.py")}
-    importers = [name for name, imported in (IMPORTS | benchmarks).items() if "server_under_test.serve" in imported]
+    importers = [name for name, imported in (imports | benchmarks).items() if "server_under_test.serve" in imported]
     assert importers == ["server_under_test.commands.serving"]
 
 
-def test_which_bus_it_is_is_known_only_where_a_server_is_put_together() -> None:
+def test_which_bus_it_is_is_known_only_where_a_server_is_put_together(imports: Imports) -> None:
     """A router and the models of fronts have a bus and whereabouts as their interfaces say, so that others fit."""
     shared = {"server_under_test.routing.shared_bus", "server_under_test.routing.shared_whereabouts"}
-    importers = {name for name, imported in IMPORTS.items() if imported & shared}
+    importers = {name for name, imported in imports.items() if imported & shared}
     assert importers == {
         "server_under_test.serve",
         "server_under_test.fronts.director",
@@ -170,8 +176,8 @@ def test_which_bus_it_is_is_known_only_where_a_server_is_put_together() -> None:
     }
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
-    within = {name: {one for one in imported if one in MODULES and one != name} for name, imported in IMPORTS.items()}
+def test_no_modules_import_each_other_in_a_circle(imports: Imports) -> None:
+    within = {name: {one for one in imported if one in MODULES and one != name} for name, imported in imports.items()}
     try:
         list(TopologicalSorter(within).static_order())
     except CycleError as error:

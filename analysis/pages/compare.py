@@ -16,15 +16,18 @@ from floodtest.analysis.figures.comparison_text import cells, commands, heads, n
 from floodtest.analysis.figures.findings import Findings
 from floodtest.analysis.pages import pictures as pic
 from floodtest.analysis.pages.html import Picture, Table, fill_in
+from floodtest.analysis.pages.layout import Chart
 from floodtest.analysis.pages.page_files import write_file
 from floodtest.analysis.pages.plots import ARRIVED, draw_latency, label_nines
 from floodtest.analysis.record.stages import Stage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 PAGE_FILE = "compare.html"
+
+MOST_COLUMNS = 6
+"""Of a legend."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +40,16 @@ class Section:
 
 def write_page(comparison: Comparison, out: Path) -> Path:
     """Write the page and its plots into a folder; return the page's path."""
-    drawings: list[tuple[str, str, Callable[[float], Figure | None]]] = [
+    drawings: list[tuple[str, str, Callable[[], Chart | None]]] = [
         ("scatter", "Each run beside the first group", partial(scattered, comparison)),
         *((name, title, partial(overlaid, comparison, draw, finish)) for name, title, draw, finish in PLOTS),
     ]
     with pic.style():
         sections = []
         for name, title, draw in drawings:
-            wide, narrow = draw(pic.WIDE), draw(pic.NARROW)
-            if wide is not None and narrow is not None:
-                svg = pic.as_svg(wide)
-                write_file(out / "plots" / f"compare-{name}.svg", svg)
-                pic.write_png(out / "plots" / f"compare-{name}.png", wide)
-                picture = Picture(svg, pic.as_svg(narrow), f"{title}, all runs in one picture")
-                sections.append(Section(title, picture))
+            if (chart := draw()) is not None:
+                text = f"{title}, all runs in one picture"
+                sections.append(Section(title, pic.write_picture(chart, out / "plots", f"compare-{name}", text)))
     path = out / PAGE_FILE
     write_file(path, render_page(comparison, sections))
     return path
@@ -88,10 +87,11 @@ def _look(at: int) -> tuple[str, object]:
     return pic.SERIES[at % len(pic.SERIES)], pic.DASHES[at % len(pic.DASHES)]
 
 
-def overlaid(comparison: Comparison, draw: Draw, finish: Finish, width: float) -> "Figure | None":
+def overlaid(comparison: Comparison, draw: Draw, finish: Finish) -> Chart | None:
     """Draw each run's line in one picture; None where no run has any."""
-    figure = pic.new_figure(width, 3.4)
-    axes = figure.subplots()
+    columns = min(len(comparison.findings), MOST_COLUMNS)
+    chart = pic.one_panel(3.4, columns, columns)
+    (axes,) = chart.panels
     ends = []
     for at, (group, runs) in enumerate(zip(comparison.table.groups, comparison.findings, strict=True)):
         # A label with an underscore before it is left out of the legend: a group has one entry there.
@@ -101,22 +101,22 @@ def overlaid(comparison: Comparison, draw: Draw, finish: Finish, width: float) -
         return None
     finish(axes, max(ends))
     axes.set_ylim(bottom=min(0.0, axes.dataLim.y0 * 1.08))
-    pic.legend_below(figure, axes, min(len(comparison.findings), 6))
-    return pic.lay_out(figure)
+    return chart
 
 
 WITHIN = 3.0
 """Times the least of a picture's ratios, up to which an even scale shows them well; beyond it is logarithmic."""
 
 
-def scattered(comparison: Comparison, width: float) -> "Figure | None":
+def scattered(comparison: Comparison) -> Chart | None:
     """Draw each figure of each run as its ratio to the first group's median; None where each group is one run."""
     groups = comparison.table.groups
     rows = [row for row in comparison.table.rows if row.is_main and any(c and c.ratio is not None for c in row.cells)]
     if not rows or all(len(group.runs) == 1 for group in groups):
         return None
-    figure = pic.new_figure(width, 0.9 + 0.55 * len(rows))
-    axes = figure.subplots()
+    columns = min(len(groups), MOST_COLUMNS)
+    chart = pic.one_panel(0.9 + 0.55 * len(rows), columns, columns)
+    (axes,) = chart.panels
     drawn = [1.0]
     for at, group in enumerate(groups):
         # A row is one high: the upper two fifths are for its name, the others for a line of dots of each group.
@@ -132,8 +132,7 @@ def scattered(comparison: Comparison, width: float) -> "Figure | None":
     if max(drawn) > WITHIN * min(drawn):
         pic.logarithmic(axes)
     axes.set(yticks=[], xlabel=f"ratio to the median of {groups[0].label}", ylim=(len(rows), 0))
-    pic.legend_below(figure, axes, min(len(groups), 6))
-    return pic.lay_out(figure)
+    return chart
 
 
 def _ratios(row: Row, at: int) -> list[float]:

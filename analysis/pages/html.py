@@ -72,7 +72,10 @@ def _environment() -> "Environment":
         """Leave alone what is HTML already: a part of a page that was escaped when it was made."""
         if isinstance(value, Markup):
             return value
-        return "".join(c if c in "\n\t" or c.isprintable() else "\ufffd" for c in str(value))
+        text = str(value)
+        if text.isprintable():  # as a picture is: some 600,000 letters in a report
+            return text
+        return "".join(c if c in "\n\t" or c.isprintable() else "\ufffd" for c in text)
 
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),

@@ -1,4 +1,4 @@
-"""The plots of one run. In: findings, a width in inches. Out: a figure, or None where there is too little.
+"""The plots of one run. In: findings. Out: a chart, or None where there is too little for it.
 
 Each is a function of its own, listed in `PLOTS` with the title and the sentence a reader is given.
 """
@@ -15,6 +15,7 @@ from floodtest.analysis.figures.formatting import each, each_between, listed, nu
 from floodtest.analysis.figures.memory import ENDS, MemoryFinding
 from floodtest.analysis.figures.series import BY_PLAN, BY_SERVER, Floats, percentiles, rate_of, source_of_latency
 from floodtest.analysis.pages import pictures as pic
+from floodtest.analysis.pages.layout import Chart, Shape, new_chart
 from floodtest.analysis.record import LatencyCounts, Record
 from floodtest.analysis.record.latency import COLUMNS
 from floodtest.analysis.record.stages import Stage
@@ -23,26 +24,21 @@ from floodtest.flyweight.command.units import size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MIB = pic.MIB
 
 
-def memory_by_connections(findings: Findings, width: float) -> "Figure | None":
+def memory_by_connections(findings: Findings) -> Chart | None:
     """Draw a panel for each end: samples, and the fitted line with its steps."""
     found = {end: finding for end, finding in findings.memory.items() if len(set(finding.connections.tolist())) > 1}
     if not found:
         return None
-    across = width > 6
-    figure = pic.new_figure(width, 3.1 if across else 2.5 * len(found))
-    panels = figure.subplots(*((1, len(found)) if across else (len(found), 1)), squeeze=False).flat
-    for axes, (end, finding) in zip(panels, found.items(), strict=True):
+    wide, narrow = Shape(pic.WIDE, 3.1, is_row=True), Shape(pic.NARROW, 2.5 * len(found))
+    chart = new_chart(wide, narrow, [1.0] * len(found))
+    for axes, (end, finding) in zip(chart.panels, found.items(), strict=True):
         _memory_panel(axes, end, finding)
-        if axes.get_subplotspec().is_first_col():
-            axes.set_ylabel("MiB")
-        if axes.get_subplotspec().is_last_row():
-            axes.set_xlabel("connections open")
-    return figure
+        axes.set(xlabel="connections open", ylabel="MiB")
+    return chart
 
 
 def _memory_panel(axes: "Axes", end: str, finding: MemoryFinding) -> None:
@@ -63,7 +59,7 @@ def _memory_panel(axes: "Axes", end: str, finding: MemoryFinding) -> None:
     pic.thousands(axes, most=2 if finding.most >= 100_000 else 4)
 
 
-def memory_by_time(findings: Findings, width: float) -> "Figure | None":
+def memory_by_time(findings: Findings) -> Chart | None:
     """Stack what server, client and kernel have, as Ganglia did."""
     record = findings.shown
     time = record.column("time")
@@ -75,9 +71,9 @@ def memory_by_time(findings: Findings, width: float) -> "Figure | None":
         "kernel, since the start": (_kernel_growth(record), "kernel"),
     }
     layers = {name: layer for name, layer in layers.items() if np.isfinite(layer[0]).any()}
-    figure = pic.new_figure(width, 3.4)
-    axes = figure.subplots()
-    pic.mark_stages(axes, findings.stages)
+    chart = pic.one_panel(3.4, 3, 1)
+    (axes,) = chart.panels
+    pic.mark_stages(chart, findings.stages)
     known = np.isfinite([values for values, _ in layers.values()]).all(axis=0)  # a gap where one was not read
     axes.stackplot(
         time,
@@ -90,8 +86,7 @@ def memory_by_time(findings: Findings, width: float) -> "Figure | None":
     axes.set_ylim(bottom=0)
     axes.set(xlabel="seconds", ylabel="MiB")
     pic.thousands(axes)
-    pic.legend_below(figure, axes, 3 if width > 6 else 1)
-    return figure
+    return chart
 
 
 def _kernel_growth(record: Record) -> Floats:
@@ -100,17 +95,15 @@ def _kernel_growth(record: Record) -> Floats:
     return grown
 
 
-def connections_by_time(findings: Findings, width: float) -> "Figure | None":
+def connections_by_time(findings: Findings) -> Chart | None:
     """Draw how many are open, failed and closed early, and below how fast they were opened."""
     record = findings.shown
     time = record.column("time")
     if len(time) < 2:
         return None
-    figure = pic.new_figure(width, 4.2)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    stages = findings.stages
-    pic.mark_stages(above, stages)
-    pic.mark_stages(below, stages, names=False)
+    chart = new_chart(Shape(pic.WIDE, 4.2, 3), Shape(pic.NARROW, 4.2, 3), shares=(3, 2), share_x=True)
+    above, below = chart.panels
+    pic.mark_stages(chart, findings.stages)
     lines = (("open", pic.BLUE, "-"), ("failed", pic.VERMILION, "--"), ("closed early", pic.INK, ":"))
     for name, colour, dash in lines:
         above.plot(time, record.column(name.replace(" ", "_")), color=colour, linestyle=dash, label=name)
@@ -124,15 +117,14 @@ def connections_by_time(findings: Findings, width: float) -> "Figure | None":
     below.set(xlabel="seconds", ylabel="opened a second")
     for axes in (above, below):
         pic.thousands(axes, most=5)
-    pic.legend_below(figure, above, 3)
-    return figure
+    return chart
 
 
 CPU_APART = 0.45
 """Seconds between samples whose CPU is told: it is counted in hundredths of a second, and read a process at a time."""
 
 
-def cpu_by_time(findings: Findings, width: float) -> "Figure | None":
+def cpu_by_time(findings: Findings) -> Chart | None:
     """Draw how many cores each end, the router, and the kernel under all of it kept busy."""
     record = findings.shown
     lines = (
@@ -145,28 +137,27 @@ def cpu_by_time(findings: Findings, width: float) -> "Figure | None":
     drawn = [(*rate_of(record, field, apart=CPU_APART), *look) for field, *look in lines]
     if not any(len(at) > 1 for at, *_ in drawn):
         return None
-    figure = pic.new_figure(width, 3.4)
-    axes = figure.subplots()
-    pic.mark_stages(axes, findings.stages)
+    chart = pic.one_panel(3.4, 5, 2)
+    (axes,) = chart.panels
+    pic.mark_stages(chart, findings.stages)
     for at, rate, name, colour, dash in drawn:
         if len(at) > 1:
             axes.plot(at, np.maximum(rate, 0), color=colour, linestyle=dash, label=name)
     axes.set_ylim(bottom=0)
     axes.set(xlabel="seconds", ylabel="cores busy")
     pic.thousands(axes)
-    pic.legend_below(figure, axes, 5 if width > 6 else 2)
-    return figure
+    return chart
 
 
-def messages_by_time(findings: Findings, width: float) -> "Figure | None":
+def messages_by_time(findings: Findings) -> Chart | None:
     """Draw what is read a second: messages of any kind, deliveries of messages, and messages published."""
     record = findings.shown
     at, received = rate_of(record, "received")
     if len(at) < 2:
         return None
-    figure = pic.new_figure(width, 3.4)
-    axes = figure.subplots()
-    pic.mark_stages(axes, findings.stages)
+    chart = pic.one_panel(3.4, 3, 1)
+    (axes,) = chart.panels
+    pic.mark_stages(chart, findings.stages)
     axes.plot(at, np.maximum(received, 0), color=pic.SKY, label="all that was read")
     for field, name, colour, dash in (
         ("messages", "deliveries read", pic.BLUE, (0, (5, 2))),
@@ -178,8 +169,7 @@ def messages_by_time(findings: Findings, width: float) -> "Figure | None":
     axes.set_ylim(bottom=0)
     axes.set(xlabel="seconds", ylabel="a second")
     pic.thousands(axes)
-    pic.legend_below(figure, axes, 3 if width > 6 else 1)
-    return figure
+    return chart
 
 
 ARRIVED = COLUMNS.index("arrived")
@@ -188,19 +178,18 @@ ARRIVED = COLUMNS.index("arrived")
 NINES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 
 
-def latency_by_percentile(findings: Findings, width: float) -> "Figure | None":
+def latency_by_percentile(findings: Findings) -> Chart | None:
     """Draw milliseconds against the share of messages; each tick to the right leaves a tenth of those before."""
     if not findings.latency.rows[:, 1].sum():
         return None
-    figure = pic.new_figure(width, 3.4)
-    axes = figure.subplots()
+    chart = pic.one_panel(3.4, 2, 1)
+    (axes,) = chart.panels
     last = draw_latency(axes, findings.latency, 1, pic.BLUE, "-", source_of_latency(findings.record) or BY_PLAN)
     draw_latency(axes, findings.latency, 2, pic.ORANGE, (0, (5, 2)), "uncorrected: from the publishing")
     draw_latency(axes, findings.latency, 3, pic.SKY, (0, (5, 2, 1, 2)), "the sample, to the read")
     draw_latency(axes, findings.latency, ARRIVED, pic.GREEN, (0, (1, 1.2)), "the sample, to the arrival")
     label_nines(axes, last)
-    pic.legend_below(figure, axes, 2 if width > 6 else 1)
-    return figure
+    return chart
 
 
 def draw_latency(axes: "Axes", latency: LatencyCounts, column: int, colour: str, dash: object, label: str) -> float:
@@ -231,13 +220,8 @@ class Plot:
 
     name: str
     title: str
-    draw: Callable[[Findings, float], "Figure | None"]
+    draw: Callable[[Findings], Chart | None]
     sentence: Callable[[Findings], str]
-
-    def picture(self, findings: Findings, width: float) -> "Figure | None":
-        """Return the figure with everything in its place, None where there is too little for it."""
-        figure = self.draw(findings, width)
-        return None if figure is None else pic.lay_out(figure)
 
 
 def _say_memory(findings: Findings) -> str:

@@ -1,7 +1,7 @@
 """The report of a run: one page, and its plots as files. In: a `Record`. Out: `report.html` and `plots/*.svg`, `*.png`.
 
 What a record has too little for is left out, with a word why; what is wrong with it is listed as doubts. The page loads
-nothing and needs no scripts. Refused without matplotlib, or where nothing may be written. Takes some 3 seconds.
+nothing and needs no scripts. Refused without matplotlib, or where nothing may be written. Takes some 2 seconds.
 """
 
 from dataclasses import dataclass
@@ -47,14 +47,13 @@ def write_report(record: Record, out: Path | None = None) -> Path:
 
 
 def _draw(findings: Findings, plot: Plot, out: Path) -> Section | None:
-    """Draw a plot for both widths, and write it as files; None where the record has too little for it."""
-    wide, narrow = (plot.picture(findings, width) for width in (pic.WIDE, pic.NARROW))
-    if wide is None or narrow is None:
+    """Draw a plot, and write it as files; None where the record has too little for it."""
+    chart = plot.draw(findings)
+    if chart is None:
         return None
-    svg, sentence = pic.as_svg(wide), plot.sentence(findings)
-    write_file(out / PLOTS_FOLDER / f"{plot.name}.svg", svg)
-    pic.write_png(out / PLOTS_FOLDER / f"{plot.name}.png", wide)
-    return Section(plot.name, plot.title, sentence, Picture(svg, pic.as_svg(narrow), f"{plot.title}. {sentence}"))
+    sentence = plot.sentence(findings)
+    picture = pic.write_picture(chart, out / PLOTS_FOLDER, plot.name, f"{plot.title}. {sentence}")
+    return Section(plot.name, plot.title, sentence, picture)
 
 
 def render(findings: Findings, sections: list[Section]) -> bytes:

@@ -18,7 +18,6 @@ from floodtest.analysis.figures.fits import Estimate
 from floodtest.analysis.figures.lines_of_code import count, lines_of_code, sources
 from floodtest.analysis.figures.run_figures import figures
 from floodtest.analysis.pages.compare import PLOTS, overlaid, write_page
-from floodtest.analysis.pages.pictures import WIDE
 from floodtest.analysis.record.summary import Latency, Models, Ramp, Tick
 from floodtest.flyweight.errors import Refused, UsageError
 from floodtest.loadgen.plan.models import SERVER_MODELS
@@ -326,9 +325,9 @@ def test_memory_that_came_out_negative_is_in_the_picture() -> None:
     _, _, draw, finish = PLOTS[0]
     bottoms = []
     for runs in ([whole, whole], [whole, replace(whole, samples=lower)]):
-        figure = overlaid(compared(runs), draw, finish, WIDE)
-        assert figure is not None
-        bottoms.append(figure.axes[0].get_ylim()[0])
+        chart = overlaid(compared(runs), draw, finish)
+        assert chart is not None
+        bottoms.append(chart.panels[0].get_ylim()[0])
     assert bottoms[0] == 0
     assert bottoms[1] < -5
 

@@ -17,7 +17,7 @@ from floodtest.analysis.pages.plots import memory_by_time
 from floodtest.flyweight.command.drawing import drawing
 from tests.analysis.test_report import EXAMPLE, written
 from tests.rigs.figures import start
-from tests.rigs.support import run
+from tests.rigs.support import run, run_here
 
 ODD = {
     "text.usetex": "True",
@@ -59,8 +59,15 @@ def plotted(graph: Path, name: str, **environment: str) -> bytes:
     return out.read_bytes()
 
 
+def plotted_here(graph: Path, name: str) -> bytes:
+    """Plot a graph with this process's settings, which are those of the library."""
+    done = run_here("fakefriends", "plot", str(graph), "-o", str(graph.with_name(name)))
+    assert done.returncode == 0, done.stderr
+    return graph.with_name(name).read_bytes()
+
+
 def test_a_plot_looks_alike_whatever_the_settings(graph: Path, settings: Path) -> None:
-    plain = plotted(graph, "plain.png")
+    plain = plotted_here(graph, "plain.png")
     assert plotted(graph, "backend.png", MPLBACKEND="nonsense", MATPLOTLIBRC=str(settings)) == plain
     jupyter = {"MPLBACKEND": "module://a_backend_that_is_missing"}
     assert plotted(graph, "jupyter.png", MPLCONFIGDIR="/dev/null/nowhere", HOME="/nonexistent", **jupyter) == plain
@@ -69,10 +76,10 @@ def test_a_plot_looks_alike_whatever_the_settings(graph: Path, settings: Path) -
 def drawn(folder: Path) -> list[bytes]:
     """Draw a plot of a report; return it as SVG and as PNG."""
     with pictures.style():
-        figure = memory_by_time(read_findings(load(EXAMPLE)), pictures.WIDE)
-        assert figure is not None
-        pictures.write_png(folder / "plot.png", figure)
-        return [pictures.as_svg(figure), (folder / "plot.png").read_bytes()]
+        chart = memory_by_time(read_findings(load(EXAMPLE)))
+        assert chart is not None
+        picture = pictures.write_picture(chart, folder, "plot", "")
+        return [picture.wide, picture.narrow, (folder / "plot.png").read_bytes()]
 
 
 def test_a_report_looks_alike_whatever_a_program_has_set(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -18,7 +19,8 @@ import pytest
 
 from floodtest.analysis import LatencyCounts, Record, RecordWriter, Sample, load, read_findings
 from floodtest.analysis.figures.doubts import doubts
-from floodtest.analysis.pages.pictures import WIDE, as_svg, style
+from floodtest.analysis.pages.layout import lay_out
+from floodtest.analysis.pages.pictures import as_svg, style
 from floodtest.analysis.pages.plots import PLOTS, memory_by_time
 from floodtest.analysis.pages.report import render, write_report
 from floodtest.analysis.record.summary import CauseInWords, Lifetimes, Percentiles
@@ -37,7 +39,7 @@ from tests.rigs.figures import (
     summary,
     troubled,
 )
-from tests.rigs.support import OURS, run, run_here
+from tests.rigs.support import OURS, run_forked, run_here
 
 EXAMPLE = Path(__file__).parents[2] / "analysis/notebooks/example-run"
 
@@ -241,9 +243,9 @@ def test_a_latency_by_the_server_s_times_is_told_as_such(example: Path) -> None:
     (plot,) = [plot for plot in PLOTS if plot.title == "Latency"]
     findings = read_findings(record)
     assert "from when the server says that it sent them" in plot.sentence(findings)
-    figure = plot.picture(findings, WIDE)
-    assert figure is not None
-    assert [line.get_label() for line in figure.axes[0].lines] == ["by the time in the server's messages"]
+    chart = plot.draw(findings)
+    assert chart is not None
+    assert [line.get_label() for line in chart.panels[0].lines] == ["by the time in the server's messages"]
 
 
 @pytest.mark.parametrize("prediction", [None, 17, [], {"kernel": 3}, {"server_user": None}, {"server_user": "much"}])
@@ -303,7 +305,7 @@ def test_a_record_cut_off_mid_line_has_a_report_of_what_there_is(example: Path) 
     samples.write_bytes(samples.read_bytes()[:-37])
     run_file = json.loads((example / "run.json").read_text())
     (example / "run.json").write_text(json.dumps({**run_file, "summary": None}))
-    assert "it was killed, or still goes on" in report_of(example)
+    assert "it was killed, or still goes on" in text_of(load(example))
 
 
 def test_a_summary_that_can_not_be_understood_is_no_run_that_was_killed() -> None:
@@ -314,13 +316,6 @@ def test_a_summary_that_can_not_be_understood_is_no_run_that_was_killed() -> Non
 
 def test_the_recorded_run_has_its_summary(example: Path) -> None:
     assert load(example).summary is not None
-
-
-def test_a_record_without_messages_has_no_latency(tmp_path: Path) -> None:
-    folder = written(tmp_path, [*ramp(), sample(time=30)])
-    text = report_of(folder)
-    assert "nothing to draw: Latency" in text
-    assert not (folder / "plots/latency-by-percentile.svg").exists()
 
 
 @pytest.mark.parametrize(
@@ -334,12 +329,16 @@ def test_a_record_without_messages_has_no_latency(tmp_path: Path) -> None:
     ],
 )
 def test_a_run_that_ended_early_has_a_partial_report(samples: list[Sample], words: str, tmp_path: Path) -> None:
-    assert words in report_of(written(tmp_path, samples))
+    folder = written(tmp_path, samples)
+    text = report_of(folder)
+    assert words in text
+    assert len(samples) < 3 or "nothing to draw: Latency" in text  # there are pictures, and it has no messages
+    assert not (folder / "plots/latency-by-percentile.svg").exists()
 
 
 def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
     found = summary(outcome="interrupted", reasons=["interrupted in the ramp"])
-    text = report_of(written(tmp_path, ramp(10), summary=msgspec.to_builtins(found)))
+    text = text_of(load(written(tmp_path, ramp(10), summary=msgspec.to_builtins(found))))
     assert "The run ended as interrupted: interrupted in the ramp." in text
     assert text.index("interrupted in the ramp") < text.index("What one connection costs")
 
@@ -387,9 +386,10 @@ def test_a_latency_file_that_was_cut_off_is_a_doubt(kept: int, words: str, examp
 
 def test_a_latency_file_that_makes_no_sense_costs_no_more_than_its_picture(example: Path) -> None:
     (example / "latency.csv").write_text("milliseconds,planned,published\n1,2\n")
-    text = " ".join(read(write_report(load(example))).text)
-    assert "latency.csv is left out, for it can't be read" in text
-    assert "nothing to draw: Latency" in text
+    record = load(example)
+    assert "latency.csv is left out, for it can't be read" in text_of(record)
+    findings = read_findings(record)
+    assert {plot.title for plot in PLOTS if plot.picture(findings, WIDE) is None} == {"Latency"}
 
 
 def test_where_nothing_may_be_written_that_is_said(example: Path, tmp_path: Path) -> None:
@@ -420,7 +420,7 @@ FEW = ("run", "--connections", "200", "--hold", "0.2", "--out")
 
 
 def test_a_run_ends_with_its_report(tmp_path: Path) -> None:
-    done = run("floodtest", *FEW, str(tmp_path), *OURS)
+    done = run_forked("floodtest", *FEW, str(tmp_path), *OURS)
     assert done.returncode == 0, done.stderr
     (page,) = tmp_path.glob("*/report.html")
     assert f"report: {page}" in done.stderr
@@ -428,14 +428,21 @@ def test_a_run_ends_with_its_report(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_report(tmp_path: Path) -> None:
-    done = run_here("floodtest", *FEW, str(tmp_path), *OURS, "--no-report")
+    done = run_forked("floodtest", *FEW, str(tmp_path), *OURS, "--no-report")
     assert (done.returncode, "report:" in done.stderr) == (0, False)
     assert not list(tmp_path.glob("*/report.html"))
 
 
+def forget_matplotlib() -> None:
+    """Have it, and what imports it, be imported anew, and not be found."""
+    for name in list(sys.modules):
+        if name.startswith(("matplotlib", "floodtest.analysis.pages")):
+            del sys.modules[name]
+    sys.modules["matplotlib"] = None  # type: ignore[assignment]
+
+
 def test_a_run_without_matplotlib_keeps_its_record_and_its_exit_code(tmp_path: Path) -> None:
-    here = ("--network", "host")  # a network of its own begins the command anew, with matplotlib
-    done = subprocess.run([sys.executable, "-c", WITHOUT, *FEW, str(tmp_path), *here], capture_output=True, text=True)
+    done = run_forked("floodtest", *FEW, str(tmp_path), *OURS, preexec_fn=forget_matplotlib)
     assert done.returncode == 0
     (folder,) = tmp_path.iterdir()
     assert done.stderr.splitlines()[-1] == (
@@ -465,22 +472,15 @@ def test_a_report_that_fails_after_a_run_is_a_sentence(
     assert len(said.splitlines()) == 1
 
 
-INTERRUPTED = """
-import os, signal, sys
-import floodtest.analysis.pages.report
-from floodtest.loadgen.commands.floodtest import main
-
-floodtest.analysis.pages.report.read_findings = lambda record: os.kill(os.getpid(), signal.SIGINT)
-main()
-"""
-
-
 @pytest.mark.parametrize(("condition", "code"), [("failed > 0", 0), ("opened > 0", 4)])
 def test_ctrl_c_while_a_report_is_drawn_leaves_the_exit_code_of_the_run(
-    condition: str, code: int, tmp_path: Path
+    condition: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = [sys.executable, "-c", INTERRUPTED, *FEW, str(tmp_path), *OURS, "--network", "host", "--fail-if", condition]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    def interrupt(_: Record) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("floodtest.analysis.pages.report.read_findings", interrupt)
+    done = run_forked("floodtest", *FEW, str(tmp_path), *OURS, "--fail-if", condition)
     (folder,) = tmp_path.iterdir()
     assert done.returncode == code
     assert done.stderr.splitlines()[-1] == (
@@ -497,9 +497,9 @@ def test_the_latency_to_the_arrival_is_in_the_picture_and_in_its_sentence() -> N
         found = findings_of(ramp(), summary=msgspec.to_builtins(summary(messages=messages(), client_share=told)))
         rows = np.array([[3.0, 0, 0, 0, arrived], [12.0, 5000, 0, arrived, 0]])
         found = replace(found, latency=LatencyCounts(rows))
-        figure = plot.picture(found, WIDE)
-        assert figure is not None
-        assert len(figure.axes[0].get_lines()) == lines
+        chart = plot.draw(found)
+        assert chart is not None
+        assert len(chart.panels[0].get_lines()) == lines
         said = "12 ms of p99 to the read, 3 to the arrival: the difference is the client's own."
         assert (said in plot.sentence(found)) is bool(arrived)
 
@@ -542,9 +542,9 @@ def test_swapping_is_said_though_the_first_sample_does_not_tell() -> None:
 def test_samples_without_the_server_are_a_gap_and_said() -> None:
     rows = [msgspec.structs.replace(row, server_private=None if 5 <= row.time < 10 else 20 * MIB) for row in ramp()]
     assert "The server's memory was not read in 5 of 21 samples." in doubts_about(rows)
-    figure = memory_by_time(findings_of(rows), WIDE)
-    assert figure is not None
-    for layer in figure.axes[0].collections[-3:]:
+    chart = memory_by_time(findings_of(rows))
+    assert chart is not None
+    for layer in chart.panels[0].collections[-3:]:
         corners = np.concatenate([path.vertices for path in layer.get_paths()])
         assert not ((corners[:, 0] >= 5) & (corners[:, 0] < 10)).any()
 
@@ -552,9 +552,9 @@ def test_samples_without_the_server_are_a_gap_and_said() -> None:
 def test_a_stage_may_be_called_anything() -> None:
     odd = [msgspec.structs.replace(row, time=row.time + 30, stage="$\\frac$") for row in ramp()]
     with style():
-        figure = memory_by_time(findings_of([*ramp(), *odd]), WIDE)
-        assert figure is not None
-        assert as_svg(figure)
+        chart = memory_by_time(findings_of([*ramp(), *odd]))
+        assert chart is not None
+        assert as_svg(lay_out(chart, chart.wide))
 
 
 def test_noise_is_said() -> None:

@@ -123,7 +123,7 @@ def attack(order: Order) -> Tally:
             with Store(Path(folder) / "db", create=True):
                 pass
             words = ("--model", model, "--max-users", str(USERS), "--db", f"{folder}/db")
-            servers[model] = stack.enter_context(comet(*words, is_started=True))
+            servers[model] = stack.enter_context(comet(*words, is_started=not order.is_forked))
         trio.run(_all, servers, order.random, seconds, tally)
         for name, server in servers.items():
             if (code := server.stop()) != 0:

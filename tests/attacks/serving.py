@@ -43,7 +43,7 @@ def figures(server: Comet) -> dict[str, Any]:
 def serving(order: Order, tally: Tally, *options: str) -> Iterator[Comet]:
     """Serve as long as the block lasts; whatever has changed by its end is a fault."""
     log = order.folder / f"stderr of {' '.join(options).replace('/', ' ')[:80]}"
-    with log.open("w+") as stderr, comet(*options, stderr=stderr, is_started=True) as server:
+    with log.open("w+") as stderr, comet(*options, stderr=stderr, is_started=not order.is_forked) as server:
         before, descriptors = figures(server), held(server)
         try:
             yield server

@@ -28,7 +28,7 @@ def test_each_attack_has_a_share() -> None:
 
 @pytest.mark.parametrize("name", SHARES)
 def test_a_small_share_of_an_attack_finds_nothing(name: str, tmp_path: Path) -> None:
-    tally = attack_here(Order(name, 1, SHARES[name], tmp_path))
+    tally = attack_here(Order(name, 1, SHARES[name], tmp_path, is_forked=True))
     assert tally.faults == []
     assert tally.did.total() > 0
     assert tally.saw or tally.notes

@@ -17,7 +17,8 @@ from floodtest.flyweight.command.run import only_asked_for
 from floodtest.loadgen.commands import floodtest
 from floodtest.server_under_test.commands import comet
 from floodtest.server_under_test.routing.subscriptions import Store
-from tests.rigs.support import OUR_NETWORK, command, run
+from tests.rigs.forking import forked
+from tests.rigs.support import OUR_NETWORK, command, run_here
 
 PRINTING = """
 import sys
@@ -108,7 +109,7 @@ def test_another_error_of_the_system_is_still_a_fault_of_ours() -> None:
     [
         ("fakefriends", ["stats", "f.txt"]),
         ("comet", ["subs", "get", "7", "--db", "db"]),
-        ("floodtest", ["plan", "--connections", "100", "--base-ip", f"{OUR_NETWORK}.9"]),
+        ("floodtest", ["plan", "--connections", "100", "--network", "host", "--base-ip", f"{OUR_NETWORK}.9"]),
         ("fakefriends", ["gen", "--help"]),
     ],
 )
@@ -121,10 +122,12 @@ def test_all_commands_do_so(name: str, arguments: list[str], tmp_path: Path) -> 
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1].startswith(f"{name}: Can't write to standard output: ")
     with unread() as writer:
-        gone = subprocess.run(command(name, *arguments), cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True)
+        options: dict[str, Any] = {"stdout": writer, "stderr": subprocess.PIPE, "text": True}
+        with forked(command(name, *arguments), cwd=tmp_path, **options) as gone:
+            _, errors = gone.communicate(timeout=60)
     assert gone.returncode == 141
-    assert not [line for line in gone.stderr.splitlines() if line.startswith((f"{name}: ", "Traceback", "Exception"))]
-    assert run(name, *arguments, cwd=tmp_path).returncode == 0
+    assert not [line for line in errors.splitlines() if line.startswith((f"{name}: ", "Traceback", "Exception"))]
+    assert run_here(name, *arguments, cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("app", [comet.app, floodtest.app], ids=["comet", "floodtest"])

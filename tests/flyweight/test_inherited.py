@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from floodtest.flyweight.command.inherited import LEAST_ADDRESSES
-from tests.rigs.support import COMMANDS, OURS, command, open_now, run, wait_until
+from tests.rigs.forking import forked
+from tests.rigs.support import COMMANDS, OURS, command, open_now, run_forked, run_here, wait_until
 
 BLOCKED = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 
@@ -32,13 +33,13 @@ def ignore_ends_of_children() -> None:
 
 def small_run(out: Path, *arguments: str) -> list[str]:
     options = ("--json", "--no-report", "--out", str(out), *OURS, "--connections", "50")
-    return command("floodtest", "run", *options, *arguments)
+    return ["floodtest", "run", *options, *arguments]
 
 
 @contextmanager
 def started(line: list[str]) -> Iterator["subprocess.Popen[str]"]:
-    """A command that was started with signals blocked; killed with the block if it has not ended."""
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, preexec_fn=block) as process:
+    """A command that was started (forked) with signals blocked; killed with the block if it has not ended."""
+    with forked(line, stdout=subprocess.PIPE, text=True, preexec_fn=block) as process:
         try:
             yield process
         finally:
@@ -57,7 +58,7 @@ def served() -> Iterator["subprocess.Popen[str]"]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_is_ended_by_a_signal_that_was_blocked(number: signal.Signals, tmp_path: Path) -> None:
     """Its server is ended by SIGTERM in turn: were it blocked there, that would take a minute."""
-    with started(small_run(tmp_path, "--hold", "60")) as process:
+    with started(command(*small_run(tmp_path, "--hold", "60"))) as process:
         wait_until(lambda: open_now(tmp_path) == 50, "50 connections are open")
         process.send_signal(number)
         out, _ = process.communicate(timeout=30)
@@ -85,7 +86,7 @@ def _mask(pid: int) -> int:
 
 @pytest.mark.parametrize("arguments", [["--hold", "0.1"], ["--hold", "0.1", "--network", "auto"]])
 def test_a_run_whose_parent_ignores_the_ends_of_children(arguments: list[str], tmp_path: Path) -> None:
-    done = run_with(ignore_ends_of_children, small_run(tmp_path, *arguments))
+    done = run_forked(*small_run(tmp_path, *arguments), preexec_fn=ignore_ends_of_children)
     assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
     summary = json.loads(done.stdout)
     assert (summary["outcome"], summary["connections"]["opened"]) == ("ok", 50)
@@ -93,11 +94,11 @@ def test_a_run_whose_parent_ignores_the_ends_of_children(arguments: list[str], t
 
 def test_a_server_that_fails_is_noticed_where_the_ends_of_children_were_ignored(tmp_path: Path) -> None:
     """The exit status of the server says whether it refuses to serve, which is no fault."""
-    taken = run("comet", "subs", "add", "7", "8", "--db", str(tmp_path / "db"))
+    taken = run_here("comet", "subs", "add", "7", "8", "--db", str(tmp_path / "db"))
     assert taken.returncode == 0
     (tmp_path / "db/data.mdb").write_bytes(b"x" * 10_000)
     line = small_run(tmp_path, "--hold", "0.1", "--messages", "1", "--db", str(tmp_path / "db"))
-    done = run_with(ignore_ends_of_children, line)
+    done = run_forked(*line, preexec_fn=ignore_ends_of_children)
     assert done.returncode == 3
     assert "The subscription store" in done.stderr.splitlines()[-1]
 

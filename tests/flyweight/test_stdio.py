@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,8 @@ from floodtest.flyweight.command.stdio import open_display
 from floodtest.loadgen.commands.live_console import LiveConsole
 from tests.flyweight.test_command import PRINTING
 from tests.rigs.figures import reading, sample
-from tests.rigs.support import OUR_NETWORK, OURS, command, run, run_here
+from tests.rigs.forking import forked
+from tests.rigs.support import OUR_NETWORK, OURS, command, run, run_forked, run_here
 
 
 @pytest.fixture
@@ -218,7 +220,8 @@ def test_a_run_in_a_folder_whose_name_is_no_utf8(client: str, tmp_path: Path) ->
     friends.write_text("1 2\n")
     options = ("--out", str(out), "--connections", "50", "--hold", "0.1", "--client", client)
     messages = ("--friends", str(friends), "--messages", "50", "--message-seconds", "0.1")
-    done = run("floodtest", "run", "--json", "--no-report", *OURS, *options, *messages, errors="surrogateescape")
+    make = run if client == "columns" else run_forked  # an interpreter that is started decodes its arguments
+    done = make("floodtest", "run", "--json", "--no-report", *OURS, *options, *messages, errors="surrogateescape")
     summary = json.loads(done.stdout)
     assert (done.returncode, summary["outcome"]) == (0, "ok")
     assert Path(summary["run"]).parent == out
@@ -298,15 +301,16 @@ def stuck(stack: ExitStack) -> int:
 def test_a_run_goes_on_without_standard_error(lost: str, tmp_path: Path) -> None:
     line = a_small_run(tmp_path)
     with ExitStack() as stack:
-        stderr = None
         if lost in ("unread", "stuck"):
             stderr = stuck(stack) if lost == "stuck" else without_reader()
             stack.callback(os.close, stderr)
+            process = stack.enter_context(forked(line, stdout=subprocess.PIPE, stderr=stderr, text=True))
         else:
             line = ["sh", "-c", f'exec "$@" {lost}', "sh", *line]
-        done = subprocess.run(line, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=60)
-    summary = json.loads(done.stdout)
-    assert (done.returncode, summary["outcome"], summary["connections"]["opened"]) == (0, "ok", 50)
+            process = stack.enter_context(subprocess.Popen(line, stdout=subprocess.PIPE, text=True))
+        out, _ = process.communicate(timeout=60)
+    summary = json.loads(out)
+    assert (process.returncode, summary["outcome"], summary["connections"]["opened"]) == (0, "ok", 50)
     record = load(summary["run"])
     assert record.summary is not None
     assert {each.stage for each in record.samples} == {"start", "ramp", "hold"}
@@ -317,8 +321,8 @@ def test_a_run_goes_on_without_standard_error(lost: str, tmp_path: Path) -> None
     ("where", "threshold", "code", "said"),
     [
         (">&-", "opened < 1", 0, ""),
-        (">/dev/full", "opened < 1", 3, "floodtest: Can't write to standard output: No space left on device. Send"),
-        (">/dev/full", "opened > 1", 4, "floodtest: Can't write to standard output: No space left on device. Send"),
+        ("full", "opened < 1", 3, "floodtest: Can't write to standard output: No space left on device. Send"),
+        ("full", "opened > 1", 4, "floodtest: Can't write to standard output: No space left on device. Send"),
         ("unread", "opened > 1", 4, ""),
     ],
 )
@@ -329,19 +333,20 @@ def test_a_run_whose_summary_is_not_printed_ends_as_it_would_and_says_where_it_i
     line = [*a_small_run(tmp_path), "--fail-if", threshold]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with ExitStack() as stack:
-        stdout = None
-        if where == "unread":
-            stdout = without_reader()
-            stack.callback(os.close, stdout)
+        options: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "env": environment}
+        if where == ">&-":
+            process = stack.enter_context(subprocess.Popen(["sh", "-c", 'exec "$@" >&-', "sh", *line], **options))
         else:
-            line = ["sh", "-c", f'exec "$@" {where}', "sh", *line]
-        done = subprocess.run(line, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, env=environment)
+            stdout = without_reader() if where == "unread" else full()
+            stack.callback(os.close, stdout)
+            process = stack.enter_context(forked(line, stdout=stdout, **options))
+        _, err = process.communicate(timeout=60)
     (folder,) = tmp_path.iterdir()
     assert load(folder).summary is not None
-    assert done.returncode == code
+    assert process.returncode == code
     told = f"Nobody is told the summary by standard output: it is in {folder}/run.json.\n"
-    assert (told in done.stderr) == (where != "unread")
-    assert done.stderr.splitlines()[-1].startswith(said or ("record: " if where == "unread" else told.strip()))
+    assert (told in err) == (where != "unread")
+    assert err.splitlines()[-1].startswith(said or ("record: " if where == "unread" else told.strip()))
 
 
 def a_small_run(out: Path) -> list[str]:

@@ -1,7 +1,6 @@
 """loadgen.network.addresses and `floodtest net`: what is ours comes and goes, what is not stays."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -14,7 +13,7 @@ from floodtest.loadgen.network import addresses
 from floodtest.loadgen.network.addresses import Address, bring_up, consecutive, ours, take_down
 from tests.rigs.confinement import CAP_NET_ADMIN, drop, forbid_netlink
 from tests.rigs.namespaces import in_a_namespace
-from tests.rigs.support import command
+from tests.rigs.support import run_forked, run_here
 
 THREE = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
 
@@ -177,7 +176,7 @@ def test_two_at_the_same_time() -> None:
 @in_a_namespace
 def test_the_commands() -> None:
     def net(*arguments: str) -> str:
-        done = subprocess.run(command("floodtest", "net", *arguments), capture_output=True, text=True, timeout=60)
+        done = run_here("floodtest", "net", *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -200,13 +199,8 @@ def test_the_commands() -> None:
     ],
 )
 def test_what_is_forbidden_is_said(confine: Callable[[], None], words: str) -> None:
-    done = subprocess.run(
-        command("floodtest", "net", "up", "--base-ip", "198.18.77.1", "--ips", "1"),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        preexec_fn=confine,
-    )
+    line = ["net", "up", "--base-ip", "198.18.77.1", "--ips", "1"]
+    done = run_forked("floodtest", *line, preexec_fn=confine)
     assert (done.returncode, done.stdout) == (3, "")
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1

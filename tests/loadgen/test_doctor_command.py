@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs.support import command, run, run_here
+from tests.rigs.support import command, run_forked, run_here
 
 FEW = ("--connections", "1000")
 
 
 def test_the_command_shows_every_check_with_its_reason() -> None:
-    done = run("floodtest", "doctor", *FEW)
+    done = run_forked("floodtest", "doctor", *FEW)
     assert done.returncode == 0, done.stdout
     assert "open files, hard limit" in done.stdout
     assert "getrlimit(2)" in done.stdout

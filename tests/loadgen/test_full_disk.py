@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.rigs.confinement import on_a_little_disk
-from tests.rigs.support import OURS, run
+from tests.rigs.support import OURS, run_forked
 
 MESSAGES = ("--connections", "50", "--hold", "0.1", "--messages", "50", "--message-seconds", "0.1")
 
@@ -16,7 +16,7 @@ MESSAGES = ("--connections", "50", "--hold", "0.1", "--messages", "50", "--messa
 def run_on(options: str, folder: Path) -> tuple[int, list[str], str]:
     """Run floodtest with its record on a little disk; return its exit code, its reasons and the end of its stderr."""
     words = ["run", "--json", "--no-report", "--out", str(folder), *OURS, *MESSAGES]
-    done = run("floodtest", *words, preexec_fn=partial(on_a_little_disk, folder, options))
+    done = run_forked("floodtest", *words, preexec_fn=partial(on_a_little_disk, folder, options))
     assert "Traceback" not in done.stderr
     return done.returncode, json.loads(done.stdout)["reasons"], done.stderr.splitlines()[-1]
 
@@ -48,6 +48,6 @@ def test_a_disk_without_room_for_a_store(left: int, tmp_path: Path) -> None:
         on_a_little_disk(disk, f"size={4 * mmap.PAGESIZE}")
         (disk / "full").write_bytes(bytes((4 - left) * mmap.PAGESIZE))
 
-    done = run("comet", "load", str(friends), "--db", str(disk / "db"), preexec_fn=fill)
+    done = run_forked("comet", "load", str(friends), "--db", str(disk / "db"), preexec_fn=fill)
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1].startswith(f"comet: The subscription store {disk}/db can't be used: No space")

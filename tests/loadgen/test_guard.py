@@ -88,6 +88,7 @@ class Eater(Watcher):
         return replace(memory, available=100 * MIB, reclaimable=0) if self.has_eaten else memory
 
 
+@pytest.mark.usefixtures("forks")
 @pytest.mark.parametrize("stage", [Stage.HOLD, Stage.MESSAGES])
 def test_a_stage_in_which_memory_runs_out_ends_the_run_in_order(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -116,6 +117,7 @@ def test_a_stage_in_which_memory_runs_out_ends_the_run_in_order(
     assert load(summary.run).summary == summary
 
 
+@pytest.mark.usefixtures("forks")
 @pytest.mark.parametrize("rate", [1000, 50])
 def test_the_ramp_stops_when_another_process_eats_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: float

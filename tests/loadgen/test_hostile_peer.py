@@ -203,9 +203,14 @@ def assert_adds_up(pieces: dict[int, list[bytes]], folders: pytest.TempPathFacto
         assert in_columns(folders.mktemp("rig"), pieces, together) == expected
 
 
-def for_all(some: list[Pieces]) -> dict[int, list[bytes]]:
+def for_all(some: list[Pieces], users: int = 12) -> dict[int, list[bytes]]:
     """Let each of these be what every so many-th user gets."""
-    return {user: some[user % len(some)](user) for user in range(1, 13)}
+    return {user: some[user % len(some)](user) for user in range(1, 1 + users)}
+
+
+def for_each(some: list[Pieces]) -> dict[int, list[bytes]]:
+    """Let each of these be what one user gets: the httpx client reads nothing by the batch."""
+    return for_all(some, len(some))
 
 
 @given(pieces=st.lists(peer_input.ANSWERS, min_size=1, max_size=4).map(for_all))
@@ -291,7 +296,7 @@ def in_httpx(folder: Path, pieces: dict[int, list[bytes]]) -> dict[str, Any]:
 
 
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # httpcore's, of connections that are given up
-@given(pieces=st.lists(peer_input.ANSWERS, min_size=1, max_size=8).map(for_all))
+@given(pieces=st.lists(peer_input.ANSWERS, min_size=1, max_size=8).map(for_each))
 def test_any_bytes_end_no_worker_of_httpx(
     pieces: dict[int, list[bytes]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -300,7 +305,7 @@ def test_any_bytes_end_no_worker_of_httpx(
     assert sum(found["failed"].values()) + sum(found["closed"].values()) == len(pieces)
 
 
-@given(pieces=st.lists(peer_input.LINES, min_size=1, max_size=4).map(for_all))
+@given(pieces=st.lists(peer_input.LINES, min_size=1, max_size=4).map(for_each))
 def test_lines_add_up_in_the_httpx_client(
     pieces: dict[int, list[bytes]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

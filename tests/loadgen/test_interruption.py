@@ -79,6 +79,7 @@ class Interrupter(Watcher):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.usefixtures("forks")
 def test_ticks_end_when_a_hold_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was sent and what was received are then of one moment."""
     original, orders = BundledServer.set_tick, []

@@ -34,7 +34,7 @@ from tests.rigs.support import (
     flood,
     open_now,
     processes_of,
-    run,
+    run_forked,
     run_here,
     started,
     wait_until,
@@ -112,7 +112,7 @@ def test_addresses_are_wished_for_that_loopback_has_not_got() -> None:
 
 def test_a_wish_fits_into_a_command_line() -> None:
     """MAX_ARG_STRLEN is 128 KiB."""
-    assert len(msgspec.json.encode(wish_of(Plan(65_536, 16, "fd00::1", 1024, 1_000_000), True))) < 1000
+    assert len(msgspec.json.encode(wish_of(Plan(8_192, 123, "fd00::1", 1024, 1_000_000), True))) < 1000
 
 
 # What there is then.
@@ -121,7 +121,9 @@ def test_a_wish_fits_into_a_command_line() -> None:
 def test_a_run_in_a_network_of_its_own(tmp_path: Path) -> None:
     with (
         the_same_host(),
-        started(tmp_path, *ISOLATED, "--connections", "500", "--hold", "4", "--tick", "0.5") as process,
+        started(
+            tmp_path, *ISOLATED, "--connections", "500", "--hold", "3", "--tick", "0.5", is_forked=False
+        ) as process,
     ):
         wait_until(lambda: open_now(tmp_path) == 500, "500 connections")
         tree = [process.pid, *(child.pid for child in descendants(process))]
@@ -164,7 +166,7 @@ def test_addresses_that_no_device_has(tmp_path: Path) -> None:
 
 def test_without_root_in_a_user_namespace(tmp_path: Path) -> None:
     with subprocess.Popen(
-        command("floodtest", "run", *ISOLATED, *QUIET, "--connections", "300", "--hold", "4", "--out", str(tmp_path)),
+        command("floodtest", "run", *ISOLATED, *QUIET, "--connections", "300", "--hold", "2", "--out", str(tmp_path)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -184,21 +186,21 @@ def test_root_without_the_right_to_make_namespaces_keeps_its_rights_to_files(tmp
     theirs.mkdir(mode=0o700)
     os.chown(theirs, 65534, 65534)
     arguments = ["--connections", "50", "--hold", "0", "--no-report", "--json", "--out", str(theirs)]
-    done = run("floodtest", "run", *ISOLATED, *arguments, preexec_fn=lambda: drop(CAP_SYS_ADMIN))
+    done = run_forked("floodtest", "run", *ISOLATED, *arguments, preexec_fn=lambda: drop(CAP_SYS_ADMIN))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["network"]["kind"] == "isolated"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="somebody who is not root maps nobody else")
 def test_root_that_would_lose_its_rights_to_files_stays_in_the_hosts_network() -> None:
-    done = run("floodtest", "plan", "--connections", "50", preexec_fn=lambda: drop(CAP_SYS_ADMIN, CAP_SETUID))
+    done = run_forked("floodtest", "plan", "--connections", "50", preexec_fn=lambda: drop(CAP_SYS_ADMIN, CAP_SETUID))
     assert done.returncode == 0, done.stderr
     assert "Network: the host's (the kernel permits no other: the users of a user namespace can't be" in done.stderr
 
 
 def test_one_network_namespace_is_enough_for_a_run_that_needs_no_table(tmp_path: Path) -> None:
     arguments = ["--connections", "50", "--hold", "0", "--no-report", "--json", "--out", str(tmp_path)]
-    done = run("floodtest", "run", *ISOLATED, *arguments, preexec_fn=allow_one_network_namespace)
+    done = run_forked("floodtest", "run", *ISOLATED, *arguments, preexec_fn=allow_one_network_namespace)
     assert (done.returncode, json.loads(done.stdout)["network"]["kind"]) == (0, "isolated"), done.stderr
 
 
@@ -206,7 +208,9 @@ def test_one_network_namespace_is_enough_for_a_run_that_needs_no_table(tmp_path:
 def test_a_second_namespace_that_is_forbidden_is_no_fault(asked: tuple[str, ...], code: int) -> None:
     """The table of a large run takes two."""
     of_host = abs(int(Path("/proc/sys/net/ipv4/tcp_ehash_entries").read_text()))
-    done = run("floodtest", "plan", "--connections", str(of_host), *asked, preexec_fn=allow_one_network_namespace)
+    done = run_forked(
+        "floodtest", "plan", "--connections", str(of_host), *asked, preexec_fn=allow_one_network_namespace
+    )
     assert done.returncode == code, done.stderr
     used_up = "the kernel permits no other: unshare: user.max_user_namespaces or user.max_net_namespaces are used up"
     assert used_up in done.stderr
@@ -214,7 +218,7 @@ def test_a_second_namespace_that_is_forbidden_is_no_fault(asked: tuple[str, ...]
 
 def confined(tmp_path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run where unshare is forbidden."""
-    return run(
+    return run_forked(
         "floodtest", "run", *QUIET, "--connections", "50", "--hold", "0", "--out", str(tmp_path), *arguments,
         preexec_fn=forbid_unshare,
     )  # fmt: skip
@@ -242,7 +246,7 @@ def test_isolated_is_refused_where_the_kernel_forbids_it(asked: tuple[str, ...],
 def test_user_namespaces_that_are_used_up_are_named(tmp_path: Path) -> None:
     arguments = ["run", *ISOLATED, "--connections", "50", "--hold", "0", "--out", str(tmp_path)]
     with the_same_host():
-        done = run("floodtest", *arguments, preexec_fn=forbid_user_namespaces)
+        done = run_forked("floodtest", *arguments, preexec_fn=forbid_user_namespaces)
     assert done.returncode == 3
     assert "unshare: user.max_user_namespaces or user.max_net_namespaces are used up. Become root" in done.stderr
 
@@ -279,7 +283,7 @@ def test_what_makes_no_sense(arguments: tuple[str, ...], words: str, tmp_path: P
 
 
 def test_plan_says_which_network_it_would_be() -> None:
-    done = run("floodtest", "plan", "--connections", "100", *ISOLATED)
+    done = run_forked("floodtest", "plan", "--connections", "100", *ISOLATED)
     assert done.returncode == 0, done.stderr
     assert "Network: one of its own, gone with the run (as asked for)" in done.stderr
 

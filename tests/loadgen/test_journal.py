@@ -37,6 +37,8 @@ from floodtest.wire.control import Stats
 from tests.loadgen.test_sites import TARGET
 from tests.rigs.support import OUR_NETWORK
 
+pytestmark = pytest.mark.usefixtures("forks")
+
 
 def run(out: Path) -> Summary:
     options = RunOptions(Plan(1, 200, f"{OUR_NETWORK}.9", 2000, 200), hold=0.5, interval=0.1, out=out)

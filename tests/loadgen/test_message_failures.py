@@ -19,12 +19,13 @@ from floodtest.datagen.files import write_pairs
 from floodtest.datagen.graph import friend_graph
 from floodtest.server_under_test.routing.subscriptions import Store
 from tests.loadgen.test_run_failures import workers_of
-from tests.rigs.support import Comet, comet, descendants, processes_of, run, started, wait_until
+from tests.rigs.support import Comet, comet, descendants, processes_of, run_here, started, wait_until
 from tests.server_under_test.test_comet import Client, asking, control, stats_when, streams
 
 USERS = 2500
 """Enough for two fronts."""
-SENDING = ("--connections", str(USERS), "--messages", "400/s", "--hold", "0")
+# At less than 50 a second, not each of the generator's batches is a request: those are what messages cost most of here.
+SENDING = ("--connections", str(USERS), "--messages", "25/s", "--hold", "0")
 
 
 LOADER = "floodtest.server_under_test", "load"
@@ -99,7 +100,7 @@ def test_ctrl_c_keeps_the_record_and_loses_nothing(friends: Path, tmp_path: Path
         summary = conclusion_of(process, tmp_path)
     messages = summary["messages"]
     assert (process.returncode, summary["outcome"]) == (130, "interrupted")
-    assert messages["published"] < messages["planned"] == 24_000
+    assert messages["published"] < messages["planned"] == 1_500
     assert messages["lost"] == messages["duplicated"] == 0
     assert summary["connections"]["opened"] == USERS
 
@@ -188,7 +189,7 @@ def test_when_the_run_is_killed_while_friends_are_loaded_nothing_is_left_of_it(
 
 def test_a_store_that_was_named_outlives_a_run_that_is_killed(friends: Path, tmp_path: Path) -> None:
     store, out = tmp_path / "db", tmp_path / "runs"
-    assert run("comet", "load", str(friends), "--db", str(store)).returncode == 0
+    assert run_here("comet", "load", str(friends), "--db", str(store)).returncode == 0
     with started(out, *SENDING, "--db", str(store)) as process:
         wait_until(lambda: "published" in log_of(out), "messages are published")
         tree = [one.pid for one in descendants(process)]
@@ -200,7 +201,7 @@ def test_a_store_that_was_named_outlives_a_run_that_is_killed(friends: Path, tmp
 
 
 def test_a_front_that_is_killed_takes_only_its_own_with_it(friends: Path, tmp_path: Path) -> None:
-    with sending(tmp_path, friends, "--message-seconds", "10", "--interval", "0.2") as process:
+    with sending(tmp_path, friends, "--message-seconds", "6", "--interval", "0.2") as process:
         workers_of(process, "floodtest.server_under_test.fronts.columns")[0].kill()
         wait_until(lambda: record_in(tmp_path).samples[-1].open < USERS, "its connections are gone")
         before = record_in(tmp_path).samples[-1].messages
@@ -211,8 +212,8 @@ def test_a_front_that_is_killed_takes_only_its_own_with_it(friends: Path, tmp_pa
     assert sum(connections["closed_by"].values()) == connections["closed_early"]
     *_, last = (sample for sample in load(summary["run"]).samples if sample.stage == "messages")
     assert last.server_open == last.open == USERS - connections["closed_early"]
-    assert messages["published"] == 4000
-    assert messages["received"] > before + 1000
+    assert messages["published"] == 150
+    assert messages["received"] > before + 100
     assert messages["lost"] < messages["expected"] / 4  # what was on its way to the front, and no more
     assert summary["missing"] == summary["repeated"] == 0
     assert f"{connections['closed_early']:,} connections closed early" in " ".join(summary["reasons"])
@@ -227,7 +228,7 @@ def test_a_router_that_is_killed_ends_the_run_with_a_reason(friends: Path, tmp_p
     reasons = "\n".join(summary["reasons"])
     assert "the bundled server ended by itself; its last words are in server.log" in reasons
     assert "messages: the server does not answer" in reasons
-    assert f"{summary['messages']['published']:,} of 24,000 planned were published" in reasons
+    assert f"{summary['messages']['published']:,} of 1,500 planned were published" in reasons
 
 
 def test_a_generator_that_is_killed_ends_the_run_with_a_reason(friends: Path, tmp_path: Path) -> None:
@@ -240,7 +241,7 @@ def test_a_generator_that_is_killed_ends_the_run_with_a_reason(friends: Path, tm
     assert (messages["lost"], messages["late"], messages["most_behind_seconds"]) == (0, None, None)
     assert summary["reasons"] == [
         "messages: their generator ended by itself; its last words are in messages.log of the record",
-        f"messages: {messages['published']:,} of 24,000 planned were published",
+        f"messages: {messages['published']:,} of 1,500 planned were published",
     ]
 
 

@@ -4,9 +4,9 @@ import json
 import resource
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,11 @@ from tests.rigs.support import (
     OUR_NETWORK,
     OURS,
     comet,
-    command,
     descendants,
     flood,
     open_now,
     processes_of,
-    run,
+    run_forked,
     run_here,
     started,
     wait_until,
@@ -159,13 +158,9 @@ def test_stages_that_make_no_sense(tmp_path: Path, arguments: tuple[str, ...], w
 @ENDS
 def test_few_files_make_many_workers(client: str, model: str, tmp_path: Path) -> None:
     arguments = ["--connections", "300", "--hold", "0.3", "--client", client, "--server-model", model]
-    process = subprocess.run(
-        command("floodtest", "run", "--json", "--no-report", "--out", str(tmp_path), *OURS, *arguments),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)),
-    )
+    line = ["run", "--json", "--no-report", "--out", str(tmp_path), *OURS, *arguments]
+    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (256, 256))
+    process = run_forked("floodtest", *line, preexec_fn=limit)
     summary = json.loads(process.stdout)
     assert (process.returncode, summary["connections"]["opened"]) == (0, 300), process.stderr
     assert summary["workers"]["files_limit"] == 256
@@ -177,14 +172,8 @@ def test_where_threads_cannot_have_files_each_worker_is_a_process(tmp_path: Path
         forbid_unshare()
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
 
-    arguments = ["--connections", "3000", "--hold", "5", "--tick", "0.5"]
-    with subprocess.Popen(
-        command("floodtest", "run", "--json", "--no-report", "--out", str(tmp_path), *OURS, *arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=limit,
-    ) as process:
+    arguments = ["--connections", "3000", "--hold", "3", "--tick", "0.5"]
+    with started(tmp_path, *arguments, preexec_fn=limit) as process:
         wait_until(lambda: open_now(tmp_path) == 3000, "3000 connections")
         models = "floodtest.loadgen.client.columns", "floodtest.server_under_test.fronts.columns"
         counts = [len(descendants(process, model)) for model in models]
@@ -252,7 +241,8 @@ def test_fit_says_how_many_and_why(tmp_path: Path) -> None:
 
 
 def test_the_summary_for_a_person_goes_to_stdout(tmp_path: Path) -> None:
-    done = run("floodtest", "run", *OURS, "--connections", "100", "--hold", "0", "--out", str(tmp_path))
+    line = ["run", "--no-report", *OURS, "--connections", "100", "--hold", "0", "--out", str(tmp_path)]
+    done = run_forked("floodtest", *line)
     assert done.returncode == 0
     assert done.stdout.startswith("ok: 100 of 100 connections were open at once")
     assert "2008" not in done.stdout  # a hundred connections are nothing to set beside a million

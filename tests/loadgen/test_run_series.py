@@ -28,7 +28,6 @@ from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.rules import problems
 from tests.rigs.figures import MIB, sample, start, summary
-from tests.rigs.forking import forking
 from tests.rigs.support import OURS, run_here
 
 OK, SHORT, REFUSED, FAULT, INTERRUPTED = (
@@ -274,8 +273,7 @@ def test_both_command_lines_are_checked_before_the_first_run(
 
 def test_a_run_of_a_series_is_a_process_with_a_record_of_the_name(tmp_path: Path) -> None:
     line = ("--connections", "20", "--hold", "0", "--no-report", "--out", str(tmp_path), "--name", "few", *OURS)
-    with forking():
-        done = run_here("floodtest", "run", *line, "--repeat", "2", "--json")
+    done = run_here("floodtest", "run", *line, "--repeat", "2", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert [one["run"] for one in told["runs"]] == [str(tmp_path / f"few-{at}") for at in (1, 2)]

@@ -268,6 +268,7 @@ class Afar:
         return msgspec.msgpack.decode(said, type=Reading)
 
 
+@pytest.mark.usefixtures("forks")
 def test_a_run_needs_no_more_of_a_site_than_its_interface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conductor, "LocalSite", Afar)
     options = RunOptions(Plan(1, 200, f"{OUR_NETWORK}.9", 2000, 200), hold=0.5, tick=0.2, interval=0.1, out=tmp_path)

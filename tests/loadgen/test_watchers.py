@@ -53,6 +53,9 @@ class Bystander(Listener):
     """A watcher that does not fail."""
 
 
+pytestmark = pytest.mark.usefixtures("forks")
+
+
 def run(out: Path, *watchers: Watcher) -> Summary:
     options = RunOptions(Plan(1, 200, f"{OUR_NETWORK}.9", 2000, 200), hold=0.3, interval=0.1, out=out)
     return trio.run(Run(options, watchers).execute)

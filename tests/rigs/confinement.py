@@ -96,7 +96,18 @@ def _enter_user_namespace() -> None:
 
 
 def drop(*capabilities: int) -> None:
-    """Take capabilities from what this process and its children can ever have; for who has none it is nothing."""
-    drop_from_bounding_set = 24
+    """Take capabilities from what this process has, and from what it and its children can ever have; for who has none
+    it is nothing.
+
+    The second alone would take effect by execve(2), which is not called where the process is forked to be a program.
+    """
+    drop_from_bounding_set, version_3 = 24, 0x20080522
+    libc = ctypes.CDLL(None)
     for capability in capabilities:
-        ctypes.CDLL(None).prctl(drop_from_bounding_set, capability, 0, 0, 0)
+        libc.prctl(drop_from_bounding_set, capability, 0, 0, 0)
+    header, sets = (ctypes.c_uint32 * 2)(version_3, 0), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, sets) == 0
+    for capability in capabilities:
+        for kind in range(3):  # effective, permitted and inheritable, the first 32 of each before the others
+            sets[capability // 32 * 3 + kind] &= ~(1 << capability % 32)
+    assert libc.capset(header, sets) == 0

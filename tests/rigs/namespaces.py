@@ -1,15 +1,16 @@
-"""Tests that change addresses, in a network namespace of their own: `python -m tests.rigs.namespaces MODULE TEST`."""
+"""Tests that change addresses, in a network namespace of their own: `python -m tests.rigs.namespaces MODULE TEST`, in a
+fork of the process of the tests.
+"""
 
 import importlib
-import os
 import subprocess
 import sys
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 
 from floodtest.loadgen.network.namespaces import enter
 from floodtest.loadgen.network.wish import Wish
+from tests.rigs.forking import STARTS, forked
 
 
 def in_a_namespace(test: Callable[[], None]) -> Callable[[], None]:
@@ -17,10 +18,10 @@ def in_a_namespace(test: Callable[[], None]) -> Callable[[], None]:
 
     @wraps(test)
     def run() -> None:
-        arguments = [sys.executable, "-P", "-m", "tests.rigs.namespaces", test.__module__, test.__name__]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=180, env=environment)
-        assert done.returncode == 0, done.stderr
+        line = [*STARTS, "tests.rigs.namespaces", test.__module__, test.__name__]
+        with forked(line, stderr=subprocess.PIPE, text=True) as process:
+            _, errors = process.communicate(timeout=180)
+        assert process.returncode == 0, errors
 
     return run
 

@@ -25,7 +25,7 @@ import psutil
 from floodtest.loadgen.client.accounts import State
 from floodtest.wire.protocols import CHUNKED
 from floodtest.wire.template import RequestTemplate
-from tests.rigs.forking import Forked, forking
+from tests.rigs.forking import forked, forking
 
 COMMANDS = {"floodtest": "floodtest", "comet": "floodtest.server_under_test", "fakefriends": "floodtest.datagen"}
 
@@ -50,8 +50,20 @@ def command(name: str, *arguments: str) -> list[str]:
 
 
 def run(name: str, *arguments: str, timeout: float = 180, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run one of our commands to its end."""
+    """Start one of our commands as a person does, and run it to its end."""
     return subprocess.run(command(name, *arguments), capture_output=True, text=True, timeout=timeout, **options)
+
+
+def run_forked(name: str, *arguments: str, timeout: float = 180, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run one of our commands to its end in a fork of this process, which costs a fifth of one that is started."""
+    line = command(name, *arguments)
+    with forked(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(line, process.returncode, out, err)
 
 
 def run_here(
@@ -59,14 +71,15 @@ def run_here(
 ) -> subprocess.CompletedProcess[str]:
     """Run one of our commands in this process, which is quick; an error that is not ours is raised.
 
-    Past its time it gets one SIGINT, which ends a run in order.
+    What it launches is forked. Past its time it gets one SIGINT, which ends a run in order.
     """
     main = importlib.import_module(MAINS[name]).main
     out, err = io.StringIO(), io.StringIO()
     code: Any = 0
     late = threading.Timer(timeout, os.kill, (os.getpid(), signal.SIGINT))
     no_exec = patch.object(os, "execv", None)  # a run that wants a network of its own would end the tests
-    with redirect_stdout(out), redirect_stderr(err), chdir(cwd), patch.object(sys, "argv", [name, *arguments]), no_exec:
+    line = patch.object(sys, "argv", [name, *arguments])
+    with redirect_stdout(out), redirect_stderr(err), chdir(cwd), line, no_exec, forking():
         late.start()
         try:
             main()
@@ -108,14 +121,14 @@ def run_in_child(
 def flood(out: Path, *arguments: str, timeout: float = 180) -> tuple[int, dict[str, Any], str]:
     """Run `floodtest run --json`; return its exit code, its summary ({} if none) and its stderr, its workers' last.
 
-    It runs in this process, but for one in a network of its own, which takes the place of its process.
+    It runs in this process, but for one in a network of its own, which takes the place of its process: of a fork.
     """
     line = ("floodtest", "run", "--json", "--no-report", "--out", str(out), *OURS, *arguments)
     with tempfile.TemporaryFile() as workers:
         if {"--network", "--link"} & set(arguments):
-            done = run(*line, timeout=timeout)
+            done = run_forked(*line, timeout=timeout)
         else:
-            with _stderr_of_children(workers.fileno()), forking():
+            with _stderr_of_children(workers.fileno()):
                 done = run_here(*line, timeout=timeout)
         workers.seek(0)
         errors = done.stderr + workers.read().decode(errors="replace")
@@ -135,13 +148,19 @@ def _stderr_of_children(descriptor: int) -> Iterator[None]:
 
 
 @contextmanager
-def started(out: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """A `floodtest run --json` that is under way; killed with the block if it has not ended."""
-    process = subprocess.Popen(
+def started(
+    out: Path, *arguments: str, is_forked: bool = True, preexec_fn: Callable[[], None] | None = None
+) -> Iterator["subprocess.Popen[str]"]:
+    """A `floodtest run --json` that is under way; killed with the block if it has not ended.
+
+    It is forked, unless the test is about how it starts.
+    """
+    process = (forked if is_forked else subprocess.Popen)(
         command("floodtest", "run", "--json", "--no-report", "--out", str(out), *OURS, *arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=preexec_fn,
     )
     with process:
         try:
@@ -175,7 +194,7 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60) -> 
 class Comet:
     """A `comet serve` of this test: where it listens, and its figures."""
 
-    def __init__(self, process: "Forked | subprocess.Popen[str]", port: int, control: int) -> None:
+    def __init__(self, process: "subprocess.Popen[str]", port: int, control: int) -> None:
         self.process = process
         self.port = port
         self.control = control
@@ -205,12 +224,8 @@ def comet(*arguments: str, stderr: IO[str] | None = None, is_started: bool = Fal
     with ours, theirs:
         fixed = ["--port", "0", "--control-port", "0", "--workers", "2", "--parent-fd", str(theirs.fileno())]
         line = command("comet", "serve", *fixed, *arguments)
-        process: Forked | subprocess.Popen[str]
-        if is_started:
-            process = subprocess.Popen(line, pass_fds=[theirs.fileno()], stderr=stderr, text=True)
-        else:
-            with forking():
-                process = Forked(line, [theirs.fileno()], subprocess.DEVNULL, 1, stderr)
+        start = subprocess.Popen if is_started else forked
+        process = start(line, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stderr=stderr, text=True)
         theirs.close()
         ours.settimeout(60)
         where = json.loads(ours.recv(4096) or b"{}")

@@ -15,7 +15,7 @@ from floodtest.server_under_test.routing.subjects import MAX_USER
 from floodtest.server_under_test.routing.subscriptions import Store
 from floodtest.wire import stamp
 from floodtest.wire.control import Generated
-from tests.rigs.support import Comet, comet, run, run_here, scripted_server
+from tests.rigs.support import Comet, comet, run_forked, run_here, scripted_server
 from tests.server_under_test.test_comet import streams
 from tests.server_under_test.test_generator import Server, after
 
@@ -66,7 +66,7 @@ SHORT = ("--rate", "200", "--seconds", "0.5", "--size", "60", "--seed", "7")
 def test_msggen_publishes_what_it_planned(comet_serve: Comet) -> None:
     with ExitStack() as stack:
         (client,) = streams(stack, comet_serve, 5)
-        done = run("comet", "msggen", "--control", url_of(comet_serve), *SHORT, "--users", "1", "--json")
+        done = run_forked("comet", "msggen", "--control", url_of(comet_serve), *SHORT, "--users", "1", "--json")
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
         assert {name: told[name] for name in ("planned", "published", "unpublished", "deliveries", "error")} == {

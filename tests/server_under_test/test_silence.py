@@ -18,6 +18,7 @@ from floodtest.loadgen.network.link import CLIENT_DEVICE
 from floodtest.loadgen.network.namespaces import enter, enter_namespace
 from floodtest.loadgen.network.wish import VETH_SERVERS, Wish
 from floodtest.server_under_test.fronts.listener import listen, notice_silence
+from tests.rigs.forking import forked
 from tests.rigs.namespaces import in_a_namespace
 from tests.rigs.server import ServerRig
 from tests.rigs.support import command, wait_until
@@ -68,7 +69,7 @@ def _serve(model: str, namespace: int) -> tuple["subprocess.Popen[str]", dict[st
     """Start a server in the other namespace that gives up after 3 s."""
     ours, theirs = socket.socketpair()
     fixed = ("--host", SERVER, "--port", "0", "--control-port", "0", "--parent-fd", str(theirs.fileno()))
-    process = subprocess.Popen(
+    process = forked(
         command("comet", "serve", *fixed, "--limit-silence", "3", "--model", model),
         pass_fds=[theirs.fileno()],
         preexec_fn=partial(enter_namespace, namespace),

@@ -11,7 +11,7 @@ import pytest
 
 from floodtest.server_under_test.routing.subscriptions import Store
 from tests.rigs.browser import CHROMIUM, Browser, browser
-from tests.rigs.support import Comet, comet, run, wait_until
+from tests.rigs.support import Comet, comet, run_forked, wait_until
 from tests.server_under_test.test_comet import Client, streams
 from tests.server_under_test.test_control_attacks import connect
 
@@ -130,7 +130,7 @@ def test_the_commands_are_served_by_ipv4_and_ipv6_and_by_name(tmp_path: Path) ->
     for host in ("127.0.0.1", "::1", "localhost"):
         with comet("--max-users", "10", "--control-host", host) as one:
             url = f"http://{f'[{host}]' if ':' in host else host}:{one.control}"
-            done = run("comet", "publish", "7", "Hello", "--control", url)
+            done = run_forked("comet", "publish", "7", "Hello", "--control", url)
             assert (done.returncode, done.stdout) == (0, "The message went to 0 connections.\n")
 
 
