@@ -389,7 +389,7 @@ def test_a_latency_file_that_makes_no_sense_costs_no_more_than_its_picture(examp
     record = load(example)
     assert "latency.csv is left out, for it can't be read" in text_of(record)
     findings = read_findings(record)
-    assert {plot.title for plot in PLOTS if plot.picture(findings, WIDE) is None} == {"Latency"}
+    assert {plot.title for plot in PLOTS if plot.draw(findings) is None} == {"Latency"}
 
 
 def test_where_nothing_may_be_written_that_is_said(example: Path, tmp_path: Path) -> None:
