@@ -94,6 +94,13 @@ def _rate(text: str) -> float:
     return number
 
 
+def _share(text: str) -> float:
+    share = float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+    if not 0 <= share <= 1:
+        raise ValueError(text)
+    return share
+
+
 def _port(text: str) -> int:
     number = int(text)
     if not 0 <= number <= 65535:
@@ -148,6 +155,7 @@ whole = Parser(int, "a whole number")
 rate = Parser(_rate, f"a number a second such as 5000, up to {MAX_RATE:,}")
 reserve = Parser(parse_reserve, "a share such as 10% or a size such as 2GiB")
 columns = Parser(_columns, "the names or numbers of two columns, such as source,target or 1,2")
+share = Parser(_share, "a share from 0 to 1, or one such as 50%")
 port = Parser(_port, "a port from 0 to 65535")
 name = Parser(_name, "a name of up to 60 letters, digits and . _ + = @ -, such as columns-2")
 text = Parser(str, "a text")

@@ -28,7 +28,7 @@ class Securing:
     """The layer of a worker, and the requests that wait for their handshakes."""
 
     def __init__(self, settings: ClientTls, files_limit: int, requests: Requests, accounts: Accounts) -> None:
-        self.layer = TlsLayer(client_context(settings), files_limit, settings.server_name)
+        self.layer = TlsLayer(client_context(settings), files_limit, settings.server_name, settings.resume)
         self.requests = requests
         self._accounts = accounts
 

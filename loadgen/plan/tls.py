@@ -24,10 +24,16 @@ class TlsOptions:
     key: str | None = option(None, parsers.text, "FILE", "Its key.  [default: in the file of --cert]")
     tls_version: Version = choice(ANY, VERSIONS, "The only version to speak, or the best that both have.")
 
+    tls_resume: float = option(
+        0.0, parsers.share, "SHARE", "Of handshakes, such as 50%: take up a session by a ticket of the server."
+    )
+
     def settings(self, host: str, is_http: bool) -> ClientTls:
         """Return what workers are told, for a target with this name."""
         name = self.server_name or host
-        return ClientTls(name, is_http, self.insecure, self.cafile, self.cert, self.key, self.tls_version)
+        return ClientTls(
+            name, is_http, self.insecure, self.cafile, self.cert, self.key, self.tls_version, self.tls_resume
+        )
 
     def problems(self, is_spoken: bool) -> Iterator[str]:
         """Yield what is wrong with them; `is_spoken`: whether there is any TLS."""

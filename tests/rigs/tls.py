@@ -104,7 +104,7 @@ class End:
 
 
 def client_end(options: ClientTls) -> End:
-    return End(TlsLayer(client_context(options), FILES, options.server_name))
+    return End(TlsLayer(client_context(options), FILES, options.server_name, options.resume))
 
 
 def server_end(options: ServerTls) -> End:

@@ -172,3 +172,37 @@ def test_rows_of_a_batch_go_out_each_in_its_own_way(files: tuple[str, str]) -> N
     assert sealed[-1] == b"text 3"
     for fd, data in zip(peers, sealed, strict=False):
         assert peers[fd].hear(data) == b"text %d" % fd
+
+
+@pytest.mark.parametrize(("share", "resumed"), [(1.0, 8), (0.5, 4), (0.0, 0)])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2])
+def test_a_share_of_handshakes_takes_up_a_session(
+    files: tuple[str, str], share: float, resumed: int, version: ssl.TLSVersion
+) -> None:
+    client = client_end(ClientTls(NAME, cafile=files[0], resume=share))
+    context = server_context(ServerTls(*files, tickets=2))
+    context.maximum_version = version
+    found = []
+    for fd in range(FD, FD + 9):
+        server = Peer(context, is_server=True)
+        (flight,) = client.layer.begin([fd])
+        client.take(fd, server.step(flight))
+        behind = server.step(client.sent(fd))
+        assert client.take(fd, behind + server.say(b"answer")) == (b"answer", None)
+        assert server.hear(client.layer.seal([fd], [b"question"])[0]) == b"question"
+        found.append(bool(server.object.session_reused))
+    assert (found[0], sum(found)) == (False, resumed)
+    counts = client.layer.take_counts()
+    assert (counts.resumed, counts.kept) == (resumed, 9 if version is ssl.TLSVersion.TLSv1_2 else 0)
+    assert len(client.layer._kept) == (counts.kept or (1 if share else 0))
+
+
+def test_where_no_ticket_comes_none_is_taken_up_and_one_object_is_kept(files: tuple[str, str]) -> None:
+    client = client_end(ClientTls(NAME, cafile=files[0], resume=1.0))
+    server = server_end(ServerTls(*files, tickets=0))
+    shake(client, server, [FD, FD + 1, FD + 2])
+    assert client.layer._kept.keys() == {FD}
+    client.layer.forget([FD])
+    shake(client, server, [FD])
+    assert client.layer._kept.keys() == {FD}
+    assert client.layer.take_counts().resumed == 0

@@ -84,9 +84,17 @@ class KeyLog:
 class Handshake:
     """One that is under way, at either end."""
 
-    def __init__(self, context: ssl.SSLContext, key_log: KeyLog, is_server: bool, server_name: str | None) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        key_log: KeyLog,
+        is_server: bool,
+        server_name: str | None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
+        """`session`: what a client takes up again."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._incoming, self._outgoing, is_server, server_name)
+        self._object = context.wrap_bio(self._incoming, self._outgoing, is_server, server_name, session)
         self._key_log = key_log
         self._logged = self._last = self._behind = b""
         self._is_server = is_server
@@ -129,6 +137,8 @@ class Handshake:
         except ssl.SSLError as error:
             cause, note = cause_of(error, self.begin)
             raise Failed(cause, note, self._outgoing.read()) from error
+        except OSError as error:  # where OpenSSL has no error of its own, Python raises what the thread's errno says
+            raise Failed(Cause.TLS_FAILED, None, self._outgoing.read()) from error
         finally:
             if self._taken:  # before there is anything of the other side there are no secrets
                 self._logged += self._key_log.take()
@@ -191,10 +201,15 @@ class Opened(NamedTuple):
 
 
 class Kept:
-    """A connection of TLS 1.2, or earlier, that keeps its object."""
+    """A connection that keeps its object: of TLS 1.2, or one that waits for a ticket of TLS 1.3."""
 
     def __init__(self, whole: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
         self._object, self._incoming, self._outgoing = whole, incoming, outgoing
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What a later handshake can take up again, if it has a ticket."""
+        return self._object.session
 
     def seal(self, text: bytes) -> bytes:
         """Return the records of a text; nothing where what came has ended the connection already."""
@@ -213,8 +228,9 @@ class Kept:
             self._incoming.write(data[at : at + PIECE])
             code = self._read(texts)
             reply = self._outgoing.read()
-            if reply and code is None:
-                code = Cause.TLS_BAD_RECORD  # of itself OpenSSL only answers what it refuses, such as a renegotiation
+            # Of itself OpenSSL only answers what it refuses, such as a renegotiation, and in TLS 1.3 updates of keys.
+            if reply and code is None and self._object.version() != "TLSv1.3":
+                code = Cause.TLS_BAD_RECORD
             if code is not None:
                 break
         return Opened(b"".join(texts), reply, code)

@@ -26,6 +26,8 @@ class ClientTls(msgspec.Struct, frozen=True):
     key: str | None = None
     """What the client shows of itself where a server asks for it; the key may be in the file of the certificate."""
     version: Version = ANY
+    resume: float = 0.0
+    """Share of handshakes, from 0 to 1, that take up a session of the server once there is a ticket for one."""
 
 
 class ServerTls(msgspec.Struct, frozen=True):

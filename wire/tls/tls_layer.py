@@ -20,6 +20,7 @@ from floodtest.wire.tls import tls_records
 from floodtest.wire.tls.counts import TlsCounts
 from floodtest.wire.tls.handshaking import MOST_HANDSHAKES, Failed, Handshake, Kept, KeyLog
 from floodtest.wire.tls.key_columns import KeyColumns
+from floodtest.wire.tls.resumption import Resumption
 
 MOST_KEPT = 4096
 """Connections of a worker that keep an object of OpenSSL, of 15 to 35 KiB each: 140 MiB at the most."""
@@ -28,8 +29,12 @@ MOST_KEPT = 4096
 class TlsLayer:
     """The connections of one worker."""
 
-    def __init__(self, context: ssl.SSLContext, length: int, server_name: str | None = None) -> None:
-        """`length`: descriptors are below it. A client's `server_name` is sent, and verified if the context says so."""
+    def __init__(
+        self, context: ssl.SSLContext, length: int, server_name: str | None = None, resume: float = 0.0
+    ) -> None:
+        """`length`: descriptors are below it. A client's `server_name` is sent, and verified if the context says so;
+        `resume` is the share of its handshakes that take up a session.
+        """
         context.options |= ssl.OP_NO_RENEGOTIATION
         self._context = context
         self._is_server = context.protocol is ssl.PROTOCOL_TLS_SERVER
@@ -37,6 +42,7 @@ class TlsLayer:
         self._key_log = KeyLog(context)
         self._columns = KeyColumns(length, takes_tickets=not self._is_server)
         self._kept: dict[int, Kept] = {}
+        self._resumption = Resumption(resume)
         self.handshakes: dict[int, Handshake] = {}
         """Those under way, by descriptor."""
         self._counts = TlsCounts()
@@ -89,7 +95,8 @@ class TlsLayer:
         began = time.thread_time_ns()
         flights = []
         for fd in fds:
-            handshake = Handshake(self._context, self._key_log, self._is_server, self._server_name)
+            session = self._resumption.session()
+            handshake = Handshake(self._context, self._key_log, self._is_server, self._server_name, session)
             self.handshakes[fd] = handshake
             flights.append(b"" if self._is_server else handshake.step()[0])
         self._counts.cpu_ns += time.thread_time_ns() - began
@@ -148,6 +155,7 @@ class TlsLayer:
         replies: dict[int, bytes] = {}
         for fd, data in rows.items():
             found = self._kept[fd].open(data)
+            self._resumption.look(fd, self._kept[fd].session)
             if found.text:
                 texts[fd] = found.text
             if found.reply:
@@ -194,13 +202,14 @@ class TlsLayer:
         del self.handshakes[fd]
         self._counts.ciphers[done.cipher] += 1
         self._counts.resumed += done.is_resumed
-        if done.has_keys:
+        waits = self._resumption.keeps(fd)
+        if done.has_keys and not waits:
             self._counts.tickets += done.written
             self._columns.install(fd, done.cipher, done.read_secret, done.write_secret, done.written)
             if unread := done.unread():
                 rows[fd] = unread
         else:
-            self._counts.kept += 1
+            self._counts.kept += not done.has_keys
             self._kept[fd] = done.kept()
             rows[fd] = done.behind  # the rest is in the object already
 
@@ -233,6 +242,7 @@ class TlsLayer:
     def forget(self, fds: Iterable[int]) -> None:
         fds = list(fds)
         self._columns.forget(fds)
+        self._resumption.forget(fds)
         for fd in fds:
             self.handshakes.pop(fd, None)
             self._kept.pop(fd, None)
