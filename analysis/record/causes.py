@@ -123,6 +123,10 @@ TABLE: dict[str, Words] = {
     "HTTP_5xx": Words("The server, or a proxy before it, failed.", f"Look into its log. {_LOOK}"),
     "HTTP_xxx": Words("The server answered with a status that begins no stream.", _LOOK),
     # Instead of a handshake of TLS.
+    "ETIMEDOUT@tls": Words(
+        "The handshake of TLS was not over within --connect-timeout.",
+        "Raise --connect-timeout, or open fewer at a time (--in-flight, --rate): handshakes cost the server's CPU.",
+    ),
     "tls_expired": Words(
         "The server's certificate has expired, or is not valid yet.",
         "Renew it, and look at the clocks of both machines.",

@@ -143,6 +143,11 @@ class Client:
     def close_some(self) -> int:
         return self._streams.close(1000, self._reset_at_end)
 
+    def close_layer(self) -> None:
+        """Close what TLS has opened here: the collector would close it in whichever thread it runs."""
+        if self._securing is not None:
+            self._securing.layer.close()
+
     def _room(self) -> int:
         """How many more may be in flight. Small room is left to grow: half-empty batches cost as much as full ones."""
         assert self._go is not None
@@ -233,6 +238,7 @@ async def run(shared: Shared) -> None:
             tasks.cancel_scope.cancel()
         while client.close_some():
             await trio.lowlevel.checkpoint()
+        client.close_layer()
     await shared.channel.send(Closed())
 
 

@@ -23,6 +23,7 @@ import httpx
 import numpy as np
 import trio
 
+from floodtest.flyweight.machine.core_files import forbid_core_files
 from floodtest.flyweight.machine.endpoints import is_path
 from floodtest.loadgen.client.accounts import Phase
 from floodtest.loadgen.client.orders import Closed, Go, Halt
@@ -109,6 +110,8 @@ class HttpxClient:
         self._said = spec.grammar.reader()
         # Without TLS it is not used, but httpx makes one for each client.
         self._tls = httpx.create_ssl_context(verify=False) if spec.tls is None else client_context(spec.tls)
+        if spec.tls is not None:
+            forbid_core_files()
         self._server_name = None if spec.tls is None else spec.tls.server_name
         self._path = next((host for host, _ in spec.targets if is_path(host)), None)
         scheme = "http" if spec.tls is None else "https"

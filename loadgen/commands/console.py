@@ -229,10 +229,11 @@ def _timing_lines(summary: Summary) -> list[str]:
 def _tls_lines(tls: Tls) -> list[str]:
     """Write what connections over TLS have agreed on, and what that cost."""
     ciphers = ", ".join(f"{name} {count:,}" for name, count in sorted(tls.ciphers.items(), key=lambda item: -item[1]))
+    has_cost = tls.handshakes > 0 and tls.cpu_seconds > 0  # httpx does not tell it
     told = [
         *([ciphers] if ciphers else []),
         f"{tls.resumed:,} resumed",
-        f"{tls.cpu_seconds / max(1, tls.handshakes) * 1e6:,.0f} µs of the client's CPU each",
+        *([f"{tls.cpu_seconds / tls.handshakes * 1e6:,.0f} µs of the client's CPU each"] if has_cost else []),
         *([f"{tls.kept:,} of TLS 1.2, which keep 15 to 35 KiB each"] if tls.kept else []),
         *([f"{tls.tickets:,} tickets"] if tls.tickets else []),
         *([f"{tls.key_updates:,} updates of keys"] if tls.key_updates else []),

@@ -73,9 +73,15 @@ _CLIENT = UserMemory(52 * MIB, int(4.4 * MIB), 184 << 10, 17, 23)
 POLL_BYTES = 37
 """Bytes more for a connection that polls, in columns: a cursor, which is seldom over 32 bytes, and its pauses."""
 
-TLS_MEMORY = UserMemory(0, 12 * MIB, 6 << 20, 201, 201)
+TLS_MEMORY = UserMemory(0, 12 * MIB, 6 << 20, 202, 202)
 """What an end takes besides where it speaks TLS: OpenSSL and its bindings once a process, the context of a worker, and
 the handshakes of one that are under way; and keys in columns for each connection."""
+
+TLS_OBJECT_BYTES = 35 << 10
+"""Of a connection that keeps its object of OpenSSL: of TLS 1.2, and of models that are no columns."""
+
+MOST_OF_TLS_1_2 = 4096
+"""Connections of a worker of columns that keep an object, at the most (`wire.tls.tls_layer.MOST_KEPT`)."""
 
 SERVER_MODELS: dict[ServerModel, ServerTraits] = {
     "columns": ServerTraits("in columns", _SERVER),

@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from floodtest.wire.tls.settings import ClientTls
+
 METHODS = ("POST", "PUT", "GET")
 
 _REQUEST = re.compile(rf"(?:(?P<method>{'|'.join(METHODS)}) )?(?P<url>https?://\S+)")
@@ -33,6 +35,8 @@ class Order(msgspec.Struct, frozen=True):
     """The file of the run record with the state of each user: messages are about those whose connection is open."""
     to_all: bool
     """Whether every open connection should get each message, and not only that of its user."""
+    tls: ClientTls | None = None
+    """How TLS is spoken with the target, and with the API where that is https as well; None: this machine's trust."""
 
 
 def split_request(text: str) -> tuple[str, str]:

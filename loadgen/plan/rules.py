@@ -203,8 +203,9 @@ def _about_tls(options: RunOptions) -> Iterator[str]:
     yield from options.tls.problems(options.speaks_tls)
     if options.tls.is_asked and options.scheme in ("http", "ws", "unix"):
         yield f"--tls is for our own server and for tcp://: name a target of {_SECURE[options.scheme]} instead."
-    if options.target is None and options.tls.server_name is not None:
-        yield "--server-name is for a server that was named with --target."
+    if options.target is None:
+        given = {"--server-name": options.tls.server_name, "--cafile": options.tls.cafile}
+        yield from (f"{name} is for a server that was named with --target." for name, value in given.items() if value)
 
 
 _SECURE = {"http": "https://", "ws": "wss://", "unix": "a host and a port"}

@@ -30,7 +30,7 @@ class TlsOptions:
 
     def settings(self, host: str, is_http: bool) -> ClientTls:
         """Return what workers are told, for a target with this name."""
-        name = self.server_name or host
+        name = (self.server_name or host).removesuffix(".")  # which a name in a handshake has not (RFC 6066, section 3)
         return ClientTls(
             name, is_http, self.insecure, self.cafile, self.cert, self.key, self.tls_version, self.tls_resume
         )

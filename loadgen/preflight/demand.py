@@ -27,8 +27,10 @@ from floodtest.loadgen.plan.models import (
     POLL_BYTES,
     SERVER_MODELS,
     TLS_MEMORY,
+    TLS_OBJECT_BYTES,
     ClientModel,
     ServerModel,
+    UserMemory,
 )
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.pacer import Pacer, steady
@@ -75,6 +77,8 @@ class Demand:
     """Whether connections poll."""
     tls: bool = False
     """Whether they speak TLS."""
+    tls_objects: bool = False
+    """Whether that is TLS 1.2 only, whose connections keep objects of OpenSSL."""
     subscriptions: SubscriptionSizes = NO_SUBSCRIPTIONS
     client_model: ClientModel = DEFAULT_CLIENT_MODEL
     server_model: ServerModel = DEFAULT_SERVER_MODEL
@@ -206,8 +210,10 @@ def forecast(demand: Demand, machine: Machine) -> Forecast:
     )
     client += POLL_BYTES * connections if demand.polls else 0
     if demand.tls:
-        more = TLS_MEMORY.of(connections, workers, processes, traffic=False)
-        client, server = client + more, server + more
+        client, server = (
+            taken + _tls_memory(model, demand).of(connections, workers, processes, traffic=False)
+            for taken, model in ((client, demand.client_model), (server, demand.server_model))
+        )
     kernel, source = kernel_memory(demand, machine)
     queued, store = demand.unread * (QUEUED_BYTES + demand.traffic.size), demand.subscriptions.store
     table = HASH_ENTRY_BYTES * (demand.hash_entries or 0)
@@ -257,6 +263,12 @@ def tracked(demand: Demand, machine: Machine) -> int:
     return demand.connections if is_used and not demand.plan.is_anonymous else 0
 
 
+def _tls_memory(model: str, demand: Demand) -> UserMemory:
+    """Return what an end of a model takes besides for TLS."""
+    keeps_objects = demand.tls_objects or model != "columns"
+    return TLS_MEMORY.with_each(TLS_OBJECT_BYTES) if keeps_objects else TLS_MEMORY
+
+
 def _in_us(cost: HandshakeCost) -> tuple[float, float]:
     return round(cost.client * 1e6, 1), round(cost.server * 1e6, 1)
 
@@ -291,6 +303,7 @@ def demand_of(
         traffic=_traffic_of(options),
         polls=options.polling is not None,
         tls=options.speaks_tls,
+        tls_objects=options.speaks_tls and options.tls.tls_version == "1.2",
         subscriptions=sizes_of(options.friends, options.db),
         client_model=options.client,
         server_model=options.server_model,

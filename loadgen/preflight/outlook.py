@@ -15,6 +15,7 @@ from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.listeners import Listener, listeners_at
 from floodtest.flyweight.machine.unix_listeners import find_listeners
 from floodtest.loadgen.network.wish import HOST, Network
+from floodtest.loadgen.plan.models import DEFAULT_CLIENT_MODEL, MOST_OF_TLS_1_2
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import file_of, parse_target, request_of, text_to_send, to_bytes
@@ -38,6 +39,7 @@ from floodtest.loadgen.preflight.users import Users, load_users, read_text
 from floodtest.loadgen.preflight.verdicts import Verdict
 from floodtest.wire.requests import MAX_USERS
 from floodtest.wire.template import OWN, OWN_OF_POLLS
+from floodtest.wire.tls.certificates import NAME
 from floodtest.wire.tls.settings import ClientTls
 
 LEAST_FILE, BYTES_A_USER = 48 << 20, 24
@@ -123,6 +125,7 @@ class Outlook:
             checks.append(partial(_refuse_what_is_no_file, self.options.friends))
         if self.options.db is not None:
             checks.append(partial(_refuse_what_is_no_store, self.options.db))
+        checks.append(partial(_refuse_more_objects_than_are_kept, self.demand, self.machine))
         checks.append(partial(_refuse_what_is_not_ours_to_write, self.options.out))
         checks.append(partial(_refuse_small_files, self.demand))
         return [*checks, partial(refuse_what_does_not_fit, self.machine, self.demand)]
@@ -152,6 +155,8 @@ def look(options: RunOptions, network: Network = HOST) -> Outlook:
     """Return the outlook; Refused when the target or its process can't be found."""
     machine = Machine(reserve=options.reserve)
     if options.target is None:
+        if options.speaks_tls:
+            _try(options.tls.settings(NAME, is_http=True), "--server-name")
         return Outlook(options, None, machine, demand_of(options, None, network))
     target = _target(options.target, options)
     elsewhere = addresses_elsewhere(target)
@@ -177,16 +182,16 @@ def _target(url: str, options: RunOptions) -> Target:
         raise Refused("\n".join(problems))
     tls = options.tls.settings(parse_target(url).host, bool(target.asked.path)) if options.speaks_tls else None
     if tls is not None:
-        _check_files(tls)
+        _try(tls, "--target" if options.tls.server_name is None else "--server-name")
     return replace(target, asked=asked, tls=tls)
 
 
-def _check_files(tls: ClientTls) -> None:
-    """Refuse certificates and keys that can't be read, as each worker would."""
+def _try(tls: ClientTls, name_option: str) -> None:
+    """Refuse what no worker could begin a handshake with."""
     # Not above: OpenSSL takes some MB, and a run without TLS has none.
-    from floodtest.wire.tls.contexts import client_context
+    from floodtest.wire.tls.contexts import try_client
 
-    client_context(tls)
+    try_client(tls, name_option)
 
 
 def _own_placeholders(options: RunOptions) -> tuple[str, ...]:
@@ -230,6 +235,17 @@ def _refuse_what_is_not_ours_to_write(out: Path) -> None:
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise Refused(
             f"Can't write the run record to {out}: {place} is no folder that we may write to. Choose another --out."
+        )
+
+
+def _refuse_more_objects_than_are_kept(demand: Demand, machine: Machine) -> None:
+    if not demand.tls_objects or demand.client_model != DEFAULT_CLIENT_MODEL:
+        return
+    most = MOST_OF_TLS_1_2 * forecast(demand, machine).client_workers
+    if demand.connections > most:
+        raise Refused(
+            f"Connections of TLS 1.2 keep an object of OpenSSL each, and a worker keeps {MOST_OF_TLS_1_2:,} of them at "
+            f"the most, all together {most:,} here: open no more (--connections {most}), or take TLS 1.3."
         )
 
 

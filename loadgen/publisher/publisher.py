@@ -26,6 +26,7 @@ from floodtest.loadgen.plan.publication import Order
 from floodtest.loadgen.publisher.remedies import remedy_of
 from floodtest.wire.control import GRACE, LATE, Generated
 from floodtest.wire.mark import EVERYBODY, mark
+from floodtest.wire.tls.contexts import client_context
 
 REQUESTS = 128
 """Requests under way at the most: what waits in the server is bounded by it."""
@@ -207,5 +208,6 @@ def _phrase(status: int) -> str:
 async def publish(order: Order, say: Callable[[Generated], None]) -> Generated:
     """Carry out an order."""
     limits = httpx.Limits(max_connections=REQUESTS, max_keepalive_connections=REQUESTS)
-    async with httpx.AsyncClient(limits=limits, timeout=None, trust_env=False) as client:
+    verify = True if order.tls is None else client_context(order.tls)
+    async with httpx.AsyncClient(limits=limits, timeout=None, trust_env=False, verify=verify) as client:
         return await Publisher(order, client, np.random.default_rng()).run(say)

@@ -246,5 +246,5 @@ class Probe:
 
 def _send(sock: socket.socket, data: bytes) -> None:
     """Send, unless the server has gone: what it has said before, and how it ended, is read after that."""
-    with suppress(BrokenPipeError, ConnectionResetError):
+    with suppress(BrokenPipeError, ConnectionResetError, SSLError):
         sock.sendall(data)

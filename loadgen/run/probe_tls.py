@@ -64,11 +64,10 @@ def _agreed(sock: ssl.SSLSocket) -> Agreed:
     cipher, shown = sock.cipher(), sock.getpeercert(binary_form=True)
     assert cipher is not None
     assert shown is not None
-    certificate = x509.load_der_x509_certificate(shown)
-    return Agreed(
-        version=sock.version() or "",
-        cipher=cipher[0],
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
-        valid_until=certificate.not_valid_after_utc.date().isoformat(),
-    )
+    try:
+        certificate = x509.load_der_x509_certificate(shown)
+        subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+        valid_until = certificate.not_valid_after_utc.date().isoformat()
+    except ValueError:  # what OpenSSL takes is not always as the standards have it
+        subject = issuer = valid_until = "(it can't be read)"
+    return Agreed(sock.version() or "", cipher[0], subject, issuer, valid_until)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
+import msgspec
 import trio
 
 from floodtest.analysis.record.format import STATES_FILE
@@ -119,6 +120,7 @@ async def send_messages(stage: SendMessages, context: StageContext) -> None:
         progress.generated = await generate(stage.messages, context.users, bundled.control_url, bundled.token, folder)
     elif context.marks is not None:
         order = stage.messages.order(context.marks, context.first_user, folder / STATES_FILE)
+        order = msgspec.structs.replace(order, tls=context.server.target.tls)
         await publish(order, folder, progress.note_generated)
     await drain_messages(context)
 

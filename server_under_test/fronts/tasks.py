@@ -312,8 +312,8 @@ class TaskFront:
                 data, connection.unsent = connection.unsent, bytearray()
                 await connection.stream.send_all(data)
                 self._bytes.add(len(data))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._leave(connection)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):  # the last: it is told
+            self._leave(connection)  # that the server ends
         finally:
             connection.writing.set()
             connection.writing = None
@@ -424,7 +424,7 @@ class TaskFront:
 
 
 async def _send_and_close(stream: TlsStream, last: bytes) -> None:
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
         if last:
             await stream.send_all(last)
         await stream.aclose()

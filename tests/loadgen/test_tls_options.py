@@ -1,15 +1,20 @@
 """loadgen.plan.tls and what a plan predicts: which options belong together, and what handshakes cost here."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from floodtest.flyweight.errors import UsageError
+from floodtest.loadgen.plan.models import MOST_OF_TLS_1_2, TLS_OBJECT_BYTES
 from floodtest.loadgen.plan.options import PlanOptions, RunOptions
 from floodtest.loadgen.plan.rules import problems
 from floodtest.loadgen.plan.tls import TlsOptions
 from floodtest.loadgen.preflight.demand import demand_of, forecast
 from floodtest.loadgen.preflight.handshake_cost import measure_handshakes
 from floodtest.loadgen.preflight.machine import Machine
+from floodtest.loadgen.preflight.outlook import look
+from floodtest.wire.tls.tls_layer import MOST_KEPT
 
 PLAN = PlanOptions(connections=50_000).plan()
 
@@ -50,6 +55,46 @@ def test_tls_without_http_is_asked_for() -> None:
     assert not [one for one in problems(options("tcp://h:1", is_asked=True)) if "tls" in one]
 
 
+def test_a_certificate_authority_is_for_a_server_of_others() -> None:
+    assert [one for one in problems(options(is_asked=True, cafile="f")) if one.startswith("--cafile is for a server")]
+
+
+@pytest.mark.parametrize("name", [".x.example", "a..b", "x" * 64 + ".example", "a\0b"])
+@pytest.mark.parametrize("target", ["https://127.0.0.1:9/", "tcp://127.0.0.1:9"])
+def test_a_name_that_no_server_can_be_asked_for_is_said_before_anything_begins(name: str, target: str) -> None:
+    given = options(target, server_name=name, is_asked=target.startswith("tcp"), insecure=True)
+    with pytest.raises(UsageError, match=r"--server-name .* is no name that a server can be asked for"):
+        look(replace(given, plan=replace(PLAN, connections=1)))
+
+
+def test_files_of_our_own_servers_clients_are_read_before_anything_begins() -> None:
+    with pytest.raises(UsageError, match="--cert /nonexistent can't be read"):
+        look(options(is_asked=True, cert="/nonexistent"))
+
+
+def test_more_objects_of_tls_1_2_than_are_kept_are_refused() -> None:
+    refusals = look(options(is_asked=True, tls_version="1.2")).refusals()
+    assert [one for one in refusals if one.startswith("Connections of TLS 1.2 keep an object of OpenSSL each")]
+
+
+def test_what_keeps_objects_is_planned_with_them() -> None:
+    machine, count = Machine(), PLAN.connections
+
+    def more(**given: Any) -> tuple[int, int]:
+        plain, secured = (
+            forecast(demand_of(replace(options(is_asked=is_asked), **given), None), machine)
+            for is_asked in (False, True)
+        )
+        assert plain.server_user is not None
+        assert secured.server_user is not None
+        return secured.client_user - plain.client_user, secured.server_user - plain.server_user
+
+    assert max(more()) < count * TLS_OBJECT_BYTES
+    assert more(client="httpx")[0] >= count * TLS_OBJECT_BYTES
+    assert more(server_model="tasks")[1] >= count * TLS_OBJECT_BYTES
+    assert MOST_OF_TLS_1_2 == MOST_KEPT
+
+
 def test_a_plan_knows_what_handshakes_and_keys_take() -> None:
     cost = measure_handshakes(0.0)
     assert 0 < cost.server < 1
@@ -59,5 +104,5 @@ def test_a_plan_knows_what_handshakes_and_keys_take() -> None:
     secured = forecast(demand_of(options(is_asked=True), None), machine)
     assert plain.handshake_us is None
     assert secured.handshake_us is not None
-    assert secured.client_user >= plain.client_user + 201 * PLAN.connections
+    assert secured.client_user >= plain.client_user + 202 * PLAN.connections
     assert secured.ramp_seconds > plain.ramp_seconds

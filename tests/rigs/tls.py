@@ -44,6 +44,29 @@ def write_certificate(folder: Path, name: str = NAME, days: int = 30, stem: str 
     return cert_file, key_file
 
 
+def write_chain(folder: Path) -> tuple[ServerTls, str]:
+    """Write a certificate for `NAME`, signed by one that a third one has signed; return it, and who signed it."""
+    now = datetime.datetime.now(datetime.UTC)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("root", "middle", NAME)]
+    files = []
+    for place in (1, 2):
+        made = (
+            x509.CertificateBuilder(names[place - 1], names[place], keys[place].public_key(), place)
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=place == 1, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+            .sign(keys[place - 1], hashes.SHA256())
+        )
+        files.append(folder / f"{place}.pem")
+        files[-1].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key = folder / "key.pem"
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    key.write_bytes(keys[2].private_bytes(encoding, form, serialization.NoEncryption()))
+    return ServerTls(str(files[1]), str(key)), str(files[0])
+
+
 class Peer:
     """An object of OpenSSL on buffers, at either end of a connection with a layer."""
 

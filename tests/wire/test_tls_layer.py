@@ -7,10 +7,10 @@ import pytest
 
 from floodtest.flyweight.engine.intake import END
 from floodtest.wire.causes import Cause
-from floodtest.wire.tls import tls_records
+from floodtest.wire.tls import suites, tls_records
 from floodtest.wire.tls.contexts import client_context, server_context
 from floodtest.wire.tls.settings import ClientTls, ServerTls
-from tests.rigs.tls import NAME, End, Peer, client_end, pieces, server_end, shake, write_certificate
+from tests.rigs.tls import NAME, End, Peer, client_end, pieces, server_end, shake, write_certificate, write_chain
 
 FD = 7
 
@@ -206,3 +206,23 @@ def test_where_no_ticket_comes_none_is_taken_up_and_one_object_is_kept(files: tu
     shake(client, server, [FD])
     assert client.layer._kept.keys() == {FD}
     assert client.layer.take_counts().resumed == 0
+
+
+def test_a_suite_that_columns_do_not_have_keeps_its_object(
+    files: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a policy of OpenSSL's allows AES-CCM: keys of that can't move into columns."""
+    monkeypatch.delitem(suites.SUITES, "TLS_AES_256_GCM_SHA384")
+    client, server = client_of(files), server_peer(files)
+    behind = meet_server(client, server)
+    assert client.take(FD, behind + server.say(b"answer")) == (b"answer", None)
+    assert server.hear(client.layer.seal([FD], [b"question"])[0]) == b"question"
+    assert client.layer.take_counts().kept == 1
+
+
+def test_who_signed_is_trusted_be_it_a_root_or_not(tmp_path: Path) -> None:
+    """A file of --cafile may have the certificate that signed the server's, without those above it."""
+    leaf, authority = write_chain(tmp_path)
+    client = client_end(ClientTls(NAME, cafile=authority))
+    meet_server(client, Peer(server_context(leaf), is_server=True))
+    assert client.secured == [FD]

@@ -27,12 +27,31 @@ def client_context(settings: ClientTls) -> ssl.SSLContext:
     elif settings.cafile is None:
         context.set_default_verify_paths()
     else:
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # who signed is trusted, be it a root or not
         _read(
             "--cafile", settings.cafile, "certificates in PEM", lambda: context.load_verify_locations(settings.cafile)
         )
     if settings.cert is not None:
         _load_pair(context, "--cert", settings.cert, "--key", settings.key)
     return context
+
+
+def try_client(settings: ClientTls, name_option: str) -> None:
+    """Read a client's files and make the first flight of a handshake, so that what is wrong with either is said before
+    a worker finds it.
+    """
+    context = client_context(settings)
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=settings.server_name).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    except ssl.SSLError as error:
+        why = (error.reason or str(error)).lower().replace("_", " ")
+        raise UsageError(f"OpenSSL on this machine can't begin a handshake as it was asked to: {why}.") from error
+    except (ValueError, TypeError) as error:  # UnicodeError is one
+        raise UsageError(
+            f"{name_option} {settings.server_name!r} is no name that a server can be asked for."
+        ) from error
 
 
 def server_context(settings: ServerTls) -> ssl.SSLContext:

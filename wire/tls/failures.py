@@ -64,6 +64,8 @@ def cause_of(error: ssl.SSLError, begin: bytes) -> tuple[Cause, str | None]:
         return _ALERTS_BY_NAME.get(alert[1], Cause.TLS_ALERT), alert[1].lower().replace("_", " ")
     if begin and begin[0] not in _TYPES:
         return Cause.TLS_PLAIN, None
+    if begin and reason == "WRONG_VERSION_NUMBER":
+        return Cause.TLS_FAILED, "wrong version number"  # of a later record: what came first was TLS
     return _REASONS.get(reason, Cause.TLS_FAILED), reason.lower().replace("_", " ") or None
 
 
@@ -76,7 +78,7 @@ def _reason_in(words: str) -> str:
 def cause_behind(error: ssl.SSLError) -> Cause:
     """Return why a connection ended behind its handshake whose records OpenSSL opens."""
     cause, _ = cause_of(error, b"")
-    return Cause.TLS_BAD_RECORD if cause == Cause.TLS_FAILED else cause
+    return Cause.TLS_BAD_RECORD if cause in (Cause.TLS_FAILED, Cause.TLS_PLAIN) else cause
 
 
 def cause_of_alert(description: int) -> Cause:

@@ -293,11 +293,11 @@ class KeyColumns:
             self._idle_of[fd] = 0
             texts.append(text)
             return True
+        if kind == tls_records.ALERT and len(text) == tls_records.ALERT_SIZE:
+            return self._take_alert(fd, text[1], found)
         if self._idle_of[fd] == MOST_IDLE:
             raise RecordFault(Cause.TLS_BAD_RECORD, tls_records.UNEXPECTED)
         self._idle_of[fd] += 1
-        if kind == tls_records.ALERT and len(text) == tls_records.ALERT_SIZE:
-            return self._take_alert(fd, text[1], found)
         if kind == tls_records.HANDSHAKE and text:
             self._take_messages(fd, text, found)
         elif kind != DATA:
