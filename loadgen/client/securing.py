@@ -1,7 +1,8 @@
 """Securing: connections of one worker on their way through the handshake of TLS, behind which their request goes out.
 
-In: descriptors that have just been opened. Out: what is written to them first; who is behind the handshake; and of one
-that has ended before, what the accounts have of it. Cost: what `wire.tls` says. Imported by workers that speak TLS.
+In: descriptors that have just been opened. Out: the first bytes to write to each; the descriptors whose handshake is
+complete; for a connection that ends during its handshake, the code, the bytes and the note that the accounts keep.
+Cost: that of `wire.tls`. Only workers that speak TLS import this module, since OpenSSL takes 15 MB of a process.
 """
 
 from typing import NamedTuple

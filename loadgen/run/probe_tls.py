@@ -38,7 +38,7 @@ class NotSecured(Exception):
 
 
 def secure(sock: socket.socket, settings: ClientTls) -> tuple[ssl.SSLSocket, Agreed]:
-    """Do the handshake; whoever has the socket closes the one that is returned instead."""
+    """Do the handshake; the socket that is returned replaces the one given, and the caller closes it."""
     context = client_context(settings)
     try:
         made = context.wrap_socket(sock, server_hostname=settings.server_name, suppress_ragged_eofs=False)

@@ -110,6 +110,7 @@ class Reception:
 
     def accept(self) -> None:
         """Accept what is waiting, up to a batch."""
+        # accept() would make a socket object of each connection; _accept gives its number, and has no type in typeshed.
         accepted, error = drain(Socket._accept, self._listener, self._room)  # type: ignore[attr-defined]
         if error in OUT_OF_DESCRIPTORS:
             self._accept_errors.add(1)

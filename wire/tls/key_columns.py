@@ -256,6 +256,7 @@ class KeyColumns:
         if not sealed:
             return []
         suite = self._suite(int(rows[0]))
+        # `aead` is typed as what makes one, which has no such method for mypy; it is a class.
         decrypt: Any = suite.aead.decrypt  # type: ignore[attr-defined]
         texts = []
         for aead, nonce, record in zip(
@@ -345,4 +346,5 @@ def _alike(places: npt.NDArray[np.uint8]) -> list[list[int]]:
 
 
 def _encrypt(suite: Suite) -> Any:
+    # `aead` is typed as what makes one, which has no such method for mypy; it is a class.
     return suite.aead.encrypt  # type: ignore[attr-defined]
