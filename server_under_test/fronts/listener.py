@@ -7,6 +7,7 @@ import socket
 from contextlib import ExitStack
 
 from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.own_addresses import is_own
 from floodtest.wire.http import authority
 
 BACKLOG = 65535
@@ -41,10 +42,24 @@ def wait_for_requests(listener: socket.socket) -> None:
 def notice_silence(listener: socket.socket, seconds: float) -> None:
     """Have the kernel end each connection accepted from a listener whose peer has not answered for so long.
 
-    Accepted sockets inherit these options (tcp(7)), so that a connection costs no call. The first probe of an idle
-    connection is sent after half of the time; TCP_USER_TIMEOUT decides the end, for data and probes alike.
+    Accepted sockets inherit these options (tcp(7)), so that a connection costs no call. TCP_USER_TIMEOUT decides the
+    end, for data and probes alike. The first probe of an idle connection is sent after half of the time, if it is one
+    that is probed (`probe_when_idle`).
     """
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(seconds / 2)))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(seconds / 6)))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+
+
+def probe_when_idle(fd: int, address: tuple[str | int, ...]) -> None:
+    """Have the kernel probe an accepted connection while nothing is said on it, unless its peer is on this machine.
+
+    A peer on this machine can't vanish without its kernel closing the connection. And to probe many of them ends
+    healthy ones: timers of minutes are rounded up to 16 seconds, so that tens of thousands of probes are sent in one
+    go, and loopback silently drops what goes beyond net.core.netdev_max_backlog. Other devices say what they have
+    dropped, and the kernel sends those probes again half a second later.
+    """
+    if not is_own(address):
+        accepted = socket.socket(fileno=fd)
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        accepted.detach()

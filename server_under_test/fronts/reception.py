@@ -26,6 +26,7 @@ from floodtest.flyweight.engine.ledger import Counter
 from floodtest.flyweight.engine.outbox import Outbox
 from floodtest.flyweight.engine.readiness import LEVEL, READ, Readiness
 from floodtest.flyweight.engine.sweep import drain, sweep
+from floodtest.server_under_test.fronts.listener import probe_when_idle
 from floodtest.server_under_test.fronts.partings import Partings, overdue
 from floodtest.server_under_test.fronts.streams import Streams
 from floodtest.server_under_test.limits import OUT_OF_DESCRIPTORS, PAUSE, Limits
@@ -119,6 +120,8 @@ class Reception:
         if accepted:
             fds = [fd for fd, _ in accepted]
             sweep(os.set_blocking, fds, repeat(False))
+            for fd, address in accepted:
+                probe_when_idle(fd, address)
             if self._layer is None:
                 self._receive(fds)
             else:

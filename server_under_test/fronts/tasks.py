@@ -24,6 +24,7 @@ import trio
 
 from floodtest.flyweight.engine.ledger import Counter, TickTable
 from floodtest.server_under_test.fronts.accounts import FIRST_STATUS
+from floodtest.server_under_test.fronts.listener import probe_when_idle
 from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Renew, Room, Stopped, Tick, Ticked
 from floodtest.server_under_test.fronts.resuming import COMMENT
 from floodtest.server_under_test.fronts.tls_streams import (
@@ -135,13 +136,14 @@ class TaskFront:
             while self._tls is not None and not self._tls.has_room:
                 await self._leaving.park()
             try:
-                sock, _ = await listener.accept()
+                sock, address = await listener.accept()
             except OSError as error:
                 if error.errno in OUT_OF_DESCRIPTORS:  # else it is the connection's own, which is gone
                     self._accept_errors.add(1)
                     await trio.sleep(PAUSE)
             else:
                 self._held += 1
+                probe_when_idle(sock.fileno(), address)
                 self._tasks.start_soon(self._serve, trio.SocketStream(sock))
         await self._shared.channel.send(Full())
         while self._held >= self._shared.capacity * 9 // 10:

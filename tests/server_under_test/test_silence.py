@@ -7,6 +7,7 @@ import socket
 import subprocess
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from floodtest.flyweight.command import parsers
+from floodtest.flyweight.machine.own_addresses import is_own
 from floodtest.loadgen.network.link import CLIENT_DEVICE
 from floodtest.loadgen.network.namespaces import enter, enter_namespace
 from floodtest.loadgen.network.wish import VETH_SERVERS, Wish
@@ -25,6 +27,10 @@ from tests.rigs.support import command, wait_until
 
 CLIENT, SERVER = "198.19.0.1", VETH_SERVERS[4]
 
+ESTABLISHED = "01"
+NONE, KEEPALIVE = "00", "02"
+"""A state and timers in /proc/net/tcp."""
+
 
 def test_what_is_accepted_has_the_options_of_the_listener() -> None:
     with listen("127.0.0.1", 0) as listener:
@@ -33,10 +39,26 @@ def test_what_is_accepted_has_the_options_of_the_listener() -> None:
             listener.setblocking(True)
             accepted, _ = listener.accept()
         with accepted:
-            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 5
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        (("127.0.0.1", 7), True),
+        (("127.3.2.1", 7), True),
+        (("::1", 7, 0, 0), True),
+        (("::ffff:127.0.0.1", 7, 0, 0), True),
+        (("192.0.2.1", 7), False),
+        (("2001:db8::1", 7, 0, 0), False),
+        (("no address", 7), False),
+    ],
+)
+def test_addresses_of_this_machine_are_known(address: tuple[str | int, ...], own: bool) -> None:
+    assert is_own(address) == own
 
 
 @pytest.mark.parametrize("text", ["3", "3.5s", "18h"])
@@ -81,6 +103,12 @@ def _serve(model: str, namespace: int) -> tuple["subprocess.Popen[str]", dict[st
     return process, where
 
 
+def _timers_of(port: int) -> list[str]:
+    """Return the kernel's timer of each connection that a port has, as proc_net_tcp(5) numbers them."""
+    rows = [row.split() for row in Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]]
+    return [row[5][:2] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == ESTABLISHED]
+
+
 def _vanish(model: str) -> None:
     network = enter(Wish(sockets=1, port_range=None, first_address=CLIENT, count=1, link="veth"))
     assert network.server_namespace is not None
@@ -100,7 +128,12 @@ def _vanish(model: str) -> None:
             ).json()
             return figures
 
-        wait_until(lambda: stats()["connections"] == 0, "the connections have ended")
+        assert _timers_of(where["port"]) == [KEEPALIVE] * 5
+        local = clients.enter_context(socket.create_connection((SERVER, where["port"])))
+        local.sendall(b"GET /test/6 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"Welcome" in local.recv(4096)
+        assert sorted(_timers_of(where["port"])) == [NONE] + [KEEPALIVE] * 5  # who is on this machine is not probed
+        wait_until(lambda: stats()["connections"] == 1, "the others have ended")
         assert (stats()["silent"], stats()["slow"]) == (5, 0)
         process.terminate()
 
