@@ -58,6 +58,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     server_begun: int | None = None
     client_begun: int | None = None
     mem_obtainable: int | None = None
+    packets_dropped: int | None = None
 
     @property
     def kernel(self) -> int:

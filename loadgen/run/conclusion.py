@@ -21,7 +21,7 @@ from floodtest.flyweight.processes.launch import how_it_ended
 from floodtest.loadgen.run.latencies import client_share_of, latency_of, remarks_on_times, times_of
 from floodtest.loadgen.run.lifespans import lifetimes_of, timing_of
 from floodtest.loadgen.run.reading import Reading, ReceivedTick
-from floodtest.loadgen.run.remarks import often, remarks_on_first_words, remarks_on_queue
+from floodtest.loadgen.run.remarks import often, remarks_on_dropped_packets, remarks_on_first_words, remarks_on_queue
 from floodtest.wire.control import Generated, Stats
 from floodtest.wire.names import DEFAULT_PROTOCOL, LONGPOLL
 from floodtest.wire.sequence import MAX_STEP
@@ -95,6 +95,7 @@ def conclude(facts: Facts) -> Summary:
     reasons += [
         *remarks_on_first_words(facts.reading.answers),
         *remarks_on_queue(summary, facts.in_flight),
+        *remarks_on_dropped_packets(facts.samples, facts.reading.attempts),
         *remarks_on_times(summary.server_times),
         *facts.remarks,
     ]

@@ -22,6 +22,7 @@ from floodtest.flyweight.machine.files import read_memory
 from floodtest.flyweight.machine.headroom import MemoryGauge
 from floodtest.flyweight.machine.processes import ProcessMeter
 from floodtest.flyweight.machine.sockets import read_slabs, read_sockets
+from floodtest.flyweight.machine.softnet import read_dropped
 from floodtest.loadgen.client import orders
 from floodtest.loadgen.client.accounts import LEDGER, State, count_states, create_columns, map_columns
 from floodtest.loadgen.plan.options import RunOptions
@@ -71,6 +72,7 @@ class LocalSite:
         self._gauge = MemoryGauge(options.reserve)
         self._guard = Guard(self._gauge, self._reasons.append)
         self._is_unread = False
+        self._dropped_before: int | None = None
 
     @asynccontextmanager
     async def attached(self) -> AsyncIterator[None]:
@@ -115,6 +117,7 @@ class LocalSite:
         await self._crew.start(specification, self._plan.shares(len(self._ledger.rows)), descriptors)
         self._listening.start_soon(self._crew.listen)
         self._cpu_before = read_cpu_time()
+        self._dropped_before = read_dropped()
 
     async def ramp(self, start: float) -> None:
         """Open all connections, unless memory runs out or nobody can be reached."""
@@ -204,8 +207,14 @@ class LocalSite:
             kernel_cpu=round(machine.kernel - self._cpu_before.kernel, 2),
             swapped=memory.swapped,
             mem_obtainable=self._gauge.least(),
+            packets_dropped=self._dropped_since(),
             **(read_slabs() or {}),
         )
+
+    def _dropped_since(self) -> int | None:
+        """Return how many packets the kernel has dropped since the crew was started."""
+        now, before = read_dropped(), self._dropped_before
+        return None if now is None or before is None else now - before
 
     def _count_replaced_ports(self) -> None:
         """Count them when no more connections are begun: that takes 10 ms for a million."""

@@ -94,6 +94,7 @@ class Figures(msgspec.Struct, frozen=True):
     slab_dentry: int | None = None
     slab_epoll: int | None = None
     mem_obtainable: int | None = None
+    packets_dropped: int | None = None
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from floodtest.analysis.record import summary as sums
 from floodtest.analysis.record.causes import words_of
+from floodtest.analysis.record.samples import Sample
 from floodtest.analysis.record.summary import Summary
 from floodtest.flyweight.command.counted import counted
 from floodtest.loadgen.client.accounts import code_name
@@ -98,6 +99,19 @@ def _remarks_on_silence(queue: sums.ListenQueue, summary: Summary) -> list[str]:
     unanswered = f"{counted(again, 'requests')} to connect had no answer within a second and were sent again"
     remedy = "raise its backlog (listen(2), net.core.somaxconn), or take a smaller --in-flight, or --rate"
     return [f"listen queue: {unanswered}: packets were lost, or the server's queue was full; then {remedy}"]
+
+
+def remarks_on_dropped_packets(samples: Sequence[Sample], attempts: int) -> list[str]:
+    """Say that the kernel dropped packets within itself, where those are more than chance ones."""
+    dropped = max((sample.packets_dropped or 0 for sample in samples), default=0)
+    if dropped <= attempts * NOTABLE:
+        return []
+    said = (
+        f"packets: the kernel of this machine dropped {counted(dropped, 'packets')}, of all programs, on their way "
+        "between its sockets, as its queue for them was full. TCP sends them again 0.2 s later or more, but gives a "
+        "connection up whose probes (keepalive) are dropped each time. A larger net.core.netdev_max_backlog helps."
+    )
+    return [said]
 
 
 def often(number: int) -> str:

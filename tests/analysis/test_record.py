@@ -110,12 +110,13 @@ def test_a_record_that_was_cut_off_anywhere_reads_to_the_last_whole_sample(folde
         assert load(folder).samples == SAMPLES[:whole]
 
 
-BEGUN = ["server_begun", "client_begun", "mem_obtainable"]
+BEGUN = ["server_begun", "client_begun", "mem_obtainable", "packets_dropped"]
 
 
 @pytest.mark.parametrize(
     "later",
     [
+        BEGUN[3:],
         BEGUN[2:],
         BEGUN,
         ["polls", *BEGUN],

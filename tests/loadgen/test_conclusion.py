@@ -565,6 +565,16 @@ def test_a_few_requests_that_were_sent_again_are_named_where_connections_timed_o
     assert [reason.partition(":")[0] for reason in summary.reasons] == ["3 connections failed", "listen queue"]
 
 
+@pytest.mark.parametrize(("dropped", "is_said"), [(None, False), (PLANNED // 100, False), (PLANNED // 100 + 1, True)])
+def test_packets_that_the_kernel_dropped_are_named_where_they_are_many(dropped: int | None, is_said: bool) -> None:
+    attempted = ledger(lambda made: made.row(0)["attempts"].__setitem__(0, PLANNED))
+    summary = conclude(facts(ledger=attempted, samples=[start(), sample(packets_dropped=dropped)]))
+    assert [reason.partition(",")[0] for reason in summary.reasons] == (
+        ["packets: the kernel of this machine dropped 11 packets"] if is_said else []
+    )
+    assert summary.outcome == "ok"
+
+
 def test_what_was_predicted_is_held_against_a_server_of_our_own_only() -> None:
     ours = conclude(facts()).memory
     theirs = conclude(facts(models=Models("columns", None))).memory
