@@ -7,10 +7,17 @@ import msgspec
 
 from floodtest.analysis import FORMAT
 from floodtest.flyweight.command.counted import counted
+from floodtest.loadgen.preflight.machine import KernelTls
+from floodtest.loadgen.preflight.tls_support import TlsSupport
 from floodtest.loadgen.preflight.verdicts import Relation, Verdict, show
 
 WIDTH = 110
 INDENT = " " * 8
+_KERNEL_TLS: dict[KernelTls, str] = {
+    "there": "this kernel has it; it is not used, as it saves CPU and no memory",
+    "module": "this kernel has it as a module, which is not loaded; it is not used, as it saves CPU and no memory",
+    "none": "this kernel has none, as far as can be seen",
+}
 _SIGNS = {">=": "at least", "<=": "at most", "==": ""}
 
 
@@ -40,9 +47,10 @@ class Checkup(msgspec.Struct, frozen=True, kw_only=True):
     checks: list[Row]
     obstacles: list[str]
     """What would have the run refused, a sentence or more each; with what the checks do not see."""
+    tls: TlsSupport
 
 
-def checkup(connections: int, verdicts: list[Verdict], obstacles: Sequence[str] = ()) -> Checkup:
+def checkup(connections: int, verdicts: list[Verdict], tls: TlsSupport, obstacles: Sequence[str] = ()) -> Checkup:
     """Draw up the table."""
     return Checkup(
         format=FORMAT,
@@ -50,6 +58,7 @@ def checkup(connections: int, verdicts: list[Verdict], obstacles: Sequence[str] 
         ready=not obstacles and not any(verdict.stops for verdict in verdicts),
         checks=list(map(_row, verdicts)),
         obstacles=list(obstacles),
+        tls=tls,
     )
 
 
@@ -69,13 +78,15 @@ def _row(verdict: Verdict) -> Row:
     )
 
 
-def render_checkup(connections: int, verdicts: list[Verdict], obstacles: Sequence[str] = ()) -> str:
-    """Write the table for a person: what stops a run first, then what is advice, then what is well."""
+def render_checkup(connections: int, verdicts: list[Verdict], tls: TlsSupport, obstacles: Sequence[str] = ()) -> str:
+    """Write the table for a person: what stops a run first, then what is advice, then what is well, then TLS."""
     verdicts = sorted(verdicts, key=lambda verdict: (verdict.ok, not verdict.stops))
     lines = [
         f"For {counted(connections, 'connections')}",
         "",
         *(line for verdict in verdicts for line in _lines(verdict)),
+        "",
+        *_tls_lines(tls),
         "",
     ]
     if obstacles:
@@ -92,6 +103,16 @@ def render_checkup(connections: int, verdicts: list[Verdict], obstacles: Sequenc
     if any(verdict.check.setting is not None for verdict in wrong):
         said += ". floodtest doctor --apply changes what is a sysctl, --sysctl prints it"
     return "\n".join([*lines, f"{said}."])
+
+
+def _tls_lines(tls: TlsSupport) -> list[str]:
+    version = "has TLS 1.3" if tls.has_tls_1_3 else "has no TLS 1.3, and each connection over TLS keeps an object"
+    client, server = f"{tls.client_handshakes_per_second:,}", f"{tls.server_handshakes_per_second:,}"
+    return [
+        f"TLS     Python's {tls.openssl} {version}",
+        f"{INDENT}a core does {client} handshakes a second at a client, and {server} at a server with a key of P-256",
+        f"{INDENT}kTLS: {_KERNEL_TLS[tls.kernel_tls]}",
+    ]
 
 
 def _lines(verdict: Verdict) -> list[str]:

@@ -10,6 +10,7 @@ from floodtest.loadgen.network.wish import Network
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.preflight.outlook import Outlook, look
 from floodtest.loadgen.preflight.sysctls import apply, as_sysctl_conf, changes, revert
+from floodtest.loadgen.preflight.tls_support import support_of
 
 
 def put_back(state: Path) -> None:
@@ -29,13 +30,13 @@ def examine(options: RunOptions, change: Path | None, sysctl: bool, as_json: boo
         outlook = _apply(outlook, network, change)
     verdicts = outlook.verdicts()
     obstacles = outlook.refusals()
-    found = checkup(outlook.demand.connections, verdicts, obstacles)
+    found = checkup(outlook.demand.connections, verdicts, support_of(outlook.machine), obstacles)
     if sysctl:
         print(as_sysctl_conf(changes(verdicts)), end="")
     elif as_json:
         print_json(found)
     else:
-        print(render_checkup(outlook.demand.connections, verdicts, obstacles))
+        print(render_checkup(outlook.demand.connections, verdicts, found.tls, obstacles))
     return found.ready
 
 

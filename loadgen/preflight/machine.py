@@ -8,6 +8,7 @@ for one moment.
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from floodtest.flyweight.machine import task_limits
 from floodtest.flyweight.machine.cpu import read_cpu_time
@@ -17,6 +18,7 @@ from floodtest.flyweight.machine.listeners import read_listeners
 from floodtest.loadgen.preflight.handshake_cost import HandshakeCost, measure_handshakes
 
 SYS = Path("/sys")
+MODULES = Path("/lib/modules")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 _FIRST_USER_NAMESPACE = 0xEFFFFFFD
@@ -24,14 +26,24 @@ _FIRST_USER_NAMESPACE = 0xEFFFFFFD
 
 _CAP_SYS_ADMIN = 21
 
+KernelTls = Literal["there", "module", "none"]
+"""Whether a kernel has TLS of its own (kTLS): at hand, as a module that is not loaded, or as far as can be seen not."""
+
+
+_TLS_MODULE = "kernel/net/tls/tls.ko"
+"""As modules.dep(5) names it; it may be packed, with another ending behind that."""
+
 
 class Machine:
     """What this machine allows and has."""
 
-    def __init__(self, proc: Path = PROC, sys: Path = SYS, reserve: Reserve = DEFAULT_RESERVE) -> None:
+    def __init__(
+        self, proc: Path = PROC, sys: Path = SYS, reserve: Reserve = DEFAULT_RESERVE, modules: Path = MODULES
+    ) -> None:
         self.proc = proc
         self.sys = sys
         self.reserve = reserve
+        self.modules = modules
         self._settings: dict[str, list[int] | None] = {}
         self._slabs: dict[str, float | None] = {}
 
@@ -102,6 +114,19 @@ class Machine:
         """What a handshake of TLS costs here, which takes a quarter of a second to measure."""
         return measure_handshakes()
 
+    @cached_property
+    def kernel_tls(self) -> KernelTls:
+        """Whether this kernel can do TLS behind a handshake (Documentation/networking/tls.rst).
+
+        It is in the list of upper layer protocols once it can be used. A network namespace has no such list, and a
+        container none of the modules that could be loaded.
+        """
+        if "tls" in _words(self.proc / "sys/net/ipv4/tcp_available_ulp") or (self.sys / "module/tls").exists():
+            return "there"
+        release = next(iter(_words(self.proc / "sys/kernel/osrelease")), "")
+        known = [word for word in _words(self.modules / release / "modules.dep") if word.startswith(_TLS_MODULE)]
+        return "module" if known else "none"
+
     @property
     def port_range(self) -> tuple[int, int] | None:
         """net.ipv4.ip_local_port_range: the ports the kernel gives to outgoing connections, both ends included."""
@@ -155,3 +180,10 @@ def _numbers(path: Path) -> list[int] | None:
         return [int(word) for word in path.read_text().split()]
     except (OSError, ValueError):
         return None
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").split()
+    except OSError:
+        return []

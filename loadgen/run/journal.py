@@ -7,6 +7,7 @@ are tried all the same, and `fault` says why the first one failed.
 
 import platform
 import shlex
+import ssl
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -50,7 +51,7 @@ class Journal(Watcher):
         It is called by the time where it has no name of its own.
         """
         # Once: a file of /proc that can't be opened for a moment must not cost a later write.
-        self._host, self._versions = _host_facts(), {name: version(name) for name in ("floodtest", "trio", "numpy")}
+        self._host, self._versions = _host_facts(), _versions()
         self._record = RecordWriter(out, name or time.strftime("%Y%m%d-%H%M%S"), is_numbered=name is not None)
         self._options = options
         program, *words = sys.argv
@@ -123,6 +124,10 @@ class Journal(Watcher):
         return round(time.monotonic() - self._began, 3)
 
 
+def _versions() -> dict[str, str]:
+    return {**{name: version(name) for name in ("floodtest", "trio", "numpy")}, "openssl": ssl.OPENSSL_VERSION}
+
+
 def _host_facts() -> dict[str, Any]:
     try:
         return host_facts(Machine())
@@ -141,4 +146,5 @@ def host_facts(machine: Machine) -> dict[str, Any]:
         "files_limit": raise_files_limit(),
         "somaxconn": machine.setting("net/core/somaxconn"),
         "slabinfo": read_slabs() is not None,
+        "kernel_tls": machine.kernel_tls,
     }

@@ -279,6 +279,24 @@ def test_a_backlog_that_the_kernel_hides_is_no_fault_of_the_record(fake: FakeMac
     assert "net.core.somaxconn" not in names(fake)
 
 
+def test_tls_of_the_kernel_is_found_where_it_is_at_hand_or_a_module(fake: FakeMachine) -> None:
+    assert fake.machine().kernel_tls == "none"
+    fake.set("net/ipv4/tcp_available_ulp", "espintcp mptcp")
+    fake.set("kernel/osrelease", "6.12.0")
+    others = "kernel/net/tls/tls_other.ko: \nkernel/drivers/x.ko.xz: kernel/net/core/y.ko.xz\n"
+    fake.write("modules/6.12.0/modules.dep", others)
+    assert fake.machine().kernel_tls == "none"
+    fake.write("modules/6.12.0/modules.dep", f"{others}kernel/net/tls/tls.ko.xz:\n")
+    assert fake.machine().kernel_tls == "module"
+    fake.write("sys/module/tls/initstate", "live\n")
+    assert fake.machine().kernel_tls == "there"
+
+
+def test_tls_of_the_kernel_is_in_its_list_of_protocols(fake: FakeMachine) -> None:
+    fake.set("net/ipv4/tcp_available_ulp", "espintcp mptcp tls")
+    assert fake.machine().kernel_tls == "there"
+
+
 def test_ports_to_avoid_are_the_reserved_and_those_kept_for_the_host(fake: FakeMachine) -> None:
     fake.set("net/ipv4/ip_local_reserved_ports", "80,2000-2009")
     full = Plan(1, 62_000, "127.0.1.1", 1024, 62_000)

@@ -3,11 +3,15 @@
 import json
 import os
 import shlex
+import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from floodtest.loadgen.commands.checkup import render_checkup
+from floodtest.loadgen.preflight.machine import KernelTls
+from floodtest.loadgen.preflight.tls_support import TlsSupport
 from tests.rigs.support import command, run_forked, run_here
 
 FEW = ("--connections", "1000")
@@ -18,10 +22,40 @@ def test_the_command_shows_every_check_with_its_reason() -> None:
     assert done.returncode == 0, done.stdout
     assert "open files, hard limit" in done.stdout
     assert "getrlimit(2)" in done.stdout
+    assert f"TLS     Python's {ssl.OPENSSL_VERSION} has TLS 1.3\n" in done.stdout
+    assert "handshakes a second at a client, and " in done.stdout
+    assert "kTLS: this kernel has " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("has_tls_1_3", "kernel", "words"),
+    [
+        (True, "there", ["has TLS 1.3", "kTLS: this kernel has it; it is not used"]),
+        (False, "module", ["has no TLS 1.3, and each", "kTLS: this kernel has it as a module, which is not loaded;"]),
+        (True, "none", ["has TLS 1.3", "kTLS: this kernel has none, as far as can be seen"]),
+    ],
+)
+def test_what_a_machine_has_for_tls_is_said(has_tls_1_3: bool, kernel: KernelTls, words: list[str]) -> None:
+    found = TlsSupport(
+        openssl="OpenSSL 9.9",
+        has_tls_1_3=has_tls_1_3,
+        client_handshakes_per_second=1852,
+        server_handshakes_per_second=3676,
+        kernel_tls=kernel,
+    )
+    lines = render_checkup(1000, [], found).splitlines()[3:6]
+    assert lines[0].startswith(f"TLS     Python's OpenSSL 9.9 {words[0]}")
+    assert lines[1].endswith(
+        "a core does 1,852 handshakes a second at a client, and 3,676 at a server with a key of P-256"
+    )
+    assert words[1] in lines[2]
 
 
 def test_the_command_as_json() -> None:
-    rows = json.loads(run_here("floodtest", "doctor", *FEW, "--network", "host", "--json").stdout)["checks"]
+    told = json.loads(run_here("floodtest", "doctor", *FEW, "--network", "host", "--json").stdout)
+    rows, tls = told["checks"], told["tls"]
+    assert (tls["openssl"], tls["has_tls_1_3"]) == (ssl.OPENSSL_VERSION, True)
+    assert 20 < tls["client_handshakes_per_second"] < tls["server_handshakes_per_second"] < 100_000
     (row,) = [row for row in rows if row["name"] == "net.core.somaxconn"]
     assert row["needed"] == 1000
     assert (row["sysctl"], row["relation"]) == ("net.core.somaxconn", ">=")

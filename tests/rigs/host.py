@@ -50,6 +50,7 @@ class FakeMachine:
     def __init__(self, folder: Path) -> None:
         self.proc = folder / "proc"
         self.sys = folder / "sys"
+        self.modules = folder / "modules"
         for key, text in SYSCTLS.items():
             self.set(key, text)
         self.memory(total=24, available=22)
@@ -143,4 +144,4 @@ class FakeMachine:
 
     def machine(self, reserve: Reserve = DEFAULT_RESERVE) -> Machine:
         """Read it anew."""
-        return Machine(self.proc, self.sys, reserve)
+        return Machine(self.proc, self.sys, reserve, self.modules)
