@@ -150,6 +150,27 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
     """Whether certificates of servers were verified; not with --insecure."""
 
 
+class ServerTls(msgspec.Struct, frozen=True, kw_only=True):
+    """What our own server's connections over TLS have done, and what their handshakes cost it."""
+
+    handshakes: int
+    """Those that were completed."""
+    resumed: int
+    """Of these, with a session from before."""
+    kept: int
+    """Of these, in TLS 1.2, whose connections keep an object each."""
+    cpu_seconds: float | None
+    """Of the server, for handshakes; None: its model does not tell."""
+    tickets: int
+    """That it sent."""
+    key_updates: int
+    """Of clients."""
+    late: int
+    """Handshakes that were given up, as they took too long."""
+    ends: dict[str, int]
+    """Handshakes that failed, and connections that ended otherwise than in order, by cause."""
+
+
 class Lifetimes(msgspec.Struct, frozen=True):
     """Of connections that were open and ended by themselves: for how long, and since when they had got nothing."""
 
@@ -353,6 +374,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     timing: Timing | None = None
     tls: Tls | None = None
     """None: TLS was not spoken."""
+    server_tls: ServerTls | None = None
+    """None: TLS was not spoken, the server is not ours, or it gave no figures."""
     lifetimes: Lifetimes | None = None
     causes: list[CauseInWords] = []
     """Each name by which connections failed or closed early, the most frequent first."""

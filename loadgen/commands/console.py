@@ -25,6 +25,7 @@ from floodtest.analysis.record.summary import (
     Network,
     Percentiles,
     ServerTimes,
+    ServerTls,
     Tls,
 )
 from floodtest.flyweight.command.counted import counted, was
@@ -242,6 +243,22 @@ def _tls_lines(tls: Tls) -> list[str]:
     return [f"tls           {counted(tls.handshakes, 'handshakes')}: {'; '.join(told)}"]
 
 
+def _server_tls_line(tls: ServerTls) -> str:
+    """Write what our own server has to say of its handshakes."""
+    has_cost = tls.handshakes > 0 and tls.cpu_seconds is not None
+    ends = ", ".join(f"{name} {count:,}" for name, count in sorted(tls.ends.items(), key=lambda item: -item[1]))
+    told = [
+        f"{tls.resumed:,} resumed",
+        *([f"{(tls.cpu_seconds or 0) / tls.handshakes * 1e6:,.0f} µs of its CPU each"] if has_cost else []),
+        *([f"{tls.kept:,} of TLS 1.2, which keep 15 to 35 KiB each"] if tls.kept else []),
+        *([f"{tls.tickets:,} tickets"] if tls.tickets else []),
+        *([f"{tls.key_updates:,} updates of keys"] if tls.key_updates else []),
+        *([f"{tls.late:,} given up, as they took too long"] if tls.late else []),
+        *([f"ended by {ends}"] if ends else []),
+    ]
+    return f"server's tls  {counted(tls.handshakes, 'handshakes')}: {'; '.join(told)}"
+
+
 def _percentiles(found: Percentiles) -> str:
     shares = zip(("p50", "p90", "p99", "max"), msgspec.structs.astuple(found), strict=True)
     return ", ".join(f"{share} {value:,.{1 if value >= 1 else 2}f}" for share, value in shares)
@@ -290,6 +307,7 @@ def render(summary: Summary, doubts: Sequence[str] = ()) -> str:
         *_cause_lines(summary),
         *_timing_lines(summary),
         *([] if summary.tls is None else _tls_lines(summary.tls)),
+        *([] if summary.server_tls is None else [_server_tls_line(summary.server_tls)]),
         f"received      {counted(summary.received, 'messages')}, {size(summary.bytes)}",
         f"workers       {workers.client} client, {server}; {workers.files_limit:,} files each",
     ]

@@ -146,6 +146,7 @@ def _summarize(facts: Facts) -> Summary:
         jumps=counters.jumps,
         timing=timing_of(facts.reading),
         tls=_tls(facts),
+        server_tls=_server_tls(facts.server),
         lifetimes=lifetimes_of(facts.reading),
         causes=_causes(facts.reading),
         pings=counters.pings,
@@ -166,6 +167,22 @@ def _tls(facts: Facts) -> sums.Tls | None:
         tickets=tls.tickets,
         key_updates=tls.key_updates,
         is_verified=facts.is_verified,
+    )
+
+
+def _server_tls(server: Stats | None) -> sums.ServerTls | None:
+    tls = None if server is None else server.tls
+    if tls is None:
+        return None
+    return sums.ServerTls(
+        handshakes=tls.handshakes,
+        resumed=tls.resumed,
+        kept=tls.versions.get("1.2", 0),
+        cpu_seconds=None if tls.cpu_seconds is None else round(tls.cpu_seconds, 3),
+        tickets=tls.tickets,
+        key_updates=tls.key_updates,
+        late=tls.late,
+        ends=tls.ends,
     )
 
 

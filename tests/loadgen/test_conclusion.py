@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from floodtest.analysis.record.summary import ListenQueue, Models, Network, Server
+from floodtest.analysis.record.summary import ListenQueue, Models, Network, Server, ServerTls
 from floodtest.analysis.record.thresholds import parse
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.loadgen.client import histogram
@@ -17,7 +18,7 @@ from floodtest.loadgen.client.accounts import LEDGER, Phase, State
 from floodtest.loadgen.run.conclusion import Facts, MessageFacts, conclude
 from floodtest.loadgen.run.reading import LOST, read_accounts
 from floodtest.wire.causes import Cause
-from floodtest.wire.control import Generated, SentTick, Stats
+from floodtest.wire.control import Generated, SentTick, Stats, TlsFigures
 from floodtest.wire.names import PROTOCOLS
 from tests.rigs.figures import generated, sample, start, stats
 
@@ -220,6 +221,36 @@ def ticked(*ticks: tuple[int, int, float, float]) -> Ledger:
 
 def server(*ticks: tuple[int, int, float]) -> Stats:
     return stats(ticks=[SentTick(number, first, count, first, first + 1) for number, count, first in ticks])
+
+
+def test_what_our_own_server_says_of_tls_is_in_the_summary() -> None:
+    told = TlsFigures(
+        handshakes=1000,
+        resumed=400,
+        versions={"1.2": 10, "1.3": 990},
+        ciphers={"TLS_AES_256_GCM_SHA384": 990, "other": 10},
+        tickets=2000,
+        key_updates=3,
+        cpu_seconds=0.27345,
+        late=2,
+        ends={"tls_cut": 1},
+    )
+    found = conclude(facts(server=stats(tls=told))).server_tls
+    assert found == ServerTls(
+        handshakes=1000,
+        resumed=400,
+        kept=10,
+        cpu_seconds=0.273,
+        tickets=2000,
+        key_updates=3,
+        late=2,
+        ends={"tls_cut": 1},
+    )
+    without_cpu = msgspec.structs.replace(told, versions={"1.3": 1000}, cpu_seconds=None)
+    found = conclude(facts(server=stats(tls=without_cpu))).server_tls
+    assert found is not None
+    assert (found.kept, found.cpu_seconds) == (0, None)
+    assert [conclude(facts(server=given)).server_tls for given in (None, server())] == [None, None]
 
 
 def test_a_tick_takes_from_the_first_write_to_the_last_read() -> None:

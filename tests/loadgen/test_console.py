@@ -3,6 +3,7 @@
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from floodtest.analysis.record.summary import (
     Ramp,
     Server,
     ServerProcess,
+    ServerTls,
     Tick,
     Timing,
     Workers,
@@ -364,3 +366,32 @@ def test_times_to_open_and_lifetimes_have_a_line_each() -> None:
     assert line(told, "timing") == f"timing connect {shares}; open {shares} ms"
     assert line(told, "lifetimes") == f"lifetimes of those closed early: {shares} s; since their last byte {shares} s"
     assert line(told, "180") == "180 of 200 connections ended"
+
+
+SERVER_TLS = ServerTls(handshakes=1000, resumed=0, kept=0, cpu_seconds=0.273, tickets=0, key_updates=0, late=0, ends={})
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "1,000 handshakes: 0 resumed; 273 µs of its CPU each"),
+        ({"cpu_seconds": None}, "1,000 handshakes: 0 resumed"),
+        ({"handshakes": 0, "cpu_seconds": 0.1}, "0 handshakes: 0 resumed"),
+        (
+            {"resumed": 400, "kept": 1000, "cpu_seconds": None},
+            "1,000 handshakes: 400 resumed; 1,000 of TLS 1.2, which keep 15 to 35 KiB each",
+        ),
+        (
+            {"tickets": 2000, "key_updates": 3, "late": 2, "cpu_seconds": None},
+            "1,000 handshakes: 0 resumed; 2,000 tickets; 3 updates of keys; 2 given up, as they took too long",
+        ),
+        (
+            {"ends": {"tls_alert": 3, "tls_cut": 1200}, "cpu_seconds": None},
+            "1,000 handshakes: 0 resumed; ended by tls_cut 1,200, tls_alert 3",
+        ),
+    ],
+)
+def test_what_our_own_server_says_of_tls_is_a_line(changes: dict[str, Any], told: str) -> None:
+    lines = render(summary(server_tls=msgspec.structs.replace(SERVER_TLS, **changes))).splitlines()
+    assert [line for line in lines if line.startswith("server's tls")] == [f"server's tls  {told}"]
+    assert "server's tls" not in render(summary())

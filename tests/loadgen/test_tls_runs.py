@@ -25,6 +25,9 @@ def test_our_own_server(protocol: str, model: str, tmp_path: Path) -> None:
     assert (tls["handshakes"], tls["is_verified"], tls["kept"]) == (COUNT, True, 0)
     assert set(tls["ciphers"]) == {"TLS_AES_256_GCM_SHA384"}
     assert tls["cpu_seconds"] > 0
+    served = summary["server_tls"]
+    assert (served["handshakes"], served["kept"], served["late"], served["ends"]) == (COUNT, 0, 0, {})
+    assert (served["cpu_seconds"] is not None and served["cpu_seconds"] > 0) is (model == "columns")
     assert 0 < summary["timing"]["tls_ms"]["p50"] <= summary["timing"]["open_ms"]["max"]
     (record,) = tmp_path.iterdir()
     written = b"".join(path.read_bytes() for path in record.iterdir())
