@@ -10,6 +10,7 @@ from floodtest.flyweight.command.parsers import Parser
 from floodtest.loadgen.plan.choices import DELIVER_TO, DeliverTo
 from floodtest.loadgen.plan.publication import METHODS, Order, Request, split_request
 from floodtest.wire import options as of_wire
+from floodtest.wire.tls.settings import ClientTls
 
 PUBLISH = Parser(
     split_request, f"a URL of ASCII, with {', '.join(METHODS)} before it or without (POST)", is_secret=True
@@ -57,8 +58,10 @@ class MessageOptions:
     def planned(self) -> int:
         return -int(-self.rate * self.seconds // 1)
 
-    def order(self, run: str, first_user: int, states: Path) -> Order:
-        """Return what a publisher is to do for a run with these marks, and the states of users in a file."""
+    def order(self, run: str, first_user: int, states: Path, tls: ClientTls | None = None) -> Order:
+        """Return what a publisher is to do for a run with these marks, and the states of users in a file; `tls` where
+        the API is one of https.
+        """
         assert self.publish is not None, "the rules about options see to it"
         method, url = self.publish
         body = self.publish_body
@@ -76,6 +79,7 @@ class MessageOptions:
             first_user=first_user,
             states=str(states),
             to_all=self.deliver_to == "all",
+            tls=tls,
         )
 
 

@@ -5,9 +5,10 @@ checks across them.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -44,6 +45,7 @@ from floodtest.wire import options as of_wire
 from floodtest.wire.names import DEFAULT_PROTOCOL, LONGPOLL, OF_SCHEMES, OWN_PROTOCOL, PROTOCOLS, TLS_SCHEMES
 from floodtest.wire.poll_options import Polling
 from floodtest.wire.times import MAX_SEARCHED
+from floodtest.wire.tls.settings import ClientTls
 
 _PROTOCOL_WORDS = ", ".join(PROTOCOLS.values())
 _CLIENT_WORDS = ", or ".join(traits.words for traits in CLIENT_MODELS.values())
@@ -254,6 +256,19 @@ class RunOptions:
         return self.tls.is_asked or self.scheme in TLS_SCHEMES
 
     @property
+    def tls_of_publishing(self) -> ClientTls | None:
+        """How TLS is spoken with the API of --publish; None where that is none of https.
+
+        --server-name is the target's, and holds for the API where that has the same host.
+        """
+        url = None if self.messages is None or self.messages.publish is None else self.messages.publish[1]
+        if url is None or not url.startswith("https:"):
+            return None
+        host = _host_of(url)
+        tls = self.tls if host == _host_of(self.target or "") else replace(self.tls, server_name=None)
+        return tls.settings(host, is_http=True)
+
+    @property
     def is_to_socket(self) -> bool:
         """Whether the target is a Unix socket."""
         return self.target is not None and is_unix(self.target)
@@ -306,3 +321,11 @@ def _shown(value: Any, secrets: Mapping[str, str]) -> Any:
     if isinstance(value, list | tuple):
         return [_shown(one, secrets) for one in value]
     return secrets.get(value, value) if isinstance(value, str) else value
+
+
+def _host_of(url: str) -> str:
+    """Return the host that a URL names; empty where it names none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # brackets that do not match, say
+        return ""

@@ -36,7 +36,7 @@ class Order(msgspec.Struct, frozen=True):
     to_all: bool
     """Whether every open connection should get each message, and not only that of its user."""
     tls: ClientTls | None = None
-    """How TLS is spoken with the target, and with the API where that is https as well; None: this machine's trust."""
+    """How TLS is spoken with the API; None: it is not."""
 
 
 def split_request(text: str) -> tuple[str, str]:

@@ -200,7 +200,7 @@ def _about_friends(options: RunOptions) -> Iterator[str]:
 
 
 def _about_tls(options: RunOptions) -> Iterator[str]:
-    yield from options.tls.problems(options.speaks_tls)
+    yield from options.tls.problems(options.speaks_tls or options.tls_of_publishing is not None)
     if options.tls.is_asked and options.scheme in ("http", "ws", "unix"):
         yield f"--tls is for our own server and for tcp://: name a target of {_SECURE[options.scheme]} instead."
     if options.target is None:
@@ -286,7 +286,7 @@ RULES = (
     Rule(_about_servers),
     Rule(_about_requests),
     Rule(_about_protocols),
-    Rule(_about_tls),
+    Rule(_about_tls, ("messages", "publish")),
     Rule(_about_polls),
     Rule(_about_messages, ("messages", "publish")),
     Rule(_about_latency, ("messages",)),

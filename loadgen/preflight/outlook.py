@@ -154,6 +154,8 @@ def cut_to_fit(options: RunOptions, network: Network, say: Callable[[str], None]
 def look(options: RunOptions, network: Network = HOST) -> Outlook:
     """Return the outlook; Refused when the target or its process can't be found."""
     machine = Machine(reserve=options.reserve)
+    if options.tls_of_publishing is not None:
+        _try(options.tls_of_publishing, "--publish")
     if options.target is None:
         if options.speaks_tls:
             _try(options.tls.settings(NAME, is_http=True), "--server-name")

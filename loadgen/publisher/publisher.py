@@ -9,6 +9,7 @@ not tried.
 """
 
 import math
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from floodtest.loadgen.publisher.remedies import remedy_of
 from floodtest.wire.control import GRACE, LATE, Generated
 from floodtest.wire.mark import EVERYBODY, mark
 from floodtest.wire.tls.contexts import client_context
+from floodtest.wire.tls.failures import cause_of
 
 REQUESTS = 128
 """Requests under way at the most: what waits in the server is bounded by it."""
@@ -142,7 +144,7 @@ class Publisher:
             with trio.fail_after(PATIENCE):
                 status, words = await self._ask(subject, due, behind)
         except _NOT_SENT as error:
-            self._refused[type(error).__name__] += 1
+            self._refused[_why_not_sent(error)] += 1
         except (trio.TooSlowError, httpx.HTTPError) as error:
             self._unknown[f"no answer in {PATIENCE:g} s" if isinstance(error, trio.TooSlowError) else _name(error)] += 1
         else:
@@ -167,7 +169,11 @@ class Publisher:
         headers = [(name, filled(value)) for name, value in request.headers]
         content = filled(request.body).encode()
         url, words = filled(request.url), b""
-        async with self._client.stream(request.method, url, headers=headers, content=content) as answer:
+        tls = self._order.tls
+        asked_for = {} if tls is None else {"sni_hostname": tls.server_name}
+        async with self._client.stream(
+            request.method, url, headers=headers, content=content, extensions=asked_for
+        ) as answer:
             with trio.move_on_after(BODY_SECONDS):
                 async for data in answer.aiter_bytes():
                     words += data[: SHOWN - len(words)]
@@ -201,6 +207,14 @@ def _name(error: Exception) -> str:
     return type(error).__name__
 
 
+def _why_not_sent(error: Exception) -> str:
+    """Name what kept a request from being sent; httpx calls a handshake of TLS that fails a failure to connect."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    return _name(error) if cause is None else cause_of(cause, b"")[0].name.lower()
+
+
 def _phrase(status: int) -> str:
     return HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
 
@@ -208,6 +222,6 @@ def _phrase(status: int) -> str:
 async def publish(order: Order, say: Callable[[Generated], None]) -> Generated:
     """Carry out an order."""
     limits = httpx.Limits(max_connections=REQUESTS, max_keepalive_connections=REQUESTS)
-    verify = True if order.tls is None else client_context(order.tls)
+    verify = order.tls is not None and client_context(order.tls)  # False: without TLS there is nothing to verify
     async with httpx.AsyncClient(limits=limits, timeout=None, trust_env=False, verify=verify) as client:
         return await Publisher(order, client, np.random.default_rng()).run(say)

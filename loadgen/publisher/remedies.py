@@ -6,6 +6,12 @@ _BUSY = "Look whether the service keeps up, and publish fewer at a time (--messa
 
 _REMEDIES = (
     ("ConnectError", "Nobody listens there: hold host and port of --publish against the service's."),
+    ("tls_unknown_issuer", "Name the certificate of who has signed that of --publish with --cafile."),
+    ("tls_wrong_name", "Name the host of --publish as its certificate does."),
+    ("tls_expired", "Renew the certificate of --publish, and look at the clocks of both machines."),
+    ("tls_plain", "It speaks no TLS there: say http:// in --publish, or name the port at which it does."),
+    ("tls_wants_certificate", "Give a certificate with --cert and --key."),
+    ("tls_", "Hold host and port of --publish against openssl s_client, which says why."),
     ("InvalidURL|UnsupportedProtocol", "Look at what {user} and {message} make of the URL of --publish."),
     ("HTTP 3", "The service redirects to another place: name that URL with --publish."),
     ("HTTP 401|HTTP 403", "Send what logs in: --publish-header 'Authorization: …'."),

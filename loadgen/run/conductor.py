@@ -117,9 +117,10 @@ class Run:
             trio.open_nursery() as beside,
         ):
             sampler = Sampler(sites, server, self._progress, self._watchers, self._options.interval)
-            users, first_user = self._options.plan.connections, self._options.plan.first_user
+            options = self._options
+            users, first_user, tls = options.plan.connections, options.plan.first_user, options.tls_of_publishing
             progress, marks = self._progress, self._marks
-            context = StageContext(sites, server, progress, sampler.take, folder, first_user, users, marks)
+            context = StageContext(sites, server, progress, sampler.take, folder, first_user, users, marks, tls)
             with interruption.scope() as stages:
                 await sites.open(server.target, reset_at_end=server.bundled is not None)
                 await sampler.take()

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-import msgspec
 import trio
 
 from floodtest.analysis.record.format import STATES_FILE
@@ -23,6 +22,7 @@ from floodtest.loadgen.run.reading import Reading
 from floodtest.loadgen.run.server_side import ServerSide
 from floodtest.loadgen.run.site import Detail, Sites
 from floodtest.wire.control import Generated, Stats
+from floodtest.wire.tls.settings import ClientTls
 
 DRAIN_SECONDS = 60.0
 """The longest wait for what the server has sent, and that has not arrived."""
@@ -68,6 +68,7 @@ class StageContext:
     users: int
     marks: str | None = None
     """The run whose marks published messages have, where the server is not ours (`wire.mark`)."""
+    tls_of_publishing: ClientTls | None = None
 
 
 async def perform(stage: ScenarioStage, context: StageContext) -> None:
@@ -119,8 +120,8 @@ async def send_messages(stage: SendMessages, context: StageContext) -> None:
     if bundled is not None:
         progress.generated = await generate(stage.messages, context.users, bundled.control_url, bundled.token, folder)
     elif context.marks is not None:
-        order = stage.messages.order(context.marks, context.first_user, folder / STATES_FILE)
-        order = msgspec.structs.replace(order, tls=context.server.target.tls)
+        states = folder / STATES_FILE
+        order = stage.messages.order(context.marks, context.first_user, states, context.tls_of_publishing)
         await publish(order, folder, progress.note_generated)
     await drain_messages(context)
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from floodtest.flyweight.errors import UsageError
+from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.models import MOST_OF_TLS_1_2, TLS_OBJECT_BYTES
 from floodtest.loadgen.plan.options import PlanOptions, RunOptions
 from floodtest.loadgen.plan.rules import problems
@@ -14,6 +15,7 @@ from floodtest.loadgen.preflight.demand import demand_of, forecast
 from floodtest.loadgen.preflight.handshake_cost import measure_handshakes
 from floodtest.loadgen.preflight.machine import Machine
 from floodtest.loadgen.preflight.outlook import look
+from floodtest.wire.tls.settings import ClientTls
 from floodtest.wire.tls.tls_layer import MOST_KEPT
 
 PLAN = PlanOptions(connections=50_000).plan()
@@ -47,6 +49,37 @@ def test_what_makes_no_sense_is_named(given: RunOptions, words: str) -> None:
 def test_the_scheme_says_it(target: str) -> None:
     assert options(target).speaks_tls
     assert not [one for one in problems(options(target, insecure=True)) if "TLS" in one]
+
+
+def publishing(url: str, target: str = "ws://h/{user}", **tls: Any) -> RunOptions:
+    return replace(options(target, **tls), messages=MessageOptions(rate=1.0, publish=("POST", url)))
+
+
+def test_options_of_tls_are_for_an_api_of_https_as_well() -> None:
+    assert problems(publishing("https://h/{user}", cafile="f", cert="c", key="k")) == []
+    assert [one for one in problems(publishing("http://h/{user}", cafile="f")) if one.startswith("--cafile is for TLS")]
+    found = publishing("https://h/{user}", cafile="f", cert="c", tls_version="1.3").tls_of_publishing
+    assert found == ClientTls("h", cafile="f", cert="c", version="1.3")
+
+
+@pytest.mark.parametrize(
+    ("url", "target", "name"),
+    [
+        ("https://API:9/{user}", "wss://api/{user}", "other"),
+        ("https://[::1]/{user}", "tcp://[::1]:9", "other"),
+        ("https://api/{user}", "wss://h/{user}", "api"),
+        ("https://api/{user}", "wss://[/{user}", "api"),
+    ],
+)
+def test_the_server_name_is_for_an_api_of_the_targets_host(url: str, target: str, name: str) -> None:
+    found = publishing(url, target, server_name="other").tls_of_publishing
+    assert found is not None
+    assert found.server_name == name
+
+
+def test_files_for_the_api_are_read_before_anything_begins() -> None:
+    with pytest.raises(UsageError, match="--cafile /nonexistent can't be read"):
+        look(publishing("https://127.0.0.1:9/{user}", "http://127.0.0.1:9/{user}", cafile="/nonexistent"))
 
 
 def test_tls_without_http_is_asked_for() -> None:

@@ -44,10 +44,14 @@ LOCATIONS = """
 
 @needs_nchan
 @pytest.mark.parametrize(
-    ("version", "protocol", "client"),
-    [("TLSv1.3", "websocket", "columns"), ("TLSv1.2", "sse", "columns"), ("TLSv1.3", "sse", "httpx")],
+    ("version", "protocol", "client", "api"),
+    [
+        ("TLSv1.3", "websocket", "columns", "https://{host}:{port}"),
+        ("TLSv1.2", "sse", "columns", "https://{host}:{port}"),
+        ("TLSv1.3", "sse", "httpx", "http://{host}:8081"),
+    ],
 )
-def test_messages_of_nginx_come_over_tls(version: str, protocol: str, client: str, tmp_path: Path) -> None:
+def test_messages_of_nginx_come_over_tls(version: str, protocol: str, client: str, api: str, tmp_path: Path) -> None:
     cert, key = write_certificate(tmp_path)
     locations = LOCATIONS.format(cert=cert, key=key, version=version)
     scheme = "wss" if protocol == "websocket" else "https"
@@ -56,7 +60,7 @@ def test_messages_of_nginx_come_over_tls(version: str, protocol: str, client: st
         code, summary, errors = flood(
             *(tmp_path / "runs", "--connections", str(COUNT), "--hold", "0", "--client", client, *given),
             *("--cafile", str(cert), "--messages", "50/s", "--message-seconds", "1"),
-            *("--protocol", protocol, "--publish", f"POST http://{host}:8081/pub/{{user}}"),
+            *("--protocol", protocol, "--publish", f"POST {api.format(host=host, port=port)}/pub/{{user}}"),
         )
         assert (code, summary["outcome"]) == (0, "ok"), errors
         assert (summary["messages"]["received"], summary["messages"]["lost"]) == (50, 0)
