@@ -80,9 +80,6 @@ the handshakes of one that are under way; and keys in columns for each connectio
 TLS_OBJECT_BYTES = 35 << 10
 """Of a connection that keeps its object of OpenSSL: of TLS 1.2, and of models that are no columns."""
 
-MOST_OF_TLS_1_2 = 4096
-"""Connections of a worker of columns that keep an object, at the most (`wire.tls.tls_layer.MOST_KEPT`)."""
-
 SERVER_MODELS: dict[ServerModel, ServerTraits] = {
     "columns": ServerTraits("in columns", _SERVER),
     "tasks": ServerTraits("a trio task each", _SERVER.with_each(8 << 10)),

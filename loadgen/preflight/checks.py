@@ -11,6 +11,7 @@ from floodtest.loadgen.preflight.demand import Demand, forecast, tracked
 from floodtest.loadgen.preflight.machine import PAGE, Machine
 from floodtest.loadgen.preflight.ports import free_ports
 from floodtest.loadgen.preflight.verdicts import Check, Setting, Value, Verdict
+from floodtest.wire.tls.settings import MOST_KEPT
 
 OTHER_TASKS = 16
 """Processes and threads of a run besides workers and nurseries: the run, the server, who loads, keeps and publishes."""
@@ -49,6 +50,18 @@ def _files_needed(machine: Machine, demand: Demand) -> int:
 
 def _memory_needed(machine: Machine, demand: Demand) -> int:
     return int(forecast(demand, machine).most * demand.margin)
+
+
+def _objects_kept(machine: Machine, demand: Demand) -> Value:
+    models = {demand.client_model, demand.server_model} if demand.bundled else {demand.client_model}
+    return MOST_KEPT if demand.tls_objects and "columns" in models else None
+
+
+def _objects_of_a_worker(machine: Machine, demand: Demand) -> int:
+    found = forecast(demand, machine)
+    each = -(-demand.connections // found.client_workers)
+    shares_unevenly = demand.server_model == "columns" and (found.server_workers or 1) > 1
+    return each + each // 4 if shares_unevenly else each
 
 
 def _tasks_needed(machine: Machine, demand: Demand) -> int:
@@ -128,6 +141,15 @@ CHECKS = (
         "the server needs a file a connection: raise its own limit (LimitNOFILE= of its service, ulimit -n) and start "
         "it again",
         "proc_pid_limits(5)",
+        stops=True,
+    ),
+    Check(
+        "connections of TLS 1.2 that a worker keeps",
+        _objects_kept,
+        _objects_of_a_worker,
+        "each has an object of OpenSSL of 15 to 35 KiB: take TLS 1.3, or fewer connections; fronts of our own server "
+        "have unequal shares, for which a quarter is added",
+        "docs/tls.md",
         stops=True,
     ),
     Check(

@@ -15,7 +15,6 @@ from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.listeners import Listener, listeners_at
 from floodtest.flyweight.machine.unix_listeners import find_listeners
 from floodtest.loadgen.network.wish import HOST, Network
-from floodtest.loadgen.plan.models import DEFAULT_CLIENT_MODEL, MOST_OF_TLS_1_2
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import file_of, parse_target, request_of, text_to_send, to_bytes
@@ -125,7 +124,6 @@ class Outlook:
             checks.append(partial(_refuse_what_is_no_file, self.options.friends))
         if self.options.db is not None:
             checks.append(partial(_refuse_what_is_no_store, self.options.db))
-        checks.append(partial(_refuse_more_objects_than_are_kept, self.demand, self.machine))
         checks.append(partial(_refuse_what_is_not_ours_to_write, self.options.out))
         checks.append(partial(_refuse_small_files, self.demand))
         return [*checks, partial(refuse_what_does_not_fit, self.machine, self.demand)]
@@ -237,17 +235,6 @@ def _refuse_what_is_not_ours_to_write(out: Path) -> None:
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise Refused(
             f"Can't write the run record to {out}: {place} is no folder that we may write to. Choose another --out."
-        )
-
-
-def _refuse_more_objects_than_are_kept(demand: Demand, machine: Machine) -> None:
-    if not demand.tls_objects or demand.client_model != DEFAULT_CLIENT_MODEL:
-        return
-    most = MOST_OF_TLS_1_2 * forecast(demand, machine).client_workers
-    if demand.connections > most:
-        raise Refused(
-            f"Connections of TLS 1.2 keep an object of OpenSSL each, and a worker keeps {MOST_OF_TLS_1_2:,} of them at "
-            f"the most, all together {most:,} here: open no more (--connections {most}), or take TLS 1.3."
         )
 
 

@@ -1,22 +1,26 @@
 """loadgen.plan.tls and what a plan predicts: which options belong together, and what handshakes cost here."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from floodtest.flyweight.errors import UsageError
+from floodtest.flyweight.processes import worker_count
 from floodtest.loadgen.plan.messages import MessageOptions
-from floodtest.loadgen.plan.models import MOST_OF_TLS_1_2, TLS_OBJECT_BYTES
+from floodtest.loadgen.plan.models import TLS_OBJECT_BYTES
 from floodtest.loadgen.plan.options import PlanOptions, RunOptions
 from floodtest.loadgen.plan.rules import problems
 from floodtest.loadgen.plan.tls import TlsOptions
-from floodtest.loadgen.preflight.demand import demand_of, forecast
-from floodtest.loadgen.preflight.handshake_cost import measure_handshakes
+from floodtest.loadgen.preflight.checks import examine
+from floodtest.loadgen.preflight.demand import Demand, demand_of, forecast
+from floodtest.loadgen.preflight.fit import fit
+from floodtest.loadgen.preflight.handshake_cost import HandshakeCost, measure_handshakes
 from floodtest.loadgen.preflight.machine import Machine
-from floodtest.loadgen.preflight.outlook import look
+from floodtest.loadgen.preflight.outlook import fitted, look
 from floodtest.wire.tls.settings import ClientTls
-from floodtest.wire.tls.tls_layer import MOST_KEPT
+from tests.rigs.host import FakeMachine
 
 PLAN = PlanOptions(connections=50_000).plan()
 
@@ -105,9 +109,53 @@ def test_files_of_our_own_servers_clients_are_read_before_anything_begins() -> N
         look(options(is_asked=True, cert="/nonexistent"))
 
 
-def test_more_objects_of_tls_1_2_than_are_kept_are_refused() -> None:
-    refusals = look(options(is_asked=True, tls_version="1.2")).refusals()
-    assert [one for one in refusals if one.startswith("Connections of TLS 1.2 keep an object of OpenSSL each")]
+def test_more_objects_of_tls_1_2_than_are_kept_are_refused_and_fit_finds_how_many_are() -> None:
+    outlook = look(options(is_asked=True, tls_version="1.2"))
+    (refusal,) = outlook.refusals()
+    fits = outlook.fit().connections
+    first, reason = refusal.splitlines()
+    assert first == f"50,000 connections don't fit on this machine. {fits:,} would fit: --connections {fits}, or --fit."
+    assert reason.startswith("connections of TLS 1.2 that a worker keeps: 4,096, and at least ")
+    cut, found = fitted(options(is_asked=True, tls_version="1.2"))
+    assert (cut.plan.connections, found.reason[:36]) == (fits, "connections of TLS 1.2 that a worker")
+    assert look(cut).refusals() == []
+    assert look(options(is_asked=True)).refusals() == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "connections", "fits"),
+    [
+        ({}, 4096, True),  # a worker each
+        ({}, 7000, False),  # two
+        ({}, 6554, True),
+        ({"bundled": False}, 8192, True),
+        ({"bundled": False}, 8193, False),
+        ({"server_model": "tasks"}, 8192, True),
+        ({"client_model": "httpx", "bundled": False}, 8193, True),
+        ({"client_model": "httpx"}, 7000, False),
+        ({"client_model": "httpx", "server_model": "tasks"}, 7000, True),
+    ],
+)
+def test_each_end_of_columns_keeps_so_many_objects(
+    ends: dict[str, Any], connections: int, fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On two cores, of which the second has a worker from 1,001 connections on."""
+    monkeypatch.setattr(worker_count, "cores", lambda: 1 if connections == 4096 else 2)
+    machine = FakeMachine(tmp_path).machine()
+    machine.handshakes = HandshakeCost(0.001, 0.001)  # to measure it takes a while
+    demand = Demand(PLAN, tls=True, tls_objects=True, **ends).of(connections)
+    found = [one for one in examine(machine, demand) if one.check.name.startswith("connections of TLS 1.2")]
+    assert all(one.ok for one in found) is fits
+
+
+def test_fit_leaves_room_for_keys(tmp_path: Path) -> None:
+    fake = FakeMachine(tmp_path)
+    fake.memory(total=8, available=2)
+    machine = fake.machine()
+    machine.handshakes = HandshakeCost(0.001, 0.001)  # to measure it takes a while
+    demand = Demand(PLAN).of(1_000_000)
+    plain, secured = (fit(machine, replace(demand, tls=tls)).connections for tls in (False, True))
+    assert 0.8 * plain < secured < plain
 
 
 def test_what_keeps_objects_is_planned_with_them() -> None:
@@ -125,7 +173,6 @@ def test_what_keeps_objects_is_planned_with_them() -> None:
     assert max(more()) < count * TLS_OBJECT_BYTES
     assert more(client="httpx")[0] >= count * TLS_OBJECT_BYTES
     assert more(server_model="tasks")[1] >= count * TLS_OBJECT_BYTES
-    assert MOST_OF_TLS_1_2 == MOST_KEPT
 
 
 def test_a_plan_knows_what_handshakes_and_keys_take() -> None:

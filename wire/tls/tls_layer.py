@@ -21,9 +21,7 @@ from floodtest.wire.tls.counts import TlsCounts
 from floodtest.wire.tls.handshaking import MOST_HANDSHAKES, Failed, Handshake, Kept, KeyLog
 from floodtest.wire.tls.key_columns import KeyColumns
 from floodtest.wire.tls.resumption import Resumption
-
-MOST_KEPT = 4096
-"""Connections of a worker that keep an object of OpenSSL, of 15 to 35 KiB each: 140 MiB at the most."""
+from floodtest.wire.tls.settings import MOST_KEPT
 
 
 class TlsLayer:
