@@ -125,7 +125,8 @@ TABLE: dict[str, Words] = {
     # Instead of a handshake of TLS.
     "ETIMEDOUT@tls": Words(
         "The handshake of TLS was not over within --connect-timeout.",
-        "Raise --connect-timeout, or open fewer at a time (--in-flight, --rate): handshakes cost the server's CPU.",
+        "Raise --connect-timeout, or open fewer at a time (--in-flight, --rate): handshakes cost the server's CPU. "
+        "Where none gets through, look whether TLS is spoken at this port.",
     ),
     "tls_expired": Words(
         "The server's certificate has expired, or is not valid yet.",
@@ -155,7 +156,7 @@ TABLE: dict[str, Words] = {
     ),
     "tls_plain": Words(
         "What the server said first is no TLS: this port speaks in plain text.",
-        "Say http:// or ws://, or name the port at which it speaks TLS.",
+        "Say http:// or ws://, or of tcp:// no --tls, or name the port at which it speaks TLS.",
     ),
     "tls_failed": Words("The handshake of TLS failed.", "Hold it against openssl s_client, which says why."),
     "tls_alert": Words("The server ended the connection by an alert of TLS.", "Look into the server's log."),

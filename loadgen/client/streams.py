@@ -420,7 +420,7 @@ class Streams:
                 phase, (code, begin, note) = Phase.TLS, failure
             code = code if code != END else Cause.NO_ANSWER if answer is None else Cause.CUT
             self._accounts.failed(user, phase, code)
-            if begin is not None:
+            if begin is not None and (begin or note):  # of a handshake of TLS there may be neither
                 self._accounts.answered(user, phase, code, begin, note)
         if self._ended is not None:
             self._ended.append(End(user, phase, code))

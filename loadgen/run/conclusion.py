@@ -191,7 +191,10 @@ def _causes(reading: Reading) -> list[CauseInWords]:
     shown = {answer.name: answer for answer in reversed(reading.answers)}
     return [
         CauseInWords(
-            name, count, *words_of(name), *((shown[name].answer, shown[name].note) if name in shown else (None, None))
+            name,
+            count,
+            *words_of(name),
+            *((shown[name].answer or None, shown[name].note) if name in shown else (None, None)),
         )
         for name, count in _by_count({**reading.failed, **reading.closed_by})
     ]

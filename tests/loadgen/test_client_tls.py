@@ -10,6 +10,7 @@ from floodtest.loadgen.client.accounts import State
 from floodtest.loadgen.client.tls_account import read_tls
 from floodtest.wire.tls.contexts import server_context
 from floodtest.wire.tls.settings import ClientTls, ServerTls
+from tests.loadgen.test_kept_answers import kept
 from tests.rigs.client import ClientRig, message, welcome
 from tests.rigs.tls import NAME, Peer, write_certificate
 
@@ -139,6 +140,7 @@ def test_a_certificate_that_is_not_trusted_is_refused_with_an_alert(tmp_path: Pa
     server.sock.sendall(server.peer.step(server.received()))
     rig.settle()
     assert rig.failed == {"tls_unknown_issuer@tls": 1}
+    assert [(one.answer, one.note) for one in kept(rig)] == [("", "self-signed certificate")]
     with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
         server.peer.step(server.received())
     rig.end()
@@ -148,6 +150,7 @@ def test_a_handshake_that_takes_too_long_times_out(rig: ClientRig) -> None:
     rig.connect(1, deadline=5.0)
     rig.streams.expire(6.0)
     assert rig.failed == {"ETIMEDOUT@tls": 1}
+    assert kept(rig) == []
 
 
 def test_open_connections_are_told_when_we_close(rig: ClientRig, files: tuple[str, str]) -> None:

@@ -15,6 +15,7 @@ from floodtest.analysis.record.thresholds import parse
 from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.loadgen.client import histogram
 from floodtest.loadgen.client.accounts import LEDGER, Phase, State
+from floodtest.loadgen.client.kept_answers import KeptAnswers
 from floodtest.loadgen.run.conclusion import Facts, MessageFacts, conclude
 from floodtest.loadgen.run.reading import LOST, read_accounts
 from floodtest.wire.causes import Cause
@@ -93,6 +94,13 @@ def test_failures_are_a_shortfall_and_the_most_frequent_comes_first() -> None:
     assert summary.connections.failed == {"EADDRINUSE@bind": 3, "EMFILE@connect": 7, "HTTP_503@response": 1200}
     (reason,) = summary.reasons
     assert reason == "1,210 connections failed: HTTP_503@response 1,200, EMFILE@connect 7, EADDRINUSE@bind 3"
+
+
+def test_a_cause_of_which_only_a_note_was_kept_has_no_answer() -> None:
+    table = failures((Phase.TLS, Cause.TLS_UNKNOWN_ISSUER, 2))
+    KeptAnswers(table.row(1)).add(1, Phase.TLS, Cause.TLS_UNKNOWN_ISSUER, b"", "self-signed certificate")
+    (cause,) = conclude(facts(counts=counts(failed=2), ledger=table)).causes
+    assert (cause.name, cause.answer, cause.note) == ("tls_unknown_issuer@tls", None, "self-signed certificate")
 
 
 def test_connections_that_closed_early_were_opened() -> None:

@@ -11,7 +11,10 @@ import pytest
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.rules import problems
+from floodtest.wire.tls.contexts import server_context
+from floodtest.wire.tls.settings import ServerTls
 from tests.rigs.support import OURS, flood, run_here, scripted_server
+from tests.rigs.tls import write_certificate
 
 TCP = RunOptions(Plan(1, 1, "127.0.0.1", 1024, 1), target="tcp://h:1")
 
@@ -31,6 +34,28 @@ def test_a_server_that_says_nothing_is_open_by_connecting_and_one_that_closes_is
     assert summary["connections"]["closed_by"] == {"cut_inside": 1}
     assert summary["timing"]["first_byte_ms"] is None
     assert summary["timing"]["open_ms"] is not None
+
+
+def test_what_a_server_says_first_over_tls_is_looked_at_as_well(tmp_path: Path) -> None:
+    cert, key = write_certificate(tmp_path)
+    context = server_context(ServerTls(str(cert), str(key)))
+
+    def handle(connection: socket.socket) -> None:
+        with suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+            sent.append(secured.recv(100))
+            secured.sendall(b"-ERR wrong\n")
+            secured.recv(1)
+
+    sent: list[bytes] = []
+    with scripted_server(handle) as url:
+        given = ("--target", url.replace("http", "tcp").removesuffix("/test/{user}"), "--tls", "--cafile", str(cert))
+        runs = tmp_path / "runs"
+        words = ("--send", r"hi {user}\n", "--open-when", "first")
+        code, summary, errors = flood(runs, "--connections", "20", "--hold", "0", *given, *words)
+    assert (code, summary["connections"]["opens"], summary["tls"]["handshakes"]) == (0, 20, 20), errors
+    assert sorted(sent) == sorted(b"hi %d\n" % user for user in range(1, 21))
+    (reason,) = summary["reasons"]
+    assert reason.startswith("first words: -ERR wrong. ")
 
 
 def test_a_probe_shows_lines_and_no_secret() -> None:
