@@ -3,13 +3,15 @@
 Against the yardstick, three rates: connections opened, ticks delivered (the same to all), and messages delivered by the
 friend graph, asked for more than the machine carries; the last two are held against the yardstick's broadcast. Of the
 protocols that the bundled server speaks, against chunks: connections opened a second, and what a tick, a message and a
-connection cost (`benchmarks.protocols`). At the end latency is held against a server whose latency is known
+connection cost (`benchmarks.protocols`). WebSockets over TLS are held against plain ones, at sizes of their own, since
+their handshakes take a minute for 50,000; and what bare handshakes cost (`benchmarks.handshakes`) against what it takes
+to open connections over TLS. At the end latency is held against a server whose latency is known
 (`benchmarks.latency`).
 
 The machine's speed drifts, and memory that was never touched costs more than memory that was, so only runs next to each
 other are compared: each round runs all, every other round in the opposite order, and a ratio is taken within a round:
 floodtest against the yardstick in the host's network and in one of their own, floodtest there against the host's, and
-each protocol against chunks. Sizes that this machine can't hold are left out, and said to be.
+each protocol against chunks, TLS against none. Sizes that this machine can't hold are left out, and said to be.
 """
 
 import argparse
@@ -25,7 +27,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import latency
-from benchmarks.protocols import AGAINST_IT, BASE, run_protocol
+from benchmarks.protocols import AGAINST_IT, BASE, run_protocol, runners_of_tls
 from benchmarks.rounds import Figures, Runner, compare
 from benchmarks.whole_runs import TICKS, median_of_ticks, run_floodtest, write_friends
 from floodtest.flyweight.machine.files import cores, raise_files_limit, read_memory
@@ -93,10 +95,11 @@ def _of_protocols(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[190_000, 1_054_000], metavar="N")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[190_000, 1_054_000], metavar="N")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--networks", choices=NETWORKS, nargs="*", default=list(NETWORKS))
     parser.add_argument("--protocols", choices=AGAINST_IT, nargs="*", default=list(AGAINST_IT))
+    parser.add_argument("--tls", type=int, nargs="*", default=[50_000], metavar="N", help="connections over TLS")
     parser.add_argument("--latency", type=int, nargs="*", default=list(latency.SIZES), metavar="N")
     options = parser.parse_args()
     print(
@@ -115,6 +118,10 @@ def main() -> None:
                 runners[f"floodtest {network}"] = partial(run_in, network, size, friends, Path(folder) / "runs")
             compare(size, options.rounds, runners, pairs_of(options.networks))
             compare(size, options.rounds, *_of_protocols(options.protocols, size, friends, Path(folder) / "runs"))
+        for size in options.tls:
+            if _has_room(size):
+                runs = Path(folder) / "runs"
+                compare(size, options.rounds, *runners_of_tls(size, write_friends(size, Path(folder)), runs))
     latency.print_table([size for size in options.latency if _has_room(size)])
 
 

@@ -1,12 +1,18 @@
 """benchmarks: rows of tables are made of what summaries have now, and the truth beside them of what was read."""
 
+from pathlib import Path
+from typing import Any
+
 import msgspec
 import pytest
 
-from benchmarks import cost, latency
+from benchmarks import cost, latency, protocols
+from benchmarks.handshakes import AT_A_TIME, TO_OPEN, run_bare_loop
+from floodtest.analysis import Record
+from floodtest.analysis.record.stages import Stage
 from floodtest.analysis.record.summary import Latency
 from floodtest.loadgen.client import histogram
-from tests.rigs.figures import MIB, client_share, summary
+from tests.rigs.figures import MIB, client_share, record_of, sample, summary
 
 
 def test_a_row_of_latencies_is_made_of_a_summary() -> None:
@@ -27,3 +33,31 @@ def test_the_cost_that_was_read_is_from_before_the_first_connection_to_the_end_o
     sizes = [(10, 50), (10, 60), (11, 90), (60, 100), (110, 120), (110, 160), (110, 160), (110, 160), (40, 30)]
     readings = [(2.0 * at, files, size * MIB) for at, (files, size) in enumerate(sizes)]
     assert cost.cost_by(readings, 100) == pytest.approx(MIB)
+
+
+def test_what_it_takes_to_open_is_from_before_the_ramp_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = [(1.0, 2.0, 0), (1.5, 2.5, 0), (9.0, 11.0, 1000), (10.0, 12.0, 4000), (10.0, 13.0, 4000), (12.0, 14.0, 6000)]
+    stages = [Stage.START, Stage.RAMP, Stage.HOLD, Stage.HOLD, Stage.MESSAGES, Stage.MESSAGES]
+    samples = [
+        sample(stage=stage, server_cpu=server, client_cpu=client, received=received)
+        for stage, (server, client, received) in zip(stages, ends, strict=True)
+    ]
+    asked: list[str] = []
+
+    def run(connections: int, friends: Path, out: Path, *more: str) -> tuple[dict[str, Any], Record]:
+        asked.extend(more)
+        return msgspec.to_builtins(summary()), record_of(samples)
+
+    monkeypatch.setattr(protocols, "run_floodtest", run)
+    runners, pairs = protocols.runners_of_tls(1000, Path("friends"), Path("runs"))
+    found = runners["websocket --tls"]()
+    assert asked == ["--network", "host", "--protocol", "websocket", "--tls"]
+    assert found[TO_OPEN] == pytest.approx(17_000)
+    assert (found["CPU µs a tick"], found["CPU µs a message"]) == pytest.approx((2e6 / 3000, 3e6 / 2000))
+    assert all({one, other} <= runners.keys() for one, other in pairs)
+
+
+def test_bare_handshakes_take_time() -> None:
+    (name, value), *others = run_bare_loop(AT_A_TIME + 1).items()
+    assert (name, others) == (TO_OPEN, [])
+    assert 50 < value < 1_000_000
