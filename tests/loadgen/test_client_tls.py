@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from floodtest.loadgen.client.accounts import State
+from floodtest.loadgen.client.columns import BATCH
 from floodtest.loadgen.client.tls_account import read_tls
 from floodtest.wire.tls.contexts import server_context
+from floodtest.wire.tls.handshaking import MOST_HANDSHAKES
 from floodtest.wire.tls.settings import ClientTls, ServerTls
 from tests.loadgen.test_kept_answers import kept
 from tests.rigs.client import ClientRig, message, welcome
@@ -97,6 +99,11 @@ def test_many_are_opened_and_hear_at_once(rig: ClientRig, files: tuple[str, str]
         rig.settle()
     assert rig.received[0] == 3 * len(servers)
     assert rig.out_of_sequence == (0, 0)
+
+
+def test_a_batch_of_openings_fits_into_the_bound_of_handshakes() -> None:
+    """Smaller room is left to grow, and would never be there."""
+    assert BATCH <= MOST_HANDSHAKES
 
 
 def test_an_end_is_announced_or_is_a_cut(rig: ClientRig, files: tuple[str, str]) -> None:

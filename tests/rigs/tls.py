@@ -1,7 +1,6 @@
 """Certificates for tests, and peers that are OpenSSL's own objects."""
 
 import datetime
-import ipaddress
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from floodtest.wire.tls.certificates import self_signed
 from floodtest.wire.tls.contexts import client_context, server_context
 from floodtest.wire.tls.settings import ClientTls, ServerTls
 from floodtest.wire.tls.tls_layer import TlsLayer
@@ -21,27 +21,10 @@ FILES = 64
 
 def write_certificate(folder: Path, name: str = NAME, days: int = 30, stem: str = "server") -> tuple[Path, Path]:
     """Write a certificate that is signed by itself, and its key; return both files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=60))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = folder / f"{stem}.pem", folder / f"{stem}-key.pem"
-    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return cert_file, key_file
+    files = folder / f"{stem}.pem", folder / f"{stem}-key.pem"
+    for file, content in zip(files, self_signed(name, "127.0.0.1", days=days), strict=True):
+        file.write_bytes(content)
+    return files
 
 
 def write_chain(folder: Path) -> tuple[ServerTls, str]:

@@ -1,18 +1,26 @@
-"""Certificates for a while: made in memory, and files in memory that have them. No disk ever sees a key.
+"""Certificates for a while: made in memory, and files in memory that have them.
 
-In: a name. Out: certificate and key of P-256 in PEM, signed by itself; or names of two files that any process of this
+In: names. Out: certificate and key of P-256 in PEM, signed by itself; or names of two files that any process of this
 user can open while the block lasts, by way of /proc (memfd_create(2)). Cost: 1 ms. Fails: Refused where there is no
 memory for files.
+
+The files may be swapped out, as all memory may in which fronts hold the key while they use it; to lock one page of it
+would not keep it from a disk. Nobody else trusts it, it is of no use behind the run, and with the ephemeral keys of TLS
+1.3 it opens nothing that was recorded.
 """
 
 import datetime
+import ipaddress
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.reasons import reason
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 NAME = "floodtest.invalid"
 """A name that nobody can have (RFC 6761, section 6.4)."""
@@ -45,8 +53,10 @@ def _in_memory(stack: ExitStack, name: str, content: bytes) -> str:
     return f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
-def self_signed(name: str) -> tuple[bytes, bytes]:
-    """Return a certificate for a name, valid from yesterday on for `DAYS` days, and its key, in PEM."""
+def self_signed(*names: str, days: int = DAYS) -> tuple[bytes, bytes]:
+    """Return a certificate for names and addresses, valid for so many days from now, and its key, in PEM. It begins a
+    day before now or before its end, as clocks differ.
+    """
     # Not above: this takes some MB, and a run without TLS, which has to know this module, has none.
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -54,12 +64,24 @@ def self_signed(name: str) -> tuple[bytes, bytes]:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    until = now + datetime.timedelta(days=days)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
+    alternatives = [_alternative(name) for name in names]
     made = (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=DAYS))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .not_valid_before(min(now, until) - datetime.timedelta(days=1))
+        .not_valid_after(until)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .sign(key, SHA256())
     )
     return made.public_bytes(Encoding.PEM), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _alternative(name: str) -> "x509.GeneralName":
+    """Return a name or an address as certificates have it."""
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

@@ -7,6 +7,7 @@ import re
 import ssl
 
 from floodtest.wire.causes import Cause
+from floodtest.wire.tls.tls_records import ALERT, CHANGE_CIPHER, DATA, HANDSHAKE
 
 _CERTIFICATES = {
     9: Cause.TLS_EXPIRED,  # not valid yet
@@ -51,8 +52,7 @@ _ALERTS = {
 
 _ALERTS_BY_NAME = dict(_ALERTS.values())
 
-_TYPES = (0x14, 0x15, 0x16, 0x17)
-"""Of records."""
+_TYPES = (CHANGE_CIPHER, ALERT, HANDSHAKE, DATA)
 
 
 def cause_of(error: ssl.SSLError, begin: bytes) -> tuple[Cause, str | None]:

@@ -127,10 +127,6 @@ class KeyColumns:
                 for fd in rare.keys() & set(rows.tolist()):
                     del rare[fd]
 
-    def is_inside(self, fd: int) -> bool:
-        """Whether a record of a connection has begun and is not whole."""
-        return fd in self._rest
-
     # Sealing.
 
     def seal(self, fds: list[int], texts: list[bytes]) -> list[bytes]:
@@ -175,9 +171,9 @@ class KeyColumns:
         """Return an alert for a connection, such as `tls_records.CLOSE_NOTIFY`."""
         return self._seal_as_is(fd, alert, tls_records.ALERT)
 
-    def update(self, fd: int, asks: bool = False) -> bytes:
+    def update(self, fd: int) -> bytes:
         """Return the record that tells a peer of new keys, with which all that is sealed from now on is sealed."""
-        sealed = self._seal_as_is(fd, tls_records.key_update(asks), tls_records.HANDSHAKE)
+        sealed = self._seal_as_is(fd, tls_records.KEYS_UPDATED, tls_records.HANDSHAKE)
         self._write.update(fd, self._suite(fd))
         return sealed
 

@@ -27,6 +27,9 @@ CHANGE_CIPHER, ALERT, HANDSHAKE, DATA = 20, 21, 22, 23
 NEW_TICKET, KEY_UPDATE = 4, 24
 """Types of messages that may come behind a handshake."""
 
+KEYS_UPDATED = bytes([KEY_UPDATE, 0, 0, 1, 0])
+"""The message by which the sender's keys are updated, and the receiver is not asked to update its own."""
+
 MOST_MESSAGE = 1 << 16
 """Bytes of a message behind a handshake that are kept while it is not whole: a ticket of 64 KiB is the largest."""
 
@@ -108,8 +111,3 @@ def messages(data: bytes) -> tuple[list[Message], bytes]:
         found.append(Message(data[at], data[at + 4 : end]))
         at = end
     return found, data[at:]
-
-
-def key_update(asks: bool) -> bytes:
-    """Return the message by which the sender's keys are updated; `asks`: the receiver is to update its own."""
-    return bytes([KEY_UPDATE, 0, 0, 1, asks])
