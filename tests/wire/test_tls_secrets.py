@@ -109,6 +109,38 @@ def test_the_key_log_is_empty_after_each_step_and_gone_in_the_end(
     assert files_here() == before
 
 
+def test_a_context_that_connections_keep_does_not_keep_the_key_log_open(files: Files) -> None:
+    """Of a certificate that is read again as long as there are handshakes under the one before."""
+    old, newest = ClientTls(NAME, cafile=files[0], version="1.2"), ClientTls(NAME, cafile=files[0])
+    server = server_end(ServerTls(*files))
+    gc.collect()  # layers of other tests, which nobody has closed
+    files_before = files_here()
+    for fd in range(1, 8):
+        peer = Peer(client_context(old), is_server=False, name=NAME)
+        server.layer.begin([fd])
+        shake_with(peer, server, fd)
+        server.layer.renew(server_context(ServerTls(*files)))
+        assert files_here() == files_before
+    late = Peer(client_context(newest), is_server=False, name=NAME)
+    server.layer.begin([8])
+    server.take(8, late.step(b""))
+    for _ in range(3):
+        server.layer.renew(server_context(ServerTls(*files)))
+        assert files_here() == files_before + 1
+    assert server.take(8, late.step(server.sent(8)) + late.say(b"text")) == (b"text", None)
+    server.layer.renew(server_context(ServerTls(*files)))
+    assert files_here() == files_before
+    assert (server.layer.take_counts().kept, len(server.layer._kept)) == (7, 7)
+    server.layer.close()
+    assert files_here() == files_before - 2
+
+
+def shake_with(peer: Peer, server: End, fd: int) -> None:
+    """Do the handshake of a client that is an object of OpenSSL."""
+    while not peer.is_done:
+        server.take(fd, peer.step(server.sent(fd)))
+
+
 def test_a_failed_handshake_leaves_no_secret_in_the_key_log(files: Files) -> None:
     other, server = client_end(ClientTls("other.test", cafile=files[0])), server_end(ServerTls(*files))
     shake(other, server, FDS)

@@ -12,6 +12,7 @@ Cost: about 0.4 ms of CPU at a client, 0.2 at a server with a key of P-256, and 
 
 import os
 import ssl
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -61,11 +62,15 @@ class KeyLog:
         """Fails: OSError where there is no /proc."""
         self._reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.close(writer)  # contexts open ends of their own
+        self._contexts: list[ssl.SSLContext] = []
         self.follow(context)
 
-    def follow(self, context: ssl.SSLContext) -> None:
-        """Have another context write its secrets here as well."""
-        self._context = context
+    def follow(self, context: ssl.SSLContext, besides: Collection[ssl.SSLContext] = ()) -> None:
+        """Have another context write its secrets here; of those before only who is among `besides` goes on, as
+        connections of TLS 1.2 keep a context, and its end of the pipe, for as long as they live.
+        """
+        self._leave(one for one in self._contexts if one not in besides)
+        self._contexts = [*(one for one in self._contexts if one in besides and one is not context), context]
         # The kernel opens a pipe anew by the name of either end, to be written if that is asked for. A worker thread
         # has files of its own, which are not those of /proc/self.
         context.keylog_filename = f"/proc/thread-self/fd/{self._reader}"
@@ -77,8 +82,12 @@ class KeyLog:
         except BlockingIOError:
             return b""
 
+    def _leave(self, contexts: Iterable[ssl.SSLContext]) -> None:
+        for context in contexts:
+            context.keylog_filename = None  # type: ignore[assignment]  # closes OpenSSL's end
+
     def close(self) -> None:
-        self._context.keylog_filename = None  # type: ignore[assignment]  # closes OpenSSL's end
+        self._leave(self._contexts)
         os.close(self._reader)
 
 
@@ -102,6 +111,10 @@ class Handshake:
         self._taken = 0
         self.begin = b""
         """The first bytes that came."""
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        return self._object.context
 
     def step(self, data: bytes = b"") -> tuple[bytes, bool]:
         """Take in what came; return what is to be written, and whether the handshake is over."""
@@ -165,7 +178,7 @@ class Done:
         assert cipher is not None
         assert version is not None
         self.behind = behind
-        self.cipher, self.version = cipher[0], version
+        self.cipher = cipher[0]
         self.is_resumed = bool(whole.session_reused)
         # A suite that we do not have, which a policy of OpenSSL's may allow: it keeps its object, as TLS 1.2 does.
         self.has_keys = version == "TLSv1.3" and self.cipher in SUITES

@@ -70,7 +70,7 @@ class TlsLayer:
 
     def renew(self, context: ssl.SSLContext) -> None:
         """Have handshakes that begin from now on use another context; those under way go on with theirs."""
-        self._key_log.follow(context)
+        self._key_log.follow(context, {handshake.context for handshake in self.handshakes.values()})
         self._context = context
 
     def let_pass(self, fd: int) -> None:
