@@ -52,6 +52,13 @@ class Outgoing:
         """Write to descriptors, behind what is pending there."""
         self._end(self.outbox.write(fds, data))
 
+    def write_sealed(self, fds: list[int], data: list[bytes]) -> Gone:
+        """Write what the layer has to say itself, such as an update of keys; nobody is gone by that: who takes no more
+        is read to its end.
+        """
+        self._end(self.outbox.write_sealed(fds, data))
+        return {}
+
     def write_new(self, fds: list[int], data: list[bytes]) -> Gone:
         """Write to connections from whose outbox everything has to be gone by now; return those where it is not."""
         slow = {fd: TOO_SLOW for fd in fds if fd in self.outbox} if self.outbox else {}

@@ -84,7 +84,7 @@ class Streams:
         self.outbox = self._outgoing.outbox
         self._securing = securing
         if securing is not None:
-            securing.layer.bind(self.outbox.write_sealed, self._send_requests)
+            securing.layer.bind(self._outgoing.write_sealed, self._send_requests)
         self._protocol = protocol
         self._answers = answers
         self._at_once = answers.at_once

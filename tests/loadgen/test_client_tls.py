@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from floodtest.flyweight.engine import intake
 from floodtest.loadgen.client.accounts import State
 from floodtest.loadgen.client.columns import BATCH
 from floodtest.loadgen.client.tls_account import read_tls
@@ -14,7 +15,10 @@ from floodtest.wire.tls.handshaking import MOST_HANDSHAKES
 from floodtest.wire.tls.settings import ClientTls, ServerTls
 from tests.loadgen.test_kept_answers import kept
 from tests.rigs.client import ClientRig, message, welcome
-from tests.rigs.tls import NAME, Peer, write_certificate
+from tests.rigs.tls import NAME, Peer, server_end, update_that_asks, write_certificate
+
+FD = 5
+"""Of a connection at a server that is a layer."""
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +124,28 @@ def test_an_end_is_announced_or_is_a_cut(rig: ClientRig, files: tuple[str, str])
     rig.settle()
     assert rig.closed == {"cut": 1, "tls_cut": 1}
     assert rig.failed == {"no_answer@tls": 1}
+
+
+def test_what_came_before_a_reply_that_fails_is_read_and_counted(
+    rig: ClientRig, files: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server may ask for an update of keys, say more, and go: the update can't be written to it any more."""
+    server, sock = server_end(ServerTls(*files)), rig.connect(1)
+    server.layer.begin([FD])
+    server.take(FD, sock.recv(1 << 16))
+    sock.sendall(server.sent(FD))
+    rig.settle()
+    assert server.take(FD, sock.recv(1 << 16)) == (b"GET /1", None)
+    sock.sendall(server.layer.seal([FD], [welcome(1)])[0])
+    rig.settle()
+    monkeypatch.setattr(intake, "MORE", 1 << 10)
+    monkeypatch.setattr(intake, "READS", 1)
+    asks = update_that_asks(server, FD)
+    sock.sendall(asks + b"".join(server.layer.seal([FD], [message(number)])[0] for number in range(1, 101)))
+    sock.close()
+    rig.settle()
+    assert rig.received[0] == 101
+    assert rig.closed == {"tls_cut": 1}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from floodtest.wire.tls import tls_records
 from floodtest.wire.tls.certificates import self_signed
 from floodtest.wire.tls.contexts import client_context, server_context
 from floodtest.wire.tls.settings import ClientTls, ServerTls
@@ -125,6 +126,14 @@ def shake(client: End, server: End, fds: list[int]) -> None:
         client.take(fd, server.sent(fd))
         server.take(fd, client.sent(fd))
         client.take(fd, server.sent(fd))
+
+
+def update_that_asks(end: End, fd: int) -> bytes:
+    """Return the record by which keys are updated at our end, and the peer is asked to do as much, as we never do."""
+    columns = end.layer._columns
+    record = columns._seal_as_is(fd, bytes([tls_records.KEY_UPDATE, 0, 0, 1, 1]), tls_records.HANDSHAKE)
+    columns._write.update(fd, columns._suite(fd))
+    return record
 
 
 def pieces(data: bytes, size: int) -> Iterator[bytes]:

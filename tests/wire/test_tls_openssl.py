@@ -4,13 +4,12 @@ import pytest
 
 from floodtest.flyweight.engine.intake import END
 from floodtest.wire.causes import Cause
-from floodtest.wire.tls import tls_records
 from floodtest.wire.tls.contexts import server_context
 from floodtest.wire.tls.settings import ClientTls, ServerTls
 from floodtest.wire.tls.suites import SUITES
 from floodtest.wire.tls.tls_layer import TlsLayer
 from tests.rigs.openssl import FD, Talk, needs_openssl, talk_to_client, talk_to_server
-from tests.rigs.tls import FILES, NAME, End, client_end, server_end, write_certificate
+from tests.rigs.tls import FILES, NAME, End, client_end, server_end, update_that_asks, write_certificate
 
 pytestmark = needs_openssl
 
@@ -52,14 +51,6 @@ def exchange(talk: Talk, number: int) -> None:
     talk.until(lambda: talk.text[before:] == answer + b"\n")
 
 
-def update_that_asks(end: End) -> bytes:
-    """Return the record by which keys are updated at our end, and the peer is asked to do as much, as we never do."""
-    columns = end.layer._columns
-    record = columns._seal_as_is(FD, bytes([tls_records.KEY_UPDATE, 0, 0, 1, 1]), tls_records.HANDSHAKE)
-    columns._write.update(FD, columns._suite(FD))
-    return record
-
-
 def talk_over_updates(talk: Talk) -> None:
     """Talk, while keys are updated by either side, asked for and not."""
     talk.until(lambda: talk.end.secured == [FD])
@@ -68,7 +59,7 @@ def talk_over_updates(talk: Talk) -> None:
         talk.program.tell(letter)
         talk.until(lambda updates=updates: talk.key_updates == updates)  # type: ignore[misc]
         exchange(talk, number)
-    talk.connection.sendall(update_that_asks(talk.end))
+    talk.connection.sendall(update_that_asks(talk.end, FD))
     exchange(talk, 6)
     talk.until(lambda: talk.key_updates == 5)
     update_after(talk.end, 3)
