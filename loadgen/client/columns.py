@@ -130,7 +130,7 @@ class Client:
     def deadline(self) -> float:
         """When the next turn is due even if nothing comes in."""
         streams = self._streams
-        overdue = streams.expire_due(time.monotonic())
+        overdue = streams.in_flight.due(time.monotonic())
         deadline = min(streams.digest_due, streams.polls_due, overdue, self._waiting.deadline)
         if self._go is not None and not self.started.is_set() and self._room():
             deadline = min(deadline, self._go.start + self._pacer.time_of(self._share.before + self._begun + 1))

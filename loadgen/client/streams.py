@@ -11,9 +11,7 @@ when it last got something: 16 bytes); dicts hold the bytes of the few that stop
 import errno
 import os
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import compress, repeat, takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +24,7 @@ from floodtest.flyweight.engine.sweep import sweep
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
 from floodtest.loadgen.client.arrival_sample import in_sample
 from floodtest.loadgen.client.first_words import FirstWords
+from floodtest.loadgen.client.flights import Flights
 from floodtest.loadgen.client.lifetimes import Lifetimes
 from floodtest.loadgen.client.outgoing import Outgoing
 from floodtest.loadgen.client.poll_timing import Pollers
@@ -77,7 +76,6 @@ class Streams:
         self._users = np.zeros(files_limit, np.uint32)  # by descriptor; 0 where there is no connection of ours
         self._user_of = self._users.data
         self._lifetimes = Lifetimes(accounts, files_limit)
-        self._timeout = timeout
         layer = None if securing is None else securing.layer
         self._intake = Intake(layer)
         self._outgoing = Outgoing(self._intake, readiness, layer)
@@ -93,9 +91,7 @@ class Streams:
         self._reads = Reads()  # from open connections, in order, and not taken apart yet
         self._incoming = protocol.incoming(files_limit, grammar, self._users)
         self._sequences: Follower = (Windows if grammar.may_overtake else Sequences)(files_limit)
-        self.in_flight: dict[int, float] = {}
-        """Deadline (`time.monotonic`) of each connection that is not open yet, oldest first: `timeout` seconds after it
-        was begun."""
+        self.in_flight = Flights(accounts, timeout, None if pollers is None else pollers.may_be_held)
         self._sends = sends
         self._to_send: list[int] = []
         """Descriptors whose answers have begun in this turn, and that have something to send then."""
@@ -121,11 +117,11 @@ class Streams:
         self._accounts.connect.count(connect_us, len(fds) - len(connecting))
         self._users[fds] = users
         self._sequences.begin(fds)
-        self.in_flight.update(zip(fds, repeat(deadline), strict=False))
+        began = self.in_flight.begin(fds, deadline)
         if self._pollers is not None:
             self._pollers.polls.begin(fds)
         self._outgoing.begin(connecting, unwritable or {})
-        self._note_written(fds, deadline - self._timeout + connect_us / 1e6)
+        self._note_written(fds, began + connect_us / 1e6)
 
     def handle(self, events: list[tuple[int, int]]) -> None:
         """Write and read what the events announce. What was read is on the accounts after the next `digest`, which
@@ -138,7 +134,8 @@ class Streams:
             self._securing.post()
         for fds, data, began, ended in sweeps:
             if self.in_flight:
-                fds, data = self._take_answers(fds, data, ended / 1e9)
+                answers, (fds, data) = self.in_flight.apart(fds, data)
+                self._take_answers(*answers, ended / 1e9)
             self._first_words.hear(fds, data, self._user_of)
             self._reads.add(fds, data, began, ended, self._intake.arrived)
         if self._to_send:
@@ -154,7 +151,7 @@ class Streams:
         assert self._securing is not None
         now = time.monotonic()
         for fd in fds:
-            self._accounts.tls.count(self._since_begun(self.in_flight[fd], now))
+            self._accounts.tls.count(self.in_flight.took(fd, now))
         self._outgoing.write(fds, self._securing.requests(self._users[fds].tolist()))
         self._note_written(fds, now)
 
@@ -169,7 +166,7 @@ class Streams:
         fds, connected = self._outgoing.flush(events)
         now = time.monotonic()
         for fd in connected:
-            self._accounts.connect.count(self._since_begun(self.in_flight[fd], now))
+            self._accounts.connect.count(self.in_flight.took(fd, now))
         self._note_written(fds, now)
 
     def _note_written(self, fds: list[int], now: float) -> None:
@@ -238,25 +235,10 @@ class Streams:
         if self._pollers is not None:
             self._open_held(self._pollers, now)
             self._end_all(self._poll([fd for fd in self._pollers.take_due(now) if self._user_of[fd]]).items())
-        for fd, _ in list(takewhile(lambda flying: flying[1] <= now, self.in_flight.items())):
-            if self._may_be_held(fd):
-                continue
+        for fd in self.in_flight.overdue(now):
             answer = self._begun_answers.get(fd)
             said_something_else = answer is not None and answer.search.has_messages
             self._end(fd, Cause.OPEN_WHEN_UNMET if said_something_else else errno.ETIMEDOUT)
-
-    def expire_due(self, now: float) -> float:
-        """Return when `expire` has to be called because of connections in flight, by time.monotonic()."""
-        for fd, deadline in self.in_flight.items():
-            if deadline > now or not self._may_be_held(fd):
-                return deadline
-        return float("inf")
-
-    def _may_be_held(self, fd: int) -> bool:
-        """Whether a connection in flight is a poll that will be open before long as held: the server has as much time
-        to answer one that was written late, so that its deadline ends nothing.
-        """
-        return self._pollers is not None and self._pollers.may_be_held(fd)
 
     @property
     def polls_due(self) -> float:
@@ -291,17 +273,7 @@ class Streams:
         self._accounts.closed(len(fds) - len(self.in_flight.keys() & fds))
         return len(fds)
 
-    def _take_answers(self, fds: list[int], read: list[bytes], now: float) -> tuple[list[int], list[bytes]]:
-        """Handle what belongs to connections in flight and was read by now; return what does not."""
-        if all(map(self.in_flight.__contains__, fds)):
-            self._take_all_answers(fds, read, now)
-            return [], []
-        is_answer = [fd in self.in_flight for fd in fds]
-        self._take_all_answers(list(compress(fds, is_answer)), list(compress(read, is_answer)), now)
-        is_other = [not one for one in is_answer]
-        return list(compress(fds, is_other)), list(compress(read, is_other))
-
-    def _take_all_answers(self, fds: list[int], read: list[bytes], now: float) -> None:
+    def _take_answers(self, fds: list[int], read: list[bytes], now: float) -> None:
         """Handle what was read by now of connections in flight: by the batch, or where one of them is not like the
         ones before, each half of it by itself.
 
@@ -313,8 +285,8 @@ class Streams:
             self._answer(fds[0], read[0], now)
             return
         half = len(fds) // 2
-        self._take_all_answers(fds[:half], read[:half], now)
-        self._take_all_answers(fds[half:], read[half:], now)
+        self._take_answers(fds[:half], read[:half], now)
+        self._take_answers(fds[half:], read[half:], now)
 
     def _open_common(self, fds: list[int], read: list[bytes], now: float) -> bool:
         """Open connections in flight that have got whole answers like one before; False if one of them has not."""
@@ -330,14 +302,7 @@ class Streams:
         """Count connections as open whose answers so far have so many bytes together, of which the last were read by
         now; `are_first`: the first of them as well.
         """
-        deadlines = list(map(self.in_flight.pop, fds))
-        is_one_batch = deadlines.count(deadlines[0]) == len(deadlines)  # nearly always; Counter takes 7 µs
-        counts = {deadlines[0]: len(deadlines)} if is_one_batch else Counter(deadlines)
-        for deadline, count in counts.items():
-            took = self._since_begun(deadline, now)
-            self._accounts.open.count(took, count)
-            if are_first:
-                self._accounts.first_byte.count(took, count)
+        self.in_flight.open(fds, now, are_first)
         rows = np.array(fds)  # numpy would make it of the list each time
         self._lifetimes.opened(rows, now)
         if self._pollers is not None and are_first:
@@ -369,7 +334,7 @@ class Streams:
         answer = self._begun_answers.get(fd)
         if answer is None:
             answer = self._begun_answers[fd] = self._answers.begin(self._user_of[fd])
-            self._accounts.first_byte.count(self._since_begun(self.in_flight[fd], now))
+            self._accounts.first_byte.count(self.in_flight.took(fd, now))
             if self._pollers is not None:
                 self._pollers.answered_first(fd)
         opened, why, had_no_head = None, None, not answer.has_head
@@ -390,10 +355,6 @@ class Streams:
             if self._answers.looks_like_an_error(answer.begin):
                 self._accounts.answered(self._user_of[fd], Phase.OPEN, Cause.SAID_ERROR, answer.begin, None)
             self._open([fd], opened, answer.size, now, are_first=False)
-
-    def _since_begun(self, deadline: float, now: float) -> int:
-        """Return the microseconds since a connection with this deadline was begun."""
-        return int((now - deadline + self._timeout) * 1e6)
 
     def _end_all(self, over: Iterable[tuple[int, int]]) -> None:
         """End connections, each with a code; those that have been ended since the code was found are passed over."""

@@ -146,15 +146,15 @@ def test_a_poll_that_was_written_late_has_its_time_to_be_held_whatever_the_deadl
     assert (rig.state(1), rig.state(2)) == (State.IN_FLIGHT, State.OPEN)
     rig.pollers.wrote_first([rig.descriptors[1]], DEADLINE - 0.5)
     rig.connect(3, DEADLINE + 0.1, request=b"x" * 5_000_000)
-    assert rig.streams.expire_due(DEADLINE - 0.1) == DEADLINE
+    assert rig.streams.in_flight.due(DEADLINE - 0.1) == DEADLINE
     rig.streams.expire(DEADLINE)
     assert (rig.state(1), rig.streams.polls_due) == (State.IN_FLIGHT, DEADLINE + 0.5)
-    assert rig.streams.expire_due(DEADLINE) == DEADLINE + 0.1
+    assert rig.streams.in_flight.due(DEADLINE) == DEADLINE + 0.1
     rig.streams.expire(DEADLINE + 0.1)
     assert rig.failed == {"ETIMEDOUT@request": 1}
     rig.streams.expire(DEADLINE + 0.5)
     assert rig.state(1) == State.OPEN
-    assert rig.streams.expire_due(DEADLINE + 0.5) == float("inf")
+    assert rig.streams.in_flight.due(DEADLINE + 0.5) == float("inf")
 
 
 @pytest.mark.parametrize(
