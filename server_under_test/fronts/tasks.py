@@ -3,30 +3,22 @@
 It is what 2008 did with a process for each connection, and is here to be compared with `fronts.columns`: with the
 orders, answers, limits and counts of that, but written as servers on trio are. Each connection's task reads its
 request, answers, and then takes what comes until the client goes. What is to be written to a connection is written by a
-task that lives until that is done, so that none holds up another. TLS is trio's (`fronts.tls_streams`).
+task that lives until that is done, so that none holds up another (`fronts.task_streams`). TLS is trio's
+(`fronts.tls_streams`).
 
 Cost: 8 KiB a connection, and a task that is woken or started for each event and each delivery. At the most `pending`
 bytes wait behind a write that does not go on, and what that has in hand is no more than two slices of deliveries.
 """
 
-import os
-import select
 import socket
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import pairwise
 
-import numpy as np
-import numpy.typing as npt
 import trio
 
-from floodtest.flyweight.engine.ledger import Counter, TickTable
+from floodtest.flyweight.engine.ledger import Counter
 from floodtest.server_under_test.fronts.accounts import FIRST_STATUS
 from floodtest.server_under_test.fronts.listener import probe_when_idle
 from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Renew, Room, Stopped, Tick, Ticked
-from floodtest.server_under_test.fronts.resuming import COMMENT
+from floodtest.server_under_test.fronts.task_streams import Connection, TaskStreams
 from floodtest.server_under_test.fronts.tls_streams import (
     Stream,
     TlsStream,
@@ -34,54 +26,13 @@ from floodtest.server_under_test.fronts.tls_streams import (
     close_in_order,
     end_writing,
 )
-from floodtest.server_under_test.fronts.websockets import GOING_AWAY_FRAME, PING_FRAME, PONG_SIZE, hear
+from floodtest.server_under_test.fronts.websockets import GOING_AWAY_FRAME, PONG_SIZE, hear
 from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE
-from floodtest.server_under_test.routing.bus import REPLAYS, Deliver, Turn
-from floodtest.server_under_test.routing.bus_reader import Reader
+from floodtest.server_under_test.routing.bus import Deliver
 from floodtest.wire import answers
-from floodtest.wire.framing.frames import Beginning
-from floodtest.wire.protocols import WEBSOCKET, Served
+from floodtest.wire.protocols import WEBSOCKET
 from floodtest.wire.requests import Asked, Refuse, too_late
-
-WRITES = 512
-"""Deliveries before other tasks have their turn, those that write them among them."""
-
-WRITE_BYTES = 1 << 16
-"""Bytes of deliveries before other tasks have their turn."""
-
-
-@dataclass(eq=False, slots=True)
-class Connection:
-    """One open stream."""
-
-    stream: Stream
-    transport: trio.SocketStream
-    """The stream itself, or what is below its TLS."""
-    fd: int
-    user: int
-    protocol: Served
-    number: int = 0
-    """Of the last message."""
-    unsent: bytearray = field(default_factory=bytearray)
-    writing: trio.Event | None = None
-    """Set at the end of the write that has begun, behind which `unsent` has to wait."""
-    open: bool = True
-    begun: Beginning | None = None
-    """That of a frame of its client's."""
-    owes_pong: bool = False
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether a write has to wait for the client, and not just for its own turn to go on."""
-        room = select.poll()
-        room.register(self.fd, select.POLLOUT)
-        return self.writing is not None and not room.poll(0)
-
-    def next_message(self, text: bytes, event: bytes = b"") -> bytes:
-        """Return a message with the next number, as it travels, perhaps with the id of its event."""
-        self.number += 1
-        return self.protocol.frame(self.number, text, event)
 
 
 class TaskFront:
@@ -95,39 +46,40 @@ class TaskFront:
         self._resuming = shared.make_resuming()
         self._tasks = tasks
         self._tls = None if shared.spec.tls is None else TlsStreams(shared.spec.tls, row)
-        self._logins, self._open, self._bytes = (Counter(row, name) for name in ("logins", "open", "bytes"))
-        self._dropped, self._slow, self._cut_off = (Counter(row, name) for name in ("dropped", "slow", "excess"))
-        self._deliveries, self._undeliverable = Counter(row, "deliveries"), Counter(row, "undeliverable")
-        self._silent = Counter(row, "silent")
+        self.streams = TaskStreams(shared, self._resuming, tasks)
+        self._dropped, self._cut_off, self._silent = (Counter(row, name) for name in ("dropped", "excess", "silent"))
         self._accept_errors = Counter(row, "accept_errors")
-        self._reader = Reader(shared.bus, shared.spec.worker, row)
         self._rejected, self._violations = row["rejected"][0], row["violations"][0]
-        self._unanswered = Counter(row, "unanswered")
-        self._ticks = TickTable(row)
-        self._connections: dict[int, Connection] = {}
         self._held = 0
+        self._parting: set[trio.SocketStream] = set()
+        """Those that have been told that the server ends, and may read it."""
+        self._accepting = trio.CancelScope()
         self._leaving = trio.lowlevel.ParkingLot()
 
     async def obey(self) -> None:
         """Carry out orders until told to stop, or until the parent is gone."""
         if self._limits.ping is not None:
-            self._tasks.start_soon(self._go_round, self._limits.ping, self.ping_all)
+            self._tasks.start_soon(self.streams.go_round, self._limits.ping, self.streams.ping)
         if self._limits.heartbeat is not None:
-            self._tasks.start_soon(self._go_round, self._limits.heartbeat, self.send_heartbeats)
+            self._tasks.start_soon(self.streams.go_round, self._limits.heartbeat, self.streams.send_heartbeats)
         while True:
             match await self._shared.channel.receive():
                 case Accept():
-                    self._tasks.start_soon(self._accept)
+                    self._tasks.start_soon(self._accept_in_turn)
                 case Tick(number=number):
-                    await self._send_tick(number)
+                    await self.streams.send_tick(number)
                     await self._shared.channel.send(Ticked())
                 case Deliver() as order:
-                    await self._deliver(order)
+                    await self.streams.deliver(order)
                 case Renew():
                     if self._tls is not None:
                         self._tls.renew()
                 case _:
                     return
+
+    async def _accept_in_turn(self) -> None:
+        with trio.CancelScope() as self._accepting:
+            await self._accept()
 
     async def _accept(self) -> None:
         """Accept while there are descriptors; then say that there are none, and when there are some again."""
@@ -166,6 +118,7 @@ class TaskFront:
                     pass  # we have cut its client off
         finally:
             self._held -= 1
+            self._parting.discard(transport)
             self._leaving.unpark_all()
 
     async def _answer(self, transport: trio.SocketStream) -> None:
@@ -225,28 +178,30 @@ class TaskFront:
         """
         connection = Connection(stream, transport, transport.socket.fileno(), asked.user, asked.protocol)
         fields = self._resuming.fields(asked.last_event) if asked.protocol.is_events else b""
-        self._login(connection)
+        self.streams.login(connection)
         try:
             (welcome,) = asked.protocol.welcomes([asked.user], [asked.key], self._shared.more_headers, fields)
             if asked.last_event is not None:
                 welcome += self._resuming.begin(connection.fd, asked.user, asked.protocol, asked.last_event)
-            self._write(connection, welcome)
+            self.streams.write(connection, welcome)
             for request in self._resuming.requests():
                 await self._shared.channel.send(request)
-            last = await self._listen_to(connection, extra)
+            last: bytes | None = GOING_AWAY_FRAME if asked.protocol is WEBSOCKET else b""
+            with connection.listening:  # which ends when the server does
+                last = await self._listen_to(connection, extra)
             if last is None or not connection.open:
                 return b""
-            self._log_out(connection)
+            self.streams.log_out(connection)
             with trio.move_on_after(LINGER) as waiting:
                 while connection.writing is not None:
                     await connection.writing.wait()
             if waiting.cancelled_caught:
                 return b""
             unsent, connection.unsent = connection.unsent, bytearray()
-            self._bytes.add(len(unsent))
+            self.streams.wrote(len(unsent))
             return bytes(unsent) + last
         finally:
-            self._leave(connection)
+            self.streams.leave(connection)
 
     async def _listen_to(self, connection: Connection, extra: bytes) -> bytes | None:
         """Take what comes until the client goes, and return what it is to be told last; None: it is cut off."""
@@ -268,180 +223,25 @@ class TaskFront:
                 if heard.is_over:
                     return heard.reply
                 if heard.reply:
-                    self._write(connection, heard.reply)  # which closes the stream if its client does not read
+                    self.streams.write(connection, heard.reply)  # which closes the stream if its client does not read
             data = bytes(await connection.stream.receive_some())
             if not data:
                 return b""
 
-    def _login(self, connection: Connection) -> None:
-        self._shared.places.login([connection.fd], [connection.user])
-        self._connections[connection.fd] = connection
-        self._logins.add(1)
-        self._open.add(1)
-
-    def _leave(self, connection: Connection) -> None:
-        """Log a connection out and close it, which ends its tasks: in this order, as the descriptor may be had anew."""
-        if connection.open:
-            self._log_out(connection)
-            connection.transport.socket.close()
-
-    def _log_out(self, connection: Connection) -> None:
-        """Let go of a connection, which stays open."""
-        connection.open = False
-        self._shared.places.logout([connection.fd])
-        del self._connections[connection.fd]
-        self._resuming.forget(connection.fd)
-        self._open.add(-1)
-
-    # What is written to connections.
-
-    def _write(self, connection: Connection, data: bytes) -> bool:
-        """Have bytes written to a connection, after those that wait already; False if its client had to be cut off."""
-        if connection.writing is None and not connection.unsent:
-            self._tasks.start_soon(self._write_on, connection)
-        elif len(connection.unsent) + len(data) > self._limits.pending and connection.is_behind:
-            self._slow.add(1)
-            self._leave(connection)
-            return False
-        connection.unsent += data
-        return True
-
-    async def _write_on(self, connection: Connection) -> None:
-        """Write until nothing is left."""
-        connection.writing = trio.Event()
-        try:
-            while connection.unsent:
-                data, connection.unsent = connection.unsent, bytearray()
-                await connection.stream.send_all(data)
-                self._bytes.add(len(data))
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):  # the last: it is told
-            self._leave(connection)  # that the server ends
-        finally:
-            connection.writing.set()
-            connection.writing = None
-
-    async def _send_tick(self, number: int) -> None:
-        """Send a tick to all who are here now."""
-        connections = list(self._connections.values())
-        began = time.monotonic_ns()
-        for first in range(0, len(connections), WRITES):
-            here = [connection for connection in connections[first : first + WRITES] if connection.open]
-            for connection in here:
-                self._write(connection, connection.next_message(b"tick %d" % number))
-            self._ticks.count(number, len(here), began, time.monotonic_ns())  # before anybody can have received it
-            await trio.lowlevel.checkpoint()
-        self._ticks.count(number, 0, began, time.monotonic_ns())
-
-    async def _go_round(self, seconds: float, send: Callable[[list[Connection]], None]) -> None:
-        """Have something done for all connections by the clock, some at a time."""
-        while True:
-            await trio.sleep(seconds)
-            connections = list(self._connections.values())
-            for first in range(0, len(connections), WRITES):
-                send(connections[first : first + WRITES])
-                await trio.lowlevel.checkpoint()
-
-    def ping_all(self, connections: list[Connection]) -> None:
-        """Ping those that are WebSockets, and cut off those that have not answered the last ping."""
-        for connection in connections:
-            if not connection.open or connection.protocol is not WEBSOCKET:
-                continue
-            if connection.owes_pong:
-                self._unanswered.add(1)
-                self._leave(connection)
-            else:
-                connection.owes_pong = True
-                self._write(connection, PING_FRAME)
-
-    def send_heartbeats(self, connections: list[Connection]) -> None:
-        """Send a comment to those that are streams of events."""
-        for connection in connections:
-            if connection.open and connection.protocol.is_events:
-                self._write(connection, connection.protocol.fields(COMMENT))
-
     async def say_goodbye(self) -> None:
-        """Tell the clients of WebSockets that the server ends, and those over TLS that nothing follows; not those that
-        are behind.
+        """Tell the clients of WebSockets that the server ends, and those over TLS that nothing follows, and give them
+        time to read it and close: who is closed while something of his is unread is reset, and may never read it. Those
+        that are behind are told nothing.
         """
-        async with trio.open_nursery() as goodbyes:
-            goodbyes.cancel_scope.deadline = trio.current_time() + LINGER
-            for connection in self._connections.values():
-                if connection.writing is None and not connection.unsent:
-                    self._say_goodbye(connection, goodbyes)
-
-    def _say_goodbye(self, connection: Connection, goodbyes: trio.Nursery) -> None:
-        last = GOING_AWAY_FRAME if connection.protocol is WEBSOCKET else b""
-        if isinstance(connection.stream, trio.SSLStream):
-            goodbyes.start_soon(_send_and_close, connection.stream, last)
-        elif last:
-            with suppress(OSError):
-                os.write(connection.fd, last)
-
-    async def _deliver(self, order: Deliver) -> None:
-        """Send the messages of turns, each to the connection of its row if that is still the row's user's."""
-        self._reader.begin(order)
-        while (turn := self._next_turn()) is not None:
-            rows = turn.rows
-            ends = _slices(rows.sizes_of(rows.which))
-            for first, end in pairwise([0, *ends]):
-                part = rows.part(slice(first, end))
-                texts = list(map(bytes, part.texts_of(part.which)))
-                fds, users = part.fds.tolist(), part.users.tolist()
-                ids = self._resuming.ids_of(part, part.which) or [b""] * len(fds)
-                if not self._shared.bus.has(turn.number):
-                    break  # the texts that were copied may be of another turn
-                for fd, user, text, event in zip(fds, users, texts, ids, strict=True):
-                    if rows.first == REPLAYS:
-                        self._replay_one(fd, text)
-                    else:
-                        self._deliver_one(fd, user, text, event)
-                self._reader.deal_with(end - first)
-                await trio.lowlevel.checkpoint()
-            self._reader.finish(turn)
-
-    def _next_turn(self) -> Turn | None:
-        """Return the next turn; where one was missed, those who wait for a replay are closed, and come back."""
-        turn = self._reader.next()
-        if self._reader.has_missed:
-            for fd in self._resuming.waiting:
-                self._leave(self._connections[fd])
-        return turn
-
-    def _deliver_one(self, fd: int, user: int, text: bytes, event: bytes) -> None:
-        connection = self._connections.get(fd)
-        is_theirs = connection is not None and connection.user == user and fd not in self._resuming
-        if connection is not None and is_theirs and self._write(connection, connection.next_message(text, event)):
-            self._deliveries.add(1)
-        else:
-            self._undeliverable.add(1)
-
-    def _replay_one(self, fd: int, text: bytes) -> None:
-        missed, connection = self._resuming.missed(fd, text), self._connections.get(fd)
-        if missed is not None and connection is not None:
-            connection.number, data = missed.frames(connection.protocol, connection.number)
-            if not data or self._write(connection, data):
-                self._deliveries.add(1)
-                return
-        self._undeliverable.add(1)
-
-
-async def _send_and_close(stream: TlsStream, last: bytes) -> None:
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-        if last:
-            await stream.send_all(last)
-        await stream.aclose()
-
-
-def _slices(sizes: npt.NDArray[np.intp]) -> list[int]:
-    """Return where slices of rows end that have at most WRITES rows, and at most WRITE_BYTES or one row."""
-    ends: list[int] = []
-    total = np.cumsum(sizes)
-    while not ends or ends[-1] < len(sizes):
-        begin = ends[-1] if ends else 0
-        before = int(total[begin - 1]) if begin else 0
-        fitting = int(np.searchsorted(total, before + WRITE_BYTES, "right"))
-        ends.append(min(max(begin + 1, fitting), begin + WRITES, len(sizes)))
-    return ends
+        self._accepting.cancel()
+        for connection in self.streams:
+            is_told = connection.protocol is WEBSOCKET or isinstance(connection.stream, trio.SSLStream)
+            if is_told and not connection.has_unsent:
+                self._parting.add(connection.transport)
+                connection.listening.cancel()
+        with trio.move_on_after(LINGER):
+            while self._parting:
+                await self._leaving.park()
 
 
 async def run(shared: Shared) -> None:

@@ -17,7 +17,8 @@ from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.processes.channel import Channel
 from floodtest.server_under_test.fronts.accounts import FRONT_LEDGER
 from floodtest.server_under_test.fronts.orders import Specification, ToWorker
-from floodtest.server_under_test.fronts.tasks import Connection, TaskFront
+from floodtest.server_under_test.fronts.task_streams import Connection
+from floodtest.server_under_test.fronts.tasks import TaskFront
 from floodtest.server_under_test.fronts.worker import Shared
 from floodtest.server_under_test.limits import Limits
 from floodtest.server_under_test.routing.bus import Deliver
@@ -43,6 +44,7 @@ class TaskRig(Clients):
         self.bus = SharedBus(1)
         self.welcomed = b""
         """The beginning of the last stream that was read."""
+        self.has_parted = False
         self._up = threading.Event()
         self._thread = threading.Thread(target=trio.run, args=(self._main,))
         self._thread.start()
@@ -102,18 +104,31 @@ class TaskRig(Clients):
 
     def ping(self) -> None:
         """Ping all WebSockets."""
-        self._go_round(self._front.ping_all)
+        self._go_round(self._front.streams.ping)
 
     def send_heartbeats(self) -> None:
         """Send all streams of events a comment."""
-        self._go_round(self._front.send_heartbeats)
+        self._go_round(self._front.streams.send_heartbeats)
 
     def _go_round(self, send: Callable[[list[Connection]], None]) -> None:
         async def go_round() -> None:
-            send(list(self._front._connections.values()))
+            send(list(self._front.streams))
             await trio.testing.wait_all_tasks_blocked()
 
         self._run(go_round)
+
+    def say_goodbye(self) -> None:
+        """Tell clients that the server ends, which it does not do as long as they may answer."""
+
+        async def say() -> None:
+            self._tasks.start_soon(self._part)
+            await trio.testing.wait_all_tasks_blocked()
+
+        self._run(say)
+
+    async def _part(self) -> None:
+        await self._front.say_goodbye()
+        self.has_parted = True
 
     def login_unchunked(self, user: int) -> socket.socket:
         """Log in a client of HTTP/1.0."""
@@ -123,9 +138,9 @@ class TaskRig(Clients):
         """Send a message to every stream."""
 
         async def write() -> int:
-            connections = list(self._front._connections.values())
+            connections = list(self._front.streams)
             for connection in connections:
-                self._front._write(connection, connection.next_message(text))
+                self._front.streams.write(connection, connection.next_message(text))
             await trio.testing.wait_all_tasks_blocked()
             return len(connections)
 
@@ -133,7 +148,7 @@ class TaskRig(Clients):
 
     def deliver(self, *messages: tuple[int, int, bytes]) -> None:
         """Send a turn of the router's: rows of whose descriptor, for whom, and the text."""
-        fd_of = {connection.user: connection.fd for connection in self._front._connections.values()}
+        fd_of = {connection.user: connection.fd for connection in self._front.streams}
         at, users, texts = zip(*messages, strict=True)
         fds = np.array([fd_of.get(user, FILES - 1) for user in at], np.uint32)
         which = np.arange(len(texts), dtype=np.uint32)
@@ -144,7 +159,7 @@ class TaskRig(Clients):
         """Write all turns that there are."""
 
         async def deliver() -> None:
-            await self._front._deliver(order)
+            await self._front.streams.deliver(order)
             await trio.testing.wait_all_tasks_blocked()
 
         self._run(deliver)
@@ -153,7 +168,7 @@ class TaskRig(Clients):
         """Send messages until a user who does not read is behind; return how many."""
         for count in range(1, 100):
             self.send(b"x" * 1000)
-            if any(c.user == user and c.writing is not None for c in self._front._connections.values()):
+            if any(c.user == user and c.writing is not None for c in self._front.streams):
                 return count
         raise AssertionError("its buffer is never full")
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floodtest.server_under_test.fronts.websockets import FromClient, hear
+from floodtest.server_under_test.fronts.websockets import GOING_AWAY_FRAME, FromClient, hear
 from floodtest.wire.framing.frames import MAX_PAYLOAD
 from floodtest.wire.framing.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame, masked
 from floodtest.wire.messages import MESSAGE, WELCOME
@@ -117,6 +117,29 @@ def test_of_pings_that_come_at_once_the_last_is_answered(holder: Holder) -> None
     holder.login_websocket(1)
     say(holder, 1, b"".join(sent(PING, b"%d" % number) for number in range(50)))
     assert heard(holder, 1) == [(PONG, b"49")]
+
+
+def test_who_is_told_that_the_server_ends_may_have_sent_something(tasks: TaskRig) -> None:
+    """Such as a pong: who is closed while that is unread is reset, and may never read what was said last."""
+    client, other = tasks.login_websocket(1), tasks.login(2)
+    tasks.say_goodbye()
+    assert client.recv(100) == GOING_AWAY_FRAME
+    assert client.recv(100) == b""  # which is the end, in order, of what the server says
+    client.sendall(sent(PONG) + sent(CLOSE, b"\x03\xe9"))
+    tasks.turn()
+    assert (tasks.figure("open"), tasks.has_parted) == (1, False)
+    client.close()
+    tasks.turn()
+    assert tasks.has_parted
+    with pytest.raises(BlockingIOError):
+        other.recv(100)  # it is closed with its front
+
+
+def test_who_is_behind_is_not_told_that_the_server_ends(tasks: TaskRig) -> None:
+    tasks.login_websocket(1, SMALL)
+    tasks.fall_behind(1)
+    tasks.say_goodbye()
+    assert tasks.has_parted
 
 
 def test_what_comes_in_one_piece_with_the_handshake_is_heard(tasks: TaskRig) -> None:
