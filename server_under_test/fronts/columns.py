@@ -19,12 +19,14 @@ from floodtest.flyweight.engine.outbox import Outbox
 from floodtest.flyweight.engine.readiness import LEVEL, PLAIN, Readiness
 from floodtest.flyweight.processes.channel import Channel, Message
 from floodtest.server_under_test.fronts.accounts import TlsAccounts
+from floodtest.server_under_test.fronts.metering import Meter
 from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Renew, Room, Stopped, Tick, Ticked, ToWorker
 from floodtest.server_under_test.fronts.partings import Partings
 from floodtest.server_under_test.fronts.reception import Reception
 from floodtest.server_under_test.fronts.renewal import read_again
 from floodtest.server_under_test.fronts.senders import MessageSender, Rounds, TickSender
 from floodtest.server_under_test.fronts.streams import Streams
+from floodtest.server_under_test.fronts.websockets import PONG_RECORD, PONG_SIZE
 from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.routing.bus import Deliver
 from floodtest.wire.tls.settings import ServerTls
@@ -51,14 +53,24 @@ class Front:
         self._tls = shared.spec.tls
         self._layer = layer = None if self._tls is None else _make_layer(self._tls, files_limit)
         self._tls_accounts = TlsAccounts(row)
-        self._intake = intake = Intake(layer)
+        self._meter = None if layer is None else Meter(layer)
+        self._intake = intake = Intake(self._meter)
         self._outbox = outbox = Outbox(limits.pending, readiness.modify, layer)
         if layer is not None:
             layer.bind(outbox.write_sealed)
         self._partings = partings = Partings(intake, outbox, limits.excess)
         self._resuming = resuming = shared.make_resuming()
         self._streams = streams = Streams(
-            intake, outbox, row, files_limit, limits.excess, shared.places, partings, resuming, shared.more_headers
+            intake,
+            outbox,
+            row,
+            files_limit,
+            limits.excess,
+            shared.places,
+            partings,
+            resuming,
+            shared.more_headers,
+            pong_size=PONG_SIZE if layer is None else PONG_SIZE + PONG_RECORD,
         )
         self._reception = Reception(
             shared.listener, readiness, intake, outbox, streams, partings, shared.make_requests(), limits, row, layer
@@ -126,6 +138,8 @@ class Front:
     def _read(self, events: list[tuple[int, int]]) -> None:
         """Read what the events announce, and let the reception and the streams have each its own."""
         sweeps, over = self._intake.read(events)
+        if self._meter is not None:
+            self._charge(self._meter.take())
         for fds, data, _, _ in sweeps:
             self._streams.take(*self._reception.take(fds, data))
         if over:
@@ -137,6 +151,12 @@ class Front:
             self._streams.write_on(fd for fd, event in events if event != PLAIN)
         if self._layer is not None:
             self._tls_accounts.add(self._layer.take_counts())
+
+    def _charge(self, unsaid: dict[int, int]) -> None:
+        """Count against the bounds of streams, and of those that are parting, what TLS took besides their texts."""
+        self._streams.charge(unsaid)
+        for fd in unsaid.keys() & self._partings.descriptors():
+            self._partings.drop(fd, unsaid[fd])
 
     def _end_tls(self, over: Over) -> None:
         """Count by what connections have ended; tell those who have ended in order that nothing follows here either."""

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import time
+from collections.abc import KeysView
 from itertools import takewhile
 
 from floodtest.flyweight.engine.intake import Intake
@@ -37,6 +38,9 @@ class Partings:
 
     def __len__(self) -> int:
         return len(self._dropped)
+
+    def descriptors(self) -> KeysView[int]:
+        return self._dropped.keys()
 
     def begin(self, fd: int, last: bytes) -> None:
         """Write the last words to a connection, say that they are the last, and let the client close."""

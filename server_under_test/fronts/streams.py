@@ -47,7 +47,10 @@ class Streams:
         partings: Partings,
         resuming: Resuming,
         more_headers: bytes = b"",
+        pong_size: int = PONG_SIZE,
     ) -> None:
+        """`pong_size`: bytes of a pong that was asked for, which are not counted against `max_excess`."""
+        self._pong_size = pong_size
         self._intake = intake
         self._outbox = outbox
         self._places = places
@@ -120,6 +123,14 @@ class Streams:
     def _drop(self, fd: int, size: int) -> bool:
         """Count what a client sent after its request; True when that was too much."""
         self._dropped.add(size)
+        return self._exceeds(fd, size)
+
+    def charge(self, unsaid: dict[int, int]) -> None:
+        """Count what clients sent after their requests besides what they said; cut off whose is too much."""
+        self._leave([fd for fd, size in unsaid.items() if size and self._user_of[fd] and self._exceeds(fd, size)])
+
+    def _exceeds(self, fd: int, size: int) -> bool:
+        """Add to what a client has sent; True when that was too much."""
         self._excess[fd] = self._excess.get(fd, 0) + size
         if self._excess[fd] <= self._max_excess:
             return False
@@ -133,7 +144,7 @@ class Streams:
             self._begun[fd] = heard.begun
         if heard.has_ponged and self._owes_pong[fd]:
             self._owes_pong[fd] = False
-            self._give_back(fd, PONG_SIZE)
+            self._give_back(fd, self._pong_size)
         if heard.violation is not None:
             self._violations[heard.violation - FIRST_STATUS] += 1
         if heard.is_over:

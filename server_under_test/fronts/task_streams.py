@@ -16,7 +16,7 @@ import trio
 
 from floodtest.flyweight.engine.ledger import Counter, TickTable
 from floodtest.server_under_test.fronts.resuming import COMMENT, Resuming
-from floodtest.server_under_test.fronts.tls_streams import Stream
+from floodtest.server_under_test.fronts.tls_streams import Stream, TooMuch
 from floodtest.server_under_test.fronts.websockets import PING_FRAME
 from floodtest.server_under_test.fronts.worker import Shared
 from floodtest.server_under_test.routing.bus import REPLAYS, Deliver, Turn
@@ -129,7 +129,7 @@ class TaskStreams:
                 data, connection.unsent = connection.unsent, bytearray()
                 await connection.stream.send_all(data)
                 self._bytes.add(len(data))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, TooMuch):
             self.leave(connection)
         finally:
             connection.writing.set()

@@ -11,6 +11,7 @@ bytes wait behind a write that does not go on, and what that has in hand is no m
 """
 
 import socket
+from contextlib import suppress
 
 import trio
 
@@ -20,13 +21,15 @@ from floodtest.server_under_test.fronts.listener import probe_when_idle
 from floodtest.server_under_test.fronts.orders import Accept, Full, Ready, Renew, Room, Stopped, Tick, Ticked
 from floodtest.server_under_test.fronts.task_streams import Connection, TaskStreams
 from floodtest.server_under_test.fronts.tls_streams import (
+    Metered,
     Stream,
     TlsStream,
     TlsStreams,
+    TooMuch,
     close_in_order,
     end_writing,
 )
-from floodtest.server_under_test.fronts.websockets import GOING_AWAY_FRAME, PONG_SIZE, hear
+from floodtest.server_under_test.fronts.websockets import GOING_AWAY_FRAME, PONG_RECORD, PONG_SIZE, hear
 from floodtest.server_under_test.fronts.worker import Shared, be_worker
 from floodtest.server_under_test.limits import LINGER, OUT_OF_DESCRIPTORS, PAUSE
 from floodtest.server_under_test.routing.bus import Deliver
@@ -166,7 +169,9 @@ class TaskFront:
         """Write the last answer of a connection, say that it is the last, and let the client close."""
         await stream.send_all(answer)
         dropped = 0
-        with trio.move_on_after(LINGER):
+        if isinstance(stream, trio.SSLStream):
+            stream.transport_stream.allow(self._limits.excess)
+        with trio.move_on_after(LINGER), suppress(TooMuch):
             rest = await end_writing(stream)
             while dropped <= self._limits.excess and (data := await rest.receive_some()):
                 dropped += len(data)
@@ -205,6 +210,16 @@ class TaskFront:
 
     async def _listen_to(self, connection: Connection, extra: bytes) -> bytes | None:
         """Take what comes until the client goes, and return what it is to be told last; None: it is cut off."""
+        meter = connection.stream.transport_stream if isinstance(connection.stream, trio.SSLStream) else None
+        if meter is not None:
+            meter.allow(self._limits.excess - len(extra))
+        try:
+            return await self._take_texts(connection, extra, meter)
+        except TooMuch:
+            self._cut_off.add(1)
+            return None
+
+    async def _take_texts(self, connection: Connection, extra: bytes, meter: Metered | None) -> bytes | None:
         excess, data = 0, extra
         while True:
             excess += len(data)
@@ -218,6 +233,8 @@ class TaskFront:
                 if heard.has_ponged and connection.owes_pong:
                     connection.owes_pong = False
                     excess -= PONG_SIZE
+                    if meter is not None:
+                        meter.give_back(PONG_SIZE + PONG_RECORD)
                 if heard.violation is not None:
                     self._violations[heard.violation - FIRST_STATUS] += 1
                 if heard.is_over:

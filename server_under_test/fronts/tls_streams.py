@@ -25,7 +25,49 @@ from floodtest.wire.tls.failures import cause_of
 from floodtest.wire.tls.handshaking import MOST_HANDSHAKES, SHOWN
 from floodtest.wire.tls.settings import ServerTls
 
-TlsStream = trio.SSLStream[trio.SocketStream]
+
+class TooMuch(Exception):
+    """More was sent than may be."""
+
+
+class Metered(trio.abc.HalfCloseableStream):
+    """What is below the TLS of a connection: what is read of it is counted, where a record may be much longer than its
+    text, or have none.
+    """
+
+    def __init__(self, transport: trio.SocketStream) -> None:
+        self._transport = transport
+        self._most = self._left = float("inf")
+
+    def allow(self, size: int) -> None:
+        """Let so many bytes more be read from now on, whatever was read before; past them `TooMuch` is raised."""
+        self._most = self._left = size
+
+    def give_back(self, size: int) -> None:
+        """Take bytes that were read for not sent."""
+        self._left = min(self._most, self._left + size)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._transport.receive_some(max_bytes)
+        self._left -= len(data)
+        if self._left < 0:
+            raise TooMuch
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._transport.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._transport.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._transport.send_eof()
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+TlsStream = trio.SSLStream[Metered]
 Stream = trio.SocketStream | TlsStream
 
 _ENDS = (ssl.SSLEOFError, ssl.SSLSyscallError)
@@ -64,7 +106,7 @@ class TlsStreams:
 
     async def _shake(self, transport: trio.SocketStream) -> TlsStream | None:
         begin = b""
-        stream = trio.SSLStream(transport, self._context, server_side=True)
+        stream = trio.SSLStream(Metered(transport), self._context, server_side=True)
         try:
             # What a peer begins with says whether it speaks TLS at all. It stays there to be read.
             begin = await transport.socket.recv(SHOWN, socket.MSG_PEEK)
@@ -97,7 +139,7 @@ class TlsStreams:
             self._accounts.end(cause_of(fault, b"\x17")[0])
 
 
-async def end_writing(stream: Stream) -> trio.SocketStream:
+async def end_writing(stream: Stream) -> trio.abc.HalfCloseableStream:
     """Say that nothing follows; return what a connection's peer can still be read from, decrypted or not."""
     if isinstance(stream, trio.SocketStream):
         await stream.send_eof()

@@ -15,6 +15,9 @@ PING_FRAME = frame(PING)
 PONG_SIZE = 6
 """Bytes of the pong that answers it: two, and a mask."""
 
+PONG_RECORD = 96
+"""Bytes more of its record, where it comes over TLS, at the most: 22 in TLS 1.3, and in TLS 1.2 by suite up to 85."""
+
 GOING_AWAY_FRAME = close(GOING_AWAY)
 """What is said when the server ends."""
 

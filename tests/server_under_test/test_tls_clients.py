@@ -16,11 +16,13 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from floodtest.wire.framing.websocket import PONG
 from floodtest.wire.tls.counts import CIPHERS
 from floodtest.wire.tls.handshaking import MOST_HANDSHAKES
 from tests.rigs.support import Comet, comet, run_here, wait_until
 from tests.rigs.tls import NAME, write_certificate
 from tests.rigs.tls_front import Cert
+from tests.rigs.websocket import handshake, sent
 from tests.server_under_test.test_comet import asking, control, stats_when
 
 NODE = """
@@ -108,6 +110,38 @@ def test_clients_get_what_they_get_without_tls(model: str, cert: Cert) -> None:
         assert websocket.close_code == 1001
         assert first.recv(100) == b""
         assert server.process.wait(60) == 0
+
+
+def test_what_clients_send_is_counted_as_it_travels(model: str, cert: Cert) -> None:
+    """A record of a byte has 23, and so have those that bring none."""
+    with (
+        comet("--model", model, *options(cert, "--limit-excess", "1000")) as server,
+        secured(server, cert) as client,
+    ):
+        client.sendall(asking(1))
+        read_until(client, b"Welcome, user 1\n")
+        for _ in range(1000 // 23):
+            client.sendall(b"x")
+        assert stats_when(server, dropped=1000 // 23)["connections"] == 1
+        client.sendall(b"x")
+        stats_when(server, connections=0, excess=1)
+
+
+def test_pongs_that_were_asked_for_are_not_counted(model: str, cert: Cert) -> None:
+    with (
+        comet("--model", model, *options(cert, "--limit-excess", "100", "--ping", "100ms")) as server,
+        secured(server, cert) as client,
+    ):
+        client.sendall(handshake(1))
+        heard, pongs = read_until(client, b"Welcome, user 1\n"), 0
+        while pongs < 10:
+            for _ in range(heard.count(b"\x89\0")):
+                client.sendall(sent(PONG))
+                pongs += 1
+            heard = client.recv(1000)
+            assert heard, f"it was closed behind {pongs} pongs"
+        stats = server.stats()
+        assert [stats[name] for name in ("connections", "excess", "unanswered")] == [1, 0, 0]
 
 
 def test_a_ticket_brings_a_client_back_and_1_2_is_spoken(model: str, cert: Cert) -> None:
