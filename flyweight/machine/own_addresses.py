@@ -14,8 +14,10 @@ _REMEMBERED = 4096
 """Addresses whose answer is remembered."""
 
 
-def is_own(address: tuple[str | int, ...]) -> bool:
-    """Whether an internet address, whatever its port, is one of this machine's."""
+def is_own(address: tuple[str | int, ...] | str | bytes) -> bool:
+    """Whether an internet address, whatever its port, is one of this machine's; that of a Unix socket, a text, is."""
+    if not isinstance(address, tuple):
+        return True
     try:
         return _can_be_bound(address[0], *address[2:])
     except OSError:  # such as no descriptor being left, which says nothing of the address

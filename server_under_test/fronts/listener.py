@@ -51,7 +51,7 @@ def notice_silence(listener: socket.socket, seconds: float) -> None:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
-def probe_when_idle(fd: int, address: tuple[str | int, ...]) -> None:
+def probe_when_idle(fd: int, address: tuple[str | int, ...] | str | bytes) -> None:
     """Have the kernel probe an accepted connection while nothing is said on it, unless its peer is on this machine.
 
     A peer on this machine can't vanish without its kernel closing the connection. And to probe many of them ends

@@ -55,9 +55,11 @@ def test_what_is_accepted_has_the_options_of_the_listener() -> None:
         (("192.0.2.1", 7), False),
         (("2001:db8::1", 7, 0, 0), False),
         (("no address", 7), False),
+        ("", True),
+        (b"\0of a Unix socket", True),
     ],
 )
-def test_addresses_of_this_machine_are_known(address: tuple[str | int, ...], own: bool) -> None:
+def test_addresses_of_this_machine_are_known(address: tuple[str | int, ...] | str | bytes, own: bool) -> None:
     assert is_own(address) == own
 
 
