@@ -31,7 +31,7 @@ from floodtest.wire.tls import tls_records
 from floodtest.wire.tls.failures import cause_of_alert
 from floodtest.wire.tls.key_direction import Direction, Rows
 from floodtest.wire.tls.suites import SUITES, Suite
-from floodtest.wire.tls.tls_records import DATA, HEAD, HEADER, MOST, VERSION, RecordFault
+from floodtest.wire.tls.tls_records import DATA, HEAD, HEADER, MOST, MOST_SEALED, VERSION, RecordFault
 
 UPDATE_AFTER = 1 << 24
 """Records that are sealed with one key, at the most: AES-GCM is safe for 2^24.5 full ones (RFC 8446, section 5.5)."""
@@ -146,7 +146,7 @@ class KeyColumns:
             return list(map(self._seal_one, fds, texts))
         suite = self._suite(fds[0])
         whole = [text + _DATA_TYPE for text in texts]
-        heads = [HEAD.pack(DATA, VERSION, len(text) + tls_records.TAG) for text in whole]
+        heads = _heads([len(text) + tls_records.TAG for text in whole])
         sealed = map(_encrypt(suite), self._write.aeads(rows, suite), self._write.nonces(rows), whole, heads)
         found = [head + text for head, text in zip(heads, sealed, strict=True)]
         self._write.numbers[rows] += 1
@@ -195,7 +195,7 @@ class KeyColumns:
         """Open reads of one whole record each; None, with nothing changed, where one of them is not that."""
         if min(map(len, reads)) < HEADER or not all(rare.keys().isdisjoint(fds) for rare in self._not_whole):
             return None
-        if list(map(HEAD.unpack_from, reads)) != [(DATA, VERSION, len(read) - HEADER) for read in reads]:
+        if [read[:HEADER] for read in reads] != _heads([len(read) - HEADER for read in reads]):
             return None
         rows = np.array(fds, np.intp)
         texts = self._decrypt(rows, 0, reads)
@@ -254,16 +254,17 @@ class KeyColumns:
         suite = self._suite(int(rows[0]))
         # `aead` is typed as what makes one, which has no such method for mypy; it is a class.
         decrypt: Any = suite.aead.decrypt  # type: ignore[attr-defined]
-        texts = []
-        for aead, nonce, record in zip(
-            self._read.aeads(rows, suite), self._read.nonces(rows, behind), sealed, strict=True
-        ):
+        bodies, heads = [record[HEADER:] for record in sealed], [record[:HEADER] for record in sealed]
+        rest = map(decrypt, self._read.aeads(rows, suite), self._read.nonces(rows, behind), bodies, heads)
+        texts: list[bytes] = []
+        while True:
             try:
-                text = decrypt(aead, nonce, record[HEADER:], record[:HEADER])
+                texts.extend(rest)
             except (InvalidTag, ValueError):  # ValueError: what is shorter than a tag
-                text = b""
-            texts.append(text[:-1] if text.endswith(_DATA_TYPE) and len(text) <= MOST + 1 else b"")
-        return texts
+                texts.append(b"")  # `rest` goes on behind it, and `texts` has what came before
+            else:
+                break
+        return [text[:-1] if text[-1:] == _DATA_TYPE and len(text) <= MOST + 1 else b"" for text in texts]
 
     def _open_one(self, fd: int, sealed: list[bytes], fault: RecordFault | None, found: Opened) -> None:
         """Open the records of one connection one after another, up to what ends it, which may be behind them."""
@@ -339,6 +340,19 @@ class KeyColumns:
 def _alike(places: npt.NDArray[np.uint8]) -> list[list[int]]:
     """Return the rows of each suite."""
     return [np.flatnonzero(places == place).tolist() for place in np.unique(places)]
+
+
+def _heads(sizes: list[int]) -> list[bytes]:
+    """Return what stands before encrypted parts of these sizes, which in a batch are mostly alike; nothing stands
+    before one that is larger than any may be.
+    """
+    if sizes.count(sizes[0]) == len(sizes):
+        return [_head(sizes[0])] * len(sizes)
+    return list(map(_head, sizes))
+
+
+def _head(size: int) -> bytes:
+    return HEAD.pack(DATA, VERSION, size) if size <= MOST_SEALED else b""
 
 
 def _encrypt(suite: Suite) -> Any:
