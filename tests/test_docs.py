@@ -41,6 +41,7 @@ def test_every_key_of_the_summary_is_described() -> None:
         ("floodtest", "compare", "docs/analysis.md"),
         ("comet", "serve", "docs/comet.md"),
         ("comet", "load", "docs/comet.md"),
+        ("comet", "ring", "docs/comet.md"),
         ("fakefriends", "gen", "docs/fakefriends.md"),
         ("fakefriends", "stats", "docs/fakefriends.md"),
         ("fakefriends", "plot", "docs/fakefriends.md"),

@@ -28,6 +28,8 @@ FLOORS: dict[str, list[str]] = {
     "wire": [
         "poll_options",
         "causes",
+        "ring",
+        "ring_servers",
         "tls",
         "http",
         "template",

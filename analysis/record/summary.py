@@ -323,7 +323,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     """What is at the other end."""
 
     addresses: list[str]
-    """Where connections went, users in turn."""
+    """Where connections went, users as `placed` says."""
     processes: list[ServerProcess]
     """Whose memory and CPU are the server's, with all children; empty: nobody's."""
     found: str
@@ -331,6 +331,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     files: int | None = None
     """Open files that those of them may have together that hold connections; None where it is not known, or ours."""
     queue: ListenQueue | None = None
+    placed: str = "in turn"
+    """How users were placed on the addresses: in turn, or by ring."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

@@ -146,6 +146,9 @@ def takes(
 def _parameter(key: str, one: Declared) -> inspect.Parameter:
     """Return an option as a parameter that typer understands: a text, several of them, or whether it is given."""
     option = one.option
+    if option.is_argument and option.is_repeatable:
+        argument = typer.Argument(metavar=f"[{option.metavar}]...", help=option.text, show_default=False)
+        return _of_typer(key, list[str] | None, argument, None)
     if option.is_argument:
         return _of_typer(key, str, typer.Argument(metavar=option.metavar, help=option.text), inspect.Parameter.empty)
     info = typer.Option(*one.names, metavar=option.metavar, help=_help(one), envvar=option.variable)

@@ -94,6 +94,12 @@ def argument(parser: Parser[object], metavar: str, text: str) -> Mapping[str, Op
     return {_OPTION: Option(parser, metavar, text, is_argument=True)}
 
 
+def arguments(parser: Parser[T], metavar: str, text: str) -> tuple[T, ...]:
+    """Return a field that takes all that stands on the command line without a name, be it nothing."""
+    how = Option(parser, metavar, text, is_argument=True, is_repeatable=True)
+    return field(default=(), metadata={_OPTION: how})
+
+
 def part(kind: type) -> Mapping[str, type]:
     """Return the metadata of a field that is made of the options of another class.
 

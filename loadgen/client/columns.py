@@ -80,7 +80,7 @@ class Client:
         pieces, outbox = spec.share.pieces, self._streams.outbox
         layer = None if securing is None else securing.layer
         self._opener = Opener(
-            accounts, readiness, spec.targets, spec.ports, reserved, requests, outbox, pieces, ended, layer
+            accounts, readiness, spec.targets, spec.choice, spec.ports, reserved, requests, outbox, pieces, ended, layer
         )
         self._accounts = accounts
         self._waiting = Waiting(BATCH)

@@ -29,6 +29,7 @@ from floodtest.flyweight.engine.readiness import READ, WRITE, Readiness
 from floodtest.flyweight.engine.sweep import sweep, without
 from floodtest.flyweight.machine.endpoints import Endpoint, family_of, sockaddr
 from floodtest.loadgen.client.accounts import Accounts, End, Phase
+from floodtest.loadgen.client.target_choice import TargetChoice
 from floodtest.loadgen.plan.choices import Ports
 from floodtest.loadgen.plan.plan import Piece, Rows
 from floodtest.wire.template import Requests
@@ -73,13 +74,14 @@ class _Batch:
 
 
 class Opener:
-    """Opens connections of one worker, whose users have the addresses of `pieces`, to `targets` in turn."""
+    """Opens connections of one worker, whose users have the addresses of `pieces`, to their `choice` of `targets`."""
 
     def __init__(
         self,
         accounts: Accounts,
         readiness: Readiness,
         targets: Sequence[Endpoint],
+        choice: TargetChoice,
         ports: Ports,
         reserved: frozenset[int],
         requests: Requests,
@@ -93,6 +95,7 @@ class Opener:
         self._layer = layer
         self._readiness = readiness
         self._targets = list(map(sockaddr, targets))
+        self._choice = choice
         self._family = family_of(targets[0][0])
         self._binds = self._family != socket.AF_UNIX
         self._explicit = ports == "explicit"
@@ -158,8 +161,8 @@ class Opener:
 
     def _targets_of(self, users: list[int]) -> Iterable[Endpoint | str]:
         """Return where users go: a column of addresses, or the only one over and over."""
-        targets, count = self._targets, len(self._targets)
-        return repeat(targets[0]) if count == 1 else [targets[(user - 1) % count] for user in users]
+        targets = self._targets
+        return repeat(targets[0]) if self._choice.is_one else [targets[index] for index in self._choice.of(users)]
 
     def _take_out(self, batch: _Batch, failed: dict[int, int], taken: frozenset[int], phase: Phase) -> None:
         """Take what failed out of the batch: set aside where a spare port may help, on the accounts elsewhere."""

@@ -12,6 +12,7 @@ import msgspec
 
 from floodtest.flyweight.engine.texts import Shape
 from floodtest.flyweight.processes.channel import Message
+from floodtest.loadgen.client.target_choice import TargetChoice
 from floodtest.loadgen.plan.choices import Ports
 from floodtest.loadgen.plan.pacer import Stage
 from floodtest.loadgen.plan.plan import Share
@@ -30,7 +31,7 @@ class Specification(msgspec.Struct, frozen=True):
     folder: bytes
     """Of the run record, as the kernel has its name, which need not be UTF-8."""
     targets: list[tuple[str, int]]
-    """Addresses of the target: user i goes to number (i - 1) mod n of them."""
+    """Addresses of the target: user i goes to number (i - 1) mod n of them, unless a choice was made."""
     request: RequestTemplate
     protocol: str
     """A name of `wire.protocols.CLIENT_PROTOCOLS`."""
@@ -53,8 +54,15 @@ class Specification(msgspec.Struct, frozen=True):
     """How connections poll; None: they do not."""
     tls: ClientTls | None = None
     """How TLS is spoken; None: it is not."""
+    is_target_chosen: bool = False
+    """Whether the record has a file that says which address each user goes to (`client.target_choice`)."""
     watch_every: int = 0
     """Of about one connection in so many the kernel says when messages arrive; 0: of none."""
+
+    @property
+    def choice(self) -> TargetChoice:
+        """Which of the addresses each user of the share goes to."""
+        return TargetChoice.of_share(len(self.targets), self.is_target_chosen, self.path, self.share)
 
     @property
     def path(self) -> Path:

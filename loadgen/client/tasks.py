@@ -118,6 +118,7 @@ class HttpxClient:
         self._urls = [
             "http://localhost/" if self._path else f"{scheme}://{authority(*target)}/" for target in spec.targets
         ]
+        self._choice = spec.choice
         self._requests = shared.requests()
         self._room = trio.Semaphore(0)
         self._halted = False
@@ -244,7 +245,8 @@ class HttpxClient:
         extensions = {"stream": stream, "target": target}
         if self._server_name is not None:
             extensions["sni_hostname"] = self._server_name  # which is verified as well
-        url = self._urls[(stream.user - 1) % len(self._urls)]
+        (index,) = self._choice.of([stream.user])
+        url = self._urls[index]
         return client.build_request(method.decode(), url, headers=headers, content=body, extensions=extensions)
 
     async def _read_head(self, response: httpx.Response) -> None:

@@ -284,7 +284,7 @@ def _server_lines(summary: Summary) -> list[str]:
     if summary.opened_when is not None:
         lines.append(f"protocol      {summary.protocol}; open when: {plain(summary.opened_when)}")
     if len(server.addresses) > 1:
-        lines.append(f"addresses     {len(server.addresses)} in turn: {', '.join(server.addresses)}")
+        lines.append(f"addresses     {len(server.addresses)} {server.placed}: {', '.join(server.addresses)}")
     return lines
 
 

@@ -140,6 +140,13 @@ class RunOptions:
         ADDRESSES,
         "Of a target's name that has several addresses: connect to all of them in turn, or to the first.",
     )
+    ring: str | None = option(
+        None,
+        parsers.text,
+        "SERVERS",
+        "Connect each user to its own of these servers by ketama, not to the target's host: a file, HOST:PORT and "
+        "memory a line; or HOST:PORT,…",
+    )
     protocol: str = choice(
         DEFAULT_PROTOCOL,
         PROTOCOLS,

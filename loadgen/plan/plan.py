@@ -137,6 +137,11 @@ class Plan:
     def last_user(self) -> int:
         return self.first_user + self.connections - 1
 
+    @property
+    def users(self) -> range:
+        """The numbers of its users."""
+        return range(self.first_user, self.first_user + self.connections)
+
     @cached_property
     def addresses(self) -> tuple[str, ...]:
         """The addresses that have users, in order."""

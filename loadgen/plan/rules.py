@@ -61,6 +61,7 @@ def _about_servers(options: RunOptions) -> Iterator[str]:
             "--send": options.send is not None,
             "--users": options.users,
             "--address": options.address != "all",
+            "--ring": options.ring,
         }
         yield from (f"{name} is for a server that was named with --target." for name, value in given.items() if value)
         return
@@ -68,6 +69,15 @@ def _about_servers(options: RunOptions) -> Iterator[str]:
         yield "--tick is for our own server: leave --target out, or let your server send messages by itself."
     if options.server_model != DEFAULT_SERVER_MODEL:
         yield "--server-model is for our own server: leave --target out."
+
+
+def _about_rings(options: RunOptions) -> Iterator[str]:
+    if options.ring is None:
+        return
+    if options.is_to_socket:
+        yield "--ring is for servers with a host and a port, not for a Unix socket."
+    if options.address != "all":
+        yield "--address is about the target's host, and with --ring connections go elsewhere: leave it out."
 
 
 def _about_requests(options: RunOptions) -> Iterator[str]:
@@ -284,6 +294,7 @@ RULES = (
     Rule(_about_ports, ("ports",)),
     Rule(_about_sockets, ("plan", "ports", "target")),
     Rule(_about_servers),
+    Rule(_about_rings, ("target",)),
     Rule(_about_requests),
     Rule(_about_protocols),
     Rule(_about_tls, ("messages", "publish")),

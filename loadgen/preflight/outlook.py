@@ -32,11 +32,13 @@ from floodtest.loadgen.preflight.targets import (
     check_addresses,
     check_consent,
     check_publishing,
+    resolve_ring,
     resolve_target,
 )
 from floodtest.loadgen.preflight.users import Users, load_users, read_text
 from floodtest.loadgen.preflight.verdicts import Verdict
 from floodtest.wire.requests import MAX_USERS
+from floodtest.wire.ring_servers import read_servers
 from floodtest.wire.template import OWN, OWN_OF_POLLS
 from floodtest.wire.tls.certificates import NAME
 from floodtest.wire.tls.settings import ClientTls
@@ -174,7 +176,10 @@ def look(options: RunOptions, network: Network = HOST) -> Outlook:
 
 def _target(url: str, options: RunOptions) -> Target:
     """Look up a target, and read what is asked for there if it is in a file."""
-    target = resolve_target(url, options.plan.base_ip, options.address)
+    if options.ring is None:
+        target = resolve_target(url, options.plan.base_ip, options.address)
+    else:
+        target = resolve_ring(url, options.plan.base_ip, read_servers(options.ring))
     body = _text_of(options.body, "--body", to_bytes)
     sent = _text_of(options.send, "--send", partial(text_to_send, asked=target.asked))
     asked = request_of(url, options.headers, options.method, body, sent)

@@ -4,14 +4,18 @@ import ipaddress
 import os
 import socket
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.endpoints import is_path
 from floodtest.loadgen.plan.choices import BASE_IPS, Addresses
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import is_unix, parse_target
+from floodtest.wire.http import authority
+from floodtest.wire.ring import Ring, RingServer
 from floodtest.wire.template import RequestTemplate
 from floodtest.wire.tls.settings import ClientTls
 
@@ -21,20 +25,43 @@ class Target:
     """Where connections go, and what they ask for there."""
 
     addresses: tuple[tuple[str, int], ...]
-    """User i goes to number (i - 1) mod n of them, counted from 0."""
+    """User i goes to number (i - 1) mod n of them, counted from 0, unless there is a ring."""
     asked: RequestTemplate
     """What is asked for there, without what each protocol adds."""
     host: str
     """What the header Host says."""
     tls: ClientTls | None = None
     """How TLS is spoken there; None: it is not."""
+    ring: Ring | None = None
+    """Whose servers are at the addresses, in their order: each user goes to its own; None: users go to all in turn."""
+    hosts: tuple[str, ...] = ()
+    """What those of a ring are called; empty: all of them are the URL's host."""
+
+    def address_of(self, user: int) -> tuple[str, int]:
+        """Return where a user goes who goes alone: by the ring, or to the first address."""
+        return self.addresses[0 if self.ring is None else int(self.ring.owners_of_users([user])[0])]
 
     def note(self) -> str | None:
         """Say where connections go, if there are several addresses."""
+        if self.ring is not None:
+            return _note_on(self.ring)
         if len(self.addresses) == 1:
             return None
         named = ", ".join(address for address, _ in self.addresses)
         return f"The target has {len(self.addresses)} addresses, and users go to them in turn: {named}."
+
+
+def _note_on(ring: Ring) -> str:
+    shares = zip(ring.servers, ring.shares().tolist(), strict=True)
+    named = [f"{server.name} ({share:.1%})" for server, share in shares]
+    more = f" and {counted(len(named) - _SHOWN, 'more servers')}" if len(named) > _SHOWN else ""
+    return (
+        f"Each user goes to its own of {counted(len(named), 'servers')} on the ring: {', '.join(named[:_SHOWN])}{more}."
+    )
+
+
+_SHOWN = 20
+"""Servers of a ring that a note names."""
 
 
 def resolve_target(url: str, base_ip: str, wanted: Addresses = "all") -> Target:
@@ -55,6 +82,39 @@ def resolve_target(url: str, base_ip: str, wanted: Addresses = "all") -> Target:
     addresses = addresses[:1] if wanted == "first" else addresses
     pairs = tuple((address, port) for address in addresses)
     return Target(pairs, found.asked, urlsplit(url).netloc.rpartition("@")[2])
+
+
+def resolve_ring(url: str, base_ip: str, servers: Sequence[RingServer]) -> Target:
+    """Return a target at the servers of a ring, each HOST:PORT; HOST alone has the port of the URL.
+
+    The URL says what is asked for there, and its host, which is not looked up, is what the header Host says.
+    """
+    found, version = parse_target(url), ipaddress.ip_address(base_ip).version
+    pairs, hosts = dict[tuple[str, int], str](), list[str]()
+    for name, _ in servers:
+        host, port = _host_and_port(name, found.port)
+        try:
+            address = _look_up(host, port, version)[0]
+        except (OSError, UnicodeError) as error:
+            raise _refusal(host, port, version, error, "--ring") from error
+        hosts.append(host)
+        if (other := pairs.setdefault((address, port), name)) != name:
+            raise Refused(
+                f"The servers {other} and {name} of --ring are one: {authority(address, port)}. Leave one out."
+            )
+    authority_of_url = urlsplit(url).netloc.rpartition("@")[2]
+    return Target(tuple(pairs), found.asked, authority_of_url, ring=Ring(servers), hosts=tuple(hosts))
+
+
+def _host_and_port(name: str, port: int) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{name}")
+        host, port = parts.hostname or "", port if parts.port is None else parts.port
+    except ValueError:
+        host = ""
+    if not host or not port or parts.netloc != name or "@" in name:
+        raise Refused(f"The server {name} of --ring can't be connected to: name it HOST:PORT, such as 10.0.0.1:8000.")
+    return host, port
 
 
 LOCALHOST = "localhost"
@@ -85,7 +145,7 @@ def _look_up(host: str, port: int, version: int) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _refusal(host: str, port: int, version: int, error: Exception) -> Refused:
+def _refusal(host: str, port: int, version: int, error: Exception, named_in: str = "--target") -> Refused:
     """Say why a target has no address of the sources' kind: it has one of the other kind, or none at all."""
     other = 10 - version
     try:
@@ -94,7 +154,7 @@ def _refusal(host: str, port: int, version: int, error: Exception) -> Refused:
         reason = error.strerror if isinstance(error, OSError) else "no such name"
         return Refused(
             f"The target {host!r} can't be resolved to an IPv{version} address, as the source addresses are: "
-            f"{reason}. Check the name in --target."
+            f"{reason}. Check the name in {named_in}."
         )
     loopback = "--base-ip ::1 --ips 1" if other == 6 else f"--base-ip {BASE_IPS['loopback']}"
     here = ipaddress.ip_address(address).is_loopback
@@ -133,14 +193,17 @@ def is_public(address: str) -> bool:
 def check_consent(url: str, target: Target, allowed: str | None) -> None:
     """Refuse a public target that was not named a second time: a million connections are an attack on whoever it is."""
     host, twice = parse_target(url).host, _named(allowed)
-    public = [address for address, _ in target.addresses if is_public(address) and twice.isdisjoint((host, address))]
+    named = zip(target.addresses, target.hosts or [host] * len(target.addresses), strict=True)
+    public = [address for (address, _), one in named if is_public(address) and twice.isdisjoint((one, address))]
     if not public:
         return
-    named = "" if allowed is None else f", and --allow-public-target names {allowed!r}"
+    if target.ring is not None:
+        host = ",".join(public)
+    other = "" if allowed is None else f", and --allow-public-target names {allowed!r}"
     are = "is a public address" if len(public) == 1 else "has public addresses"
+    what = f"{host} ({', '.join(public)})" if target.ring is None else f"on the ring ({', '.join(public)})"
     raise Refused(
-        f"The target {host} ({', '.join(public)}) {are}{named}. If it is yours, or you may load it, say so: "
-        f"--allow-public-target {host}."
+        f"The target {what} {are}{other}. If it is yours, or you may load it, say so: --allow-public-target {host}."
     )
 
 

@@ -25,6 +25,7 @@ from floodtest.flyweight.machine.sockets import read_slabs, read_sockets
 from floodtest.flyweight.machine.softnet import read_dropped
 from floodtest.loadgen.client import orders
 from floodtest.loadgen.client.accounts import LEDGER, State, count_states, create_columns, map_columns
+from floodtest.loadgen.client.target_choice import write_choices
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan, Share
 from floodtest.loadgen.preflight.targets import Target
@@ -89,6 +90,8 @@ class LocalSite:
         """Start the crew."""
         request = CLIENT_PROTOCOLS[self._options.spoken].request(target.asked, target.host)
         users = self._users
+        if target.ring is not None:
+            write_choices(self._folder, target.ring.owners_of_users(self._plan.users))
 
         def specification(number: int, share: Share) -> orders.Specification:
             return orders.Specification(
@@ -97,6 +100,7 @@ class LocalSite:
                 share=share,
                 folder=os.fsencode(self._folder.absolute()),
                 targets=list(target.addresses),
+                is_target_chosen=target.ring is not None,
                 request=request,
                 protocol=self._options.spoken,
                 open_when=self._options.opens_when,

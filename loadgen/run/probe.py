@@ -92,7 +92,7 @@ class Probe:
         self._begun: Beginning | None = None
         self._began = 0.0
         self._tls = outlook.target.tls
-        self.probed = Probed(outlook.target.addresses[0], self._share.pieces[0].address, sent)
+        self.probed = Probed(outlook.target.address_of(user), self._share.pieces[0].address, sent)
 
     def _column(self, name: str) -> Column:
         users = self._users

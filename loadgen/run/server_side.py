@@ -96,6 +96,7 @@ class ServerSide:
             found=self._found.reason,
             files=None if self.bundled is not None else files_of(self._found.holders) or None,
             queue=queue,
+            placed="in turn" if self.target.ring is None else "by ring",
         )
 
     def _look_for_processes(self) -> list[int] | None:

@@ -10,6 +10,7 @@ import typer
 from floodtest.flyweight.command.command_line import CommandLine, takes
 from floodtest.flyweight.command.run import HELP_NAMES, add_version, only_asked_for, run_command
 from floodtest.server_under_test.commands import load, messages, store
+from floodtest.server_under_test.commands.options import RingOptions
 from floodtest.server_under_test.options import MOST_TICKETS, Options, TlsOptions
 from floodtest.wire.control import TOKEN_VARIABLE
 
@@ -67,6 +68,26 @@ def serve(options: Options, parent_fd: Annotated[int | None, typer.Option(hidden
     from floodtest.server_under_test.commands.serving import serve_and_announce
 
     serve_and_announce(options, parent_fd)
+
+
+def _read_ring(line: CommandLine) -> RingOptions:
+    options = line.read(RingOptions)
+    line.check(_about_keys(options))
+    return options
+
+
+def _about_keys(options: RingOptions) -> Iterator[str]:
+    if options.driver and options.keys:
+        yield "--driver reads keys from standard input: leave those on the command line out."
+
+
+@app.command("ring")
+@takes(RingOptions, _read_ring)
+def ring(options: RingOptions) -> None:
+    """Tell by ketama which server a key belongs to; without a KEY, which share of all keys each server has."""
+    from floodtest.server_under_test.commands import placing
+
+    placing.place(options)
 
 
 add_version("comet", app)

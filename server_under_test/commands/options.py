@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from floodtest.flyweight.command import parsers
-from floodtest.flyweight.command.options import argument, flag, option, required
+from floodtest.flyweight.command.options import argument, arguments, flag, option, required
 from floodtest.wire import options as of_wire
 from floodtest.wire.control import TOKEN_VARIABLE
 
@@ -95,3 +95,14 @@ class LoadOptions(ReachOptions):
     )
     force: bool = flag("Replace a file of ids that exists.")
     as_json: bool = flag("One JSON object on stdout, the rest on stderr.", "--json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RingOptions:
+    """Servers, and what is asked about them."""
+
+    servers: str = field(
+        metadata=argument(parsers.text, "SERVERS", "A file, a server and its memory a line; or NAME,NAME,…")
+    )
+    keys: tuple[str, ...] = arguments(parsers.text, "KEY", "A user's id, or any other text.")
+    driver: bool = flag("Answer keys on stdin, each behind a byte with its length, as 2008's driver did.")

@@ -11,7 +11,7 @@ import typer
 
 from floodtest.flyweight.command import parsers
 from floodtest.flyweight.command.command_line import CommandLine, takes
-from floodtest.flyweight.command.options import argument, choice, flag, option, part, repeatable, required
+from floodtest.flyweight.command.options import argument, arguments, choice, flag, option, part, repeatable, required
 from floodtest.flyweight.command.parsers import Parser
 from floodtest.flyweight.command.run import run_command
 from floodtest.flyweight.errors import UsageError
@@ -186,3 +186,26 @@ def test_a_class_is_made_without_a_command_line() -> None:
     assert (PLAIN.hold, PLAIN.many, PLAIN.bounds, PLAIN.extra) == (10.0, (), Bounds(1, 9), None)
     with pytest.raises(TypeError):
         Extra()  # type: ignore[call-arg]
+
+
+@dataclass(frozen=True)
+class Few:
+    first: str = field(metadata=argument(parsers.text, "FIRST", "One."))
+    others: tuple[int, ...] = arguments(parsers.count, "N", "Any others.")
+
+
+@pytest.mark.parametrize(("words", "others"), [(["a"], ()), (["a", "2", "30"], (2, 30)), (["a", "x"], None)])
+def test_all_that_has_no_name_can_be_taken(words: list[str], others: tuple[int, ...] | None) -> None:
+    app, told = typer.Typer(add_completion=False, rich_markup_mode=None), list[Few]()
+
+    @app.command()
+    @takes(Few)
+    def command(few: Few) -> None:
+        told.append(few)
+
+    if others is None:
+        with pytest.raises(UsageError, match=r"^N takes a whole number from 1 on, not 'x'\.$"):
+            app(words, standalone_mode=False)
+    else:
+        app(words, standalone_mode=False)
+        assert told == [Few("a", others)]
