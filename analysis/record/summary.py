@@ -219,6 +219,10 @@ class Messages(msgspec.Struct, frozen=True, kw_only=True):
     """From the planned time to the read."""
     uncorrected_latency_ms: Latency | None
     """From the time it was published, which forgives what held it up before."""
+    negative: int = 0
+    """Deliveries that were read before they were planned, as two clocks say; they are not in the latency."""
+    most_negative_ms: float | None = None
+    """By how much they were, at the most; None: there are none."""
 
 
 class ServerTimes(msgspec.Struct, frozen=True, kw_only=True):

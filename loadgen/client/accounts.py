@@ -10,7 +10,6 @@ ledger.
 import enum
 import errno
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,9 +22,10 @@ from floodtest.flyweight.engine.ledger import TICK, TICKS, Counter, TickTable
 from floodtest.flyweight.engine.shared import map_shared
 from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.reasons import reason
-from floodtest.loadgen.client import durations, histogram
+from floodtest.loadgen.client import durations
 from floodtest.loadgen.client.durations import Durations
 from floodtest.loadgen.client.kept_answers import SLOT, SLOTS, KeptAnswers
+from floodtest.loadgen.client.latency_account import LATENCY_FIELDS, LatencyAccount
 from floodtest.loadgen.client.tls_account import TLS_ROW, TlsAccount
 from floodtest.wire.causes import CODES, Cause
 from floodtest.wire.incoming import Received
@@ -87,14 +87,7 @@ LEDGER = np.dtype(
         ("misdelivered", "i8"),
         ("first_ns", "i8"),
         ("last_ns", "i8"),
-        ("sent_ahead", "i8"),
-        ("sent_old", "i8"),
-        ("sent_unreadable", "i8"),
-        ("latency", "i8", (histogram.BUCKETS,)),
-        ("latency_published", "i8", (histogram.BUCKETS,)),
-        ("watched", "i8"),
-        ("watched_shared", "i8"),
-        ("watched_latency", "i8", (2, histogram.BUCKETS)),
+        *LATENCY_FIELDS,
         ("failures", "i8", (len(Phase), CODES)),
         ("ticks", TICK, (TICKS,)),
         *((field, "i8", (durations.BUCKETS,)) for field in durations.FIELDS),
@@ -108,15 +101,9 @@ places in `wire.names.PROTOCOLS` · closed: open ones that we closed · put_off:
 queue of a Unix socket · missing, repeated, jumps: see `wire.sequence` · pings: of servers, which want an answer ·
 polls: those behind the first of each connection · messages: numbered ones that are no ticks, repeated ones and those
 that jump included · misdelivered: messages for another user than who has got them, which count in `received` only ·
-first_ns, last_ns: when the first and the last message was read (CLOCK_MONOTONIC) · sent_ahead, sent_old,
-sent_unreadable: messages that say when they were sent (`wire.times`): after they were read, longer ago than a latency
-can be, and with what is no time · latency: of those that say when otherwise, and of stamped ones, from the planned
-time, by bucket · latency_published: from the time they were published, which forgives what came before · watched:
-connections whose arrivals the kernel tells · watched_shared: messages on these that were read together with a later
-one, so that their arrival is not known · watched_latency: of messages in `latency` whose arrival is known, how long
-they took to be read, and how long to arrive · failures: connections that ended by themselves, by phase and code, where
-those of phase OPEN closed early · connect_us and so on: see `client.durations` · tls: see `client.tls_account` ·
-answers: see `client.kept_answers`.
+first_ns, last_ns: when the first and the last message was read (CLOCK_MONOTONIC) · failures: connections that ended by
+themselves, by phase and code, where those of phase OPEN closed early · connect_us and so on: see `client.durations` ·
+`LATENCY_FIELDS`: see `client.latency_account` · tls: see `client.tls_account` · answers: see `client.kept_answers`.
 
 Over all connections of all users, attempts = opens + failures + those in flight, and opens = open now + closed early +
 closed. Who reads while a worker counts reads the right-hand sides first: the left-hand sides are counted first."""
@@ -171,11 +158,18 @@ def map_columns(folder: Path, first: int, count: int) -> tuple[npt.NDArray[np.ui
 class Accounts:
     """One worker's part of the accounts: `count` users from `first_user` on, and its row of the ledger.
 
-    `before` users have their entries before these in the columns: by default all with lower numbers.
+    `before` users have their entries before these in the columns: by default all with lower numbers. The clock of the
+    stamps in messages is so many ns ahead of this machine's.
     """
 
     def __init__(
-        self, folder: Path, first_user: int, count: int, row: npt.NDArray[Any], before: int | None = None
+        self,
+        folder: Path,
+        first_user: int,
+        count: int,
+        row: npt.NDArray[Any],
+        before: int | None = None,
+        stamps_ahead_ns: int = 0,
     ) -> None:
         self._first_user = first_user
         self._states, self._ports = map_columns(folder, 1 + (first_user - 1 if before is None else before), count)
@@ -191,12 +185,7 @@ class Accounts:
             Counter(row, name) for name in ("pings", "polls", "misdelivered")
         )
         self._protocols = row["protocols"][0].data
-        self._ahead, self._old, self._unreadable = (
-            Counter(row, name) for name in ("sent_ahead", "sent_old", "sent_unreadable")
-        )
-        self._latency, self._latency_published = row["latency"][0], row["latency_published"][0]
-        self._watched, self._watched_shared = Counter(row, "watched"), Counter(row, "watched_shared")
-        self._watched_latency = row["watched_latency"][0]
+        self.latency = LatencyAccount(row, stamps_ahead_ns)
         self._failures = row["failures"][0]
         self.connect, self.tls, self.first_byte, self.open, self._life, self._quiet = (
             Durations(row, field) for field in durations.FIELDS
@@ -271,19 +260,7 @@ class Accounts:
             self.misdelivered(received.misdelivered)
         if received.messages:
             self.messages(received.messages, reads.first, reads.last)
-            rows, planned, late = received.stamped()
-            read_ns = reads.times()[rows]
-            took = self.latencies(read_ns, planned, late)
-            if reads.arrived and len(rows):
-                self._arrivals(reads, received.ends_untimed(), rows, read_ns, took)
-        rows, sent = received.sent()
-        if len(rows):
-            read_ns = reads.times()[rows]
-            took, counted = self.sent(read_ns, reads.ends()[rows], sent)
-            if reads.arrived:
-                self._arrivals(reads, received.ends_untimed(), rows[counted], read_ns[counted], took[counted])
-        if received.unreadable:
-            self.unreadable(received.unreadable)
+        self.latency.post(received, reads)
 
     def polled(self, count: int) -> None:
         """Count polls of connections that have had an answer."""
@@ -309,76 +286,6 @@ class Accounts:
         if not self._first_ns.value:
             self._first_ns.set(first_ns)
         self._last_ns.set(last_ns)
-
-    def latencies(
-        self, read_ns: npt.NDArray[np.int64], planned_ns: npt.NDArray[np.int64], late_us: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64]:
-        """Count stamped messages: when each was read, was planned, and how late it was published; return their
-        latencies in µs.
-        """
-        since_planned: npt.NDArray[np.int64] = (read_ns - planned_ns) // 1000
-        self._latency += histogram.count(since_planned)
-        self._latency_published += histogram.count(since_planned - late_us)
-        return since_planned
-
-    def sent(
-        self, read_ns: npt.NDArray[np.int64], ended_ns: npt.NDArray[np.int64], sent_ns: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Count messages that say when they were sent (CLOCK_REALTIME); they were read at about these times of
-        CLOCK_MONOTONIC, and by others at the latest: what was sent in between took no time. Return how long they took
-        in µs, and for which of them that is a latency.
-        """
-        since = _realtime_ahead() - sent_ns
-        took: npt.NDArray[np.int64] = np.minimum(np.maximum(read_ns + since, 0), ended_ns + since) // 1000
-        ahead, old = took < 0, took > histogram.MAX
-        self._ahead.add(int(np.count_nonzero(ahead)))
-        self._old.add(int(np.count_nonzero(old)))
-        counted = ~(ahead | old)
-        self._latency += histogram.count(took[counted])
-        return took, counted
-
-    def unreadable(self, count: int) -> None:
-        """Count messages that say when they were sent with what is no time."""
-        self._unreadable.add(count)
-
-    def watched(self, count: int) -> None:
-        """Count connections whose arrivals the kernel tells from now on."""
-        self._watched.add(count)
-
-    def _arrivals(
-        self,
-        reads: Reads,
-        ends_untimed: npt.NDArray[np.int64],
-        rows: npt.NDArray[np.int64],
-        read_ns: npt.NDArray[np.int64],
-        took_us: npt.NDArray[np.int64],
-    ) -> None:
-        """Count those of some messages whose arrival is known: they were in reads of these rows, in order, were read at
-        these times of CLOCK_MONOTONIC, and took so long until then.
-
-        The kernel's time is that of the last bytes of a read; of messages before these nobody knows when they arrived,
-        and none are counted of reads that are `ends_untimed`. Nothing arrives after it was read: what looks so is the
-        difference between two clocks.
-        """
-        last = np.empty(len(reads), np.int64)
-        last[rows] = np.arange(len(rows))  # of several with one row the last one stays
-        watched, arrived_ns = (np.array(list(column)) for column in (reads.arrived, reads.arrived.values()))
-        of_read = np.bincount(rows, minlength=len(reads))[watched]
-        is_known = (of_read > 0) & ~np.isin(watched, ends_untimed)
-        last, arrived_ns = last[watched[is_known]], arrived_ns[is_known]
-        waited_us = np.maximum(read_ns[last] + (_realtime_ahead() - arrived_ns), 0) // 1000
-        histogram.add(np.array([took_us[last], took_us[last] - waited_us]), self._watched_latency)
-        self._watched_shared.add(int(of_read.sum()) - len(last))
-
-
-def _realtime_ahead() -> int:
-    """Return by how many ns CLOCK_REALTIME is ahead of CLOCK_MONOTONIC.
-
-    Times of the one are held against the other when they are counted, a quarter of a second after the reads at the
-    most: somebody may set CLOCK_REALTIME at any time. What is lost between the two looks makes the difference too
-    small.
-    """
-    return max(time.time_ns() - time.monotonic_ns() for _ in range(3))
 
 
 def count_states(states: npt.NDArray[np.uint8]) -> dict[State, int]:

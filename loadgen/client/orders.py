@@ -56,6 +56,8 @@ class Specification(msgspec.Struct, frozen=True):
     """How TLS is spoken; None: it is not."""
     is_target_chosen: bool = False
     """Whether the record has a file that says which address each user goes to (`client.target_choice`)."""
+    stamps_ahead_ns: int = 0
+    """By how much the clock of the stamps in messages is ahead of this machine's (CLOCK_MONOTONIC of both)."""
     watch_every: int = 0
     """Of about one connection in so many the kernel says when messages arrive; 0: of none."""
 

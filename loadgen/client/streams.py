@@ -327,7 +327,7 @@ class Streams:
         """Have the kernel tell when messages arrive, on those of these connections that are in the sample."""
         chosen = np.flatnonzero(in_sample(self._users[np.array(fds)], self._watch_every)).tolist()
         if chosen:
-            self._accounts.watched(sum(self._intake.watch(fds[index]) for index in chosen))
+            self._accounts.latency.watched(sum(self._intake.watch(fds[index]) for index in chosen))
 
     def _answer(self, fd: int, data: bytes, now: float) -> None:
         """Parse an answer that is not like the ones before it."""

@@ -319,10 +319,10 @@ class HttpxClient:
         if len(found.numbers) > len(found.ticks):
             self._accounts.messages(len(found.numbers), now, now)
         for planned, late in found.stamps:
-            self._accounts.latencies(np.array([now]), np.array([planned]), np.array([late]))
+            self._accounts.latency.stamped(*(np.array([number]) for number in (now, now, planned, late)))
         for sent in found.sent:
-            self._accounts.sent(np.array([now]), np.array([now]), np.array([sent]))
-        self._accounts.unreadable(found.unreadable)
+            self._accounts.latency.sent(*(np.array([number]) for number in (now, now, sent)))
+        self._accounts.latency.unreadable(found.unreadable)
 
     def _settle(self) -> None:
         """Give the room of a connection that is open or has failed to the next."""

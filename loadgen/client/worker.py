@@ -87,7 +87,7 @@ def be_worker(
     files_limit = raise_files_limit()
     ledger = Ledger(LEDGER, spec.workers, descriptors[0])
     share, row = spec.share, ledger.row(spec.worker)
-    accounts = Accounts(spec.path, share.first_user, share.count, row, share.before)
+    accounts = Accounts(spec.path, share.first_user, share.count, row, share.before, spec.stamps_ahead_ns)
     texts = None if spec.shape is None else Texts(descriptors[1], spec.shape)
     trio.run(run, Shared(spec, Channel[ToWorker](sock, ToWorker), files_limit, accounts, texts))
 

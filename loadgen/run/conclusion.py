@@ -18,7 +18,13 @@ from floodtest.analysis.record.thresholds import Condition
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.engine.ledger import TICKS
 from floodtest.flyweight.processes.launch import how_it_ended
-from floodtest.loadgen.run.latencies import client_share_of, latency_of, remarks_on_times, times_of
+from floodtest.loadgen.run.latencies import (
+    client_share_of,
+    latency_of,
+    remarks_on_clocks,
+    remarks_on_times,
+    times_of,
+)
 from floodtest.loadgen.run.lifespans import lifetimes_of, timing_of
 from floodtest.loadgen.run.reading import Reading, ReceivedTick
 from floodtest.loadgen.run.remarks import often, remarks_on_dropped_packets, remarks_on_first_words, remarks_on_queue
@@ -97,6 +103,7 @@ def conclude(facts: Facts) -> Summary:
         *remarks_on_queue(summary, facts.in_flight),
         *remarks_on_dropped_packets(facts.samples, facts.reading.attempts),
         *remarks_on_times(summary.server_times),
+        *remarks_on_clocks(summary.messages),
         *facts.remarks,
     ]
     return msgspec.structs.replace(summary, thresholds=thresholds, reasons=reasons, outcome=outcome)
@@ -274,6 +281,8 @@ def _messages(facts: Facts) -> Messages | None:
         per_second=round(received / seconds, 1) if seconds > 0 else None,
         latency_ms=latency_of(reading.latency),
         uncorrected_latency_ms=latency_of(reading.latency_published),
+        negative=reading.negative.planned,
+        most_negative_ms=round(reading.negative.most_us / 1000, 3) if reading.negative.planned else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from floodtest.analysis.record.summary import ClientShare, Latency, ServerTimes
+from floodtest.analysis.record.summary import ClientShare, Latency, Messages, ServerTimes
 from floodtest.flyweight.command.counted import counted
 from floodtest.loadgen.client import histogram
 from floodtest.loadgen.plan.models import DEFAULT_CLIENT_MODEL
@@ -78,6 +78,15 @@ def times_of(reading: Reading, clock_offset: float | None) -> ServerTimes | None
         clock_offset_seconds=clock_offset,
         latency_ms=latency_of(reading.latency),
     )
+
+
+def remarks_on_clocks(messages: Messages | None) -> list[str]:
+    """Say that messages took less than no time, and what may be wrong; that alone is no shortfall."""
+    if messages is None or not messages.negative:
+        return []
+    number = counted(messages.negative, "deliveries")
+    least = f"less than no time, down to -{messages.most_negative_ms:,} ms"
+    return [f"latency: {number} took {least}, and are not in it: the clock of their stamps is ahead of this host's"]
 
 
 def remarks_on_times(times: ServerTimes | None) -> list[str]:

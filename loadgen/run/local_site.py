@@ -55,10 +55,16 @@ class LocalSite:
         files_limit: int,
         users: Users | None = None,
         grammar: Grammar = OURS,
+        stamps_ahead_ns: int = 0,
     ) -> None:
-        """Have the users of a plan connected by so many workers; `grammar` is that of what they are sent."""
+        """Have the users of a plan connected by so many workers; `grammar` is that of what they are sent.
+
+        Who stamps messages may do so on another host: by a clock that is so many ns ahead (`flyweight.machine.
+        clock_offset`).
+        """
         self._options = options
         self._grammar = grammar
+        self._stamps_ahead_ns = stamps_ahead_ns
         self._plan = options.plan
         self._folder = folder
         self._avoided = avoided
@@ -114,6 +120,7 @@ class LocalSite:
                 columns=() if users is None else users.columns,
                 shape=None if users is None else users.shape,
                 tls=target.tls,
+                stamps_ahead_ns=self._stamps_ahead_ns,
                 watch_every=watch_every(self._options, share.count),
             )
 

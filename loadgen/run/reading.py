@@ -63,6 +63,17 @@ class Sent(msgspec.Struct, frozen=True):
     """It is no time."""
 
 
+class Negative(msgspec.Struct, frozen=True):
+    """Stamped messages that took less than no time, and so have no latency: the clocks of two hosts are off."""
+
+    planned: int = 0
+    """They were read before they were planned, as the stamp says."""
+    published: int = 0
+    """They were read before they were published."""
+    most_us: int = 0
+    """By how much they were read before they were planned, at the most."""
+
+
 class ReceivedTick(msgspec.Struct, frozen=True):
     """A tick as it was received: by how many connections, and when first and last (seconds of CLOCK_MONOTONIC)."""
 
@@ -136,6 +147,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Messages on these whose arrival is not known, since a later one was read together with them."""
     sent: Sent
     """Messages that say when they were sent (`wire.times`) and are not in `latency`."""
+    negative: Negative = Negative()
     tls: TlsReading | None = None
     """None: TLS was not spoken."""
     first_message_ns: int
@@ -190,6 +202,7 @@ def read_accounts(
         watched_arrival=histogram.sparse(ledger.total("watched_latency")[1]),
         watched_shared=int(ledger.total("watched_shared")),
         sent=Sent(**{name: int(ledger.total(f"sent_{name}")) for name in Sent.__struct_fields__}),
+        negative=_read_negative(ledger),
         tls=read_tls(ledger.rows),
         first_message_ns=min((int(ns) for ns in ledger.rows["first_ns"] if ns), default=0),
         last_message_ns=int(ledger.rows["last_ns"].max()),
@@ -199,6 +212,11 @@ def read_accounts(
         reasons=list(reasons),
         figures=figures,
     )
+
+
+def _read_negative(ledger: Ledger) -> Negative:
+    planned, published = ledger.total("negative").tolist()
+    return Negative(planned, published, int(ledger.rows["most_negative_us"].max()))
 
 
 def total(readings: Sequence[Reading]) -> Reading:
@@ -228,6 +246,7 @@ def total(readings: Sequence[Reading]) -> Reading:
         watched_arrival=_sum_of_counts(each.watched_arrival for each in readings),
         watched_shared=sum(each.watched_shared for each in readings),
         sent=_sum_of_fields([each.sent for each in readings]),
+        negative=_sum_of_negative([each.negative for each in readings]),
         tls=total_tls([each.tls for each in readings]),
         first_message_ns=min((each.first_message_ns for each in readings if each.first_message_ns), default=0),
         last_message_ns=max(each.last_message_ns for each in readings),
@@ -239,6 +258,22 @@ def total(readings: Sequence[Reading]) -> Reading:
     )
 
 
+def by_this_clock(said: Reading, ahead_ns: int) -> Reading:
+    """Return what a site says whose CLOCK_MONOTONIC is so many ns ahead, with all of its times by this host's clock.
+
+    What messages took is not touched: the site itself has counted that by the clock of their stamps.
+    """
+    return msgspec.structs.replace(
+        said,
+        ticks={
+            number: ReceivedTick(tick.count, tick.first - ahead_ns / 1e9, tick.last - ahead_ns / 1e9)
+            for number, tick in said.ticks.items()
+        },
+        first_message_ns=said.first_message_ns and said.first_message_ns - ahead_ns,  # 0: none was read
+        last_message_ns=said.last_message_ns and said.last_message_ns - ahead_ns,
+    )
+
+
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -246,6 +281,11 @@ def _sum_of_fields(values: Sequence[S]) -> S:
     """Add structs of numbers field by field; a field that one of them has not got (None) is None in the sum."""
     columns = zip(*map(msgspec.structs.astuple, values), strict=True)
     return type(values[0])(*(None if None in column else sum(column) for column in columns))
+
+
+def _sum_of_negative(values: Sequence[Negative]) -> Negative:
+    summed = _sum_of_fields(values)
+    return Negative(summed.planned, summed.published, max(each.most_us for each in values))
 
 
 K = TypeVar("K", int, str)

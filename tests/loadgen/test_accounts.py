@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from floodtest.flyweight.engine.ledger import TICKS, Ledger, TickTable
 from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.clock_offset import MAX_CLOCK
 from floodtest.loadgen.client import histogram
 from floodtest.loadgen.client.accounts import (
     LEDGER,
@@ -249,23 +250,57 @@ def test_sums_run_over_all_workers(folder: Path, ledger: Ledger) -> None:
 
 
 @given(
-    read=st.integers(0, 2**62),
+    read=st.integers(0, 2**61),
     planned=st.integers(0, 9 * 10**18 - 1) | st.sampled_from([0, 1, 2**53, 2**62, 9 * 10**18 - 1]),
     late=st.integers(0, stamp.MAX_LATE_US),
+    ahead=st.just(0) | st.integers(-MAX_CLOCK, MAX_CLOCK),
 )
-@example(read=0, planned=9 * 10**18 - 1, late=stamp.MAX_LATE_US)
-@example(read=2**62, planned=0, late=0)
+@example(read=0, planned=9 * 10**18 - 1, late=stamp.MAX_LATE_US, ahead=-MAX_CLOCK)
+@example(read=0, planned=9 * 10**18 - 1, late=stamp.MAX_LATE_US, ahead=0)
+@example(read=2**60, planned=0, late=0, ahead=MAX_CLOCK)
 def test_a_latency_is_within_its_bounds_whatever_the_stamp_says(
-    read: int, planned: int, late: int, tmp_path_factory: pytest.TempPathFactory
+    read: int, planned: int, late: int, ahead: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("columns")
     create_columns(folder, 1)
     ledger = Ledger(LEDGER, 1)
-    Accounts(folder, 1, 1, ledger.row(0)).latencies(*(np.array([number]) for number in (read, planned, late)))
-    for name, microseconds in (("latency", 0), ("latency_published", late)):
-        expected = min(max(0, (read - planned) // 1000 - microseconds), histogram.MAX)
-        assert np.array_equal(ledger.total(name), histogram.count(np.array([expected])))
+    accounts = Accounts(folder, 1, 1, ledger.row(0), stamps_ahead_ns=ahead)
+    _, counted = accounts.latency.stamped(*(np.array([number]) for number in (read, read, planned, late)))
+    by_their_clock = max(0, read + ahead) if ahead else read
+    for at, (name, microseconds) in enumerate((("latency", 0), ("latency_published", late))):
+        took = (by_their_clock - planned) // 1000 - microseconds
+        buckets = histogram.count(np.array([min(took, histogram.MAX)])) if took >= 0 else np.zeros(histogram.BUCKETS)
+        assert np.array_equal(ledger.total(name), buckets)
+        assert ledger.total("negative")[at] == (took < 0)
+    took = (by_their_clock - planned) // 1000
+    assert counted.tolist() == [took >= 0]
+    assert ledger.total("most_negative_us") == min(max(0, -took), histogram.MAX)
     os.close(ledger.descriptor)
+
+
+def test_what_was_planned_while_its_sweep_was_read_took_no_time(folder: Path, ledger: Ledger) -> None:
+    """A read has a time that is interpolated within its sweep; what was planned after that and before the end is none
+    that was read before it was planned.
+    """
+    account = Accounts(folder, 1, 5, ledger.row(0)).latency
+    read, ended, planned = np.array([1000] * 3), np.array([9000] * 3), np.array([500, 4000, 12_000])
+    took, counted = account.stamped(read, ended, planned, np.array([0, 3, 0]))
+    assert (took.tolist(), counted.tolist()) == ([0, 0, -3], [True, True, False])
+    assert (ledger.total("latency").sum(), ledger.total("latency_published").sum()) == (2, 2)
+    assert (ledger.total("negative").tolist(), ledger.total("most_negative_us")) == ([1, 1], 3)
+
+
+@pytest.mark.parametrize(("ahead_ns", "negative"), [(10**12, 0), (0, 2), (-(10**12), 2)])
+def test_stamps_of_a_clock_that_is_ahead_are_corrected_before_they_are_counted(
+    ahead_ns: int, negative: int, folder: Path, ledger: Ledger
+) -> None:
+    account = Accounts(folder, 1, 5, ledger.row(0), stamps_ahead_ns=ahead_ns).latency
+    read = np.array([5 * 10**12, 6 * 10**12])
+    account.stamped(read, read, read + 10**12 - 2_000_000, np.array([500, 500]))
+    assert ledger.total("negative").tolist() == [negative, negative]
+    for name, milliseconds in (("latency", 2.0), ("latency_published", 1.5)):
+        found = histogram.microseconds_at([1.0], ledger.total(name))
+        assert found == (None if negative else pytest.approx([milliseconds * 1000], rel=0.008))
 
 
 def test_another_process_sees_the_same_rows(ledger: Ledger) -> None:

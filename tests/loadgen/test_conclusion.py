@@ -17,7 +17,7 @@ from floodtest.loadgen.client import histogram
 from floodtest.loadgen.client.accounts import LEDGER, Phase, State
 from floodtest.loadgen.client.kept_answers import KeptAnswers
 from floodtest.loadgen.run.conclusion import Facts, MessageFacts, conclude
-from floodtest.loadgen.run.reading import LOST, read_accounts
+from floodtest.loadgen.run.reading import LOST, Negative, read_accounts
 from floodtest.wire.causes import Cause
 from floodtest.wire.control import Generated, SentTick, Stats, TlsFigures
 from floodtest.wire.names import PROTOCOLS
@@ -375,6 +375,20 @@ def test_messages_that_all_arrived() -> None:
     assert found.latency_ms.p50 == pytest.approx(1.0, rel=0.008)
     assert found.latency_ms.max == pytest.approx(90, rel=0.008)
     assert found.uncorrected_latency_ms is None
+
+
+def test_messages_that_took_less_than_no_time_are_told_and_are_no_shortfall() -> None:
+    facts = routed(1600)
+    said = msgspec.structs.replace(facts.reading, negative=Negative(3, 2, 41_500))
+    summary = conclude(replace(facts, reading=said))
+    assert summary.messages is not None
+    assert (summary.messages.negative, summary.messages.most_negative_ms) == (3, 41.5)
+    words = "3 deliveries took less than no time, down to -41.5 ms, and are not in it"
+    reason = f"latency: {words}: the clock of their stamps is ahead of this host's"
+    assert (summary.outcome, summary.reasons) == ("ok", [reason])
+    plain = conclude(facts).messages
+    assert plain is not None
+    assert (plain.negative, plain.most_negative_ms) == (0, None)
 
 
 def test_no_messages_without_any_or_without_a_server_of_ours() -> None:

@@ -71,7 +71,7 @@ def test_what_was_sent_while_its_sweep_was_read_is_not_ahead(tmp_path: Path) -> 
     assert reads.ends().tolist() == [now - 2_000_000_000] * 2 + [now]
     sent = time.time_ns() - np.array([3_500_000_000, 2_500_000_000, 1_000_000_000, 500_000_000])
     rows = [0, 0, 0, 2]  # the first of them is taken to be read three seconds ago
-    reader.accounts.sent(reads.times()[rows], reads.ends()[rows], sent)
+    reader.accounts.latency.sent(reads.times()[rows], reads.ends()[rows], sent)
     assert reader.sent == (3, 1, 0, 0)
     latency = latency_of(sparse(reader.ledger.total("latency")))
     assert latency is not None

@@ -19,7 +19,16 @@ from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.preflight.targets import Target
 from floodtest.loadgen.run import conductor
 from floodtest.loadgen.run.local_site import LocalSite, replaced_ports
-from floodtest.loadgen.run.reading import Counters, Figures, Reading, ReceivedTick, States, total
+from floodtest.loadgen.run.reading import (
+    Counters,
+    Figures,
+    Negative,
+    Reading,
+    ReceivedTick,
+    States,
+    by_this_clock,
+    total,
+)
 from floodtest.loadgen.run.site import Detail, Sites
 from floodtest.wire.template import RequestTemplate
 from tests.rigs.figures import reading
@@ -52,6 +61,21 @@ def test_a_reading_can_be_sent_over_a_network() -> None:
 
 def test_the_total_of_one_site_is_what_it_says() -> None:
     assert total([FULL]) == FULL
+
+
+def test_what_took_less_than_no_time_is_added_up_and_its_most_is_that_of_any() -> None:
+    added = total([reading(negative=Negative(1, 2, 30)), reading(), reading(negative=Negative(5, 6, 7))])
+    assert added.negative == Negative(6, 8, 30)
+
+
+def test_times_of_a_site_elsewhere_are_told_by_this_hosts_clock() -> None:
+    there = reading(
+        ticks={7: ReceivedTick(10, 1001.5, 1002.5)}, first_message_ns=10**12 + 5, last_message_ns=10**12 + 9
+    )
+    here = by_this_clock(there, 10**12)
+    assert here == reading(ticks={7: ReceivedTick(10, 1.5, 2.5)}, first_message_ns=5, last_message_ns=9)
+    assert by_this_clock(here, -(10**12)) == there
+    assert by_this_clock(reading(), 10**12) == reading()
 
 
 def test_sites_are_added_up() -> None:

@@ -89,8 +89,8 @@ class AccountsReader:
 
     @property
     def stamped(self) -> int:
-        """Messages whose latency was counted."""
-        return int(self.ledger.total("latency").sum())
+        """Messages whose latency was counted, those among them that took less than no time."""
+        return int(self.ledger.total("latency").sum() + self.ledger.total("negative")[0])
 
     @property
     def sent(self) -> tuple[int, int, int, int]:
