@@ -8,6 +8,7 @@ takes neither matplotlib nor jinja2.
 from floodtest.analysis.figures.findings import Findings, read_findings
 from floodtest.analysis.figures.fits import Estimate, MemoryFit, Step, fit_memory
 from floodtest.analysis.figures.memory import MemoryFinding, memory_of
+from floodtest.analysis.figures.merged_record import merge_records
 from floodtest.analysis.figures.series import mean_of, percentiles, rate_of, stages_of
 from floodtest.analysis.record import (
     FORMAT,
@@ -20,12 +21,14 @@ from floodtest.analysis.record import (
     Summary,
     load,
 )
+from floodtest.analysis.record.hosts import Host, hosts_of
 
 __all__ = [
     "FORMAT",
     "UNITS",
     "Estimate",
     "Findings",
+    "Host",
     "LatencyCounts",
     "MemoryFinding",
     "MemoryFit",
@@ -36,9 +39,11 @@ __all__ = [
     "Step",
     "Summary",
     "fit_memory",
+    "hosts_of",
     "load",
     "mean_of",
     "memory_of",
+    "merge_records",
     "percentiles",
     "rate_of",
     "read_findings",

@@ -39,6 +39,7 @@ def test_every_key_of_the_summary_is_described() -> None:
         ("floodtest", "doctor", "docs/floodtest.md"),
         ("floodtest", "report", "docs/analysis.md"),
         ("floodtest", "compare", "docs/analysis.md"),
+        ("floodtest", "merge", "docs/analysis.md"),
         ("comet", "serve", "docs/comet.md"),
         ("comet", "load", "docs/comet.md"),
         ("comet", "ring", "docs/comet.md"),

@@ -12,13 +12,16 @@ from floodtest.analysis.figures.cost_in_words import answer_of, room_of
 from floodtest.analysis.figures.doubts import doubts
 from floodtest.analysis.figures.findings import Findings, read_findings
 from floodtest.analysis.figures.formatting import WHAT, listed
+from floodtest.analysis.figures.host_doubts import doubts_of_hosts
 from floodtest.analysis.figures.memory import MILLION
 from floodtest.analysis.pages import pictures as pic
 from floodtest.analysis.pages import report_tables as tables
+from floodtest.analysis.pages.host_tables import table_of_hosts
 from floodtest.analysis.pages.html import Picture, fill_in
 from floodtest.analysis.pages.page_files import write_file
 from floodtest.analysis.pages.plots import PLOTS, Plot
-from floodtest.analysis.record import Record
+from floodtest.analysis.record import Record, Sample
+from floodtest.analysis.record.hosts import hosts_of, samples_at_server
 from floodtest.flyweight.command.units import size
 
 REPORT_FILE = "report.html"
@@ -59,6 +62,7 @@ def _draw(findings: Findings, plot: Plot, out: Path) -> Section | None:
 def render(findings: Findings, sections: list[Section]) -> bytes:
     """Write the page."""
     record, memory = findings.record, findings.memory
+    hosts = hosts_of(record)
     drawn = {section.name for section in sections}
     command = record.run.get("command")
     return fill_in(
@@ -67,7 +71,7 @@ def render(findings: Findings, sections: list[Section]) -> bytes:
         outcome=_outcome(record),
         reasons=[] if record.summary is None else record.summary.reasons,
         machine=_machine(record),
-        lead=_lead(findings),
+        lead=_lead(findings, samples_at_server(hosts) if hosts else record.samples),
         costs=tables.costs(memory),
         servers=tables.servers(findings),
         predicted=tables.predicted(findings),
@@ -84,8 +88,9 @@ def render(findings: Findings, sections: list[Section]) -> bytes:
         lifetimes=[*tables.lifetimes(record)],
         bunched=_bunched(record),
         missing=tables.missing(record),
-        doubts=doubts(findings),
+        doubts=[*doubts_of_hosts(hosts), *doubts(findings)],
         command=command if isinstance(command, str) else None,
+        hosts=table_of_hosts(hosts),
         connections_and_facts=[*tables.connections(record), *tables.facts(record)],
     )
 
@@ -113,11 +118,11 @@ def _bytes_of(value: Any) -> str | None:
     return size(value) if isinstance(value, int | float) else None
 
 
-def _lead(findings: Findings) -> str:
-    """Say the answer, and what a million would take."""
+def _lead(findings: Findings, at_server: list[Sample]) -> str:
+    """Say the answer, by the samples of the server's machine, and what a million would take."""
     memory, record = findings.memory, findings.record
     server = None if record.summary is None else record.summary.server
-    answer = answer_of(memory, room_of(record.samples, server))
+    answer = answer_of(memory, room_of(at_server, server))
     most = max((found.most for found in memory.values()), default=0)
     at_million = {end: estimate for end, found in memory.items() if (estimate := found.at(MILLION)) is not None}
     if not at_million:

@@ -225,6 +225,10 @@ TABLE: dict[str, Words] = {
         "A stream without HTTP counts as open, and what the server said first looks like an error.",
         "Name what a good answer says (--open-when 'text:…'), and look at what the server wants to be sent (--send).",
     ),
+    "HOST_LOST": Words(
+        "The host of these connections was lost, or did not get to the end of its part.",
+        "See its own record, in hosts/, and what its link and its memory did then.",
+    ),
     "LOST": Words(
         "The client worker of these connections ended.",
         "See the reasons: a kill, or memory that ran out, says so there.",

@@ -17,6 +17,7 @@ LATENCY_FILE = "latency.csv"
 ANSWERS_FILE = "answers.json"
 STATES_FILE = "states.u8"
 PORTS_FILE = "ports.u16"
+HOSTS_FOLDER = "hosts"
 
 
 class RecordError(FloodtestError):

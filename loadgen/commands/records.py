@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from floodtest.flyweight.command import parsers
 from floodtest.flyweight.command.run import print_json
 from floodtest.flyweight.errors import FloodtestError, Refused, UsageError
 
@@ -65,6 +66,41 @@ def compare(
     groups += [find_named(folder, name) for name in names or []]
     comparison = compare_records(groups, force)
     show_comparison(comparison, as_json, html)
+
+
+@app.command("merge")
+def merge(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="[HOST=]RUN...", help="The record of each host's part; a host is called as its folder."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the record goes.")] = RUNS,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Of the record.")] = "merged",
+) -> None:
+    """Make one record of those of several hosts that were one run, each with users of its own; print its folder.
+
+    report and compare take it like any other.
+    """
+    from floodtest.analysis import load
+    from floodtest.analysis.figures.merged_record import merge_records
+
+    folders = hosts_named(runs, name)
+    print(merge_records({host: load(folder) for host, folder in folders.items()}, out, name))
+
+
+def hosts_named(runs: list[str], name: str) -> dict[str, Path]:
+    """Return the record's folder of each host; UsageError where hosts or the whole can't be called so."""
+    pairs = [run.partition("=")[::2] if "=" in run else (Path(run).absolute().name, run) for run in runs]
+    folders = {host: Path(run) for host, run in pairs}
+    problems = [parsers.name.complaint("HOST", host) for host in folders if not parsers.is_name(host)]
+    problems += [] if parsers.is_name(name) else [parsers.name.complaint("--name", name)]
+    if len(folders) < len(pairs):
+        problems.append("Two runs have a host of one name: call them apart, HOST=RUN.")
+    if len(pairs) < 2:
+        problems.append("A run on several hosts has two records at the least: name them all.")
+    if problems:
+        raise UsageError(*problems)
+    return folders
 
 
 def split(words: list[str]) -> list[list[str]]:

@@ -61,6 +61,7 @@ class Journal(Watcher):
         self._began = time.monotonic()
         self._stages: list[dict[str, Any]] = []
         self._answers = 0
+        self._zero: dict[str, float] | None = None  # what clocks showed at time 0 of the samples
         self.fault: str | None = None
         """Why the record could not be written any more, None while it can."""
 
@@ -76,6 +77,9 @@ class Journal(Watcher):
 
     def sample(self, sample: Sample, reading: Reading) -> None:
         """Write a sample down, and all latencies if there are new ones."""
+        if self._zero is None:
+            now = {"monotonic": time.monotonic(), "realtime": time.time()}
+            self._zero = {clock: round(seconds - sample.time, 3) for clock, seconds in now.items()}
         with self._noting_faults():
             self._record.write_sample(sample)
             if sample.latency_p50 is not None:
@@ -99,6 +103,7 @@ class Journal(Watcher):
             "prediction": self._prediction,
             "host": self._host,
             "versions": self._versions,
+            "began": self._zero,
             "stages": self._stages,
             "summary": None if summary is None else msgspec.to_builtins(summary),
         }
