@@ -87,16 +87,20 @@ def merged_samples(tracks: Sequence[Track]) -> list[Sample]:
 
 
 def _rounds(hosts: list[_Host]) -> Iterator[Sample]:
-    rows = _in_order(hosts)
+    rows, unbegun = _in_order(hosts), set(range(len(hosts)))
+    awaited = set(unbegun)  # hosts that are to bring another sample before there is one of the whole
     for at, (time, place, sample) in enumerate(rows):
         host = hosts[place]
-        have_begun = all(one.last is not None for one in hosts)
-        if have_begun and host.is_fresh and host.last is not None and host.last.stage != sample.stage:
+        if not unbegun and host.is_fresh and host.last is not None and host.last.stage != sample.stage:
             yield _sum(rows[at - 1][0], hosts)  # otherwise the stage's end would be in no sample
+            awaited = {place for place, host in enumerate(hosts) if not host.is_over}
         host.take(sample)
+        unbegun.discard(place)
+        awaited.discard(place)
         is_last_of_its_time = at + 1 == len(rows) or rows[at + 1][0] > time
-        if is_last_of_its_time and all(one.last is not None and (one.is_fresh or one.is_over) for one in hosts):
+        if is_last_of_its_time and not awaited:
             yield _sum(time, hosts)
+            awaited = {place for place, host in enumerate(hosts) if not host.is_over}
 
 
 def _in_order(hosts: list[_Host]) -> list[tuple[float, int, Sample]]:
