@@ -80,6 +80,7 @@ def merged_summary(
         pings=sum(one.pings for one in told),
         polls=sum(one.polls for one in told),
         tls=_tls([one.tls for one in told if one.tls is not None]),
+        server_tls=_first(one.server_tls for one in told),
         causes=_causes(told, connections),
     )
     return _judged(summary, _outcome(hosts), conditions)

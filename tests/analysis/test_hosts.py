@@ -1,5 +1,6 @@
 """Records of several hosts as one: samples and buckets are added up, and pages take the whole like any other record."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from floodtest.analysis import LatencyCounts, Record, RecordWriter, Sample, hosts_of, load, merge_records, percentiles
 from floodtest.analysis.figures.compare import compare
 from floodtest.analysis.figures.host_doubts import doubts_of_hosts
-from floodtest.analysis.figures.merged_summary import HOST_LOST
+from floodtest.analysis.figures.merged_summary import HOST_LOST, merged_summary
 from floodtest.analysis.pages.host_tables import table_of_hosts
 from floodtest.analysis.pages.report import write_report
 from floodtest.analysis.record.hosts import HostClock, HostFacts, clock_of, samples_at_server
@@ -235,6 +236,12 @@ def test_the_summary_of_the_whole_is_that_of_all_hosts(whole: Record) -> None:
     assert (found.server.addresses, found.server.processes[0].pid) == (["10.0.0.9:80", "10.0.0.8:80"], 7)
     assert found.memory.client_user_bytes_per_connection == pytest.approx(10 * MIB / EACH, rel=0.01)
     assert [(one.condition, one.value, one.failed) for one in found.thresholds] == [("opened < 1500", 2000, False)]
+
+
+def test_each_field_of_a_summary_is_merged_or_known_to_have_no_sum() -> None:
+    text = Path(inspect.getfile(merged_summary)).read_text()
+    fields = {field.name for field in msgspec.structs.fields(Summary)}
+    assert {name for name in fields if f"        {name}=" not in text} == {"thresholds", "timing", "lifetimes"}
 
 
 def test_what_the_server_has_room_for_is_that_of_its_own_machine(whole: Record) -> None:
