@@ -17,7 +17,7 @@ import msgspec
 
 from floodtest.analysis.figures.merged_summary import merged_summary
 from floodtest.analysis.record import LatencyCounts, Record, RecordWriter, Sample
-from floodtest.analysis.record.format import ANSWERS_FILE, HOSTS_FOLDER, PORTS_FILE, STATES_FILE
+from floodtest.analysis.record.format import ANSWERS_FILE, HOSTS_FOLDER, PORTS_FILE, STATES_FILE, DiskFault
 from floodtest.analysis.record.hosts import Host, HostFacts, first_user
 from floodtest.analysis.record.merging import Track, merged_latency, merged_samples
 from floodtest.analysis.record.reader import mapping
@@ -42,11 +42,18 @@ def merge_records(
     hosts.sort(key=lambda host: first_user(host.record))
     if len(hosts) < 2 or all(host.is_lost for host in hosts):
         raise Refused("A run on several hosts has two records at the least, and one of them has a summary.")
+    for record in records.values():
+        if out.resolve().is_relative_to(record.folder.resolve()):
+            raise Refused(f"{out} is within the record {record.folder}, of which there is to be a copy: name another.")
     writer = RecordWriter(out, name)
     try:
         _write(writer, hosts, {host.name: records[host.name] for host in hosts})
-    except OSError as error:
-        raise Refused(f"Can't write the run record {writer.folder}: {reason(error)}.") from error
+    except BaseException as error:  # an interrupt as well leaves no half of a record behind
+        shutil.rmtree(writer.folder, ignore_errors=True)
+        if isinstance(error, OSError | DiskFault):
+            why = reason(error) if isinstance(error, OSError) else str(error)
+            raise Refused(f"The record of the whole can't be written to {out}: {why}.") from error
+        raise
     finally:
         writer.close()
     return writer.folder

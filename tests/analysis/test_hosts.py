@@ -287,6 +287,17 @@ def test_too_little_for_one_record_is_refused(parts: dict[str, Record], tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_a_whole_that_can_not_be_written_leaves_nothing_behind(parts: dict[str, Record], tmp_path: Path) -> None:
+    inside = parts["first"].folder / "in"
+    with pytest.raises(Refused, match="is within the record"):
+        merge_records(parts, inside, "whole")
+    assert not inside.exists()
+    (parts["first"].folder / "gone").symlink_to(tmp_path / "nowhere")  # which can't be copied
+    with pytest.raises(Refused, match="The record of the whole can't be written to"):
+        merge_records(parts, tmp_path / "out", "whole")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 # -- clocks, doubts and pages ----------------------------------------------------------------------------------------
 
 
