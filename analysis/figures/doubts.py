@@ -146,10 +146,12 @@ def _of_machine(record: Record) -> Iterator[str]:
     cores = _host(record, "cores")
     at, busy = rate_of(record, "machine_cpu")
     if cores and len(at) and float(np.mean(busy > 0.95 * cores)) > 0.3:
-        yield (
-            f"All {cores} cores were busy for much of the run. Both ends share this machine, so its speed is that of "
-            "both together, and not the server's alone."
+        shared = (
+            " Both ends share this machine, so its speed is that of both together, and not the server's alone."
+            if not record.part("hosts")
+            else " The hosts that open connections are the limit then, or share their machines with the server."
         )
+        yield f"All {cores} cores were busy for much of the run.{shared}"
 
 
 def _others(record: Record) -> float | None:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floodtest.analysis import LatencyCounts, Record, RecordWriter, Sample, hosts_of, load, merge_records, percentiles
+from floodtest.analysis import (
+    LatencyCounts,
+    Record,
+    RecordWriter,
+    Sample,
+    hosts_of,
+    load,
+    merge_records,
+    percentiles,
+    read_findings,
+)
 from floodtest.analysis.figures.compare import compare
+from floodtest.analysis.figures.doubts import doubts
 from floodtest.analysis.figures.host_doubts import doubts_of_hosts
 from floodtest.analysis.figures.merged_summary import HOST_LOST, merged_summary
 from floodtest.analysis.pages.host_tables import table_of_hosts
@@ -356,6 +368,12 @@ def test_ramps_that_begin_apart_are_a_doubt(whole: Record) -> None:
         doubt.startswith("The ramps of the hosts began up to 2.5 s apart, that of second last") for doubt in told
     )
     assert any("by CLOCK_REALTIME: nobody measured" in doubt for doubt in told)
+
+
+def test_that_all_cores_were_busy_is_said_of_the_hosts(whole: Record) -> None:
+    busy = [msgspec.structs.replace(row, machine_cpu=7.9 * row.time) for row in whole.samples]
+    told = " ".join(doubts(read_findings(replace(whole, samples=busy))))
+    assert "All 8 cores were busy for much of the run. The hosts that open connections are the limit then" in told
 
 
 def test_the_whole_is_compared_like_any_other(whole: Record, parts: dict[str, Record], tmp_path: Path) -> None:
