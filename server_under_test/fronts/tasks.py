@@ -253,7 +253,7 @@ class TaskFront:
         self._accepting.cancel()
         for connection in self.streams:
             is_told = connection.protocol is WEBSOCKET or isinstance(connection.stream, trio.SSLStream)
-            if is_told and not connection.has_unsent:
+            if is_told and not connection.is_behind:
                 self._parting.add(connection.transport)
                 connection.listening.cancel()
         with trio.move_on_after(LINGER):
