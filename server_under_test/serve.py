@@ -62,7 +62,7 @@ async def serve(options: Options, parent: int | None, announce: Callable[[Server
                 if parent is not None:
                     tasks.start_soon(_end_with, parent, tasks.cancel_scope)
                 await server.start_fronts(count, tasks)
-                tasks.start_soon(server.tick_on)
+                tasks.start_soon(server.ticker.run)
                 tasks.start_soon(server.router.run)
                 tasks.start_soon(control.serve, server, api)
                 serves = True

@@ -76,12 +76,12 @@ def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> Stats:
         pids=ServerPids(pids[0], pids[1], pids[2:]),
         fronts=server.front_statuses,
         fronts_begun=int(np.count_nonzero(ledger.rows["logins"])),
-        fronts_given_up=router.fronts_given_up,
+        fronts_given_up=server.turns.fronts_given_up,
         fronts_left_out=server.fronts_left_out,
         memory=ServerMemory(meter.private, memory.available, memory.total),
-        tick_seconds=server.tick_seconds,
-        ticking=server.ticking,
-        ticks_skipped=server.ticks_skipped,
+        tick_seconds=server.ticker.seconds,
+        ticking=server.ticker.ticking,
+        ticks_skipped=server.ticker.skipped,
         messages=router.messages,
         routed=router.deliveries,
         subscriptions=None if server.store is None else StoreSize(*server.store.counts()),
@@ -126,7 +126,9 @@ def _ticks(server: "Server") -> list[SentTick]:
     """Return the last ticks; one that no front has written yet has been sent to nobody."""
     written = server.ledger.ticks()
     nobody = (0, None, None)
-    return [SentTick(number, planned, *written.get(number, nobody)) for number, planned in server.ticks_planned.items()]
+    return [
+        SentTick(number, planned, *written.get(number, nobody)) for number, planned in server.ticker.planned.items()
+    ]
 
 
 def with_token(application: ASGIApp, token: str) -> ASGIApp:
@@ -172,7 +174,7 @@ def application(server: "Server", api: ApiServer) -> ASGIApp:
         if order.seconds is not None and not LEAST_TICK_SECONDS <= order.seconds <= MOST_TICK_SECONDS:
             words = f"seconds must be from {LEAST_TICK_SECONDS} to {MOST_TICK_SECONDS}.\n"
             return PlainTextResponse(words, HTTPStatus.BAD_REQUEST)
-        server.set_tick(order.seconds)
+        server.ticker.set(order.seconds)
         return json_answer(order)
 
     starlette = Starlette(

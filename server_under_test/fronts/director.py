@@ -2,8 +2,8 @@
 
 The fronts share the listener, but only as many watch it at a time as there are cores: a listener that all of them
 watched would wake all of them for every connection. A front that is full says so, and the next one takes its place.
-The parent writes nothing to connections; it hands on turns, sends ticks, routes messages, and adds up the fronts'
-ledger for the control API. It ends in order on SIGTERM, on SIGINT, or when the process that started it is gone.
+The parent writes nothing to connections; it hands on turns, sends ticks, routes messages, and has the fronts' ledger
+for the control API to add up. It ends in order on SIGTERM, on SIGINT, or when the process that started it is gone.
 """
 
 import os
@@ -15,11 +15,12 @@ from functools import partial
 import msgspec
 import trio
 
-from floodtest.flyweight.engine.ledger import TICKS, Ledger
+from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.errors import WorkerFault
 from floodtest.flyweight.machine.files import cores
 from floodtest.flyweight.processes.workers import Worker, Workers, wait_while_moving
 from floodtest.server_under_test.fronts import orders
+from floodtest.server_under_test.fronts.ticker import Ticker
 from floodtest.server_under_test.limits import replay_bytes
 from floodtest.server_under_test.options import Options
 from floodtest.server_under_test.routing.bus import Deliver
@@ -30,6 +31,7 @@ from floodtest.server_under_test.routing.router import Router
 from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from floodtest.server_under_test.routing.subscriptions import Store
+from floodtest.server_under_test.routing.turn_writer import TurnWriter
 
 STOP_QUIET = 5.0
 """Seconds in which no connection is closed, after which fronts that have not ended are left to be killed."""
@@ -43,6 +45,9 @@ TICK_QUIET = 0.5
 
 class Server:
     """A running server: its fronts, its ticker, its router, its counts."""
+
+    machines = None
+    """Of fronts on other machines."""
 
     def __init__(
         self,
@@ -65,27 +70,22 @@ class Server:
             most = replay_bytes(options.limits)
             self.history = History(options.history, most, time.monotonic)
             self.replays = Replays(self.history, store, most)
-        self.router = Router(whereabouts, store, bus, self._tell, progress, self.history, self.replays)
+        self.turns = TurnWriter(bus, self._tell, progress)
+        self.router = Router(whereabouts, store, self.turns, self.history, self.replays)
         self._whereabouts = whereabouts
         self._bus = bus
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self.workers = workers
-        self.tick_seconds = options.tick
-        self.tick_changed = trio.Event()
-        self.ticks_planned: dict[int, float] = {}  # of the last TICKS
-        self.ticks_skipped = 0
+        self.ticker = Ticker(options.tick, self.send_tick)
         self.fronts_left_out = 0
         """How often a tick went to its fronts without one that had not written the tick before, or took no order."""
         self._listener = listener
-        self._last_tick = 0
         self._stopping = False
         self._gone: set[int] = set()
         self._with_room: list[Worker] = []
         self._watching: list[Worker] = []
         self._tasks: trio.Nursery | None = None
         self._ticked: dict[Worker, trio.Event] = {}
-        self.tick_done = trio.Event()
-        self.tick_done.set()
 
     async def start_fronts(self, count: int, tasks: trio.Nursery) -> None:
         """Start the fronts and let the first of them accept."""
@@ -154,39 +154,11 @@ class Server:
             for worker in self.workers.all:
                 self._tasks.start_soon(worker.channel.send, orders.Renew())
 
-    def set_tick(self, seconds: float | None) -> None:
-        """Send a message to every connection each `seconds` from now on; None: no longer."""
-        self.tick_seconds = seconds
-        self.tick_changed.set()
-
-    async def tick_on(self) -> None:
-        """Send ticks by the clock. One that falls due while the one before is still being written is skipped."""
-        async with trio.open_nursery() as tasks:
-            while True:
-                self.tick_changed = trio.Event()
-                await self.tick_done.wait()
-                due, seconds = time.monotonic(), self.tick_seconds
-                while seconds is not None and not self.tick_changed.is_set():
-                    with trio.move_on_after(max(0.0, due - time.monotonic())):
-                        await self.tick_changed.wait()
-                    if self.tick_changed.is_set():
-                        break  # even if that was in the moment in which the tick was due
-                    if self.ticking:
-                        self.ticks_skipped += 1
-                    else:
-                        self.tick_done = trio.Event()
-                        self._last_tick += 1
-                        tasks.start_soon(self._send_tick, self._last_tick, due)
-                    due += seconds
-                await self.tick_changed.wait()
-
-    async def _send_tick(self, number: int, due: float) -> None:
-        """Have all fronts write tick `number`, as many at a time as there are cores.
+    async def send_tick(self, number: int) -> None:
+        """Have all fronts write tick `number`, as many at a time as there are cores; return when they have.
 
         All at once is a tenth slower with a million connections: each front gets less of a core in one piece.
         """
-        self.ticks_planned[number] = due
-        self.ticks_planned.pop(number - TICKS, None)
         # A front that has not written the tick before (it was stopped) is left out until it has.
         waiting = [one for one in reversed(self.workers.all) if one not in self._ticked or self._ticked[one].is_set()]
         self.fronts_left_out += len(self.workers.all) - len(waiting)
@@ -204,16 +176,10 @@ class Server:
         async with trio.open_nursery() as tasks:
             for _ in range(cores()):
                 tasks.start_soon(send_in_turn)
-        self.tick_done.set()
 
     def _written_by(self, worker: Worker) -> int:
         """Return how many bytes a front has written."""
         return int(self.ledger.rows["bytes"][worker.number])
-
-    @property
-    def ticking(self) -> bool:
-        """Whether a tick is being written."""
-        return not self.tick_done.is_set()
 
     @property
     def front_statuses(self) -> list[int | None]:

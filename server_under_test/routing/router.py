@@ -15,30 +15,27 @@ as a whole before another one begins. What clients have missed that come back (s
 is a turn of its own, behind all that was published until then and before all that comes later; a front passes over what
 it is to write to such a connection before that.
 
-Bounded: a publisher waits until its batch is on its way, and a turn waits until the fronts have written the last turn
-but one, as long as they come on and for a second at the most (see `server_under_test.routing.progress`). What a front
-that is slower has to write waits for it on the bus, and others wait again only when there is no room there any more;
-what is there for a front that was given up stays as long as nobody else needs its memory. Messages reach a connection
-at most once, those of a batch in their order. Fails: Refused, to publishers, when the store can't be read; a front that
-is gone is told nothing, and its users are logged out by whoever hears of its end.
+Bounded: a publisher waits until its batch is on its way, and a turn waits for fronts that are behind, but not for long
+(see `server_under_test.routing.turn_writer`). Messages reach a connection at most once, those of a batch in their
+order. Fails: Refused, to publishers, when the store can't be read; a front that is gone is told nothing, and its users
+are logged out by whoever hears of its end.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 
 import numpy as np
-import numpy.typing as npt
 import trio
 
 from floodtest.flyweight.errors import Refused
 from floodtest.server_under_test.routing.audience import Audience, find_audience
-from floodtest.server_under_test.routing.bus import MESSAGES, REPLAYS, ROWS, UNNUMBERED, Deliver, RouterBus
+from floodtest.server_under_test.routing.bus import MESSAGES, REPLAYS, ROWS, UNNUMBERED
 from floodtest.server_under_test.routing.history import History
-from floodtest.server_under_test.routing.progress import Progress
 from floodtest.server_under_test.routing.replays import Asked, Replays
 from floodtest.server_under_test.routing.subjects import Subject
 from floodtest.server_under_test.routing.subscriptions import Store
+from floodtest.server_under_test.routing.turn_writer import Ints, Located, TurnWriter
 from floodtest.server_under_test.routing.whereabouts import Whereabouts
 from floodtest.wire.control import MAX_BATCH, MAX_BATCH_BYTES
 
@@ -52,34 +49,6 @@ BATCHES = 64
 LOOKED_AT = 1 << 17
 """Rows of the store that are looked at for one turn: a few milliseconds, and as many again in subjects of one block."""
 
-UNDER_WAY = 2
-"""Turns that the fronts may have to write, as long as those behind are waited for."""
-
-REST = 0.0004
-"""Seconds of rest after a turn, for each front it had to tell."""
-
-REST_MAX = 0.025
-
-POLL, POLL_MAX = 0.002, 0.025
-"""Seconds between two looks at how far the fronts have come: an eighth of the time waited, within these bounds."""
-
-Ints = npt.NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Deliveries by the column."""
-
-    front: Ints
-    fd: Ints
-    user: npt.NDArray[np.uint32]
-
-    def __len__(self) -> int:
-        return len(self.front)
-
-    def at(self, rows: slice | Ints | npt.NDArray[np.bool_]) -> "_Rows":
-        return _Rows(self.front[rows], self.fd[rows], self.user[rows])
-
 
 @dataclass(eq=False)
 class _Batch:
@@ -89,7 +58,7 @@ class _Batch:
     texts: Sequence[bytes]
     sent: int = 0
     """Messages that are on their way as a whole."""
-    rest: _Rows | None = None
+    rest: Located | None = None
     """What is not on its way yet of the message after those."""
     deliveries: int = 0
     error: Refused | None = None
@@ -117,10 +86,10 @@ class _Turn:
         """Whether the last text has rows that are left for the next turn."""
         self.goes_on = False
         """Whether the texts are the rest of one whose first rows were those of an earlier turn."""
-        self._parts: list[tuple[_Rows, Ints]] = []
-        self._taken: list[tuple[_Batch, int, int, _Rows | None]] = []
+        self._parts: list[tuple[Located, Ints]] = []
+        self._taken: list[tuple[_Batch, int, int, Located | None]] = []
 
-    def add(self, batch: _Batch, rows: _Rows, which: Ints, sent: int, rest: _Rows | None) -> None:
+    def add(self, batch: _Batch, rows: Located, which: Ints, sent: int, rest: Located | None) -> None:
         """Add rows of a batch's next messages, and which of these each is of.
 
         `sent` of the messages are whole; `rest` are the rows that are left of one more.
@@ -133,14 +102,15 @@ class _Turn:
         self.goes_on = batch.rest is not None
         self._taken.append((batch, sent, len(rows), rest))
 
-    def columns(self) -> tuple[_Rows, Ints]:
+    def columns(self) -> tuple[Located, Ints]:
         """Return the rows, those of a front together and of a connection in order, and which text each is of."""
         front, fd, which, user = (
             np.concatenate(columns)
             for columns in zip(*((rows.front, rows.fd, which, rows.user) for rows, which in self._parts), strict=True)
         )
-        order = np.argsort((front << 48) + (fd << 24) + which)  # there are fewer of each than 2^15, 2^24 and 2^24
-        return _Rows(front, fd, user).at(order), which[order]
+        rows = Located(front, fd, user)
+        order = rows.order(which)
+        return rows.at(order), which[order]
 
     def commit(self) -> int:
         """Let the batches go on behind what was taken of them; return how many messages are sent as a whole."""
@@ -152,26 +122,19 @@ class _Turn:
 
 
 class Router:
-    """Routes messages over a bus.
-
-    `tell` sends a front, by its number, what to deliver; it never waits.
-    """
+    """Routes messages; its turns are written by a `TurnWriter`."""
 
     def __init__(
         self,
         whereabouts: Whereabouts,
         store: Store | None,
-        bus: RouterBus,
-        tell: Callable[[int, Deliver], object],
-        progress: Progress,
+        turns: TurnWriter,
         history: History | None = None,
         replays: Replays | None = None,
     ) -> None:
         self._whereabouts = whereabouts
         self._store = store
-        self._bus = bus
-        self._tell = tell
-        self._progress = progress
+        self._turns = turns
         self._history = history
         self._replays = replays
         self._publishers, self._waiting = trio.open_memory_channel[_Batch | list[Asked]](0)
@@ -181,11 +144,6 @@ class Router:
         """Messages ever routed."""
         self.deliveries = 0
         """Connections they were sent to."""
-
-    @property
-    def fronts_given_up(self) -> int:
-        """How often a front was given up: it had turns to write, and did not come on."""
-        return self._progress.times_given_up
 
     async def publish(self, subjects: Sequence[Subject], texts: Sequence[bytes]) -> int:
         """Send each text to all who are connected and subscribed to its subject, and to the subject itself.
@@ -209,7 +167,7 @@ class Router:
         while True:
             if not (self._batches or self._asked):
                 self._take(await self._waiting.receive())
-            await self._wait_for(self._may_go_on)
+            await self._turns.wait_for_fronts()
             self._receive_waiting()
             for _ in self._whereabouts.catch_up():
                 await trio.lowlevel.checkpoint()
@@ -225,7 +183,7 @@ class Router:
             self._answer()
             if self._asked and not any(batch.rest is not None for batch in self._batches):
                 told += await self._send_replays()
-            await trio.sleep(min(REST_MAX, told * REST))
+            await self._turns.rest(told)
 
     def _receive_waiting(self) -> None:
         while len(self._batches) < BATCHES:
@@ -285,7 +243,7 @@ class Router:
             return self._history.last
         first = self._history.last + 1
         self._history.add(turn.subjects, turn.texts)
-        self._bus.take_up(self._history.last)
+        self._turns.bus.take_up(self._history.last)
         return first
 
     async def _send_replays(self) -> int:
@@ -297,46 +255,13 @@ class Router:
         asked, self._asked = self._asked[: len(texts)], self._asked[len(texts) :]
         front, fd, user = np.array([(one.front, one.fd, one.user) for one in asked], np.intp).T
         order = np.lexsort((fd, front))
-        await self._wait_for(self._may_go_on)
-        return await self._write(_Rows(front, fd, user.astype(np.uint32)).at(order), order, texts, REPLAYS)
+        await self._turns.wait_for_fronts()
+        return await self._write(Located(front, fd, user.astype(np.uint32)).at(order), order, texts, REPLAYS)
 
-    async def _write(self, rows: _Rows, which: Ints, texts: list[bytes], first: int) -> int:
-        """Write rows on the bus, those of a front together, and tell the fronts; return how many there were to tell."""
+    async def _write(self, rows: Located, which: Ints, texts: list[bytes], first: int) -> int:
+        """Have rows written as a turn; return how many fronts there were to tell."""
         self.deliveries += len(rows)
-        if not len(rows):
-            await trio.lowlevel.checkpoint()
-            return 0
-        cuts = np.searchsorted(rows.front, np.arange(self._bus.fronts + 1))
-        size = sum(map(len, texts))
-        await self._wait_for(lambda: self._has_room(len(rows), len(texts), size))
-        fds = rows.fd.astype(np.uint32)
-        number = self._bus.write(fds, rows.user, which.astype(np.uint32), texts, cuts, first)
-        fronts = np.flatnonzero(np.diff(cuts)).tolist()
-        self._progress.tell(fronts, number)
-        for front in fronts:
-            self._tell(front, Deliver(number))
-        await trio.lowlevel.checkpoint()
-        return len(fronts)
-
-    def _may_go_on(self) -> bool:
-        return not self._progress.holds_up(self._bus.last + 1 - UNDER_WAY)
-
-    def _has_room(self, rows: int, messages: int, size: int) -> bool:
-        """Return whether the bus has room; what only fronts that are given up still have to write makes room."""
-        self._bus.forget(self._progress.unwritten(given_up=True))
-        keep = self._progress.unwritten()
-        while not (has_room := self._bus.has_room(rows, messages, size)) and self._bus.oldest < keep:
-            self._bus.forget(self._bus.oldest + 1)
-        return has_room
-
-    async def _wait_for(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition holds, which what the fronts write, or do not write, brings about."""
-        began = trio.current_time()
-        while True:
-            self._progress.look()
-            if condition():
-                return
-            await trio.sleep(min(POLL_MAX, max(POLL, (trio.current_time() - began) / 8)))
+        return await self._turns.write(rows, which, texts, first)
 
 
 def _begin(turn: _Turn, batch: _Batch, audience: Audience, places: list[int], share: int) -> None:
@@ -349,7 +274,7 @@ def _begin(turn: _Turn, batch: _Batch, audience: Audience, places: list[int], sh
     first, sizes = audience.cuts[subject], np.diff(audience.cuts)[subject]
     ends = np.cumsum(sizes)
     count = int(np.searchsorted(ends, share, "right"))
-    everything = _Rows(audience.front, audience.fd, audience.user)
+    everything = Located(audience.front, audience.fd, audience.user)
     if count == 0 and known:
         whole = everything.at(slice(int(first[0]), int(first[0] + sizes[0])))
         turn.add(batch, whole.at(slice(share)), np.zeros(share, np.intp), 0, whole.at(slice(share, None)))
@@ -359,7 +284,7 @@ def _begin(turn: _Turn, batch: _Batch, audience: Audience, places: list[int], sh
     turn.add(batch, everything.at(row), np.repeat(np.arange(count), sizes), count, None)
 
 
-def _continue(turn: _Turn, batch: _Batch, rest: _Rows, share: int) -> None:
+def _continue(turn: _Turn, batch: _Batch, rest: Located, share: int) -> None:
     """Take the next rows of a message that had more than its share."""
     part, rest = rest.at(slice(share)), rest.at(slice(share, None))
     is_whole = not len(rest)

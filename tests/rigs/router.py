@@ -13,6 +13,7 @@ from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from floodtest.server_under_test.routing.subjects import Subject
 from floodtest.server_under_test.routing.subscriptions import Store
+from floodtest.server_under_test.routing.turn_writer import TurnWriter
 
 USERS, FRONTS, FILES = 100, 3, 50
 
@@ -26,9 +27,8 @@ class Net:
         self.written = np.zeros(FRONTS, np.int64)
         self.rows = np.zeros(FRONTS, np.int64)
         self.told: list[tuple[int, int, list[tuple[int, int, bytes]]]] = []
-        self.router = Router(
-            self.whereabouts, store, self.bus, self._tell, Progress(self.written, lambda: self.rows.copy())
-        )
+        self.turn_writer = TurnWriter(self.bus, self._tell, Progress(self.written, lambda: self.rows.copy()))
+        self.router = Router(self.whereabouts, store, self.turn_writer)
         self.writes_at_once = True
 
     def _tell(self, front: int, order: Deliver) -> None:

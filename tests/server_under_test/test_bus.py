@@ -13,6 +13,7 @@ from floodtest.server_under_test.routing import shared_bus as shared_bus_module
 from floodtest.server_under_test.routing.bus import Rows, Turn
 from floodtest.server_under_test.routing.progress import NEVER
 from floodtest.server_under_test.routing.shared_bus import SharedBus
+from floodtest.server_under_test.routing.turn_writer import UNDER_WAY
 from floodtest.wire.control import MAX_BATCH, MAX_BATCH_BYTES
 from tests.rigs.buses import write
 
@@ -126,7 +127,7 @@ def test_there_is_room_for_the_largest_turns(bus: SharedBus) -> None:
     largest = bus_module.ROWS, bus_module.MESSAGES, router_module.TURN_BYTES + (router_module.BATCHES << 16)
     assert largest[2] <= bus_module.TEXTS
     assert MAX_BATCH_BYTES <= router_module.TURN_BYTES
-    for _ in range(router_module.UNDER_WAY):
+    for _ in range(UNDER_WAY):
         assert bus.has_room(*largest)
         rows = np.arange(bus_module.ROWS, dtype=np.uint32)
         texts = [b"x" * (largest[2] // bus_module.MESSAGES)] * bus_module.MESSAGES

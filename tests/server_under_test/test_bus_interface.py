@@ -24,6 +24,7 @@ from floodtest.server_under_test.routing.router import Router
 from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from floodtest.server_under_test.routing.subscriptions import Store
+from floodtest.server_under_test.routing.turn_writer import TurnWriter
 from floodtest.server_under_test.routing.whereabouts import Places, Whereabouts
 from tests.rigs.buses import PlainBus, PlainWhereabouts
 
@@ -83,7 +84,7 @@ async def scene(name: str, store: Store, random: Random) -> tuple[list[int], lis
         fronts = Fronts(fronts_bus, ledger)
         rows = ledger.rows
         progress = Progress(rows["turn"], lambda: rows["deliveries"] + rows["undeliverable"])
-        router = Router(whereabouts, store, bus, fronts.tell, progress)
+        router = Router(whereabouts, store, TurnWriter(bus, fronts.tell, progress))
         async with trio.open_nursery() as tasks:
             tasks.start_soon(router.run)
             for _ in range(60):

@@ -21,6 +21,7 @@ from floodtest.server_under_test.routing.replays import Asked, Replays
 from floodtest.server_under_test.routing.router import Router
 from floodtest.server_under_test.routing.subjects import Subject
 from floodtest.server_under_test.routing.subscriptions import Store
+from floodtest.server_under_test.routing.turn_writer import TurnWriter
 from floodtest.wire.event_ids import UNKNOWN, number_in
 from floodtest.wire.framing import chunked
 from floodtest.wire.protocols import EVENTS, UNTIL_CLOSE, Served
@@ -109,7 +110,9 @@ class ComingBack(RuleBasedStateMachine):
         progress = Progress(rows["turn"], lambda: rows["deliveries"] + rows["undeliverable"])
         self.history = history = Recorder()
         replays = Replays(history, self.store, 1 << 20)
-        self.router = Router(self.rig.whereabouts, self.store, self.rig.bus, self._tell, progress, history, replays)
+        self.router = Router(
+            self.rig.whereabouts, self.store, TurnWriter(self.rig.bus, self._tell, progress), history, replays
+        )
         self.waiting: list[Deliver] = []
         self.had: dict[int, int] = {}  # the last user of each descriptor
         self.texts = count(1)

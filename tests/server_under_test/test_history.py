@@ -22,6 +22,7 @@ from floodtest.server_under_test.routing.replays import Asked, Replays
 from floodtest.server_under_test.routing.router import Router
 from floodtest.server_under_test.routing.subjects import Subject
 from floodtest.server_under_test.routing.subscriptions import Store
+from floodtest.server_under_test.routing.turn_writer import TurnWriter
 from tests.rigs.router import Net
 from tests.server_under_test.test_router import net, store
 
@@ -205,7 +206,9 @@ def test_replays_wait_for_a_message_that_is_not_on_its_way_as_a_whole(
         net.write(front, order.turn)
 
     progress = Progress(net.written, lambda: net.rows.copy())
-    router = Router(net.whereabouts, store, net.bus, tell, progress, history, Replays(history, store, ENDLESS))
+    router = Router(
+        net.whereabouts, store, TurnWriter(net.bus, tell, progress), history, Replays(history, store, ENDLESS)
+    )
 
     async def main() -> None:
         async with trio.open_nursery() as tasks:

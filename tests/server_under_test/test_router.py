@@ -360,7 +360,7 @@ def test_a_front_that_comes_on_slowly_holds_the_others_up_a_second_and_no_longer
     assert len(waited) == 199
     assert 0.9 < max(waited) < 1.2
     assert sum(waited) < 1.5  # once
-    assert net.router.fronts_given_up == 1  # after half a minute: it may find turns gone, once there is no room
+    assert net.turn_writer.fronts_given_up == 1  # after half a minute: it may find turns gone, once there is no room
 
 
 def test_a_front_that_was_given_up_makes_room_and_misses_what_was_there(

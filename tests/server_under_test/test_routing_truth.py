@@ -17,6 +17,7 @@ from floodtest.server_under_test.routing.router import Router
 from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.server_under_test.routing.subjects import Subject
 from floodtest.server_under_test.routing.subscriptions import Store
+from floodtest.server_under_test.routing.turn_writer import TurnWriter
 from floodtest.wire.protocols import CHUNKED
 from tests.rigs.router import chunks
 from tests.rigs.server import ServerRig
@@ -37,7 +38,7 @@ class GroundTruth(RuleBasedStateMachine):
         self.sender = MessageSender(self.rig.streams, self.bus, 0, self.rig.ledger.row(0))
         rows = self.rig.ledger.rows
         progress = Progress(rows["turn"], lambda: rows["deliveries"] + rows["undeliverable"])
-        self.router = Router(self.rig.whereabouts, self.store, self.bus, self._tell, progress)
+        self.router = Router(self.rig.whereabouts, self.store, TurnWriter(self.bus, self._tell, progress))
         self.waiting: list[Deliver] = []
         self.connections = 0
         self.user_of: dict[int, int] = {}

@@ -104,7 +104,7 @@ def test_a_front_that_takes_no_orders_keeps_none_of_the_others_from_stopping() -
 def test_a_tick_that_no_front_has_written_was_sent_to_nobody() -> None:
     async def main() -> None:
         with serving(None, None) as (server, _):
-            server.ticks_planned = {3: 30.0, 4: 40.0}
+            server.ticker.planned = {3: 30.0, 4: 40.0}
             TickTable(server.ledger.row(0)).count(3, 5, 31 * 10**9, 32 * 10**9)
             assert _ticks(server) == [
                 SentTick(3, 30.0, 5, 31.0, 32.0),

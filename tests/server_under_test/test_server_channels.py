@@ -101,10 +101,10 @@ def test_the_place_at_the_listener_goes_to_a_front_that_takes_it(clock: trio.tes
 def test_a_tick_goes_on_without_a_front_that_takes_no_order(clock: trio.testing.MockClock) -> None:
     async def main() -> None:
         rig = Rig()
-        await rig.server._send_tick(1, 0.0)
+        await rig.server.send_tick(1)
         assert rig.told(1) == [Tick(1)]
         assert rig.server.fronts_left_out == 1
-        await rig.server._send_tick(2, 0.0)
+        await rig.server.send_tick(2)
         assert rig.told(1) == []  # it has not said that tick 1 is written
         assert rig.server.fronts_left_out == 3
         rig.close()

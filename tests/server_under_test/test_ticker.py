@@ -32,18 +32,18 @@ def test_ticks_may_be_ended_at_any_moment(turns: int, server: Server) -> None:
 
     async def main() -> None:
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(server.tick_on)
+            tasks.start_soon(server.ticker.run)
             for _ in range(3):
-                server.set_tick(3600)
+                server.ticker.set(3600)
                 for _ in range(turns):
                     await trio.lowlevel.checkpoint()
-                server.set_tick(None)
+                server.ticker.set(None)
                 for _ in range(20):
                     await trio.lowlevel.checkpoint()
-                assert (server.tick_seconds, server.ticking) == (None, False)
-            sent = len(server.ticks_planned)
-            server.set_tick(3600)
-            while len(server.ticks_planned) == sent:
+                assert (server.ticker.seconds, server.ticker.ticking) == (None, False)
+            sent = len(server.ticker.planned)
+            server.ticker.set(3600)
+            while len(server.ticker.planned) == sent:
                 await trio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
 
