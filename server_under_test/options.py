@@ -1,10 +1,13 @@
-"""What `comet serve` can be asked for: each option once, as a field with its parser and its help."""
+"""What `comet serve`, `comet router` and `comet front` can be asked for: each option once, as a field with its parser
+and its help.
+"""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from floodtest.flyweight.command import parsers
-from floodtest.flyweight.command.options import choice, option, part
+from floodtest.flyweight.command.options import choice, option, part, required
+from floodtest.server_under_test.bus_options import BusAddress, bus, machine_count, machine_name, private_bus
 from floodtest.server_under_test.limits import HistoryBounds, Limits
 from floodtest.server_under_test.models import DEFAULT_MODEL, MODELS, Model
 from floodtest.wire import options as of_wire
@@ -39,8 +42,8 @@ MOST_TICKETS = 8
 
 
 @dataclass(frozen=True)
-class Options:
-    """What `comet serve` was asked for."""
+class StreamOptions:
+    """How streams are served on one machine."""
 
     host: str = option("127.0.0.1", parsers.text, "ADDRESS", "Address to listen on.")
     port: int = option(8000, parsers.port, "PORT", "0: any free one.")
@@ -50,6 +53,20 @@ class Options:
     )
     workers: int | None = option(None, parsers.count, "N", "Fronts.  [default: as many as that takes]")
     model: Model = choice(DEFAULT_MODEL, MODELS, f"How connections are held: {_MODEL_WORDS}.")
+    allow_origin: str | None = option(
+        None, of_wire.origin, "ORIGIN", "Web pages that may read streams; *: all.  [default: our own]"
+    )
+    retry: float | None = option(
+        None, parsers.positive_duration, "SECONDS", "After which EventSources come back.  [default: as they like]"
+    )
+    tls: TlsOptions = field(default_factory=TlsOptions, metadata=part(TlsOptions))
+    limits: Limits = field(default_factory=Limits, metadata=part(Limits))
+
+
+@dataclass(frozen=True)
+class RouterOptions:
+    """What routes messages to streams, and how it is controlled."""
+
     tick: float | None = option(
         None, parsers.positive_duration, "SECONDS", "Send every connection a message this often."
     )
@@ -58,13 +75,36 @@ class Options:
     token: str | None = option(
         None, of_wire.token, "TEXT", "Every call of the control API has to bring it.", variable=TOKEN_VARIABLE
     )
-    allow_origin: str | None = option(
-        None, of_wire.origin, "ORIGIN", "Web pages that may read streams; *: all.  [default: our own]"
-    )
-    retry: float | None = option(
-        None, parsers.positive_duration, "SECONDS", "After which EventSources come back.  [default: as they like]"
-    )
     db: Path | None = option(None, parsers.path, "DIR", "Subscription store, made by comet load.")
-    tls: TlsOptions = field(default_factory=TlsOptions, metadata=part(TlsOptions))
-    limits: Limits = field(default_factory=Limits, metadata=part(Limits))
+
+
+@dataclass(frozen=True)
+class Options(RouterOptions, StreamOptions):
+    """What `comet serve` was asked for."""
+
     history: HistoryBounds = field(default_factory=HistoryBounds, metadata=part(HistoryBounds))
+    bus: str | None = option(
+        None, private_bus, "valkey:", "Go through a Valkey server of its own.  [default: shared memory]"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions(RouterOptions):
+    """What `comet router` was asked for."""
+
+    bus: BusAddress = field(metadata=required(bus, "URL", "The Valkey server, such as valkey://10.0.0.1:6379."))
+    max_users: int = option(1_100_000, parsers.count, "N", "Ids above this are nobody's.")
+    machines: int = option(16, machine_count, "N", "Front machines that there is room for.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontOptions(StreamOptions):
+    """What `comet front` was asked for."""
+
+    bus: BusAddress = field(metadata=required(bus, "URL", "The Valkey server, such as valkey://10.0.0.1:6379."))
+    machine: str = field(metadata=required(machine_name, "NAME", "What this machine is called, as no other one is."))
+
+    @property
+    def served(self) -> Options:
+        """What a server with such fronts is asked for."""
+        return Options(**{one.name: getattr(self, one.name) for one in fields(StreamOptions)})

@@ -54,12 +54,15 @@ FLOORS: dict[str, list[str]] = {
     "server_under_test": [
         "limits",
         "models",
+        "bus_options",
         "options",
         "routing",
         "fronts",
+        "cluster",
         "control",
         "generator",
         "serve",
+        "serve_cluster",
         "commands",
         "__main__",
     ],
@@ -163,8 +166,10 @@ def test_each_floor_is_there() -> None:
 
 def test_only_the_command_imports_what_composes_the_server(imports: Imports) -> None:
     benchmarks = {f"benchmarks.{path.stem}": set(imports_of(path)) for path in (ROOT / "benchmarks").glob("*.py")}
-    importers = [name for name, imported in (imports | benchmarks).items() if "server_under_test.serve" in imported]
-    assert importers == ["server_under_test.commands.serving"]
+    everything = imports | benchmarks
+    for composed, command in (("serve", "serving"), ("serve_cluster", "clustering")):
+        importers = [name for name, imported in everything.items() if f"server_under_test.{composed}" in imported]
+        assert importers == [f"server_under_test.commands.{command}"]
 
 
 def test_which_bus_it_is_is_known_only_where_a_server_is_put_together(imports: Imports) -> None:
@@ -172,9 +177,13 @@ def test_which_bus_it_is_is_known_only_where_a_server_is_put_together(imports: I
     shared = {"server_under_test.routing.shared_bus", "server_under_test.routing.shared_whereabouts"}
     importers = {name for name, imported in imports.items() if imported & shared}
     assert importers == {
-        "server_under_test.serve",
         "server_under_test.fronts.director",
+        "server_under_test.fronts.hosting",
         "server_under_test.fronts.worker",
+        "server_under_test.cluster.front_machine",
+        "server_under_test.cluster.head",
+        "server_under_test.cluster.machines",
+        "server_under_test.cluster.reporter",
     }
 
 

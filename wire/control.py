@@ -50,12 +50,13 @@ class ServerPids(msgspec.Struct, frozen=True):
     """The process ids of a server: those of its processes that run."""
 
     parent: int
-    nursery: int
+    nursery: int | None
+    """None: all fronts are on other machines."""
     fronts: list[int]
 
     @property
     def all(self) -> list[int]:
-        return [self.parent, self.nursery, *self.fronts]
+        return [self.parent, *([] if self.nursery is None else [self.nursery]), *self.fronts]
 
 
 class ServerMemory(msgspec.Struct, frozen=True):
@@ -120,7 +121,32 @@ class TlsFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Handshakes that failed and connections that ended otherwise than in order, by cause."""
 
 
-class Stats(msgspec.Struct, frozen=True, kw_only=True):
+class MachineFigures(msgspec.Struct, frozen=True):
+    """What GET /stats says of one front machine of a router."""
+
+    name: str
+    is_there: bool
+    """Whether it is heard of."""
+    connections: int
+    times_lost: int
+    """How often it was given up, as it had said nothing for too long."""
+    connections_lost: int
+    """Connections that it had then, all times together."""
+    frames: int
+    """Sent to it."""
+    gaps: int
+    """Of these, those that never arrived."""
+    malformed: int
+    """Frames and lines that it could not read, whoever sent them."""
+    rows_lost: int
+    """Deliveries that never became a frame, as the machine had no room for them for too long."""
+    in_window: int
+    """Bytes of frames that it has not acknowledged."""
+    fronts: list[int | None]
+    """As `Stats.fronts`."""
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to GET /stats."""
 
     model: str
@@ -161,6 +187,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions: StoreSize | None
     history: KeptHistory | None
     ticks: list[SentTick]
+    machines: list[MachineFigures] | None = None
+    """None, and left out: the fronts are on the router's machine."""
 
 
 class TickPeriod(msgspec.Struct, frozen=True):

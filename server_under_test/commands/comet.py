@@ -11,7 +11,14 @@ from floodtest.flyweight.command.command_line import CommandLine, takes
 from floodtest.flyweight.command.run import HELP_NAMES, add_version, only_asked_for, run_command
 from floodtest.server_under_test.commands import load, messages, store
 from floodtest.server_under_test.commands.options import RingOptions
-from floodtest.server_under_test.options import MOST_TICKETS, Options, TlsOptions
+from floodtest.server_under_test.options import (
+    MOST_TICKETS,
+    ClusterOptions,
+    FrontOptions,
+    Options,
+    RouterOptions,
+    TlsOptions,
+)
 from floodtest.wire.control import TOKEN_VARIABLE
 
 app = typer.Typer(
@@ -37,10 +44,28 @@ def _read_options(line: CommandLine) -> Options:
     options = line.read(Options)
     line.check(_about_strangers(options), "token")
     line.check(_about_tls(options.tls), "tls_cert")
+    line.check(_about_bus(options), "bus", "history")
     return options
 
 
-def _about_strangers(options: Options) -> Iterator[str]:
+def _read_router_options(line: CommandLine) -> ClusterOptions:
+    options = line.read(ClusterOptions)
+    line.check(_about_strangers(options), "token")
+    return options
+
+
+def _read_front_options(line: CommandLine) -> FrontOptions:
+    options = line.read(FrontOptions)
+    line.check(_about_tls(options.tls), "tls_cert")
+    return options
+
+
+def _about_bus(options: Options) -> Iterator[str]:
+    if options.bus is not None and options.history.count is not None:
+        yield "--history is not kept over a --bus: leave one of them out."
+
+
+def _about_strangers(options: RouterOptions) -> Iterator[str]:
     host = options.control_host
     if options.token is None and not _is_loopback(host):
         yield f"--control-host {host} is open to others: it takes a --token, or set {TOKEN_VARIABLE}."
@@ -65,9 +90,38 @@ def serve(options: Options, parent_fd: Annotated[int | None, typer.Option(hidden
 
     With --tls-cert streams are at https:// and wss://; SIGHUP has the certificate read again.
     """
-    from floodtest.server_under_test.commands.serving import serve_and_announce
+    if options.bus is None:
+        from floodtest.server_under_test.commands import serving
 
-    serve_and_announce(options, parent_fd)
+        serving.serve_and_announce(options, parent_fd)
+    else:
+        from floodtest.server_under_test.commands import clustering
+
+        clustering.serve_and_announce(options, parent_fd)
+
+
+@app.command("router")
+@takes(ClusterOptions, _read_router_options)
+def router(options: ClusterOptions, parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
+    """Route messages to front machines over Valkey: subscriptions, ticks, and the control API of all of them.
+
+    Each machine then runs: comet front --bus URL --machine NAME. docs/cluster.md tells more.
+    """
+    from floodtest.server_under_test.commands import clustering
+
+    clustering.route_and_announce(options, parent_fd)
+
+
+@app.command("front")
+@takes(FrontOptions, _read_front_options)
+def front(options: FrontOptions, parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
+    """Serve streams on this machine, which a comet router, or any program, drives over Valkey.
+
+    What streams there are is told by comet serve --help. docs/cluster.md tells more.
+    """
+    from floodtest.server_under_test.commands import clustering
+
+    clustering.hold_and_announce(options, parent_fd)
 
 
 def _read_ring(line: CommandLine) -> RingOptions:

@@ -7,7 +7,7 @@ which then every call has to bring; and web pages, which a browser lets reach lo
 import hmac
 import socket
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from floodtest.flyweight.engine.ledger import Ledger
 from floodtest.flyweight.machine.files import read_memory
 from floodtest.flyweight.machine.processes import ProcessMeter
 from floodtest.server_under_test.control import messages as messages_api
@@ -26,7 +27,12 @@ from floodtest.server_under_test.control.bodies import json_answer, read_body
 from floodtest.server_under_test.control.same_origin import for_programs_only
 from floodtest.server_under_test.control.server import ApiServer
 from floodtest.server_under_test.fronts.accounts import FIRST_STATUS, TLS_CAUSES
+from floodtest.server_under_test.fronts.ticker import Ticker
 from floodtest.server_under_test.models import MODELS
+from floodtest.server_under_test.routing.history import History
+from floodtest.server_under_test.routing.replays import Replays
+from floodtest.server_under_test.routing.router import Publisher
+from floodtest.server_under_test.routing.subscriptions import Store
 from floodtest.wire.control import (
     HEALTH_PATH,
     LEAST_TICK_SECONDS,
@@ -36,6 +42,7 @@ from floodtest.wire.control import (
     STATS_PATH,
     TICK_PATH,
     KeptHistory,
+    MachineFigures,
     SentTick,
     ServerMemory,
     ServerPids,
@@ -46,18 +53,75 @@ from floodtest.wire.control import (
 )
 from floodtest.wire.tls.counts import CIPHERS, OTHER
 
-if TYPE_CHECKING:
-    from floodtest.server_under_test.fronts.director import Server
+
+class Controlled(Protocol):
+    """What is controlled: a router, its fronts' figures, and its ticker, wherever the fronts are."""
+
+    @property
+    def token(self) -> str | None:
+        """What every call has to bring."""
+
+    @property
+    def model(self) -> str:
+        """How connections are held."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What all fronts have counted."""
+
+    @property
+    def store(self) -> Store | None: ...
+
+    @property
+    def publisher(self) -> Publisher: ...
+
+    @property
+    def ticker(self) -> Ticker: ...
+
+    @property
+    def history(self) -> History | None: ...
+
+    @property
+    def replays(self) -> Replays | None: ...
+
+    @property
+    def has_tls(self) -> bool: ...
+
+    @property
+    def pids(self) -> ServerPids: ...
+
+    @property
+    def private_elsewhere(self) -> int:
+        """Bytes of private memory of what is none of `pids`."""
+
+    @property
+    def front_statuses(self) -> list[int | None]: ...
+
+    @property
+    def fronts_begun(self) -> int: ...
+
+    @property
+    def fronts_given_up(self) -> int: ...
+
+    @property
+    def fronts_left_out(self) -> int: ...
+
+    @property
+    def machines(self) -> list[MachineFigures] | None:
+        """The front machines, None where all fronts are on this one."""
+
+    async def bring_up_to_date(self) -> None:
+        """Have the figures be those of now."""
 
 
-def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> Stats:
+def stats(server: Controlled, api: ApiServer, meter: ProcessMeter) -> Stats:
     """Return the figures of GET /stats."""
-    ledger, router, pids = server.ledger, server.router, server.pids
+    ledger, publisher, pids = server.ledger, server.publisher, server.pids
     rejected, violations = ledger.total("rejected"), ledger.total("violations")
-    meter.read(pids)
+    meter.read(pids.all)
     memory = read_memory()
     return Stats(
-        model=server.options.model,
+        model=server.model,
         connections=int(ledger.total("open")),
         logins=int(ledger.total("logins")),
         bytes=int(ledger.total("bytes")),
@@ -73,33 +137,34 @@ def stats(server: "Server", api: ApiServer, meter: ProcessMeter) -> Stats:
         unanswered=int(ledger.total("unanswered")),
         tls=_tls(server),
         control=api.figures(),
-        pids=ServerPids(pids[0], pids[1], pids[2:]),
+        pids=pids,
         fronts=server.front_statuses,
-        fronts_begun=int(np.count_nonzero(ledger.rows["logins"])),
-        fronts_given_up=server.turns.fronts_given_up,
+        fronts_begun=server.fronts_begun,
+        fronts_given_up=server.fronts_given_up,
         fronts_left_out=server.fronts_left_out,
-        memory=ServerMemory(meter.private, memory.available, memory.total),
+        memory=ServerMemory(meter.private + server.private_elsewhere, memory.available, memory.total),
         tick_seconds=server.ticker.seconds,
         ticking=server.ticker.ticking,
         ticks_skipped=server.ticker.skipped,
-        messages=router.messages,
-        routed=router.deliveries,
+        messages=publisher.messages,
+        routed=publisher.deliveries,
         subscriptions=None if server.store is None else StoreSize(*server.store.counts()),
         history=_history(server),
         ticks=_ticks(server),
+        machines=server.machines,
     )
 
 
-def _tls(server: "Server") -> TlsFigures | None:
+def _tls(server: Controlled) -> TlsFigures | None:
     """Return what has come of TLS; None where streams are without."""
-    if server.options.tls.of_server is None:
+    if not server.has_tls:
         return None
     ledger = server.ledger
     ciphers = dict(zip(CIPHERS, ledger.total("tls_ciphers").tolist(), strict=True))
     ends = zip(TLS_CAUSES, ledger.total("tls_ends").tolist(), strict=True)
     handshakes = sum(ciphers.values())
     versions = {"1.2": ciphers[OTHER], "1.3": handshakes - ciphers[OTHER]}
-    knows_cpu = MODELS[server.options.model].knows_handshake_cpu
+    knows_cpu = all(traits.knows_handshake_cpu for model, traits in MODELS.items() if model in server.model)
     return TlsFigures(
         handshakes=handshakes,
         resumed=int(ledger.total("tls_resumed")),
@@ -113,7 +178,7 @@ def _tls(server: "Server") -> TlsFigures | None:
     )
 
 
-def _history(server: "Server") -> KeptHistory | None:
+def _history(server: Controlled) -> KeptHistory | None:
     """Return what is kept now, and what has been made of it since the server started."""
     kept, replays = server.history, server.replays
     if kept is None or replays is None:
@@ -122,7 +187,7 @@ def _history(server: "Server") -> KeptHistory | None:
     return KeptHistory(kept.messages, kept.subjects, kept.size, replays.made, replays.messages, replays.lost)
 
 
-def _ticks(server: "Server") -> list[SentTick]:
+def _ticks(server: Controlled) -> list[SentTick]:
     """Return the last ticks; one that no front has written yet has been sent to nobody."""
     written = server.ledger.ticks()
     nobody = (0, None, None)
@@ -154,7 +219,7 @@ def with_token(application: ASGIApp, token: str) -> ASGIApp:
     return guard
 
 
-def application(server: "Server", api: ApiServer) -> ASGIApp:
+def application(server: Controlled, api: ApiServer) -> ASGIApp:
     """Return the control API of a server as an ASGI application, which `api` serves."""
     meter = ProcessMeter()
 
@@ -162,6 +227,7 @@ def application(server: "Server", api: ApiServer) -> ASGIApp:
         return PlainTextResponse("ok\n")
 
     async def get_stats(request: Request) -> Response:
+        await server.bring_up_to_date()
         return json_answer(stats(server, api, meter))
 
     async def put_tick(request: Request) -> Response:
@@ -182,12 +248,12 @@ def application(server: "Server", api: ApiServer) -> ASGIApp:
             Route(HEALTH_PATH, healthz),
             Route(STATS_PATH, get_stats),
             Route(TICK_PATH, put_tick, methods=["PUT"]),
-            *messages_api.routes(server.router, server.store),
+            *messages_api.routes(server.publisher, server.store),
         ],
         exception_handlers={HTTPException: _explain},
     )
     starlette.router.redirect_slashes = False  # a path with a slash more is another path
-    token = server.options.token
+    token = server.token
     return for_programs_only(starlette if token is None else with_token(starlette, token), any_host=token is not None)
 
 
@@ -196,7 +262,7 @@ async def _explain(request: Request, error: Exception) -> Response:
     return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
 
 
-async def serve(server: "Server", sock: socket.socket) -> None:
+async def serve(server: Controlled, sock: socket.socket) -> None:
     """Serve the control API on a listening socket until cancelled."""
     api = ApiServer()
     await api.serve(application(server, api), trio.SocketListener(trio.socket.from_stdlib_socket(sock)))

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from floodtest.flyweight.errors import Refused
 from floodtest.server_under_test.control.bodies import bad_line, decode_lines, json_answer, read_body
-from floodtest.server_under_test.routing.router import Router
+from floodtest.server_under_test.routing.router import Publisher
 from floodtest.server_under_test.routing.subjects import BadSubject, Subject, as_subject, as_user
 from floodtest.server_under_test.routing.subscriptions import Store
 from floodtest.wire.control import (
@@ -68,8 +68,8 @@ def read_subscriptions(body: bytes) -> list[tuple[int, Subject]]:
     return pairs
 
 
-def routes(router: Router, store: Store | None) -> list[Route]:
-    """Return the routes for a router and its store."""
+def routes(publisher: Publisher, store: Store | None) -> list[Route]:
+    """Return the routes for a publisher and its store."""
     publishing, changing = trio.CapacityLimiter(BATCHES), trio.CapacityLimiter(BATCHES)
     writing = trio.CapacityLimiter(1)  # LMDB lets one write at a time: more threads would only wait
 
@@ -78,7 +78,7 @@ def routes(router: Router, store: Store | None) -> list[Route]:
         async with publishing:
             subjects, texts = read_publications(body)
             try:
-                deliveries = await router.publish(subjects, texts)
+                deliveries = await publisher.publish(subjects, texts)
             except Refused as error:
                 raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
         return json_answer(Published(len(subjects), deliveries))

@@ -13,6 +13,7 @@ import time
 from functools import partial
 
 import msgspec
+import numpy as np
 import trio
 
 from floodtest.flyweight.engine.ledger import Ledger
@@ -32,6 +33,7 @@ from floodtest.server_under_test.routing.shared_bus import SharedBus
 from floodtest.server_under_test.routing.shared_whereabouts import SharedWhereabouts
 from floodtest.server_under_test.routing.subscriptions import Store
 from floodtest.server_under_test.routing.turn_writer import TurnWriter
+from floodtest.wire.control import ServerPids
 
 STOP_QUIET = 5.0
 """Seconds in which no connection is closed, after which fronts that have not ended are left to be killed."""
@@ -47,7 +49,8 @@ class Server:
     """A running server: its fronts, its ticker, its router, its counts."""
 
     machines = None
-    """Of fronts on other machines."""
+    private_elsewhere = 0
+    """All fronts are on this machine."""
 
     def __init__(
         self,
@@ -190,9 +193,43 @@ class Server:
         ]
 
     @property
-    def pids(self) -> list[int]:
+    def pids(self) -> ServerPids:
         """All processes of this server."""
-        return [os.getpid(), *self.workers.pids]
+        nursery, *fronts = self.workers.pids
+        return ServerPids(os.getpid(), nursery, fronts)
+
+    @property
+    def token(self) -> str | None:
+        """What calls of the control API have to bring."""
+        return self.options.token
+
+    @property
+    def model(self) -> str:
+        """How fronts hold connections."""
+        return self.options.model
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether streams are over TLS."""
+        return self.options.tls.of_server is not None
+
+    @property
+    def publisher(self) -> Router:
+        """What takes messages."""
+        return self.router
+
+    @property
+    def fronts_begun(self) -> int:
+        """Fronts that have had a stream."""
+        return int(np.count_nonzero(self.ledger.rows["logins"]))
+
+    @property
+    def fronts_given_up(self) -> int:
+        """How often a front was given up that had turns to write."""
+        return self.turns.fronts_given_up
+
+    async def bring_up_to_date(self) -> None:
+        """Nothing: figures are read where they are counted."""
 
     async def stop(self) -> None:
         """Close all connections in order, as long as any are being closed."""

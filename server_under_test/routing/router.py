@@ -24,6 +24,7 @@ are logged out by whoever hears of its end.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
+from typing import Protocol
 
 import numpy as np
 import trio
@@ -119,6 +120,21 @@ class _Turn:
             batch.deliveries += rows
             batch.rest = rest
         return sum(sent for _, sent, _, _ in self._taken)
+
+
+class Publisher(Protocol):
+    """What takes messages, and counts what came of them."""
+
+    @property
+    def messages(self) -> int:
+        """Messages ever routed."""
+
+    @property
+    def deliveries(self) -> int:
+        """Connections they were sent to."""
+
+    async def publish(self, subjects: Sequence[Subject], texts: Sequence[bytes]) -> int:
+        """Send each text to all who are to have it; return how many connections that are."""
 
 
 class Router:

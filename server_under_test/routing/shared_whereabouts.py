@@ -21,7 +21,7 @@ Catching up costs what has changed, and for each page in which something has, a 
 connections the first time takes some tens of milliseconds, in which others have turns.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -67,15 +67,15 @@ class SharedPlaces:
         self._users = users
         self._changes = changes
 
-    def login(self, fds: list[int], users: list[int]) -> None:
-        """Note that these descriptors are these users'."""
+    def login(self, fds: list[int] | Column, users: list[int] | Column) -> None:
+        """Note that these descriptors are these users', or with 0 nobody's; of several of a descriptor the last."""
         self._write(fds, users)
 
     def logout(self, fds: list[int]) -> None:
         """Note that these descriptors, which are users', are nobody's."""
         self._write(fds, 0)
 
-    def _write(self, fds: list[int], users: list[int] | int) -> None:
+    def _write(self, fds: list[int] | Column, users: list[int] | Column | int) -> None:
         at = np.array(fds, np.intp)
         self._users[at] = users
         self._changes[at >> PAGE_BITS] += 1  # at last: who sees it sees the above
@@ -105,6 +105,19 @@ class SharedWhereabouts:
         self._connected: Column | None = None
         self.connections = 0
         """How many connections there are, as far as the router has caught up."""
+        self.changed: Callable[[Column, Column], object] | None = None
+        """Is given what was found changed: places, numbered from 0 on, and their users, 0 for nobody."""
+
+    @property
+    def places(self) -> int:
+        """How many places there are."""
+        return len(self._next) - 1
+
+    def everybody(self) -> tuple[Column, Column]:
+        """Return the places that are somebody's, numbered from 0 on, and whose, as far as the router has caught up."""
+        known = self._known.reshape(-1)
+        places = np.flatnonzero(known)
+        return places.astype(np.uint32), known[places]
 
     def of_front(self, front: int) -> SharedPlaces:
         """Return a front's end of it."""
@@ -137,6 +150,8 @@ class SharedWhereabouts:
         self._connected = None
         place = (front[row] * self._stride + page[row] * PAGE + at + 1).astype(np.uint32)
         before, after = known[row, at], users[row, at]
+        if self.changed is not None:
+            self.changed(place - 1, after)
         self._remove(place[before != 0], before[before != 0])
         self._add(place[after != 0], after[after != 0])
 
