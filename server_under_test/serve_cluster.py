@@ -27,6 +27,7 @@ from floodtest.server_under_test.fronts.hosting import Host, end_with, open_host
 from floodtest.server_under_test.fronts.listener import listen
 from floodtest.server_under_test.options import ClusterOptions, FrontOptions, Options, RouterOptions
 from floodtest.server_under_test.routing.subscriptions import Store
+from floodtest.wire.control import ServerPids
 
 OWN_MACHINE = "here"
 """What the one machine of `comet serve --bus valkey:` is called."""
@@ -68,7 +69,7 @@ async def serve_over_bus(options: Options, parent: int | None, announce: Callabl
         cluster = ClusterOptions(**of_router, bus=address, max_users=options.max_users, machines=1)
         ports: list[int] = []
         async with (
-            _open_head(cluster, None, ports.append, _say_nothing),
+            _open_head(cluster, None, ports.append, _say_nothing, lambda: host.server.pids),
             _on_bus(OWN_MACHINE, address, host, _say_nothing),
         ):
             announce(host.server, ports[0])
@@ -77,15 +78,19 @@ async def serve_over_bus(options: Options, parent: int | None, announce: Callabl
 
 @asynccontextmanager
 async def _open_head(
-    options: ClusterOptions, parent: int | None, announce: Callable[[int], None], tell: Callable[[str], None] = notice
+    options: ClusterOptions,
+    parent: int | None,
+    announce: Callable[[int], None],
+    tell: Callable[[str], None] = notice,
+    here: Callable[[], ServerPids] | None = None,
 ) -> AsyncIterator[Head]:
-    """Have a router on the bus as long as the block lasts."""
+    """Have a router on the bus as long as the block lasts; `here` is as a `Head` has it."""
     with (
         memory_is_a_fault(lambda: None),
         nullcontext(None) if options.db is None else Store(options.db) as store,
         listen(options.control_host, options.control_port) as api,
     ):
-        head = Head(options, store, tell)
+        head = Head(options, store, tell, here)
         async with trio.open_nursery() as tasks:
             if parent is not None:
                 tasks.start_soon(end_with, parent, tasks.cancel_scope)

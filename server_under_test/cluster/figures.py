@@ -81,8 +81,6 @@ class MachineRow:
         """How many are open."""
         return int(self._row["open"][0])
 
-    def lose(self) -> int:
-        """Let nobody be connected; return how many were."""
-        count = self.connections
+    def lose(self) -> None:
+        """Let nobody be connected."""
         self._row["open"] = 0
-        return count

@@ -39,7 +39,15 @@ class Head:
     history = None
     replays = None
 
-    def __init__(self, options: ClusterOptions, store: Store | None, notice: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        options: ClusterOptions,
+        store: Store | None,
+        notice: Callable[[str], None],
+        here: Callable[[], ServerPids] | None = None,
+    ) -> None:
+        """`here` says which processes there are where all of the server is on this machine."""
+        self._here = here
         self.token = options.token
         self.store = store
         slots = options.machines
@@ -106,10 +114,12 @@ class Head:
 
     @property
     def pids(self) -> ServerPids:
-        return ServerPids(os.getpid(), None, [])
+        return ServerPids(os.getpid(), None, []) if self._here is None else self._here()
 
     @property
     def private_elsewhere(self) -> int:
+        if self._here is not None:
+            return 0
         return sum(machine.figures.private for machine in self._machines.there if machine.figures is not None)
 
     @property

