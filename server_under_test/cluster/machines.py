@@ -66,10 +66,18 @@ class Machine:
         self.row = row
         self.hello: Hello | None = None
         """That of its session; None: it has none."""
+        self.has_reported = False
+        """Whether it has heard that its session has begun."""
+        self.is_given_up = False
+        self.at_stake = 0
+        """Connections that it had when the last session ended, and that the next one has not told of yet."""
         self.life = ""
         self.heard = 0.0
-        """When it was last heard of."""
-        self.synced = self.asked_to_sync = 0
+        """When it last reported, or could not be heard."""
+        self.answers = True
+        """Whether it is waited for when all are asked: it has said something since it left such a wait in vain."""
+        self.synced = self.asked_to_sync = self.asked_before = 0
+        """Syncs: the last one answered, the last one asked, and of those the last before its session began."""
         self.ticked = self.asked_to_tick = 0
         self.figures: Figures | None = None
         self.times_lost = self.connections_lost = 0
@@ -77,7 +85,7 @@ class Machine:
 
     @property
     def is_there(self) -> bool:
-        return self.hello is not None
+        return self.hello is not None and self.has_reported
 
     def forget_start(self) -> None:
         """Keep what the start of the machine that ends here has counted."""
@@ -160,9 +168,9 @@ class Machines:
             while True:
                 await trio.sleep(WATCH_SECONDS)
                 now = trio.current_time()
-                for machine in self.there:
-                    if now - machine.heard > SILENCE_SECONDS:
-                        self._lose(machine)
+                for machine in self.all:
+                    if machine.hello and not machine.is_given_up and now - machine.heard > SILENCE_SECONDS:
+                        self._give_up(machine)
 
     def tell(self, slot: int, order: Deliver) -> None:
         """Tell the outflow of a slot that there are turns for it."""
@@ -195,6 +203,7 @@ class Machines:
                     machine = self._by_name.get(name)
                     if machine is not None and machine.hello is not None and machine.hello.session == session:
                         self._leave(machine)
+                        machine.is_given_up, machine.at_stake = True, 0
                         self._notice(f"the front machine {name} has ended")
 
     async def _greet(self, hello: Hello) -> None:
@@ -205,26 +214,24 @@ class Machines:
                 await self._say(hello.machine, Refusal(hello.session, problem))
                 return
             machine = self._make(hello.machine)
-        elif machine.hello is not None and machine.hello.session == hello.session:
-            machine.heard = trio.current_time()  # it has asked again before our answer came
-            await self._welcome(machine, hello)
-            return
-        if machine.life != hello.life:
-            machine.forget_start()
-        is_new, machine.life = machine.life != hello.life, hello.life
-        self._leave(machine)
-        machine.hello, machine.heard = hello, trio.current_time()
-        machine.synced = machine.asked_to_sync = machine.ticked = machine.asked_to_tick = 0
-        self.last_tick = max(self.last_tick, hello.last_tick)
-        knows_frames = hello.router == self._life
-        await self._welcome(machine, hello)
-        machine.outflow.begin_session(knows_frames)
-        if is_new:
-            self._notice(f"the front machine {machine.name} is there")
-
-    async def _welcome(self, machine: Machine, hello: Hello) -> None:
+        if machine.hello is None or machine.hello.session != hello.session:
+            machine.at_stake += self._leave(machine)
+            machine.hello, machine.answers = hello, True
+            machine.synced, machine.asked_before = -1, machine.asked_to_sync
         outflow = machine.outflow
         await self._say(machine.name, Welcome(hello.session, self._life, outflow.frames, outflow.deliveries))
+
+    def _begin_session(self, machine: Machine, hello: Hello) -> None:
+        """Begin with a machine that has heard its welcome, as its first report says."""
+        if machine.life != hello.life:
+            machine.forget_start()
+        if machine.life != hello.life or machine.is_given_up:
+            self._notice(f"the front machine {machine.name} is there")
+        machine.life = hello.life
+        machine.has_reported, machine.is_given_up, machine.at_stake = True, False, 0
+        machine.ticked = machine.asked_to_tick = 0
+        self.last_tick = max(self.last_tick, hello.last_tick)
+        machine.outflow.begin_session(hello.router == self._life)
 
     def _problem_of(self, hello: Hello) -> str | None:
         """Return why a machine that is new has no place here, None if it has one."""
@@ -242,6 +249,7 @@ class Machines:
         publish = partial(self._publish, channel_of(name))
         outflow = Outflow(self._bus, slot, publish, self.written, self.dealt_with)
         machine = self._by_name[name] = Machine(name, slot, outflow, MachineRow(self._ledger.row(slot)))
+        machine.heard = trio.current_time()
         assert self._tasks is not None, "machines are heard while they run"
         self._tasks.start_soon(outflow.run)
         return machine
@@ -252,7 +260,9 @@ class Machines:
             if MACHINE_NAME.fullmatch(report.machine) is not None:
                 await self._say(report.machine, Who())  # it does not know that we do not know it
             return
-        machine.heard = trio.current_time()
+        machine.heard, machine.answers = trio.current_time(), True
+        if not machine.has_reported:
+            self._begin_session(machine, machine.hello)
         machine.outflow.acknowledge(report.frame)
         known = places < min(machine.hello.places, PLACES)
         if known.any():
@@ -262,7 +272,7 @@ class Machines:
             machine.figures = report.figures
             machine.row.take(report.figures, self._tick_sent)
         if report.is_whole:
-            machine.synced = max(machine.synced, report.synced)
+            machine.synced = max(report.synced, machine.asked_before)
         self._change()
         await self._say(machine.name, Heard(report.session, report.number))
 
@@ -271,15 +281,16 @@ class Machines:
 
     def _leave(self, machine: Machine) -> int:
         """Let nobody be connected to a machine; return how many were."""
-        machine.hello = None
+        machine.hello, machine.has_reported = None, False
         machine.outflow.end_session()
         machine.row.lose()
         self._change()
         return self._whereabouts.forget_front(machine.slot)
 
-    def _lose(self, machine: Machine) -> None:
+    def _give_up(self, machine: Machine) -> None:
         """Give a machine up that is silent."""
-        count = self._leave(machine)
+        count = self._leave(machine) + machine.at_stake
+        machine.is_given_up, machine.at_stake = True, 0
         machine.times_lost += 1
         machine.connections_lost += count
         self._notice(
@@ -309,13 +320,16 @@ class Machines:
         self._sync_begun += 1
         number = self._sync_begun
         try:
-            asked = [machine for machine in self.there if machine.synced >= machine.asked_to_sync]
+            asked = [machine for machine in self.all if machine.hello and machine.answers]
             for machine in asked:
                 machine.asked_to_sync = number
                 await self._say(machine.name, Sync(number))
-            with trio.move_on_after(SYNC_SECONDS):
-                while any(machine.is_there and machine.synced < machine.asked_to_sync for machine in asked):
+            with trio.move_on_after(SYNC_SECONDS) as patience:
+                while any(machine.hello and machine.synced < number for machine in asked):
                     await self._news.wait()
+            if patience.cancelled_caught:
+                for machine in asked:
+                    machine.answers = machine.synced >= number
         finally:  # whoever asked may be cancelled; others still wait for this round
             self._sync_ended = number
             self._change()

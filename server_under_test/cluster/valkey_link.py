@@ -35,8 +35,9 @@ RETRY = 0.5
 """Seconds between two attempts to connect."""
 
 CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 5.0
-"""Within which the server answers; past it the link is taken for lost."""
+ANSWER_SECONDS = 30.0
+"""Within which the server answers; past it the link is taken for lost. A link that is made anew loses what it has not
+read, so that this is longer than a process may well stand still itself."""
 
 KEEPALIVE: dict[int, int | bytes] = {
     socket.TCP_KEEPIDLE: 5,
