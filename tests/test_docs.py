@@ -41,6 +41,8 @@ def test_every_key_of_the_summary_is_described() -> None:
         ("floodtest", "compare", "docs/analysis.md"),
         ("floodtest", "merge", "docs/analysis.md"),
         ("comet", "serve", "docs/comet.md"),
+        ("comet", "router", "docs/cluster.md"),
+        ("comet", "front", "docs/cluster.md"),
         ("comet", "load", "docs/comet.md"),
         ("comet", "ring", "docs/comet.md"),
         ("fakefriends", "gen", "docs/fakefriends.md"),

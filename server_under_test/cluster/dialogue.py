@@ -12,6 +12,7 @@ A `session` is a text that a machine makes up for each hello, so that what was m
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -46,6 +47,13 @@ def channel_of(machine: str) -> str:
     return f"comet:machine:{machine}"
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 60)]
+"""What fits into columns of 64 bits, and sums of it as well."""
+
+Span = Annotated[int, msgspec.Meta(ge=-(1 << 60), le=1 << 60)]
+"""Nanoseconds."""
+
+
 class Said(msgspec.Struct, frozen=True, tag_field="type", tag=lambda name: name.lower()):
     """A base of all that is said: its `type` is the name of its class in small letters."""
 
@@ -53,23 +61,23 @@ class Said(msgspec.Struct, frozen=True, tag_field="type", tag=lambda name: name.
 class Figures(msgspec.Struct, frozen=True):
     """What a machine's fronts have counted since it started, for GET /stats."""
 
-    counters: dict[str, int]
+    counters: dict[str, Count]
     """Fields of the fronts' ledger that are numbers; those that are 0 are left out."""
-    tables: dict[str, dict[int, int]]
+    tables: dict[str, dict[int, Count]]
     """Fields of it that are tables, by index."""
-    ticks: list[tuple[int, int, int, int]]
+    ticks: list[tuple[Count, Count, Span, Span]]
     """The last ticks: number, deliveries, and nanoseconds from when the order came to the first and to the last one."""
     fronts: list[int | None]
-    fronts_begun: int
-    fronts_given_up: int
-    fronts_left_out: int
-    private: int
+    fronts_begun: Count
+    fronts_given_up: Count
+    fronts_left_out: Count
+    private: Count
     """Bytes of memory of all its processes."""
-    extra: int
+    extra: Count
     """Deliveries to connections that the router did not know of when it sent their frame."""
-    gaps: int
+    gaps: Count
     """Frames that never arrived."""
-    malformed: int
+    malformed: Count
     """Frames and lines that were none."""
 
 
@@ -82,8 +90,8 @@ class Hello(Said, frozen=True):
     """Of this start of the machine."""
     router: str
     """The life of the router that its counts of frames are of; empty: none yet."""
-    places: int
-    last_tick: int
+    places: Count
+    last_tick: Count
     model: str
     has_tls: bool
 
@@ -93,16 +101,16 @@ class Report(Said, frozen=True):
 
     machine: str
     session: str
-    number: int
+    number: Count
     """Counts the reports of a session from 1."""
-    frame: int
+    frame: Count
     """The number of the last frame that its fronts have been told of."""
-    synced: int
+    synced: Count
     """The number of the last `Sync` that came before what this report brings was looked up."""
     is_whole: bool
     """Whether all is told that had changed until then."""
-    ticked: int
-    """The number of the last tick that its fronts have written."""
+    ticked: Count
+    """The number of the last tick that its fronts have written, be it in an earlier session."""
     figures: Figures | None = None
 
 
@@ -145,15 +153,17 @@ class Heard(Said, frozen=True):
 
 
 class Sync(Said, frozen=True):
-    """Report all that has changed until now, at once, with figures."""
+    """Report all that has changed until now, at once."""
 
     number: int
+    wants_figures: bool
+    """Whether figures are to be those of now as well."""
 
 
 class Tick(Said, frozen=True):
-    """Send a tick to every connection."""
+    """Send a tick to every connection, whose number is higher than all before."""
 
-    number: int
+    number: Count
 
 
 Order = Who | Welcome | Refusal | Heard | Sync | Tick

@@ -55,11 +55,14 @@ class Head:
         whereabouts = SharedWhereabouts(min(options.max_users, MAX_USERS), slots, PLACES)
         bus = SharedBus(slots)
         life = secrets.token_hex(LIFE)
-        self._machines = Machines(life, slots, self.ledger, whereabouts, bus, self._publish, notice)
+        self.ticker = Ticker(options.tick, self._tick)
+        columns = (self.ledger, whereabouts, bus)
+        self._machines = Machines(
+            life, slots, *columns, self._publish, self._bus_answers, self.ticker.number_behind, notice
+        )
         progress = Progress(self._machines.written, self._machines.dealt_with.copy)
         self._turns = TurnWriter(bus, self._machines.tell, progress)
         self._router = Router(whereabouts, store, self._turns)
-        self.ticker = Ticker(options.tick, self._tick)
         self.link = Link(options.bus, [ROUTER], self._machines.hear, self._machines.joined, notice)
 
     async def run(self) -> None:
@@ -71,6 +74,9 @@ class Head:
 
     async def _publish(self, channel: str, message: bytes) -> int | None:
         return await self.link.publish(channel, message)
+
+    async def _bus_answers(self) -> bool:
+        return await self.link.answers()
 
     async def _tick(self, number: int) -> None:
         await self._machines.send_tick(number)
@@ -96,7 +102,7 @@ class Head:
 
     async def bring_up_to_date(self) -> None:
         """Ask the machines for figures of now; those of machines that do not answer are older."""
-        await self._machines.sync()
+        await self._machines.sync(wants_figures=True)
         lost = sum(machine.outflow.lost for machine in self._machines.all)
         self.ledger.rows["undeliverable"][-1] = lost
 

@@ -10,8 +10,8 @@ machine.
 Bounded: by the slots, by the window of each machine's frames, by one report, one sync and one tick under way to and
 from each. A machine that does not answer a sync within `SYNC_SECONDS` is not waited for again before it has; one
 without a report for `TICK_SILENCE` is left out of ticks until it has written the last one; one without a report for
-`SILENCE_SECONDS` is given up: its connections count as lost until it is there again, and nobody else waits. Fails:
-nothing; what is none of the dialogue is counted and passed over.
+`SILENCE_SECONDS` is given up, if the bus itself answers: its connections count as lost until it is there again, and
+nobody else waits. Fails: nothing; what is none of the dialogue is counted and passed over.
 """
 
 import time
@@ -130,20 +130,27 @@ class Machines:
         whereabouts: SharedWhereabouts,
         bus: FrontBus,
         publish: Callable[[str, bytes], Awaitable[int | None]],
+        bus_answers: Callable[[], Awaitable[bool]],
+        had_tick: Callable[[int], object],
         notice: Callable[[str], None],
     ) -> None:
-        """`ledger` has a row for each slot; `publish` says something in a channel."""
+        """`ledger` has a row for each slot; `publish` says something in a channel; `had_tick` is told the number of a
+        tick that a machine has had, be it of an earlier router.
+        """
         self._life = life
         self._slots = slots
         self._ledger = ledger
         self._whereabouts = whereabouts
         self._bus = bus
         self._publish = publish
+        self._bus_answers = bus_answers
+        self._had_tick = had_tick
         self._notice = notice
         self._tasks: trio.Nursery | None = None
         self._by_name: dict[str, Machine] = {}
         self._news = trio.Event()
         self._sync_begun = self._sync_ended = 0
+        self._wants_figures = False  # in the next round
         self._tick_sent: dict[int, int] = {}
         self.written, self.dealt_with = np.zeros((2, slots), np.int64)
         """Columns for a `Progress`."""
@@ -151,37 +158,45 @@ class Machines:
         """Words of machines that were none."""
         self.left_out = 0
         """How often a tick was sent without a machine that had not written the one before."""
-        self.last_tick = 0
-        """The highest number of a tick that a machine has had, be it of an earlier router."""
-
-    @property
-    def all(self) -> list[Machine]:
-        return list(self._by_name.values())
+        self.all: list[Machine] = []
+        """By slot."""
 
     @property
     def there(self) -> list[Machine]:
-        return [machine for machine in self._by_name.values() if machine.is_there]
+        return [machine for machine in self.all if machine.is_there]
 
     async def run(self) -> None:
         """Send machines what is for them, and give up those that are silent, until cancelled."""
         async with trio.open_nursery() as self._tasks:
             while True:
                 await trio.sleep(WATCH_SECONDS)
-                now = trio.current_time()
-                for machine in self.all:
-                    if machine.hello and not machine.is_given_up and now - machine.heard > SILENCE_SECONDS:
+                if self._silent and await self._is_bus_there():
+                    for machine in self._silent:
                         self._give_up(machine)
+
+    @property
+    def _silent(self) -> list[Machine]:
+        """Those that have said nothing for too long, and are not given up yet."""
+        last = trio.current_time() - SILENCE_SECONDS
+        return [one for one in self.all if one.hello is not None and not one.is_given_up and one.heard < last]
+
+    async def _is_bus_there(self) -> bool:
+        """Return whether the bus answers at once; if not, nobody can be heard, and the silence begins anew."""
+        began = trio.current_time()
+        is_there = await self._bus_answers() and trio.current_time() - began < WATCH_SECONDS
+        if not is_there:
+            for machine in self.all:
+                machine.heard = trio.current_time()
+        return is_there
 
     def tell(self, slot: int, order: Deliver) -> None:
         """Tell the outflow of a slot that there are turns for it."""
-        for machine in self._by_name.values():
-            if machine.slot == slot:
-                machine.outflow.tell(order)
+        self.all[slot].outflow.tell(order)
 
     async def joined(self) -> None:
         """Begin anew with all machines, as what was said to them, or by them, may be lost."""
         now = trio.current_time()
-        for machine in self._by_name.values():
+        for machine in self.all:
             machine.heard = now  # nobody could be heard until now
             machine.outflow.end_session()
         await self._publish(dialogue.MACHINES, dialogue.encode(Who()))
@@ -229,8 +244,8 @@ class Machines:
             self._notice(f"the front machine {machine.name} is there")
         machine.life = hello.life
         machine.has_reported, machine.is_given_up, machine.at_stake = True, False, 0
-        machine.ticked = machine.asked_to_tick = 0
-        self.last_tick = max(self.last_tick, hello.last_tick)
+        machine.ticked = machine.asked_to_tick = hello.last_tick
+        self._had_tick(hello.last_tick)
         machine.outflow.begin_session(hello.router == self._life)
 
     def _problem_of(self, hello: Hello) -> str | None:
@@ -239,17 +254,18 @@ class Machines:
             return f"{hello.machine[:60]!r} is no name of a machine"
         if hello.places > PLACES:
             return f"it has {hello.places:,} places for connections, and {PLACES:,} are the most"
-        if len(self._by_name) >= self._slots:
+        if len(self.all) >= self._slots:
             return f"the router has room for {self._slots} machines: start it with a larger --machines"
         return None
 
     def _make(self, name: str) -> Machine:
         """Give a slot to a machine that was never there before."""
-        slot = len(self._by_name)
+        slot = len(self.all)
         publish = partial(self._publish, channel_of(name))
         outflow = Outflow(self._bus, slot, publish, self.written, self.dealt_with)
         machine = self._by_name[name] = Machine(name, slot, outflow, MachineRow(self._ledger.row(slot)))
         machine.heard = trio.current_time()
+        self.all.append(machine)
         assert self._tasks is not None, "machines are heard while they run"
         self._tasks.start_soon(outflow.run)
         return machine
@@ -304,12 +320,13 @@ class Machines:
 
     # What all machines are asked for.
 
-    async def sync(self) -> None:
+    async def sync(self, wants_figures: bool = False) -> None:
         """Have all machines tell what has changed until now; those that do not answer are not waited for for long.
 
         Several who ask at a time wait for one round, the first that begins after they have asked.
         """
         wanted = self._sync_begun + 1
+        self._wants_figures |= wants_figures
         while self._sync_ended < wanted:
             if self._sync_begun > self._sync_ended:
                 await self._news.wait()
@@ -318,13 +335,14 @@ class Machines:
 
     async def _hold_sync(self) -> None:
         self._sync_begun += 1
-        number = self._sync_begun
+        number, wants_figures, self._wants_figures = self._sync_begun, self._wants_figures, False
         try:
             asked = [machine for machine in self.all if machine.hello and machine.answers]
             for machine in asked:
                 machine.asked_to_sync = number
-                await self._say(machine.name, Sync(number))
             with trio.move_on_after(SYNC_SECONDS) as patience:
+                for machine in asked:
+                    await self._say(machine.name, Sync(number, wants_figures))
                 while any(machine.hello and machine.synced < number for machine in asked):
                     await self._news.wait()
             if patience.cancelled_caught:

@@ -75,15 +75,14 @@ class Reporter:
         self._figures = figures
         self._send_tick = send_tick
         self._publish = publish
-        self._tasks: trio.Nursery | None = None
         self._sessions = 0
         self._session = ""
         self._is_welcomed = self._is_over = False
         self._refusal: str | None = None
         self._heard = 0  # the number of the last report that was
         self._sync = self._synced = 0
-        self._ticked = self._told_ticked = 0
-        self._last_tick = 0
+        self._owes_figures = False
+        self._wanted_tick = self._ticked = self._told_ticked = 0
         self._told_frame = 0
         self._came: dict[int, int] = {}  # when the order for each tick did
         self._changes: list[tuple[Column, Column]] = []
@@ -101,12 +100,13 @@ class Reporter:
                 self._heard = number
             case Who():
                 self._is_over = True
-            case Sync(number=number):
+            case Sync(number=number, wants_figures=wants_figures):
                 self._sync = number
-            case Tick(number=number) if self._tasks is not None:
+                self._owes_figures |= wants_figures
+            case Tick(number=number) if number > self._wanted_tick:
                 self._came[number] = time.monotonic_ns()
                 self._came.pop(number - TICKS, None)
-                self._tasks.start_soon(self._tick, number)
+                self._wanted_tick = number
             case _:
                 return  # it is for an earlier session
         self._change()
@@ -122,7 +122,8 @@ class Reporter:
 
     async def run(self) -> None:
         """Say hello and report, until cancelled."""
-        async with trio.open_nursery() as self._tasks:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(self._tick_on)
             while True:
                 await self._say_hello()
                 await self._report_on()
@@ -132,11 +133,15 @@ class Reporter:
         """Tell the router that this machine ends."""
         await self._publish(ROUTER, encode(Goodbye(self._identity.name, self._session)))
 
-    async def _tick(self, number: int) -> None:
-        self._last_tick = max(self._last_tick, number)
-        await self._send_tick(number)
-        self._ticked = max(self._ticked, number)
-        self._change()
+    async def _tick_on(self) -> None:
+        """Have ticks written, one at a time; of several that were asked for meanwhile, the last."""
+        while True:
+            while self._ticked >= self._wanted_tick:
+                await self._news.wait()
+            number = self._wanted_tick
+            await self._send_tick(number)
+            self._ticked = number
+            self._change()
 
     async def _say_hello(self) -> None:
         """Begin a session; returns when the router has answered."""
@@ -144,10 +149,10 @@ class Reporter:
         self._sessions += 1
         self._session = f"{one.life}.{self._sessions}"
         self._is_welcomed = self._is_over = False
-        self._heard = self._sync = self._synced = self._ticked = self._told_ticked = 0
+        self._heard = self._sync = self._synced = 0
         places = self._whereabouts.places
         router = self._relay.router
-        hello = Hello(one.name, self._session, one.life, router, places, self._last_tick, one.model, one.has_tls)
+        hello = Hello(one.name, self._session, one.life, router, places, self._wanted_tick, one.model, one.has_tls)
         while not self._is_welcomed:
             await self._publish(ROUTER, encode(hello))
             with trio.move_on_after(HELLO_SECONDS):
@@ -173,14 +178,15 @@ class Reporter:
             sync = self._sync  # before looking: what is asked for while looking is another report's
             await self._catch_up()
             now = trio.current_time()
-            if not (self._changes or self._has_news(sync) or now - last_figures >= REPORT_SECONDS):
+            if not (self._changes or self._has_news() or now - last_figures >= REPORT_SECONDS):
                 with trio.move_on_after(LOOK_SECONDS):
                     await self._news.wait()
                 continue
             places, users = self._take_changes()
-            is_due = now - last_figures >= REPORT_SECONDS or self._has_news(sync)
+            is_due = now - last_figures >= REPORT_SECONDS or self._owes_figures or self._ticked != self._told_ticked
             figures = self._figures(self._came) if is_due else None
-            last_figures = now if is_due else last_figures
+            if is_due:
+                last_figures, self._owes_figures = now, False
             number += 1
             one, frame, ticked, is_whole = self._identity.name, self._relay.frame, self._ticked, not self._changes
             report = Report(one, self._session, number, frame, sync, is_whole, ticked, figures)
@@ -192,9 +198,9 @@ class Reporter:
                     await self._news.wait()
             self._is_over |= self._heard < number
 
-    def _has_news(self, sync: int) -> bool:
+    def _has_news(self) -> bool:
         """Return whether there is something that the router waits for."""
-        return sync != self._synced or self._relay.frame != self._told_frame or self._ticked != self._told_ticked
+        return self._sync != self._synced or self._relay.frame != self._told_frame or self._ticked != self._told_ticked
 
     def _take_changes(self) -> tuple[Column, Column]:
         """Return the next changes; what is too much for one report stays."""

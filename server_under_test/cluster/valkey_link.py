@@ -53,7 +53,7 @@ BATCH = 256
 Messages = list[tuple[str, bytes]]
 """What came: the channel of each, and what was said."""
 
-LOST = (RedisError, OSError, TimeoutError)
+LOST = (RedisError, OSError, TimeoutError, trio.TooSlowError)
 """What a connection that can't be had or is lost raises."""
 
 logging.getLogger("coredis").propagate = False  # it logs tracebacks of lost connections; a link says what is lost
@@ -94,6 +94,16 @@ class Link:
             speaker.invalidate("it does not answer")
             return None
         return answer if isinstance(answer, int) else None
+
+    async def answers(self) -> bool:
+        """Return whether the server answers."""
+        if self._speaker is None:
+            return False
+        try:
+            await self._speaker.create_request(b"PING", timeout=ANSWER_SECONDS)
+        except LOST:
+            return False
+        return True
 
     async def count_subscribers(self, channel: str) -> int:
         """Return how many hear a channel; 0 while the link is lost."""

@@ -90,13 +90,21 @@ class RouterRig:
 
     def __init__(self, broker: Broker, life: str = "router") -> None:
         self.notices: list[str] = []
+        self.bus_seconds = 0.0
+        """That the bus takes to answer."""
         self.ledger = Ledger(FRONT_LEDGER, SLOTS + 1)
         self.whereabouts, self.bus = SharedWhereabouts(USERS, SLOTS, FILES), SharedBus(SLOTS)
         args = (self.ledger, self.whereabouts, self.bus)
-        self.machines = Machines(life, SLOTS, *args, broker.publish, self.notices.append)
+        self.machines = Machines(
+            life, SLOTS, *args, broker.publish, self._bus_answers, lambda number: None, self.notices.append
+        )
         progress = Progress(self.machines.written, self.machines.dealt_with.copy)
         self.router = Router(self.whereabouts, None, TurnWriter(self.bus, self.machines.tell, progress))
         broker.subscribe(life, [ROUTER], self.machines.hear)
+
+    async def _bus_answers(self) -> bool:
+        await trio.sleep(self.bus_seconds)
+        return True
 
     async def run(self) -> None:
         async with trio.open_nursery() as tasks:

@@ -46,6 +46,11 @@ class Valkey:
         self._process.kill()
         self._process.wait(60)
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def ask(self, *words: str | bytes) -> bytes:
         """Send a command; return the beginning of its answer."""
         encoded = [word.encode() if isinstance(word, str) else word for word in words]

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
+from floodtest.server_under_test.cluster.dialogue import Figures, Report, encode
 from tests.rigs.cluster import Cluster, Valkey, cluster, front, router, valkey
 from tests.rigs.redis import REDIS, needs_redis
 from tests.rigs.support import Comet, comet, run_forked, run_here, wait_until
@@ -96,20 +98,21 @@ def test_who_has_gone_is_told_nothing(pair: Cluster) -> None:
     assert pair.publish((20, "x"))["deliveries"] == 0
 
 
+def every(made: Cluster, seconds: float | None) -> None:
+    """Have a tick sent so often, the first one now."""
+    url = f"http://127.0.0.1:{made.router.control}/tick"
+    httpx.put(url, json={"seconds": seconds}, trust_env=False, verify=False, timeout=60)
+
+
 def test_ticks_reach_all_machines(pair: Cluster) -> None:
-    url = f"http://127.0.0.1:{pair.router.control}/tick"
-
-    def every(seconds: float | None) -> None:
-        httpx.put(url, json={"seconds": seconds}, trust_env=False, verify=False, timeout=60)
-
     with clients((pair.machines["a"], 1), (pair.machines["b"], 1)) as both:
-        every(3600)
+        every(pair, 3600)
         assert [one.line() for one in both] == ["Recvd msg #1: tick 1"] * 2
         wait_until(lambda: not pair.stats()["ticking"], "the tick is written")
         tick = pair.stats()["ticks"][-1]
         assert (tick["number"], tick["sent"]) == (1, 2)
         assert tick["planned"] <= tick["first"] <= tick["last"] < tick["planned"] + 60
-        every(None)
+        every(pair, None)
 
 
 def test_a_router_and_a_name_are_on_a_bus_once(pair: Cluster) -> None:
@@ -143,12 +146,16 @@ def test_a_script_of_node_drives_a_front_machine_without_a_router(bus: Valkey) -
         assert other.line() == 'Recvd msg #1: größer "quoted"'
 
 
+OVERFLOWING = encode(Report("a", "x", 1, 0, 0, True, 0, Figures({"open": 2**63}, {}, [], [], 0, 0, 0, 0, 0, 0, 0)))
+"""A report of figures that no column holds."""
+
+
 def test_what_is_no_frame_is_counted_and_passed_over(pair: Cluster, bus: Valkey) -> None:
     before, malformed = pair.stats(), pair.machine("a")["malformed"]
     with clients((pair.machines["a"], 5)) as (one,):
         for spoilt in (b"", b"{5, Hello}", b"CMT1", b"CMT1" + bytes(100), b'{"type":"bored"}', b"\xff" * 70_000):
             assert bus.publish("comet:machine:a", spoilt) == 1
-        for spoilt in (b"", b"x", b'{"type":"report"}', b'{"type":"hello"}\nabc'):
+        for spoilt in (b"", b"x", b'{"type":"report"}', b'{"type":"hello"}\nabc', OVERFLOWING):
             assert bus.publish("comet:router", spoilt) == 1
         assert bus.publish("comet:machine:a", '{5, "Hello"}\n{5, "there"}') == 1
         assert [one.line(), one.line()] == ["Recvd msg #1: Hello", "Recvd msg #2: there"]
@@ -185,6 +192,30 @@ def test_valkey_is_killed_and_comes_back(tmp_path: Path) -> None:
             assert arrived[-1] == f"Recvd msg #{len(arrived) + 1}: after"
             wait_until(lambda: add_up(made), "all is delivered or counted as lost")
             assert made.stats()["logins"] == 2  # no connection was closed for it
+
+
+def test_valkey_stands_still_and_goes_on(tmp_path: Path) -> None:
+    with valkey(tmp_path) as server, cluster(server.url, "a") as made, clients((made.machines["a"], 1)) as (one,):
+        assert made.publish((1, "before"))["deliveries"] == 1
+        assert one.line() == "Recvd msg #1: before"
+        server.signal(signal.SIGSTOP)
+        assert made.publish((1, "waits"))["deliveries"] == 1
+        server.signal(signal.SIGCONT)
+        assert one.line() == "Recvd msg #2: waits"
+        assert made.publish((1, "after"))["deliveries"] == 1
+        assert one.line() == "Recvd msg #3: after"
+        wait_until(lambda: add_up(made), "all is delivered")
+        assert made.machine("a")["gaps"] == 0
+
+
+def test_a_server_whose_own_valkey_is_killed_ends_with_a_word(tmp_path: Path) -> None:
+    with open(tmp_path / "stderr", "w+") as stderr, comet("--bus", "valkey:", stderr=stderr) as server:
+        own = [child for child in psutil.Process(server.process.pid).children() if "valkey" in child.name()]
+        assert len(own) == 1
+        own[0].kill()
+        assert server.process.wait(60) == 1
+        stderr.seek(0)
+        assert "comet: The Valkey server of this command's own has ended by signal 9." in stderr.read()
 
 
 def test_a_front_machine_that_stalls_is_given_up_and_comes_back(tmp_path: Path) -> None:
@@ -241,12 +272,16 @@ def test_a_router_that_is_killed_is_replaced_by_another_one(tmp_path: Path) -> N
         made = Cluster(server.url, first, {})
         wait_until(lambda: made.publish((1, "x"))["deliveries"], "they have found each other")
         assert one.line() == "Recvd msg #1: x"
+        every(made, 3600)
+        assert one.line() == "Recvd msg #2: tick 1"
         first.process.kill()
         first.process.wait(60)
         with router(server.url) as second:
             made = Cluster(server.url, second, {})
             wait_until(lambda: made.publish((1, "y"))["deliveries"], "they have found each other")
-            assert one.line() == "Recvd msg #2: y"
+            assert one.line() == "Recvd msg #3: y"
+            every(made, 3600)
+            assert one.line() == "Recvd msg #4: tick 2"
             assert made.machine("a")["gaps"] == 0
 
 

@@ -301,3 +301,16 @@ def test_a_machine_that_speaks_but_hears_nothing_is_given_up_once() -> None:
         assert await net.head.publish((7, b"x")) == 1
 
     run(test)
+
+
+def test_nobody_is_given_up_while_the_bus_does_not_answer() -> None:
+    async def test(net: Net) -> None:
+        await net.start("a")
+        net.broker.stand_still("a")
+        net.head.bus_seconds = 3 * SILENCE_SECONDS
+        await trio.sleep(10 * SILENCE_SECONDS)
+        assert net.state("a").times_lost == 0
+        net.head.bus_seconds = 0.0
+        await until(lambda: net.state("a").times_lost)
+
+    run(test)

@@ -1,6 +1,7 @@
 """server_under_test.cluster.row_frames: what is cut is all there, what is no frame is named, whatever the bytes are."""
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from floodtest.server_under_test.cluster.row_frames import (
     read_lines,
 )
 from floodtest.server_under_test.routing.bus import Rows
+
+DOCS = Path(__file__).parents[2] / "docs" / "cluster.md"
 
 
 def frame(*rows: tuple[int, int], texts: tuple[bytes, ...], number: int = 0, before: int = 0) -> RowFrame:
@@ -37,6 +40,11 @@ def test_a_frame_is_these_bytes() -> None:
         "7b000000 07000000 00000000 01000000 00000000 05000000 07000000 48656c6c6f 4869"
     )
     assert shown(read_frame(data)) == ([(123, b"Hello"), (7, b"Hi")], 2, 4, 9)
+
+
+def test_the_frame_of_the_documents_is_one() -> None:
+    example = DOCS.read_text().split("in hexadecimal:")[1].split("A program")[0]
+    assert shown(read_frame(bytes.fromhex(example))) == ([(123, b"Hello"), (7, b"Hi")], 0, 0, 0)
 
 
 def rows_of(*deliveries: tuple[int, int, int], texts: list[bytes]) -> Rows:
