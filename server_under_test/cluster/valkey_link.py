@@ -6,15 +6,17 @@ one that hears gives no answers. Both are made anew when either is lost, which c
 as Pub/Sub keeps none; whoever speaks over a link counts them.
 
 Bounded: coredis puts what it has read into a queue without bounds, so a link does not let it read on (by its
-`processing_budget`) before what was read is dealt with. Whoever is slow to hear leaves messages to the kernel and then
-to the server, which others than this link must keep small: by windows of acknowledged frames. Fails: Refused where the
-server can't be reached at the start; later that is told to `notice`, and tried again each `RETRY` seconds.
+`processing_budget`) before what was read is dealt with, and has its parser forget what is parsed. Whoever is slow to
+hear leaves messages to the kernel and then to the server, which others than this link must keep small: by windows of
+acknowledged frames. Fails: Refused where the server can't be reached at the start; later that is told to `notice`, and
+tried again each `RETRY` seconds.
 """
 
 import logging
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from io import BytesIO
 from typing import Any
 
 import anyio
@@ -46,6 +48,9 @@ KEEPALIVE: dict[int, int | bytes] = {
     socket.TCP_USER_TIMEOUT: 10_000,
 }
 """A server whose machine is gone is noticed within some 10 seconds."""
+
+PARSED = 1 << 20
+"""Bytes that a parser may keep of what it has parsed."""
 
 BATCH = 256
 """Messages that are handed over at a time."""
@@ -196,6 +201,21 @@ class Link:
                         messages.append(await anext(heard))
                     await self._hear([(bytes(m[1]).decode(), bytes(m[2])) for m in messages if m[0] == b"message"])
                     messages = [await anext(heard)] if listener.usable and not listener.reusable else []
+                _drop_what_was_read(listener)
+
+
+def _drop_what_was_read(listener: BaseConnection) -> None:
+    """Have the parser of a connection keep only what it has not parsed.
+
+    By itself it keeps all that it has read until it has parsed all of it, which with a stream of large messages, whose
+    ends are never those of a read, is never: it grew by as much as came. It has no call for this, and parses nothing
+    while we have its budget.
+    """
+    parser = listener._parser
+    if parser.bytes_read > PARSED:
+        rest = parser.localbuffer.getvalue()[parser.bytes_read : parser.bytes_written]
+        parser.localbuffer = BytesIO(rest)
+        parser.bytes_read, parser.bytes_written = 0, len(rest)
 
 
 async def _run_until_lost(

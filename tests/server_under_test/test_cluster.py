@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 
 from floodtest.server_under_test.cluster.dialogue import Figures, Report, encode
+from floodtest.server_under_test.cluster.row_frames import RowFrame, encode_frame
 from tests.rigs.cluster import Cluster, Valkey, cluster, front, router, valkey
 from tests.rigs.redis import REDIS, needs_redis
 from tests.rigs.support import Comet, comet, run_forked, run_here, wait_until
@@ -301,6 +303,22 @@ def test_the_memory_of_valkey_is_bounded_while_a_front_machine_reads_nothing(tmp
             assert most < 4 << 20  # of 43 MB that were published for it
             assert made.machine("a")["in_window"] <= 1 << 20
             a.process.send_signal(signal.SIGCONT)
+
+
+def test_a_front_machine_that_is_sent_more_than_it_writes_takes_no_more_memory_for_it(tmp_path: Path) -> None:
+    """By a program that counts no window: what its fronts have not been told of waits in Valkey."""
+    frame = encode_frame(RowFrame(np.ones(2, np.uint32), np.arange(2, dtype=np.uint32), [b"x" * 63_000] * 2))
+    with valkey(tmp_path) as server, front(server.url, "a") as machine, clients((machine, 2)) as (one,):
+        bus = psutil.Process(machine.process.pid)
+        server.publish("comet:machine:a", frame)
+        before = most = bus.memory_info().rss
+        for number in range(600):
+            server.publish("comet:machine:a", frame)
+            most = max(most, bus.memory_info().rss if number % 20 == 0 else 0)
+        server.publish("comet:machine:a", '{2, "the last"}')
+        wait_until(lambda: server.figure("memory", "mem_clients_normal") < 1 << 20, "all is read")
+        assert max(most, bus.memory_info().rss) - before < 24 << 20  # of 76 MB
+        assert one.line() == "Recvd msg #1: the last"
 
 
 @needs_redis
