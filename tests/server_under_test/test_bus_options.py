@@ -1,9 +1,12 @@
 """server_under_test.bus_options: which texts are the URL of a bus, and that none shows a password."""
 
+import sys
+
 import pytest
 
 from floodtest.flyweight.command.parsers import Parser
 from floodtest.server_under_test.bus_options import BusAddress, bus, machine_name, parse_bus, private_bus
+from tests.rigs.support import run_here, run_in_child
 
 ADDRESSES = {
     "valkey://10.0.0.1": BusAddress("10.0.0.1"),
@@ -30,13 +33,7 @@ def test_an_address_is_read_and_shown_without_its_password(text: str) -> None:
     address = parse_bus(text)
     assert address == ADDRESSES[text]
     assert "sesam" not in str(address)
-    shown = parse_bus(str(address))
-    assert (shown.host, shown.port, shown.path, shown.has_tls) == (
-        address.host,
-        address.port,
-        address.path,
-        address.has_tls,
-    )
+    assert parse_bus(str(address)) == BusAddress(address.host, address.port, address.path, has_tls=address.has_tls)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +74,22 @@ def test_other_names_are_refused(name: str) -> None:
 def test_a_private_bus_has_no_address() -> None:
     assert takes(private_bus, "valkey:")
     assert not takes(private_bus, "valkey://host")
+
+
+def test_a_bus_takes_an_extra_which_is_named() -> None:
+    def without() -> None:
+        for name in [name for name in sys.modules if ".commands.clustering" in name or ".cluster" in name]:
+            del sys.modules[name]
+        sys.modules["coredis"] = sys.modules["coredis.connection"] = None  # type: ignore[assignment]
+
+    for words in (("router", "--bus", "valkey://h"), ("front", "--bus", "valkey://h", "--machine", "a")):
+        done = run_in_child(without, "comet", *words)
+        assert (done.returncode, done.stderr) == (
+            3,
+            "comet: A bus takes the extra valkey: pip install 'floodtest[valkey]'.\n",
+        )
+    done = run_here("comet", "serve", "--bus", "valkey:", "--history", "5")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "comet: --history is not kept over a --bus: leave one of them out.\n",
+    )
