@@ -23,8 +23,9 @@ MACHINES = "comet:machines"
 ROUTER = "comet:router"
 """Channels: of all machines, and of the router."""
 
-PLACES = 1 << 21
-"""Places of a machine at the most, where a place is a descriptor of a front: fronts times their limits of files."""
+PLACES = 1 << 24
+"""Places of a machine at the most, where a place is a descriptor of a front: fronts times their limits of files. As
+many descriptors as a front of the router's may have (see `routing.turn_writer`)."""
 
 CHANGES = 1 << 13
 """Logins and logouts that one report brings at the most."""
