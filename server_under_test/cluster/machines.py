@@ -21,6 +21,7 @@ from functools import partial
 import numpy as np
 import trio
 
+from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.engine.ledger import TICKS, Ledger
 from floodtest.server_under_test.bus_options import MACHINE_NAME
 from floodtest.server_under_test.cluster import dialogue
@@ -310,8 +311,8 @@ class Machines:
         machine.times_lost += 1
         machine.connections_lost += count
         self._notice(
-            f"the front machine {machine.name} has said nothing for {SILENCE_SECONDS:.0f} s; "
-            f"its {count:,} connections count as lost until it is there again"
+            f"the front machine {machine.name} has said nothing for {SILENCE_SECONDS:.0f} s and is given up; "
+            f"lost until it is there again: {counted(count, 'connections')}"
         )
 
     def _change(self) -> None:

@@ -179,7 +179,7 @@ def test_a_machine_that_is_silent_is_given_up_and_comes_back_with_all_it_has() -
         assert await net.head.publish((7, b"x"), (9, b"x")) == 2
         assert [words.partition(";")[0] for words in net.head.notices] == [
             "the front machine a is there",
-            f"the front machine a has said nothing for {SILENCE_SECONDS:.0f} s",
+            f"the front machine a has said nothing for {SILENCE_SECONDS:.0f} s and is given up",
             "the front machine a is there",
         ]
 
