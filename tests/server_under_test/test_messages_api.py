@@ -34,16 +34,25 @@ users = count(1)
 """Each test takes users from here whom no other test has."""
 
 
+WAYS = {"memory": (), "valkey": ("--bus", "valkey:")}
+"""Of messages to the fronts: the answers and what arrives are alike."""
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def way(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return WAYS[request.param]
+
+
 @pytest.fixture(scope="module")
-def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def db(way: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store") / "db"
     Store(folder, create=True).close()
     return folder
 
 
 @pytest.fixture(scope="module")
-def server(db: Path) -> Iterator[Comet]:
-    with comet("--max-users", str(MAX_USERS), "--db", str(db)) as one:
+def server(way: tuple[str, ...], db: Path) -> Iterator[Comet]:
+    with comet("--max-users", str(MAX_USERS), "--db", str(db), *way) as one:
         yield one
 
 
