@@ -83,9 +83,8 @@ class Link:
         self._notice = notice
         self._tls = _tls_of(address)
         self._speaker: BaseConnection | None = None
-        self.is_up = False
-        """Whether the channels are heard."""
-        self.times_lost = 0
+        self._starting: trio.TaskStatus[None] | None = None
+        self._times_lost = 0
 
     async def publish(self, channel: str, message: bytes) -> int | None:
         """Say something; return how many heard it, or None where that is not known, as the link was lost over it."""
@@ -122,17 +121,16 @@ class Link:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the link until cancelled; started when it is up for the first time, and Refused if it can't be had."""
-        task_status_of_first: trio.TaskStatus[None] | None = task_status
+        self._starting = task_status
         while True:
-            why = await self._be_linked(task_status_of_first)
-            if task_status_of_first is not None and not self.times_lost and why is not None:
+            why = await self._be_linked()
+            if self._starting is not None and why is not None:
                 raise Refused(
                     f"The bus {self._address} can't be had: {why}. Start a Valkey server there, or name another --bus."
                 )
-            task_status_of_first = None
             await trio.sleep(RETRY)
 
-    async def _be_linked(self, task_status: trio.TaskStatus[None] | None) -> str | None:
+    async def _be_linked(self) -> str | None:
         """Be linked once; return why there was no link, None if there was one that is lost."""
         budget = anyio.CapacityLimiter(1)
         was_up = False
@@ -142,12 +140,13 @@ class Link:
                 for connection in (listener, speaker):
                     await tasks.start(_run_until_lost, connection, tasks.cancel_scope)
                 heard = await self._subscribe(listener)
-                self._speaker, self.is_up, was_up = speaker, True, True
-                if self.times_lost:
+                self._speaker, was_up = speaker, True
+                if self._times_lost:
                     self._notice(f"the bus {self._address} is there again")
                 await self._joined()
-                if task_status is not None:
-                    task_status.started()
+                if self._starting is not None:
+                    self._starting.started()
+                    self._starting = None
                 await self._hear_on(listener, heard, budget)
         except BaseExceptionGroup as group:
             lost, others = group.split(LOST)
@@ -156,8 +155,8 @@ class Link:
             if not was_up and lost is not None:
                 return _why(lost)
         finally:
-            self._speaker, self.is_up = None, False
-        self.times_lost += 1
+            self._speaker = None
+        self._times_lost += 1
         if was_up:
             self._notice(f"the bus {self._address} is lost; it is tried again until it is there")
         return None
