@@ -76,6 +76,7 @@ def test_messages_reach_users_at_whichever_machine_they_are(pair: Cluster) -> No
         assert pair.publish((1, "Hello"), ("photo:7", "Smile"), (3, "Nobody")) == {"messages": 3, "deliveries": 4}
         assert one.line() == "Recvd msg #1: Hello"
         assert [other.line() for other in others] == ["Recvd msg #1: Smile"] * 3
+        wait_until(lambda: add_up(pair), "all is delivered")
         stats = pair.stats()
         assert (stats["connections"], stats["deliveries"], stats["undeliverable"]) == (4, 4, 0)
         assert [(one["name"], one["connections"], one["gaps"]) for one in stats["machines"]] == [
