@@ -69,9 +69,10 @@ async def serve_over_bus(options: Options, parent: int | None, announce: Callabl
         cluster = ClusterOptions(**of_router, bus=address, max_users=options.max_users, machines=1)
         ports: list[int] = []
         async with (
-            _open_head(cluster, None, ports.append, _say_nothing, lambda: host.server.pids),
+            _open_head(cluster, None, ports.append, _say_nothing, lambda: host.server.pids) as head,
             _on_bus(OWN_MACHINE, address, host, _say_nothing),
         ):
+            await head.wait_for_a_machine()  # so that who is welcomed from now on is known to the router
             announce(host.server, ports[0])
             await host.wait_for_the_end()
 

@@ -72,6 +72,10 @@ class Head:
             tasks.start_soon(self._router.run)
             tasks.start_soon(self.ticker.run)
 
+    async def wait_for_a_machine(self) -> None:
+        """Wait until a front machine is there."""
+        await self._machines.wait_for_one()
+
     async def _publish(self, channel: str, message: bytes) -> int | None:
         return await self.link.publish(channel, message)
 

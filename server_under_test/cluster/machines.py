@@ -353,6 +353,11 @@ class Machines:
             self._sync_ended = number
             self._change()
 
+    async def wait_for_one(self) -> None:
+        """Wait until a machine is there."""
+        while not self.there:
+            await self._news.wait()
+
     async def send_tick(self, number: int) -> None:
         """Have all machines write a tick; return when they have, or are not waited for."""
         self._tick_sent[number] = time.monotonic_ns()

@@ -154,6 +154,7 @@ OVERFLOWING = encode(Report("a", "x", 1, 0, 0, True, 0, Figures({"open": 2**63},
 
 
 def test_what_is_no_frame_is_counted_and_passed_over(pair: Cluster, bus: Valkey) -> None:
+    wait_until(lambda: add_up(pair), "all of before is delivered")
     before, malformed = pair.stats(), pair.machine("a")["malformed"]
     with clients((pair.machines["a"], 5)) as (one,):
         for spoilt in (b"", b"{5, Hello}", b"CMT1", b"CMT1" + bytes(100), b'{"type":"bored"}', b"\xff" * 70_000):
