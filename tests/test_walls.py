@@ -66,7 +66,7 @@ FLOORS: dict[str, list[str]] = {
         "commands",
         "__main__",
     ],
-    "loadgen": ["plan", "network", "preflight", "client", "publisher", "run", "commands", "__main__"],
+    "loadgen": ["plan", "network", "preflight", "client", "publisher", "run", "cluster", "commands", "__main__"],
 }
 
 

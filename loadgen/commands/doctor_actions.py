@@ -4,10 +4,11 @@ import sys
 from pathlib import Path
 
 from floodtest.flyweight.command.run import print_json
-from floodtest.loadgen.commands.checkup import checkup, render_checkup
+from floodtest.flyweight.errors import UsageError
 from floodtest.loadgen.network.choice import foresee
 from floodtest.loadgen.network.wish import Network
 from floodtest.loadgen.plan.options import RunOptions
+from floodtest.loadgen.preflight.checkup import checkup, render_checkup
 from floodtest.loadgen.preflight.outlook import Outlook, look
 from floodtest.loadgen.preflight.sysctls import apply, as_sysctl_conf, changes, revert
 from floodtest.loadgen.preflight.tls_support import support_of
@@ -24,6 +25,12 @@ def examine(options: RunOptions, change: Path | None, sysctl: bool, as_json: boo
     With `change` the sysctls that fall short are changed before, and their values kept in that folder.
     """
     network = foresee(options)
+    if options.cluster.is_asked:
+        from floodtest.loadgen.commands.host_planning import show_checkups  # not above: one machine has no use for it
+
+        if change is not None or sysctl:
+            raise UsageError("doctor --apply and --sysctl are for the machine that they are called on: call it there.")
+        return show_checkups(options, as_json)
     print(f"Network: {network.in_words}.", file=sys.stderr)
     outlook = look(options, network)
     if change is not None:

@@ -1,6 +1,7 @@
 """What `floodtest run` does in the network that it has settled on: a run, and what is said of it."""
 
 import sys
+from functools import partial
 
 import trio
 
@@ -28,10 +29,19 @@ def open_console() -> Watcher:
 def execute(options: RunOptions, network: Network, fit: bool) -> Summary:
     """Run, with as many connections as fit if that is asked for; Refused before anything was opened."""
     console = open_console()
+    if options.cluster.is_asked:
+        return _execute_elsewhere(options, network, fit, console)
     if fit:
         options = cut_to_fit(options, network, console.say)
     console.say(f"Network: {network.in_words}.")
     return trio.run(Run(options, [console], network).execute)
+
+
+def _execute_elsewhere(options: RunOptions, network: Network, fit: bool, console: Watcher) -> Summary:
+    """Run with the machines of a cluster."""
+    from floodtest.loadgen.cluster.fleet import assembled  # not above: a run of this machine alone has no use for it
+
+    return trio.run(Run(options, [console], network, partial(assembled, cuts_to_fit=fit)).execute)
 
 
 def show(summary: Summary, as_json: bool) -> FloodtestError | None:

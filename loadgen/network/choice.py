@@ -36,6 +36,8 @@ def _of_the_host(options: RunOptions) -> Network | None:
     """Return the host's network and why, where a run wants no other."""
     if options.network == "host":
         return msgspec.structs.replace(HOST, reason="as asked for")
+    if options.cluster.is_asked:
+        return msgspec.structs.replace(HOST, reason="since other machines open the connections")
     if options.target is not None:
         return msgspec.structs.replace(HOST, reason="which is where --target is")
     return None

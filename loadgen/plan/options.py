@@ -28,6 +28,7 @@ from floodtest.loadgen.plan.choices import (
     Link,
     Ports,
 )
+from floodtest.loadgen.plan.cluster import ClusterOptions
 from floodtest.loadgen.plan.messages import MessageOptions
 from floodtest.loadgen.plan.models import (
     CLIENT_MODELS,
@@ -42,6 +43,7 @@ from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.plan.request import hidden, is_unix, without_credentials
 from floodtest.loadgen.plan.tls import TlsOptions
 from floodtest.wire import options as of_wire
+from floodtest.wire.control import TOKEN_VARIABLE
 from floodtest.wire.names import DEFAULT_PROTOCOL, LONGPOLL, OF_SCHEMES, OWN_PROTOCOL, PROTOCOLS, TLS_SCHEMES
 from floodtest.wire.poll_options import Polling
 from floodtest.wire.times import MAX_SEARCHED
@@ -212,6 +214,13 @@ class RunOptions:
     )
     client: ClientModel = choice(DEFAULT_CLIENT_MODEL, CLIENT_MODELS, f"{_CLIENT_WORDS.capitalize()}.")
     server_model: ServerModel = choice(DEFAULT_SERVER_MODEL, SERVER_MODELS, f"Our server: {_SERVER_WORDS}.")
+    control: str | None = option(
+        None,
+        parsers.text,
+        "URL",
+        "The control API of the comet serve at --target, such as http://HOST:8001, which takes --tick and --messages.",
+    )
+    token: str | None = option(None, of_wire.token, "TEXT", "What that server was given.", variable=TOKEN_VARIABLE)
     server_pid: int | None = option(
         None, parsers.count, "PID", "Measure this process and its children.  [default: who listens at the target]"
     )
@@ -224,6 +233,7 @@ class RunOptions:
     db: Path | None = option(
         None, parsers.path, "DIR", "Who gets messages about whom: a store of comet load, which must exist."
     )
+    cluster: ClusterOptions = field(default=ClusterOptions(), metadata=part(ClusterOptions))
     allow_public_target: str | None = option(
         None, parsers.text, "HOST", "The target again, if it is a public address: it is yours to load."
     )
@@ -281,12 +291,17 @@ class RunOptions:
         return self.target is not None and is_unix(self.target)
 
     @property
+    def is_ours(self) -> bool:
+        """Whether the server is a comet serve that takes ticks and messages of the run: bundled, or controlled."""
+        return self.target is None or self.control is not None
+
+    @property
     def opens_when(self) -> str:
         """What opens a connection: our own server's welcome names its user, of another one the head is enough, and a
         poll need not be answered.
         """
         others = "held" if self.spoken == LONGPOLL else "head"
-        return self.open_when or ("id" if self.target is None else others)
+        return self.open_when or ("id" if self.is_ours else others)
 
     @property
     def polling(self) -> Polling | None:
@@ -300,9 +315,14 @@ class RunOptions:
         """Return the texts among them that hold secrets, each with what may be shown in its place."""
         messages = self.messages
         if messages is None:
-            return hidden(self.target, self.headers, self.body, self.send)
+            return hidden(self.target, self.headers, self.body, self.send, self.token)
         found = hidden(
-            self.target, (*self.headers, *messages.publish_header), self.body, self.send, messages.publish_body
+            self.target,
+            (*self.headers, *messages.publish_header),
+            self.body,
+            self.send,
+            self.token,
+            messages.publish_body,
         )
         if messages.publish is not None:
             method, url = messages.publish

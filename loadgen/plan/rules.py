@@ -62,11 +62,12 @@ def _about_servers(options: RunOptions) -> Iterator[str]:
             "--users": options.users,
             "--address": options.address != "all",
             "--ring": options.ring,
+            "--control": options.control is not None,
         }
         yield from (f"{name} is for a server that was named with --target." for name, value in given.items() if value)
         return
-    if options.tick is not None:
-        yield "--tick is for our own server: leave --target out, or let your server send messages by itself."
+    if options.tick is not None and not options.is_ours:
+        yield "--tick is for our own server: leave --target out, name its --control, or let yours send by itself."
     if options.server_model != DEFAULT_SERVER_MODEL:
         yield "--server-model is for our own server: leave --target out."
 
@@ -152,9 +153,11 @@ def _about_messages(options: RunOptions) -> Iterator[str]:
         yield "--friends and --db are for --messages: say how many a second."
     if messages is None:
         return
-    if options.target is None:
+    if options.is_ours:
         if messages.is_for_others:
             yield "--publish and --deliver-to are for a server of yours: name it with --target, or leave them out."
+        if options.control is not None and (options.friends or options.db):
+            yield "--friends and --db are for a server that the run starts: load them where the one of --control is."
         return
     if options.friends or options.db:
         yield "--friends and --db are for our own server: who gets a message is up to yours, and --deliver-to says it."
@@ -228,6 +231,16 @@ def _about_networks(options: RunOptions) -> Iterator[str]:
         yield "--link veth joins two networks of the run's own: leave --network host out."
 
 
+def _about_clusters(options: RunOptions) -> Iterator[str]:
+    yield from options.cluster.problems()
+    if not options.cluster.is_asked:
+        return
+    if options.network == "isolated" or options.link == "veth":
+        yield "--network isolated and --link veth are for one machine: leave them out, or --cluster and --hosts."
+    if options.users is not None:
+        yield "--users is for one machine: hosts of a cluster have no such file."
+
+
 def _about_stages(options: RunOptions) -> Iterator[str]:
     if options.stages is not None and options.rate is not None:
         yield "--rate and --stages say the same thing in two ways: leave one of them out."
@@ -244,7 +257,7 @@ def _about_capacity(options: RunOptions) -> Iterator[str]:
 
 
 def _about_users(options: RunOptions) -> Iterator[str]:
-    if options.messages is not None and options.target is None and options.plan.first_user != 1:
+    if options.messages is not None and options.is_ours and options.plan.first_user != 1:
         yield (
             f"--messages is about users from 1 on, and those of the plan are numbered from {options.plan.first_user:,} "
             "on: number them from 1."
@@ -303,6 +316,7 @@ RULES = (
     Rule(_about_latency, ("messages",)),
     Rule(_about_friends),
     Rule(_about_networks),
+    Rule(_about_clusters),
     Rule(_about_stages),
     Rule(_about_capacity, ("plan",)),
     Rule(_about_users, ("plan",)),

@@ -71,6 +71,11 @@ class Outlook:
             options.users, self.target.asked, options.plan.connections, options.reserve, _own_placeholders(options)
         )
 
+    @property
+    def opens_here(self) -> bool:
+        """Whether connections are opened by this machine; where they are not, their hosts look for themselves."""
+        return not self.options.cluster.is_asked
+
     def forecast(self) -> Forecast:
         return forecast(self.demand, self.machine)
 
@@ -84,7 +89,8 @@ class Outlook:
 
     def notes(self) -> list[str]:
         """Return what to say of a run before it starts, a sentence or more each."""
-        chosen = None if self.demand.explicit_ports or self.demand.isolated else self.machine.port_range
+        is_known = self.opens_here and not self.demand.explicit_ports and not self.demand.isolated
+        chosen = self.machine.port_range if is_known else None
         found = [
             None if chosen is None else note_on_kernel_ports(self.options.plan, chosen),
             None if self.target is None else self.target.note(),
@@ -110,7 +116,7 @@ class Outlook:
     def _checks(self) -> list[Callable[[], None]]:
         plan, target = self.options.plan, self.target
         checks: list[Callable[[], None]] = []
-        if not self.demand.isolated:
+        if self.opens_here and not self.demand.isolated:
             checks.append(partial(check_addresses, plan, target))
         if target is not None and self.options.target is not None:
             checks.append(partial(check_consent, self.options.target, target, self.options.allow_public_target))
@@ -119,8 +125,12 @@ class Outlook:
         if self.options.messages is not None and self.options.messages.publish is not None:
             _, url = self.options.messages.publish
             checks.append(partial(check_publishing, url, self.options.allow_public_target))
+        if self.options.control is not None:
+            checks.append(
+                partial(check_publishing, self.options.control, self.options.allow_public_target, "--control")
+            )
         checks.append(partial(_refuse_numbers_beyond_our_server, plan) if target is None else self._read_users)
-        if self.demand.explicit_ports and not self.demand.isolated:
+        if self.opens_here and self.demand.explicit_ports and not self.demand.isolated:
             checks.append(lambda: refuse_what_is_claimed(claim_of(plan)))
         if self.options.friends is not None:
             checks.append(partial(_refuse_what_is_no_file, self.options.friends))
@@ -128,7 +138,9 @@ class Outlook:
             checks.append(partial(_refuse_what_is_no_store, self.options.db))
         checks.append(partial(_refuse_what_is_not_ours_to_write, self.options.out))
         checks.append(partial(_refuse_small_files, self.demand))
-        return [*checks, partial(refuse_what_does_not_fit, self.machine, self.demand)]
+        if self.opens_here:
+            checks.append(partial(refuse_what_does_not_fit, self.machine, self.demand))
+        return checks
 
     def _read_users(self) -> None:
         """Refuse what `users` refuses."""

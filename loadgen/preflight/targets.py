@@ -212,18 +212,21 @@ def _named(allowed: str | None) -> set[str]:
     return set() if allowed is None else {host.strip().lower() for host in allowed.split(",")}
 
 
-def check_publishing(url: str, allowed: str | None) -> None:
-    """Refuse to publish to a public address that was not named for the target: each message is a request to it."""
+def check_publishing(url: str, allowed: str | None, option: str = "--publish") -> None:
+    """Refuse to publish to a public address that was not named for the target: each message is a request to it.
+
+    `option` is the one that names the URL.
+    """
     if is_unix(url):
-        raise Refused("--publish takes a URL of a host, not of a Unix socket: name a port at which the server listens.")
+        raise Refused(f"{option} takes a URL of a host, not of a Unix socket: name a port at which the server listens.")
     host = urlsplit(url).hostname or ""
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError) as error:
-        raise Refused(f"The host {host!r} can't be resolved: check the name in --publish.") from error
+        raise Refused(f"The host {host!r} can't be resolved: check the name in {option}.") from error
     if _named(allowed).isdisjoint((host, *found)) and any(map(is_public, found)):
         raise Refused(
-            f"The host {host} of --publish has a public address. If it is yours, or you may load it, say so: "
+            f"The host {host} of {option} has a public address. If it is yours, or you may load it, say so: "
             f"--allow-public-target {host}."
         )
 

@@ -27,7 +27,12 @@ from floodtest.loadgen.run.latencies import (
 )
 from floodtest.loadgen.run.lifespans import lifetimes_of, timing_of
 from floodtest.loadgen.run.reading import Reading, ReceivedTick
-from floodtest.loadgen.run.remarks import often, remarks_on_dropped_packets, remarks_on_first_words, remarks_on_queue
+from floodtest.loadgen.run.remarks import (
+    often,
+    remarks_on_dropped_packets,
+    remarks_on_first_words,
+    remarks_on_queue,
+)
 from floodtest.wire.control import Generated, Stats
 from floodtest.wire.names import DEFAULT_PROTOCOL, LONGPOLL
 from floodtest.wire.sequence import MAX_STEP

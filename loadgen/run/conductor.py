@@ -29,13 +29,14 @@ from floodtest.loadgen.preflight.claims import claimed
 from floodtest.loadgen.preflight.outlook import Outlook, look
 from floodtest.loadgen.preflight.ports import as_ranges, ports_to_avoid
 from floodtest.loadgen.run.conclusion import Facts, MessageFacts, conclude
+from floodtest.loadgen.run.elsewhere import Crowd, Elsewhere
 from floodtest.loadgen.run.interruption import Interruption
 from floodtest.loadgen.run.journal import Journal
 from floodtest.loadgen.run.latencies import grammar_of
 from floodtest.loadgen.run.local_site import LocalSite
 from floodtest.loadgen.run.reading import Reading
 from floodtest.loadgen.run.sampling import Sampler
-from floodtest.loadgen.run.server_side import server_side
+from floodtest.loadgen.run.server_side import ServerSide, server_side
 from floodtest.loadgen.run.site import Detail, Sites
 from floodtest.loadgen.run.stages import Progress, StageContext, drain_messages, end_ticks, perform
 from floodtest.loadgen.run.watch import Watcher, Watchers
@@ -44,15 +45,23 @@ from floodtest.loadgen.run.watch import Watcher, Watchers
 class Run:
     """One run, from the plan to the summary."""
 
-    def __init__(self, options: RunOptions, watchers: Sequence[Watcher] = (), network: Network = HOST) -> None:
+    def __init__(
+        self,
+        options: RunOptions,
+        watchers: Sequence[Watcher] = (),
+        network: Network = HOST,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
+        """`elsewhere`: has other machines open the connections; None: this one does."""
         self._options = options
         self._network = network
+        self._elsewhere = elsewhere
         self._files_limit = raise_files_limit()
         self._watchers = Watchers(watchers)
         self._interruption = Interruption(self._watchers.say, self._watchers.close)
         self._progress = Progress()
         self._is_cut_short = False
-        foreign = options.messages is not None and options.target is not None
+        foreign = options.messages is not None and not options.is_ours
         self._marks = secrets.token_hex(4) if foreign else None
 
     async def execute(self) -> Summary:
@@ -81,6 +90,9 @@ class Run:
         outlook.refuse()
         for note in outlook.notes():
             self._watchers.say(note)
+        if self._elsewhere is not None:
+            async with self._elsewhere(self._options) as crowd:
+                return await self._execute_elsewhere(crowd, outlook)
         workers = min(self._options.plan.connections, workers_for(self._options.plan.connections, self._files_limit))
         with self._claim():
             self._begin_record(outlook)
@@ -90,6 +102,21 @@ class Run:
             sites = Sites([LocalSite(self._options, folder, avoided, workers, files_limit, users, grammar)])
             self._enter(Stage.START)
             return await self._conduct(sites, outlook)
+
+    async def _execute_elsewhere(self, crowd: Crowd, outlook: Outlook) -> Summary:
+        """Run with a site for each of the machines elsewhere, once they have agreed to their parts."""
+        with self._interruption.scope() as preparing:
+            await crowd.prepare(self._watchers.say)
+        if preparing.cancelled_caught:
+            raise KeyboardInterrupt
+        if crowd.options != self._options:
+            self._options = crowd.options
+            outlook = look(self._options, self._network)
+        self._begin_record(outlook)
+        sites, writer = crowd.settle(self._journal.folder, self._marks)
+        self._watchers.add(writer)
+        self._enter(Stage.START)
+        return await self._conduct(Sites(sites, crowd.lead), outlook)
 
     def _claim(self) -> AbstractContextManager[None]:
         """The source pairs are ours while the run lasts; those that the kernel chooses are nobody's."""
@@ -122,7 +149,7 @@ class Run:
             progress, marks = self._progress, self._marks
             context = StageContext(sites, server, progress, sampler.take, folder, first_user, users, marks, tls)
             with interruption.scope() as stages:
-                await sites.open(server.target, reset_at_end=server.bundled is not None)
+                await sites.open(server.target, reset_at_end=server.is_bundled)
                 await sampler.take()
                 beside.start_soon(sampler.take_on)
                 async with trio.open_nursery() as guarded:
@@ -175,6 +202,12 @@ class Run:
         fault = self._journal.fault or self._watchers.failure_of(self._journal)
         return [] if fault is None else [f"record: {fault}"], self._watchers.failures(besides=self._journal)
 
+    def _model_of(self, server: ServerSide) -> str | None:
+        """Return how the server holds its connections, where it is ours."""
+        if not self._options.is_ours:
+            return None
+        return self._options.server_model if server.figures is None else server.figures.model
+
     def _conclude(self, reading: Reading, context: StageContext, sampler: Sampler) -> Summary:
         options, progress, network, server = self._options, self._progress, self._network, context.server
         messages = None
@@ -183,7 +216,7 @@ class Run:
         of_record, of_watchers = self._failures()
         facts = Facts(
             folder=str(context.folder),
-            models=sums.Models(options.client, None if options.target else options.server_model),
+            models=sums.Models(options.client, self._model_of(server)),
             clock_offset=None if options.latency is None else options.clock_offset or 0.0,
             protocol=options.spoken,
             opened_when=options.opens_when,

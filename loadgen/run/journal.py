@@ -45,14 +45,18 @@ class Journal(Watcher):
         prediction: dict[str, Any],
         hidden: Mapping[str, str] = MappingProxyType({}),
         name: str | None = None,
+        host: dict[str, Any] | None = None,
     ) -> None:
         """Begin a record. `hidden` are texts of the command line that must not be in it, with what is there instead.
 
-        It is called by the time where it has no name of its own.
+        It is called by the time where it has no name of its own. `host` are the facts of another machine (`host_facts`)
+        that it is about, whose name it has as it is.
         """
         # Once: a file of /proc that can't be opened for a moment must not cost a later write.
-        self._host, self._versions = _host_facts(), _versions()
-        self._record = RecordWriter(out, name or time.strftime("%Y%m%d-%H%M%S"), is_numbered=name is not None)
+        self._host = _host_facts() if host is None else host
+        self._versions = _versions()
+        is_numbered = name is not None and host is None
+        self._record = RecordWriter(out, name or time.strftime("%Y%m%d-%H%M%S"), is_numbered)
         self._options = options
         program, *words = sys.argv
         program = "floodtest" if program.endswith("/__main__.py") else program  # as after python -m floodtest

@@ -65,7 +65,7 @@ class Sampler:
         seconds = round(time.monotonic() - self._began, 3)
         latencies, self._latency = latencies_between(self._latency, reading.latency), reading.latency
         sample = sample_of(seconds, self._progress.stage, reading, cost, latencies)
-        sample = sample if stats is None else _with_server(sample, stats)
+        sample = sample if stats is None else _with_server(sample, stats, self._server.is_bundled)
         self.samples.append(sample)
         self._watchers.sample(sample, reading, was_asked_for)
 
@@ -124,8 +124,8 @@ def latencies_between(before: Mapping[int, int], now: Mapping[int, int]) -> Late
     return p50, p99, most
 
 
-def _with_server(sample: Sample, server: Stats) -> Sample:
-    """Return a sample with what the bundled server says of itself."""
+def _with_server(sample: Sample, server: Stats, is_here: bool) -> Sample:
+    """Return a sample with what our server says of itself; `is_here`: its processes are on this machine."""
     return msgspec.structs.replace(
         sample,
         server_open=server.connections,
@@ -135,5 +135,5 @@ def _with_server(sample: Sample, server: Stats) -> Sample:
         server_slow=server.slow,
         server_messages=server.messages,
         server_routed=server.routed,
-        router_cpu=cpu_seconds(server.pids.parent),
+        router_cpu=cpu_seconds(server.pids.parent) if is_here else None,
     )

@@ -1,6 +1,7 @@
 """The server's side of a run: what connections are opened to, what it says of itself, what its processes cost here.
 
-In: a target that was named, or none, and the bundled server is started as long as the block of `server_side` lasts.
+In: a target that was named, or none, and the bundled server is started as long as the block of `server_side` lasts. One
+that was named may be a `comet serve`, which is spoken to over its control API (`controlled`).
 Out: the target, the server's figures as it last gave them, its processes' memory and CPU where they are known, and what
 becomes of the queue in which connections wait for it. Fails:
 Refused and WorkerFault where the bundled server or its store does not come up; one that ends later, or does not answer
@@ -11,10 +12,12 @@ import ipaddress
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from floodtest.analysis.record import summary as sums
+from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.errors import WorkerFault
 from floodtest.flyweight.machine.endpoints import is_path
 from floodtest.flyweight.machine.listeners import NET, net_of
@@ -25,7 +28,8 @@ from floodtest.loadgen.preflight.outlook import Outlook
 from floodtest.loadgen.preflight.server_files import files_of
 from floodtest.loadgen.preflight.server_processes import Process, ServerProcesses
 from floodtest.loadgen.preflight.targets import Target
-from floodtest.loadgen.run.bundled import BundledServer, bundled_server, place_of
+from floodtest.loadgen.run.bundled import bundled_server, place_of
+from floodtest.loadgen.run.controlled import controlled_server
 from floodtest.loadgen.run.interruption import Interruption
 from floodtest.loadgen.run.listen_queue import QueueWatch
 from floodtest.loadgen.run.message_processes import store_for
@@ -37,17 +41,41 @@ from floodtest.wire.tls.certificates import NAME, Files, certificate_for_now
 from floodtest.wire.tls.settings import ClientTls
 
 
+class OurServer(Protocol):
+    """A server that says what it does and takes orders: the bundled one, or a `comet serve` that is controlled."""
+
+    @property
+    def control_url(self) -> str: ...
+
+    @property
+    def token(self) -> str | None: ...
+
+    @property
+    def has_ended(self) -> bool: ...
+
+    async def stats(self) -> Stats | None: ...
+
+    async def set_tick(self, seconds: float | None) -> bool: ...
+
+
 class ServerSide:
     """The server of a run, as far as it is known."""
 
     def __init__(
-        self, target: Target, bundled: BundledServer | None, processes: ServerProcesses, queue: QueueWatch
+        self,
+        target: Target,
+        ours: OurServer | None,
+        processes: ServerProcesses,
+        queue: QueueWatch,
+        is_bundled: bool = False,
     ) -> None:
         self.target = target
-        self.bundled = bundled
+        self.ours = ours
+        self.is_bundled = is_bundled
+        """Whether it was started by the run: its processes are what it says they are, and are on this machine."""
         self.queue = queue
         self.figures: Stats | None = None
-        """What the bundled server said last."""
+        """What our server said last."""
         self.is_silent = False
         """Whether the bundled server did not answer when it was last asked."""
         self.reasons: list[str] = []
@@ -60,13 +88,13 @@ class ServerSide:
     @property
     def has_ended(self) -> bool:
         """Whether the bundled server has ended by itself."""
-        return self.bundled is not None and self.bundled.has_ended
+        return self.ours is not None and self.ours.has_ended
 
     async def ask(self) -> Stats | None:
-        """Return the figures of the bundled server as they are now; None where it does not answer or is not ours."""
-        if self.bundled is None:
+        """Return the figures of our server as they are now; None where it does not answer or is not ours."""
+        if self.ours is None:
             return None
-        figures = await self.bundled.stats()
+        figures = await self.ours.stats()
         self.is_silent = figures is None
         self.figures = figures or self.figures
         return figures
@@ -76,7 +104,7 @@ class ServerSide:
 
         Memory is read within a budget, or of all processes if everything is asked for.
         """
-        if self.bundled is not None:
+        if self.is_bundled:
             pids = None if self.figures is None else self.figures.pids.all
         else:
             pids = self._look_for_processes() if self._found.roots else None
@@ -94,7 +122,7 @@ class ServerSide:
             addresses=[authority(*address) for address in self.target.addresses],
             processes=[sums.ServerProcess(process.pid, process.name) for process in self._found.roots],
             found=self._found.reason,
-            files=None if self.bundled is not None else files_of(self._found.holders) or None,
+            files=None if self.is_bundled else files_of(self._found.holders) or None,
             queue=queue,
             placed="in turn" if self.target.ring is None else "by ring",
         )
@@ -122,8 +150,16 @@ async def server_side(
 ) -> AsyncIterator[ServerSide]:
     """The target that was named, or the bundled server as long as the block lasts, with log and store in `folder`."""
     if (target := outlook.target) is not None and outlook.server is not None:
-        net = None if outlook.elsewhere else NET
-        yield ServerSide(target, None, outlook.server, QueueWatch(target.addresses, net))
+        queue = QueueWatch(target.addresses, None if outlook.elsewhere else NET)
+        if options.control is None:
+            yield ServerSide(target, None, outlook.server, queue)
+            return
+        async with controlled_server(options.control, options.token) as controlled:
+            if others := controlled.before.connections:
+                say(f"The server has {counted(others, 'connections')} of others, which get what is for all, too.")
+            server = ServerSide(target, controlled, outlook.server, queue)
+            await server.ask()
+            yield server
         return
     log = folder / "server.log"
     plan, place = options.plan, place_of(network, ipaddress.ip_address(options.plan.base_ip).version)
@@ -137,7 +173,8 @@ async def server_side(
         own = ServerProcesses((Process(bundled.process.pid, "comet serve"),), "it is ours")
         queue = QueueWatch(addresses, NET if place.namespace is None else net_of(bundled.process.pid))
         tls = None if certificate is None else _tls_with(options, certificate)
-        server = ServerSide(Target(addresses, asked, authority(*bundled.address), tls), bundled, own, queue)
+        target = Target(addresses, asked, authority(*bundled.address), tls)
+        server = ServerSide(target, bundled, own, queue, is_bundled=True)
         if await server.ask() is None:
             raise WorkerFault(f"The bundled server came up and does not answer. See {log}.")
         yield server

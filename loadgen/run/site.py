@@ -68,8 +68,10 @@ class Site(Protocol):
 class Sites:
     """All sites of a run."""
 
-    def __init__(self, sites: Sequence[Site]) -> None:
+    def __init__(self, sites: Sequence[Site], lead: float = 0.0) -> None:
         self._sites = sites
+        self.lead = lead
+        """Seconds that an order to ramp may take to reach all of them."""
 
     @asynccontextmanager
     async def attached(self) -> AsyncIterator[None]:

@@ -85,9 +85,9 @@ async def perform(stage: ScenarioStage, context: StageContext) -> None:
 
 
 async def ramp(sites: Sites, progress: Progress, take_sample: Callable[[], Awaitable[None]]) -> None:
-    """Open all connections, now."""
+    """Open all connections, as soon as all sites can begin at one time."""
     progress.is_under_way = True
-    progress.ramp_began = progress.ramp_ended = time.monotonic()
+    progress.ramp_began = progress.ramp_ended = time.monotonic() + sites.lead
     try:
         await sites.ramp(progress.ramp_began)
     finally:
@@ -98,7 +98,7 @@ async def ramp(sites: Sites, progress: Progress, take_sample: Callable[[], Await
 async def hold(stage: Hold, sites: Sites, server: ServerSide, take_sample: Callable[[], Awaitable[None]]) -> None:
     """Hold what is open, until nothing is left to hold; have the bundled server send ticks meanwhile."""
     await take_sample()
-    ticking = server.bundled if stage.tick is not None else None
+    ticking = server.ours if stage.tick is not None else None
     if ticking is not None and not await ticking.set_tick(stage.tick):
         server.reasons.append("ticks: the bundled server did not take the order to send them")
     with trio.move_on_after(stage.seconds):
@@ -110,15 +110,15 @@ async def hold(stage: Hold, sites: Sites, server: ServerSide, take_sample: Calla
 
 async def send_messages(stage: SendMessages, context: StageContext) -> None:
     """Have the generator publish messages, and wait until they have arrived; none where nobody is there to get them."""
-    progress, folder, bundled = context.progress, context.folder, context.server.bundled
+    progress, folder, ours = context.progress, context.folder, context.server.ours
     reading = await context.sites.read(Detail.ACCOUNTS)
     progress.repeated_before = reading.counters.repeated
     await context.take_sample()
     if not reading.states.open:
         progress.generated = _unpublished(stage.messages, "no connection was open any more to get them")
         return
-    if bundled is not None:
-        progress.generated = await generate(stage.messages, context.users, bundled.control_url, bundled.token, folder)
+    if ours is not None:
+        progress.generated = await generate(stage.messages, context.users, ours.control_url, ours.token, folder)
     elif context.marks is not None:
         states = folder / STATES_FILE
         order = stage.messages.order(context.marks, context.first_user, states, context.tls_of_publishing)
@@ -134,16 +134,16 @@ def _unpublished(messages: MessageOptions, why: str) -> Generated:
 
 async def end_ticks(sites: Sites, server: ServerSide) -> None:
     """Have the bundled server send no more ticks, and wait until those that it has sent have arrived."""
-    if server.bundled is None:
+    if server.ours is None:
         return
-    if not await server.bundled.set_tick(None) and not server.has_ended:
+    if not await server.ours.set_tick(None) and not server.has_ended:
         server.reasons.append("ticks: the bundled server did not take the order to end them")
     await drain(left_at(sites, server, _ticks_on_their_way))
 
 
 async def drain_messages(context: StageContext) -> None:
     """Wait until the messages that were published have arrived."""
-    if context.server.bundled is None:
+    if context.server.ours is None:
         await drain(lambda: _expected(context))
     else:
         await drain(left_at(context.sites, context.server, _messages_on_their_way))

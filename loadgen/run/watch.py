@@ -53,6 +53,10 @@ class Watchers:
         """Add a watcher that is told before all others."""
         self._watchers.insert(0, watcher)
 
+    def add(self, watcher: Watcher) -> None:
+        """Add a watcher that is told after all others."""
+        self._watchers.append(watcher)
+
     def say(self, text: str) -> None:
         self._tell(lambda watcher: watcher.say(text))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from floodtest.loadgen.commands.checkup import render_checkup
+from floodtest.loadgen.preflight.checkup import render_checkup
 from floodtest.loadgen.preflight.machine import KernelTls
 from floodtest.loadgen.preflight.tls_support import TlsSupport
 from tests.rigs.support import command, run_forked, run_here

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from floodtest.loadgen.commands.preview import Source, sources
 from floodtest.loadgen.plan.plan import Plan
+from floodtest.loadgen.preflight.preview import Source, sources
 from tests.rigs.confinement import forbid_netlink
 from tests.rigs.support import OURS, run_here, run_in_child
 

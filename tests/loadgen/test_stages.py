@@ -23,7 +23,7 @@ class Server:
     def __init__(self, answers: int = 10**6, takes_orders: bool = True) -> None:
         self._answers = answers
         self._takes_orders = takes_orders
-        self.bundled = self
+        self.ours = self
         self.has_ended = False
         self.reasons: list[str] = []
         self.ticks: list[float | None] = []
