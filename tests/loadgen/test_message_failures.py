@@ -38,6 +38,14 @@ def friends(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def many_friends(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """So many that who looks at processes 50 times a second sees them being loaded."""
+    file = tmp_path_factory.mktemp("friends") / "many.txt"
+    write_pairs(file, friend_graph(200_000, 10, seed=1), "edgelist")
+    return file
+
+
 def record_in(out: Path) -> Record:
     """Return the record of the only run in a folder as far as it goes."""
     (file,) = out.glob("*/run.json")
@@ -176,9 +184,9 @@ def friends_are_loaded(process: "subprocess.Popen[str]", out: Path) -> bool:
 
 @pytest.mark.parametrize("happened", [loader_runs, store_is_made, friends_are_loaded])
 def test_when_the_run_is_killed_while_friends_are_loaded_nothing_is_left_of_it(
-    happened: Callable[["subprocess.Popen[str]", Path], bool], friends: Path, tmp_path: Path
+    happened: Callable[["subprocess.Popen[str]", Path], bool], many_friends: Path, tmp_path: Path
 ) -> None:
-    with started(tmp_path, *SENDING, "--friends", str(friends)) as process:
+    with started(tmp_path, *SENDING, "--friends", str(many_friends)) as process:
         wait_until(lambda: happened(process, tmp_path), "the instant for the kill")
         tree = [one.pid for one in descendants(process)]
         process.kill()
