@@ -1,6 +1,7 @@
-"""`floodtest run` against `comet serve` behind nginx, haproxy and caddy, which a run sees as the server.
+"""`floodtest run` against `comet serve` behind nginx, haproxy and caddy, and hitch too where the proxy speaks TLS.
 
-All three stand before one server, and a name with three addresses takes users to them in turn.
+All stand before one server, and a name with an address of each takes users to them in turn. A run sees them as the
+server.
 """
 
 import socket
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.rigs.foreign import PROXIES, Address, Served, address
+from tests.rigs.foreign import PROXIES, TLS_PROXIES, Address, Served, address
 from tests.rigs.support import Comet, comet, flood
+from tests.rigs.tls import write_certificate
 
 USERS = 210
 MESSAGES = 100
@@ -21,14 +23,16 @@ REAL_LOOK_UP: Callable[..., list[tuple[Any, ...]]] = socket.getaddrinfo
 
 
 @contextmanager
-def before(server: Comet, names: Sequence[str], folder: Path, patience: int = 3600) -> Iterator[list[Served]]:
+def before(
+    server: Comet, names: Sequence[str], folder: Path, patience: int = 3600, pem: Path | None = None
+) -> Iterator[list[Served]]:
     """Proxies before a server, at addresses that the name proxies.example has; a test is skipped if one is missing."""
     for name in names:
-        if (missing := PROXIES[name].missing) is not None:
+        if (missing := TLS_PROXIES[name].missing) is not None:
             pytest.skip(missing)
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patched:
         there = [
-            stack.enter_context(PROXIES[name].started(folder / name, address(number), server.port, patience))
+            stack.enter_context(TLS_PROXIES[name].started(folder / name, address(number), server.port, patience, pem))
             for number, name in enumerate(names)
         ]
         patched.setattr(socket, "getaddrinfo", partial(look_up, [(one.host, one.port) for one in there]))
@@ -83,3 +87,26 @@ def test_an_idle_time_out_of_a_proxy_is_said_in_words(tmp_path: Path) -> None:
     (cause,) = summary["causes"]
     assert (cause["name"], cause["count"]) == ("cut", 40)
     assert "an idle time-out of a proxy" in cause["remedy"]
+
+
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+def test_every_message_comes_through_each_proxy_that_speaks_tls(scheme: str, tmp_path: Path) -> None:
+    """By https as events. The proxies have one certificate, for the name that they are all asked for."""
+    cert, key = write_certificate(tmp_path, "proxies.example")
+    (pem := tmp_path / "both.pem").write_bytes(cert.read_bytes() + key.read_bytes())
+    users, path = 20 * len(TLS_PROXIES), "ws" if scheme == "wss" else "events"
+    with comet("--max-users", "300") as server, before(server, list(TLS_PROXIES), tmp_path, pem=pem) as proxies:
+        code, summary, errors = flood(
+            *(tmp_path / "runs", "--target", f"{scheme}://proxies.example:{proxies[0].port}/{path}/{{user}}"),
+            *("--cafile", str(cert), "--open-when", "id", "--connections", str(users), "--hold", "0"),
+            *("--messages", f"{MESSAGES}/s", "--message-seconds", "1"),
+            *("--publish", f"http://127.0.0.1:{server.control}/publish"),
+            *("--publish-body", '{"subject": {user}, "message": "{message}"}'),
+        )
+    assert (code, summary["outcome"]) == (0, "ok"), errors
+    assert (summary["connections"]["opened"], summary["connections"]["closed_by"]) == (users, {})
+    assert (summary["messages"]["received"], summary["messages"]["lost"], summary["missing"]) == (MESSAGES, 0, 0)
+    tls = summary["tls"]
+    assert (tls["handshakes"], tls["is_verified"], tls["kept"]) == (users, True, 0)
+    names = {process["name"] for process in summary["server"]["processes"]}
+    assert names == set(TLS_PROXIES)

@@ -5,6 +5,7 @@
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -211,12 +212,12 @@ SERVERS = {
     ),
 }
 
-Configured = Callable[[Address, int, int], str]
-"""A configuration for an address to listen at, the port of 127.0.0.1 that is behind, and seconds of patience with
-streams on which nothing goes."""
+Configured = Callable[[Address, int, int, Path | None], str]
+"""A configuration for an address to listen at, the port of 127.0.0.1 that is behind, seconds of patience with streams
+on which nothing goes, and for TLS a file in PEM with certificate and key."""
 
 
-def _haproxy(at: Address, behind: int, patience: int) -> str:
+def _haproxy(at: Address, behind: int, patience: int, pem: Path | None) -> str:
     """Without http-no-delay it waits 200 ms for more before it sends a chunk on."""
     return f"""
 defaults
@@ -227,27 +228,31 @@ defaults
     timeout server {patience}s
     timeout tunnel {patience}s
 listen streams
-    bind {at[0]}:{at[1]}
+    bind {at[0]}:{at[1]} {"" if pem is None else f"ssl crt {pem}"}
     server comet 127.0.0.1:{behind}
 """
 
 
-def _caddy(at: Address, behind: int, patience: int) -> str:
+def _caddy(at: Address, behind: int, patience: int, pem: Path | None) -> str:
     return f"""
 {{
     admin off
     grace_period 100ms
     auto_https off
 }}
-http://:{at[1]} {{
+{"http" if pem is None else "https"}://:{at[1]} {{
+    {"" if pem is None else f"tls {pem} {pem}"}
     bind {at[0]}
     reverse_proxy 127.0.0.1:{behind}
 }}
 """
 
 
-def _nginx(at: Address, behind: int, patience: int) -> str:
-    """With room to spare: where a sixteenth of its connections is free it closes those that have not asked yet."""
+def _nginx(at: Address, behind: int, patience: int, pem: Path | None) -> str:
+    """With room to spare: where a sixteenth of its connections is free it closes those that have not asked yet.
+
+    TLS 1.3 has to be named: nginx has it by default from 1.23.4 on only.
+    """
     return f"""
 pid nginx.pid;
 daemon off;
@@ -257,7 +262,8 @@ http {{
     access_log off;
     client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
     server {{
-        listen {at[0]}:{at[1]} backlog=2048;
+        listen {at[0]}:{at[1]} {"" if pem is None else "ssl"} backlog=2048 reuseport;
+        {"" if pem is None else f"ssl_certificate {pem}; ssl_certificate_key {pem}; ssl_protocols TLSv1.2 TLSv1.3;"}
         proxy_read_timeout {patience}s;
         location / {{ proxy_pass http://127.0.0.1:{behind}; }}
         location /ws/ {{
@@ -268,6 +274,17 @@ http {{
         }}
     }}
 }}
+"""
+
+
+def _hitch(at: Address, behind: int, patience: int, pem: Path | None) -> str:
+    """It speaks TLS only, has no patience to set, and does not work as root."""
+    return f"""
+frontend = {{ host = "{at[0]}" port = "{at[1]}" }}
+backend = "[127.0.0.1]:{behind}"
+pem-file = "{pem}"
+backlog = 2048
+{'user = "nobody"' if os.geteuid() == 0 else ""}
 """
 
 
@@ -285,10 +302,12 @@ class Proxy:
         return missing_program(self.line[0])
 
     @contextmanager
-    def started(self, folder: Path, at: Address, behind: int, patience: int = 3600) -> Iterator[Served]:
+    def started(
+        self, folder: Path, at: Address, behind: int, patience: int = 3600, pem: Path | None = None
+    ) -> Iterator[Served]:
         """Start it at an address, before a server at a port of 127.0.0.1; what it writes goes into a new folder."""
         folder.mkdir()
-        (folder / "config").write_text(self.configured(at, behind, patience))
+        (folder / "config").write_text(self.configured(at, behind, patience, pem))
         line = [word.replace("{folder}", str(folder)) for word in self.line]
         with serving(line, *at, folder, folder / "proxy.log") as pid:
             yield Served(*at, pid)
@@ -299,6 +318,9 @@ PROXIES = {
     "haproxy": Proxy(("haproxy", "-db", "-f", "{folder}/config"), _haproxy),
     "caddy": Proxy(("caddy", "run", "--config", "{folder}/config", "--adapter", "caddyfile"), _caddy),
 }
+
+TLS_PROXIES = {**PROXIES, "hitch": Proxy(("hitch", "--config", "{folder}/config"), _hitch)}
+"""Those that end TLS."""
 
 
 def address(number: int) -> Address:
