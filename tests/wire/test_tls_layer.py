@@ -69,6 +69,42 @@ def test_a_server_in_columns_talks_with_openssl(files: tuple[str, str], tickets:
         assert server.take(FD, client.say(b"question %d" % number)) == (b"question %d" % number, None)
 
 
+def test_what_a_client_says_first_goes_out_with_its_last_flight(files: tuple[str, str]) -> None:
+    """Alone the flight would wait for its acknowledgement, and the request for that."""
+    client, server = client_of(files), server_peer(files, tickets=0)
+    written: list[bytes] = []
+
+    def write(fds: list[int], data: list[bytes]) -> dict[int, int]:
+        written.extend(data)
+        return {}
+
+    client.layer.bind(write, lambda fds: written.extend(client.layer.seal(fds, [b"request"])))
+    (flight,) = client.layer.begin([FD])
+    client.take(FD, server.step(flight))
+    (piece,) = written
+    assert server.hear(piece) == b"request"  # its handshake included
+    assert client.layer.seal([FD], [b""]) == [b""]
+
+
+@pytest.mark.parametrize("tickets", [0, 2])
+@pytest.mark.parametrize("way", ["answer", "last", "update", "alert"])
+def test_tickets_go_out_with_what_a_server_says_first(files: tuple[str, str], tickets: int, way: str) -> None:
+    """Whatever that is: their records are numbered before it."""
+    client, server = client_of(files), server_end(ServerTls(*files, tickets))
+    shake(client, server, [FD])
+    assert server.sent(FD) == b""
+    if way in ("answer", "last"):
+        seal = server.layer.seal if way == "answer" else server.layer.seal_last
+        said, end = seal([FD], [b"answer"])[0], None if way == "answer" else END
+        assert client.take(FD, said) == (b"answer", end)
+    else:
+        update = client.layer._columns._seal_record(FD, b"\x18\0\0\1\1", tls_records.HANDSHAKE)  # asks for one
+        asked = update if way == "update" else b"\x17\3\3\0\x20" + bytes(32)
+        assert server.take(FD, asked) == (b"", None if way == "update" else Cause.TLS_BAD_MAC)
+        assert client.take(FD, server.sent(FD)) == (b"", None if way == "update" else Cause.TLS_ALERT)
+    assert client.layer.take_counts().tickets == server.layer.take_counts().tickets == tickets
+
+
 def test_every_byte_of_a_stream_may_come_alone(files: tuple[str, str]) -> None:
     client, server = client_of(files), server_peer(files)
     (flight,) = client.layer.begin([FD])

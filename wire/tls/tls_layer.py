@@ -46,6 +46,7 @@ class TlsLayer:
         self._counts = TlsCounts()
         self._notes: dict[int, str] = {}
         self._passing: set[int] = set()  # whose bytes are handed on as they are
+        self._last_flights: dict[int, bytes] = {}  # of handshakes, to go out with what is said next
         self._write: Callable[[list[int], list[bytes]], Gone] = lambda fds, data: {}
         self._secured: Callable[[list[int]], None] = lambda fds: None
 
@@ -128,7 +129,7 @@ class TlsLayer:
 
     def _reply(self, replies: dict[int, bytes], ended: dict[int, int]) -> None:
         """Write records as they are; who can't be written to any more is over."""
-        gone = self._write(list(replies), list(replies.values()))
+        gone = self._write(list(replies), self._behind_flights(list(replies), list(replies.values())))
         for fd, code in gone.items():
             ended.setdefault(fd, code)
 
@@ -183,10 +184,30 @@ class TlsLayer:
         for fd in done:
             self._secure(fd, rows, replies, ended)
         self._counts.cpu_ns += time.thread_time_ns() - began
+        self._leave_last_flights(done, replies)
         if replies:
             self._reply(replies, ended)
         if secured := [fd for fd in done if fd not in ended]:
             self._secured(secured)
+        if self._last_flights and not self._is_server:  # of those that have said nothing
+            self._reply(dict.fromkeys(self._last_flights, b""), ended)
+
+    def _leave_last_flights(self, done: list[int], replies: dict[int, bytes]) -> None:
+        """Leave the last flights of handshakes for what is said next.
+
+        By itself a flight would hold up what is said behind it until the other machine acknowledges it (Nagle), which
+        takes 40 ms where the other side has nothing to say. At a server that is about tickets, which may wait; in TLS
+        1.2 the client waits for its last flight.
+        """
+        for fd in done:
+            if fd in replies and (not self._is_server or fd in self._columns):
+                self._last_flights[fd] = replies.pop(fd)
+
+    def _behind_flights(self, fds: list[int], data: list[bytes]) -> list[bytes]:
+        """Return what is to be written, behind the flights that were left for it."""
+        if not self._last_flights:
+            return data
+        return [self._last_flights.pop(fd, b"") + each for fd, each in zip(fds, data, strict=True)]
 
     def _secure(self, fd: int, rows: dict[int, bytes], replies: dict[int, bytes], ended: dict[int, int]) -> None:
         """Move a connection behind its handshake into columns, or keep its object; what came behind the handshake is
@@ -212,6 +233,9 @@ class TlsLayer:
             rows[fd] = done.behind  # the rest is in the object already
 
     def seal(self, fds: list[int], data: list[bytes]) -> list[bytes]:
+        return self._behind_flights(fds, self._seal(fds, data))
+
+    def _seal(self, fds: list[int], data: list[bytes]) -> list[bytes]:
         rare = {row for row, fd in enumerate(fds) if self._is_rare(fd)} if self._kept or self._passing else ()
         if not rare:
             return self._columns.seal(fds, data)
@@ -227,7 +251,7 @@ class TlsLayer:
 
     def seal_last(self, fds: list[int], data: list[bytes]) -> list[bytes]:
         """Return what is said last, and the alert that nothing follows; nothing for who is in a handshake."""
-        return list(map(self._seal_last, fds, data))
+        return self._behind_flights(fds, list(map(self._seal_last, fds, data)))
 
     def _seal_last(self, fd: int, text: bytes) -> bytes:
         if self._is_rare(fd):
@@ -245,6 +269,7 @@ class TlsLayer:
             self.handshakes.pop(fd, None)
             self._kept.pop(fd, None)
             self._notes.pop(fd, None)
+            self._last_flights.pop(fd, None)
             self._passing.discard(fd)
 
     def close(self) -> None:
