@@ -152,7 +152,8 @@ TABLE: dict[str, Words] = {
     ),
     "tls_no_cipher": Words(
         "The server and this machine have no cipher in common, or the server refused what was offered.",
-        "Look into the server's log, and which ciphers it allows.",
+        "Look into the server's log, and which ciphers it allows. In TLS 1.2 this is also what a server says that "
+        "wants a certificate of its clients (--cert).",
     ),
     "tls_plain": Words(
         "What the server said first is no TLS: this port speaks in plain text.",

@@ -29,6 +29,9 @@ HIDDEN = "***"
 """What is shown in place of a secret."""
 
 
+SCHEMES = ("http", "https", "ws", "wss", "tcp")
+"""Of targets that have a host."""
+
 _UNIX = re.compile(r"(?i:unix):(?://)?(/[^?#]*)(.*)|((?i:http|ws)://(?:[^/?#]*@)?)unix:(/[^:?#]*):?(.*)", re.DOTALL)
 """A Unix socket instead of a host and a port, as nginx writes it: the socket's path ends at a colon."""
 
@@ -101,7 +104,9 @@ def _parse(url: str, shown: str) -> TargetUrl:
         raise UsageError(f"--target {shown!r} is no URL{why}") from error
     if parts.scheme == "tcp" and host and "{" not in host:
         return _raw_target(parts, shown)
-    if parts.scheme not in ("http", "ws", *TLS_SCHEMES) or not host or "{" in host:
+    if "://" in url and parts.scheme not in SCHEMES:
+        raise UsageError(f"--target {shown!r} has to begin with one of {', '.join(f'{one}://' for one in SCHEMES)}.")
+    if parts.scheme not in SCHEMES or not host or "{" in host:
         raise UsageError(f"--target must be like http://127.0.0.1:8000/test/{{user}}, not {shown!r}.")
     if "{" in parts.fragment:
         raise UsageError(f"--target {shown!r} has a placeholder behind #, and that part of a URL is never sent.")

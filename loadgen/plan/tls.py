@@ -41,6 +41,8 @@ class TlsOptions:
             given = [one for one in fields(self) if getattr(self, one.name) != one.default]
             names = [f"--{one.name.replace('_', '-')}" for one in given]
             yield from (f"{name} is for TLS: name a target of https:// or wss://, or say --tls." for name in names)
+        if self.server_name == "":
+            yield "--server-name is empty: give it a name, or leave it out for the target's."
         if self.key is not None and self.cert is None:
             yield "--key is for a certificate of the client's: name it with --cert."
         if self.insecure and self.cafile is not None:

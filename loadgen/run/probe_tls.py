@@ -40,6 +40,8 @@ class NotSecured(Exception):
 def secure(sock: socket.socket, settings: ClientTls) -> tuple[ssl.SSLSocket, Agreed]:
     """Do the handshake; the socket that is returned replaces the one given, and the caller closes it."""
     context = client_context(settings)
+    # Behind the last flight the request would wait for its acknowledgement, which may take 40 ms (Nagle).
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         made = context.wrap_socket(sock, server_hostname=settings.server_name, suppress_ragged_eofs=False)
     except TimeoutError as error:

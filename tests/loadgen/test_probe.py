@@ -3,14 +3,21 @@
 import shlex
 import socket
 import sys
+import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from floodtest.loadgen.commands.probing import as_a_run
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
+from floodtest.loadgen.run.probe_tls import NotSecured, secure
+from floodtest.wire.causes import Cause
+from floodtest.wire.tls.contexts import server_context
+from floodtest.wire.tls.settings import ClientTls, ServerTls
 from tests.rigs.support import OURS, chunk, comet, run_here, scripted_server
+from tests.rigs.tls import NAME, write_certificate
 
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -141,3 +148,26 @@ def test_without_a_server_there_is_nothing_to_probe() -> None:
         nobody.bind(("127.0.0.1", 0))
         done = run_here("floodtest", "probe", "--target", f"http://127.0.0.1:{nobody.getsockname()[1]}/", *OURS)
     assert (done.returncode, "Is the server up?" in done.stderr) == (3, True)
+
+
+def test_a_request_over_tls_is_not_held_up_and_a_wrong_name_is_told_in_one_sentence(tmp_path: Path) -> None:
+    cert, key = write_certificate(tmp_path)
+    context = server_context(ServerTls(str(cert), str(key)))
+
+    def accept() -> None:
+        for _ in range(2):
+            with suppress(OSError), listener.accept()[0] as connection:  # ssl.SSLError is one
+                context.wrap_socket(connection, server_side=True).close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        with socket.create_connection(listener.getsockname()) as sock:
+            secured, agreed = secure(sock, ClientTls(NAME, cafile=str(cert)))
+            with secured:
+                assert agreed.version == "TLSv1.3"
+                assert secured.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        with socket.create_connection(listener.getsockname()) as sock:
+            with pytest.raises(NotSecured) as caught:
+                secure(sock, ClientTls("another.name", cafile=str(cert)))
+            assert caught.value.code == Cause.TLS_WRONG_NAME
+            assert (caught.value.note or "").endswith("valid for 'another.name'")

@@ -207,6 +207,7 @@ def test_nonsense_is_named_all_at_once() -> None:
     assert done.returncode == 2
     for option in ("--ips", "--each", "--hold", "--rate", "--ports", "--target", "--tick"):
         assert f"{option} " in done.stderr, done.stderr
+    assert "--target 'ftp://x' has to begin with one of http://, https://, ws://, wss://, tcp://." in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -38,6 +38,7 @@ def options(target: str | None = None, **tls: Any) -> RunOptions:
         ),
         (options("ws://h/", tls_version="1.2"), "--tls-version is for TLS"),
         (options(server_name="h"), "--server-name is for TLS"),
+        (options("https://h/", server_name=""), "--server-name is empty"),
         (options("https://h/", key="k"), "--key is for a certificate of the client's: name it with --cert."),
         (options("wss://h/", insecure=True, cafile="f"), "--insecure takes any certificate, and --cafile says"),
         (options("http://h/", is_asked=True), "--tls is for our own server and for tcp://: name a target of https://"),

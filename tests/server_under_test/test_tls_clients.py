@@ -304,8 +304,8 @@ def test_files_and_options_that_make_no_sense_are_said_at_the_start(cert: Cert, 
     quiet = ("--port", "0", "--control-port", "0", "--max-users", "10")
     for given, words in (
         (["--tls-cert", str(tmp_path / "none.pem")], "No such file"),
-        (["--tls-cert", other, "--tls-key", cert[1]], "values mismatch"),
-        (["--tls-cert", other], "--tls-cert"),  # has no key in it
+        (["--tls-cert", other, "--tls-key", cert[1]], "--tls-key " + cert[1] + " has another key"),
+        (["--tls-cert", other], "has no private key in PEM: name the file that has it with --tls-key."),
         (["--tls-key", key], "take a --tls-cert"),
         (["--tls-tickets", "1"], "take a --tls-cert"),
         (["--tls-cert", other, "--tls-key", key, "--tls-tickets", "9"], "up to 8"),

@@ -2,11 +2,17 @@
 
 import ast
 import re
+import shutil
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from floodtest.wire.causes import Cause
 from floodtest.wire.tls import handshaking, key_columns, tls_layer, tls_records
 from floodtest.wire.tls.key_columns import KeyColumns
+from floodtest.wire.tls.settings import ClientTls, ServerTls
+from tests.rigs.tls import client_end, server_end, shake
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/tls.md").read_text()
@@ -37,6 +43,17 @@ def test_every_cause_is_in_the_table() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ", section("Why a connection ends"), re.MULTILINE)
     causes = [cause.name.lower() for cause in Cause if cause.name.startswith("TLS_") and cause != Cause.TLS_PORT]
     assert sorted(rows) == sorted(causes)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl here: apt-get install openssl")
+def test_the_certificate_that_is_made_is_one_that_clients_trust(tmp_path: Path) -> None:
+    (line,) = re.findall(r"^    (openssl req .*\n.*-out cert\.pem)$", section("Server"), re.MULTILINE)
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True, capture_output=True)
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    for name in ("localhost", "127.0.0.1"):
+        client, server = client_end(ClientTls(name, cafile=cert)), server_end(ServerTls(cert, key))
+        shake(client, server, [7])
+        assert client.secured == [7]
 
 
 def test_every_test_that_is_named_is_there() -> None:

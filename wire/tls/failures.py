@@ -59,7 +59,7 @@ def cause_of(error: ssl.SSLError, begin: bytes) -> tuple[Cause, str | None]:
     """Return why a handshake failed; `begin` are the first bytes that the peer sent."""
     reason = error.reason or _reason_in(str(error))
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _CERTIFICATES.get(error.verify_code, Cause.TLS_BAD_CERTIFICATE), error.verify_message
+        return _CERTIFICATES.get(error.verify_code, Cause.TLS_BAD_CERTIFICATE), error.verify_message.rstrip(".")
     if alert := _ALERT_REASON.fullmatch(reason):
         return _ALERTS_BY_NAME.get(alert[1], Cause.TLS_ALERT), alert[1].lower().replace("_", " ")
     if begin and begin[0] not in _TYPES:
