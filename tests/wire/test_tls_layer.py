@@ -186,6 +186,15 @@ def test_each_failure_has_its_cause(files: tuple[str, str], tmp_path: Path) -> N
     assert client.take(FD, b"HTTP/1.1 400 Bad Request\r\n\r\n")[1] == Cause.TLS_PLAIN
 
 
+@pytest.mark.parametrize("begin", [b"GET / HTTP/1.1\r\n\r\n", b"\x80\x2e\x01\x00\x02" + bytes(100), bytes(50)])
+def test_who_speaks_no_tls_gets_no_alert(begin: bytes, files: tuple[str, str]) -> None:
+    """OpenSSL takes the second one for a hello of SSL 2, and would answer with an alert."""
+    server = server_end(ServerTls(*files))
+    server.layer.begin([FD])
+    assert server.take(FD, begin) == (b"", Cause.TLS_PLAIN)
+    assert server.sent(FD) == b""
+
+
 def test_rows_of_a_batch_go_out_each_in_its_own_way(files: tuple[str, str]) -> None:
     """In columns, with an object of TLS 1.2, and without TLS, in the order in which they are said."""
     old = server_context(ServerTls(*files))

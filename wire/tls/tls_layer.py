@@ -173,7 +173,8 @@ class TlsLayer:
             try:
                 reply, is_over = self.handshakes[fd].step(flight)
             except Failed as failed:
-                reply, is_over = failed.last, False
+                # To who speaks no TLS an alert is garbage before the text of an answer.
+                reply, is_over = b"" if failed.cause == Cause.TLS_PLAIN else failed.last, False
                 ended[fd] = failed.cause
                 if failed.note:
                     self._notes[fd] = failed.note
