@@ -98,9 +98,10 @@ async def bundled_server(
     place: Place = LOOPBACK,
     model: ServerModel = DEFAULT_SERVER_MODEL,
     certificate: Files | None = None,
+    tickets: int = 0,
 ) -> AsyncIterator[BundledServer]:
     """Run `comet serve` on free ports of a place as long as the block lasts; `store` is of subscriptions, if any. With
-    a certificate it speaks TLS.
+    a certificate it speaks TLS, and sends each client so many tickets.
 
     It takes the users of the plan, and has room for as many connections. Refused if it refuses to serve, WorkerFault if
     it does not come up for another reason.
@@ -110,6 +111,7 @@ async def bundled_server(
         arguments = ["--port", "0", "--control-port", "0", "--model", model]
         arguments += ["--max-users", str(plan.last_user), "--max-connections", str(plan.connections)]
         arguments += [] if certificate is None else ["--tls-cert", certificate.cert, "--tls-key", certificate.key]
+        arguments += ["--tls-tickets", str(tickets)] if tickets else []
         arguments += [] if store is None else ["--db", str(store.absolute())]
         arguments += ["--host", place.host, "--control-host", place.control_host]
         process = launch(

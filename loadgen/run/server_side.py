@@ -167,7 +167,7 @@ async def server_side(
         certificate = stack.enter_context(certificate_for_now()) if options.speaks_tls else None
         store = await stack.enter_async_context(store_for(options, folder, interruption, say))
         bundled = await stack.enter_async_context(
-            bundled_server(plan, store, log, place, options.server_model, certificate)
+            bundled_server(plan, store, log, place, options.server_model, certificate, _tickets_for(options))
         )
         asked, addresses = RequestTemplate(f"/{OWN[options.spoken].path}/{{user}}".encode()), (bundled.address,)
         own = ServerProcesses((Process(bundled.process.pid, "comet serve"),), "it is ours")
@@ -178,6 +178,11 @@ async def server_side(
         if await server.ask() is None:
             raise WorkerFault(f"The bundled server came up and does not answer. See {log}.")
         yield server
+
+
+def _tickets_for(options: RunOptions) -> int:
+    """Return how many tickets our own server sends a client: none, unless sessions are to be taken up by them."""
+    return 1 if options.tls.tls_resume else 0
 
 
 def _tls_with(options: RunOptions, certificate: Files) -> ClientTls:
