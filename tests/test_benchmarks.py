@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks import cost, latency, protocols
+from benchmarks import cost, latency, protocols, tls_alternatives
 from benchmarks.handshakes import AT_A_TIME, TO_OPEN, run_bare_loop
+from benchmarks.tls_alternatives import Cost, Reading, Sizes
 from floodtest.analysis import Record
 from floodtest.analysis.record.stages import Stage
 from floodtest.analysis.record.summary import Latency
@@ -61,3 +62,23 @@ def test_bare_handshakes_take_time() -> None:
     (name, value), *others = run_bare_loop(AT_A_TIME + 1).items()
     assert (name, others) == (TO_OPEN, [])
     assert 50 < value < 1_000_000
+
+
+def test_the_cost_of_tls_is_what_is_added_by_connections() -> None:
+    found = tls_alternatives.cost(Reading(MIB, 1.0), Reading(9 * MIB, 1.5), Reading(2 * MIB, 3.0), 1024)
+    assert found == Cost(1024, 0.5 / 1024)
+    assert found.cells() == ["1.0 KiB", "488 µs"]
+    assert Cost(202.4, 0.0).cells() == ["202 B", "0 µs"]
+
+
+@pytest.mark.parametrize("client", ["Python's ssl", "websockets", "node, ws"])
+def test_clients_of_others_open_what_they_are_told(
+    client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if (missing := tls_alternatives.missing("comet, columns", client)) is not None:
+        pytest.skip(missing)
+    for name in ("PAUSE", "SETTLE", "PERIOD"):
+        monkeypatch.setattr(tls_alternatives, name, 0.01)
+    costs = tls_alternatives.measure("comet, columns", client, tmp_path, Sizes(first=2, all=30))
+    assert all(each.seconds >= 0 for each in costs)
+    assert (tmp_path / "said").read_text() == "2\n30\n"
