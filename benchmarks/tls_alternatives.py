@@ -93,10 +93,13 @@ def behind(name: str, folder: Path, pem: Path, most: int) -> Iterator[Serving]:
         yield Serving(*address(0), pids, server)
 
 
+SHARING = ("haproxy", "nginx", "hitch")
+"""Proxies of which two take connections at one address. Of two caddies one takes all, and runs out of files."""
+
 SERVERS: dict[str, Server] = {
     "comet, columns": partial(of_model, "columns"),
     "comet, tasks": partial(of_model, "tasks"),
-    **{f"{name}, two of it": partial(behind, name) for name in TLS_PROXIES},
+    **{f"{name}, two of it": partial(behind, name) for name in SHARING},
 }
 
 
