@@ -18,18 +18,16 @@ times, as Unix sockets have none, is read like any other.
 
 Cost: one system call a descriptor; nothing is kept for one that was emptied. A watched one has a socket object, and
 its read costs a recvmsg in place of a read, half as much again. It is made in its turn: a sample that waits longer than
-others would show more of this program's own waiting than there is. Where a turn reads a watched descriptor, each of its
-reads costs 40 ns more.
+others would show more of this program's own waiting than there is. Looking which are watched costs 17 ns a read.
 """
 
 import errno
-import operator
 import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from itertools import filterfalse, repeat
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import compress, count, filterfalse, repeat
 from types import MappingProxyType
 from typing import Any
 
@@ -92,9 +90,9 @@ class Reads:
     ) -> None:
         """Add what one sweep read, one descriptor after another, between two times; `arrived` is by descriptor."""
         if fds:
-            if arrived and not arrived.keys().isdisjoint(fds):
+            if arrived:
                 first = len(self.fds)
-                self.arrived.update((first + at, arrived[fd]) for at, fd in enumerate(fds) if fd in arrived)
+                self.arrived.update((first + row, arrived[fds[row]]) for row in _rows_in(arrived, fds))
             self.fds += fds
             self.data += data
             self.size += sum(map(len, data))
@@ -121,6 +119,11 @@ class Reads:
     def ends(self) -> Ints:
         """Return when the sweep of each row ended: no row was read later."""
         return np.repeat([ended for _, _, ended in self._sweeps], [count for count, _, _ in self._sweeps])
+
+
+def _rows_in(some: Container[int], fds: list[int]) -> list[int]:
+    """Return the rows of those descriptors that are in `some`; this costs a worker 17 ns a row."""
+    return list(compress(count(), map(some.__contains__, fds)))
 
 
 class _Watched(socket.SocketType):
@@ -198,7 +201,7 @@ class Intake:
     def _read_ready(self, fds: list[int]) -> tuple[list[Sweep], Over]:
         self._budget = TURN_BYTES
         self.arrived.clear()
-        watched: Set[int] = self._watched.keys() & fds if self._watched else frozenset()
+        watched = _rows_in(self._watched, fds) if self._watched else ()
         began = time.monotonic_ns()
         data, failed = self._read_some_watched(fds, watched) if watched else sweep(os.read, fds, repeat(READ_SIZE))
         ended = time.monotonic_ns()
@@ -219,16 +222,19 @@ class Intake:
             self._read_rest(begun, sweeps, over)
         return sweeps, over
 
-    def _read_some_watched(self, fds: list[int], watched: Set[int]) -> tuple[list[bytes], dict[int, int]]:
-        """Make the first read of all descriptors, in order, so that the watched ones wait as long as any other."""
-        calls: list[Callable[..., Any]] = [os.read] * len(fds)
-        first, second = [*fds], [READ_SIZE] * len(fds)
-        places = {place: fd for place, fd in enumerate(fds) if fd in watched}
-        for place, fd in places.items():
-            calls[place], first[place], second[place] = self._watched[fd].recvmsg, READ_SIZE, _ANCILLARY
-        data, failed = sweep(operator.call, calls, first, second)
-        for place in places.keys() - failed.keys():
-            data[place] = self._note_arrival(places[place], data[place])
+    def _read_some_watched(self, fds: list[int], watched: list[int]) -> tuple[list[bytes], dict[int, int]]:
+        """Make the first read of all descriptors, in order, so that `watched` rows wait no longer than others."""
+        data: list[bytes] = []
+        failed: dict[int, int] = {}
+        for row in [*watched, len(fds)]:
+            first = len(data)
+            plain, codes = sweep(os.read, fds[first:row], repeat(READ_SIZE))
+            data += plain
+            failed.update((first + at, code) for at, code in codes.items())
+            if row < len(fds):
+                received, codes = sweep(self._watched[fds[row]].recvmsg, [READ_SIZE], [_ANCILLARY])
+                failed.update((row, code) for code in codes.values())
+                data.append(b"" if codes else self._note_arrival(fds[row], received[0]))
         return data, failed
 
     def read_again(self, fds: Iterable[int]) -> None:
