@@ -4,6 +4,8 @@ each (RFC 8446, sections 4.6, 5 and 6).
 
 from collections.abc import Callable
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+
 from floodtest.flyweight.engine.intake import END
 from floodtest.wire.causes import Cause
 from floodtest.wire.tls.key_columns import MOST_IDLE
@@ -38,7 +40,8 @@ class Sender:
         self._number += 1
         inner = text + bytes([kind]) + bytes(padding)
         head = bytes([outer, 3, 3]) + (len(inner) + 16).to_bytes(2, "big")
-        sealed = self._suite.aead(key).encrypt(nonce, inner, head)
+        cipher = (ChaCha20Poly1305 if "CHACHA" in self._suite.name else AESGCM)(key)
+        sealed = cipher.encrypt(nonce, inner, head)
         self.sent += head + (bytes([sealed[0] ^ 1]) + sealed[1:] if spoil else sealed)
 
     def end(self, code: int) -> None:

@@ -1,12 +1,10 @@
 """Keys of one direction of many connections: what seals their records, or opens them (RFC 8446, sections 5.3 and 7.2).
 
-In: descriptors, as a number or an array of rows. Out: AEADs, and the nonces of the next records. Cost: 100 bytes a
+In: descriptors, as a number or an array of rows. Out: keys, and the nonces of the next records. Cost: 100 bytes a
 connection, of memory that is not in core dumps. Fails: Refused where there are no addresses for the columns.
 """
 
 import struct
-from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +51,8 @@ class Direction:
         self.secrets[rows] = 0
         self.numbers[rows] = 0
 
-    def aead(self, fd: int, suite: Suite) -> Any:
-        return suite.aead(bytes(self._key[fd * MAX_KEY : fd * MAX_KEY + suite.key_size]))
+    def key(self, fd: int, suite: Suite) -> bytes:
+        return bytes(self._key[fd * MAX_KEY : fd * MAX_KEY + suite.key_size])
 
     def take_nonce(self, fd: int) -> bytes:
         """Return the nonce of the next record of one connection, which is used up (RFC 8446, section 5.3)."""
@@ -62,10 +60,10 @@ class Direction:
         self._number[fd] = number + 1
         return (int.from_bytes(self._iv[fd * IV : (fd + 1) * IV], "big") ^ number).to_bytes(IV, "big")
 
-    def aeads(self, rows: Rows, suite: Suite) -> Iterable[Any]:
-        """Return an AEAD for each row."""
+    def keys_of(self, rows: Rows, suite: Suite) -> list[bytes]:
+        """Return the key of each row."""
         size = suite.key_size
-        return [suite.aead(key) for (key,) in _KEYS[size].iter_unpack(self.keys[rows, :size].tobytes())]
+        return [key for (key,) in _KEYS[size].iter_unpack(self.keys[rows, :size].tobytes())]
 
     def nonces(self, rows: Rows, behind: Rows | int = 0) -> list[bytes]:
         """Return the nonce of a record of each row, so many behind the next one."""

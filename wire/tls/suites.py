@@ -6,10 +6,9 @@ and takes the secret in each time. Fails: never; a suite that is not in `SUITES`
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from floodtest.wire.tls.aeads import AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, Aead
 
 MAX_KEY = 32
 IV = 12
@@ -35,7 +34,7 @@ class Suite:
     """A cipher suite."""
 
     name: str
-    aead: Callable[[bytes], AESGCM | ChaCha20Poly1305]
+    aead: Aead
     digest: "hashlib._Hash"
     """One of nothing, to be copied."""
     key_size: int
@@ -72,8 +71,8 @@ _IV_INFO = _info(b"iv", IV)
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("TLS_AES_128_GCM_SHA256", AESGCM, _SHA256, 16, 32),
-        Suite("TLS_AES_256_GCM_SHA384", AESGCM, _SHA384, 32, 48),
-        Suite("TLS_CHACHA20_POLY1305_SHA256", ChaCha20Poly1305, _SHA256, 32, 32),
+        Suite("TLS_AES_128_GCM_SHA256", AES_128_GCM, _SHA256, 16, 32),
+        Suite("TLS_AES_256_GCM_SHA384", AES_256_GCM, _SHA384, 32, 48),
+        Suite("TLS_CHACHA20_POLY1305_SHA256", CHACHA20_POLY1305, _SHA256, 32, 32),
     )
 }
