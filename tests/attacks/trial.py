@@ -36,8 +36,8 @@ LEFT_SECONDS = 10.0
 _STAGE_SECONDS = {"": 1.0, "start": 1.6, "ramp": 0.5, "hold": 0.7, "messages": 1.8, "close": 0.3}
 """About how long each stage of a run takes, the time before its record ("") among them."""
 
-_MAKER_SECONDS = 0.02
-"""About how long the maker of a network takes, at the least."""
+_SECONDS_OF = {parts.MAKER: 0.02, parts.LOADER: 0.25, parts.READER: 0.25}
+"""About how long parts take, at the least, that are there for less than a stage."""
 
 _ALL = ("start", "ramp", "hold", "messages")
 _STAGES_OF = {
@@ -100,7 +100,7 @@ def draw(random: Random, number: int, part: str, stages: Sequence[str] = ()) -> 
     has = VARIANTS[variant]
     fitting = [stage for stage in stages or _STAGES_OF.get(part, _ALL) if stage != "messages" or "--messages" in has]
     stage = random.choice(fitting)
-    longest = _MAKER_SECONDS if part == parts.MAKER else _STAGE_SECONDS[stage]
+    longest = _SECONDS_OF.get(part, _STAGE_SECONDS[stage])
     return Plan(number, variant, part, stage, random.uniform(0, longest), random.randrange(2))
 
 
@@ -226,7 +226,9 @@ def _hit(run: "subprocess.Popen[bytes]", outcome: Outcome, act: Act) -> None:
     due: float | None = None
     while run.poll() is None and time.monotonic() < until:
         stage = stage_of(outcome.out)
-        found = parts.find(run.pid, plan.part) if order.index(stage) >= order.index(plan.stage) else []
+        is_late = plan.part == parts.MAKER and stage != ""  # what looks like it now is a fork that is not itself yet
+        is_time = order.index(stage) >= order.index(plan.stage) and not is_late
+        found = parts.find(run.pid, plan.part) if is_time else []
         if not found:
             due = None  # it is not there yet, was somebody on the way to another program, or has ended
         elif due is None:
