@@ -110,8 +110,9 @@ def find_server(
     for listener in listeners:
         if holding.get(listener.inode) == []:
             return ServerProcesses(reason=_why_unseen(listener))
-    pids = sorted({pid for found in holding.values() for pid in found})
-    return _judge(pids, proc)
+    pids = {pid for found in holding.values() for pid in found}
+    pids |= _holders_by_thread(pids, holding, proc, lambda: clock() > until)
+    return _judge(sorted(pids), proc)
 
 
 def _judge(pids: Sequence[int], proc: Path) -> ServerProcesses:
@@ -162,6 +163,24 @@ def _find_holders(holding: dict[int, list[int]], proc: Path, is_late: Callable[[
         if is_late():
             return False
     return True
+
+
+def _holders_by_thread(pids: set[int], inodes: Iterable[int], proc: Path, is_late: Callable[[], bool]) -> set[int]:
+    """Return which processes below these have one of the sockets open in a thread that has files of its own.
+
+    A server may have its fronts in such threads, as ours has. These are not looked for on the whole machine, and where
+    it gets too late for them, fewer files are known of.
+    """
+    links = {f"socket:[{inode}]": inode for inode in inodes}
+    below = set(process_tree(pids, proc)) - pids
+    return {pid for pid in below if any(_open_ones(task / "fd", links, is_late) for task in _tasks(proc / str(pid)))}
+
+
+def _tasks(process: Path) -> list[Path]:
+    try:
+        return list((process / "task").iterdir())
+    except OSError:
+        return []  # it ended just now
 
 
 def _open_ones(folder: Path, links: dict[str, int], is_late: Callable[[], bool]) -> set[int]:

@@ -8,8 +8,10 @@ import psutil
 import pytest
 
 from floodtest.flyweight.errors import Refused
+from floodtest.flyweight.machine.files import can_unshare_files
 from floodtest.flyweight.machine.listeners import Listener, read_listeners
 from floodtest.loadgen.preflight import server_processes
+from floodtest.loadgen.preflight.server_files import files_of
 from floodtest.loadgen.preflight.server_processes import (
     LOOK_SECONDS,
     ServerProcesses,
@@ -17,7 +19,7 @@ from floodtest.loadgen.preflight.server_processes import (
     named_server,
     process_tree,
 )
-from tests.rigs.listening import Server, listening
+from tests.rigs.listening import LIMITED, Server, listening
 
 
 def find(server: Server) -> ServerProcesses:
@@ -46,6 +48,36 @@ def test_processes_that_share_a_listener_are_those_of_the_one_at_the_top() -> No
         found = find(server)
         assert roots(found) == [server.pid]
         assert set(found.holders) == set(found.pids()) == {server.pid, *server.children}
+
+
+@pytest.mark.skipif(not can_unshare_files(), reason="unshare(2) is forbidden here")
+def test_a_process_whose_threads_have_the_listener_among_files_of_their_own_has_it() -> None:
+    """As `comet serve` has its fronts: each thread may open as many files as a process."""
+    in_threads = """
+import threading
+from floodtest.flyweight.machine.files import unshare_files
+def have_threads():
+    ready = threading.Barrier(3)
+    def front():
+        unshare_files()
+        ready.wait()
+        ready.wait()
+        wait()
+    for _ in range(2):
+        threading.Thread(target=front).start()
+    ready.wait()
+    heard.close()
+    ready.wait()
+    os.write(writer, b".")
+reader, writer = os.pipe()
+child(have_threads)
+os.read(reader, 1)
+"""
+    with listening(LIMITED + in_threads) as server:
+        found = find(server)
+        assert roots(found) == [server.pid]
+        assert set(found.holders) == {server.pid, *server.children}
+        assert files_of(found.holders) == 300 + 3 * 300
 
 
 def test_processes_that_share_a_port_are_all_of_them() -> None:
