@@ -5,8 +5,8 @@ friend graph, asked for more than the machine carries; the last two are held aga
 protocols that the bundled server speaks, against chunks: connections opened a second, and what a tick, a message and a
 connection cost (`benchmarks.protocols`). WebSockets over TLS are held against plain ones, at sizes of their own, since
 their handshakes take a minute for 50,000; and what bare handshakes cost (`benchmarks.handshakes`) against what it takes
-to open connections over TLS. At the end latency is held against a server whose latency is known
-(`benchmarks.latency`).
+to open connections over TLS. Fronts on two machines over Valkey are held against a server by itself, by what a delivery
+costs (`benchmarks.bus`). At the end latency is held against a server whose latency is known (`benchmarks.latency`).
 
 The machine's speed drifts, and memory that was never touched costs more than memory that was, so only runs next to each
 other are compared: each round runs all, every other round in the opposite order, and a ratio is taken within a round:
@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import latency
+from benchmarks.bus import runners_of_buses
 from benchmarks.protocols import AGAINST_IT, BASE, run_protocol, runners_of_tls
 from benchmarks.rounds import Figures, Runner, compare
 from benchmarks.whole_runs import TICKS, median_of_ticks, run_floodtest, write_friends
@@ -100,6 +101,7 @@ def main() -> None:
     parser.add_argument("--networks", choices=NETWORKS, nargs="*", default=list(NETWORKS))
     parser.add_argument("--protocols", choices=AGAINST_IT, nargs="*", default=list(AGAINST_IT))
     parser.add_argument("--tls", type=int, nargs="*", default=[50_000], metavar="N", help="connections over TLS")
+    parser.add_argument("--buses", type=int, nargs="*", default=[50_000], metavar="N", help="connections over Valkey")
     parser.add_argument("--latency", type=int, nargs="*", default=list(latency.SIZES), metavar="N")
     options = parser.parse_args()
     print(
@@ -118,11 +120,16 @@ def main() -> None:
                 runners[f"floodtest {network}"] = partial(run_in, network, size, friends, Path(folder) / "runs")
             compare(size, options.rounds, runners, pairs_of(options.networks))
             compare(size, options.rounds, *_of_protocols(options.protocols, size, friends, Path(folder) / "runs"))
-        for size in options.tls:
-            if _has_room(size):
-                runs = Path(folder) / "runs"
-                compare(size, options.rounds, *runners_of_tls(size, write_friends(size, Path(folder)), runs))
+        _compare_others(options, Path(folder))
     latency.print_table([size for size in options.latency if _has_room(size)])
+
+
+def _compare_others(options: argparse.Namespace, folder: Path) -> None:
+    """Hold TLS against none, and two front machines against a server by itself, at sizes of their own."""
+    for size in filter(_has_room, options.tls):
+        compare(size, options.rounds, *runners_of_tls(size, write_friends(size, folder), folder / "runs"))
+    for size in filter(_has_room, options.buses):
+        compare(size, options.rounds, *runners_of_buses(size, write_friends(size, folder), folder))
 
 
 def _has_room(size: int) -> bool:

