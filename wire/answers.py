@@ -15,7 +15,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from floodtest.wire import http
-from floodtest.wire.causes import Cause, foreign
+from floodtest.wire.causes import Cause, foreign, refused_by
 from floodtest.wire.framing import chunked
 from floodtest.wire.framing.frames import MAX_PAYLOAD, Beginning, Framing, begun_behind, decode_all
 from floodtest.wire.grammar import OURS, Grammar
@@ -286,9 +286,9 @@ class Answer:
         """Return what opened the connection, with the end of the body that has come; None if that has not come yet.
         The data was read at that time.
 
-        NotOpened: a status other than 200 (that status), or the `Cause`: no HTTP, a body that is no stream of the
-        protocol or broke its framing, messages that do not meet the condition within its bound or `MAX_ANSWER` bytes,
-        a body that ended.
+        NotOpened: a status other than 200 (that status), or the `Cause`: a text which says that TLS is spoken, no HTTP,
+        a body that is no stream of the protocol or broke its framing, messages that do not meet the condition within
+        its bound or `MAX_ANSWER` bytes, a body that ended.
         """
         is_first = not self.size
         self.size += len(data)
@@ -303,7 +303,12 @@ class Answer:
             return self._read_body(self._framing, data, None, read_ns)
         if not self._may_be_head(data):
             return None
-        parsed = self._answers.read_head(self._user, whole := bytes(self._head))
+        whole = bytes(self._head)
+        try:
+            parsed = self._answers.read_head(self._user, whole)
+        except NotOpened as error:
+            error.code = refused_by(error.code, whole)
+            raise
         if parsed is None:
             return None
         self._framing, body = parsed

@@ -5,6 +5,8 @@ the members', in small letters; `analysis.record.causes` has a sentence and a re
 """
 
 import enum
+import re
+from http import HTTPStatus
 
 
 class Cause(enum.IntEnum):
@@ -84,6 +86,21 @@ _SETTINGS = (0, 0, None, 4, 0, 0, 0, 0, 0)
 """The frame that a server of HTTP/2 begins with: SETTINGS, of under 256 bytes and of stream 0 (RFC 9113, 4.1)."""
 
 _FOREIGN = ((_TLS_ALERT, Cause.TLS_PORT), (_SETTINGS, Cause.HTTP2_PORT))
+
+
+_TOLD_TO_SPEAK_TLS = re.compile(
+    rb"(?i)to HTTPS port|to an HTTPS server|SSL-enabled server port|requires TLS|port speaks TLS"
+)
+"""What nginx, Go, Apache, Tomcat and `comet` say in an answer of 400 to who asks without TLS where they speak it."""
+
+
+def refused_by(status: int, answer: bytes) -> int:
+    """Return the code of a failure for an answer of that status: `TLS_PORT` where its text says that TLS is spoken.
+
+    Only what has come of the text together with the head is looked at. Cost: nothing for another status than 400.
+    """
+    is_told = status == HTTPStatus.BAD_REQUEST and _TOLD_TO_SPEAK_TLS.search(answer)
+    return Cause.TLS_PORT if is_told else status
 
 
 def foreign(data: bytes) -> tuple[Cause | None, bool]:

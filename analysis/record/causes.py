@@ -59,6 +59,11 @@ TABLE: dict[str, Words] = {
         "Look into the server's log: it may have too many connections, too short a time-out for requests, or another "
         "protocol at this port.",
     ),
+    "no_answer@response": Words(
+        "The server read the request, or a part of it, and closed the connection without an answer.",
+        "Look into the server's log: it may have too many connections, too short a time-out for requests, or another "
+        "protocol at this port. Many servers do so where they speak TLS: then say https:// or wss://.",
+    ),
     "tls_port": Words(
         "The server speaks TLS at this port.",
         "Say https:// or wss://, or name the port at which it speaks without TLS.",
@@ -208,6 +213,11 @@ TABLE: dict[str, Words] = {
     "cut_inside": Words(
         "The connection was closed within a message.",
         "Look for a process that ended, and for limits of time or size at the server and proxies.",
+    ),
+    "ECONNRESET@response": Words(
+        "The connection was reset before an answer: the process at the other end ended, or closed it with data unread.",
+        "Look for a process that ended, and for limits of the server and of what stands between. Many servers do so "
+        "where they speak TLS: then say https:// or wss://.",
     ),
     "ECONNRESET": Words(
         "The connection was reset: the process at the other end ended, or closed it with data unread.",

@@ -251,6 +251,15 @@ def test_an_answer_that_does_not_open_byte_by_byte(answer: bytes, name: str, rig
     assert (rig.state(12), rig.failed) == (State.FAILED, {f"{name}@response": 1})
 
 
+def test_a_refusal_that_says_that_tls_is_spoken(rig: ClientRig) -> None:
+    """Of a text that comes behind its head nothing is known when the connection ends."""
+    head, text = b"HTTP/1.0 400 Bad Request\r\n\r\n", b"Client sent an HTTP request to an HTTPS server.\n"
+    for user, pieces in ((12, [head + text]), (13, [head[:9], head[9:] + text]), (14, [head])):
+        rig.connect(user)
+        rig.feed(user, *pieces)
+    assert rig.failed == {"tls_port@response": 2, "HTTP_400@response": 1}
+
+
 @pytest.mark.parametrize("said", [b"Welcome, user 13\n", b"Welcome, user 123\n", b"Welcome, user 212\n", b"1.12\n"])
 def test_messages_that_do_not_name_the_user_fail_when_the_time_is_over(said: bytes, rig: ClientRig) -> None:
     rig.open(34)

@@ -1,11 +1,13 @@
 """`floodtest run` over TLS: our own server, with a certificate of the run, and nginx with nchan, of TLS 1.3 and 1.2."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.rigs.nginx import NCHAN, needs_nchan, nginx
+from tests.rigs.openssl import Program, needs_openssl
 from tests.rigs.support import flood, run_here
 from tests.rigs.tls import write_certificate
 
@@ -73,6 +75,27 @@ def test_messages_of_nginx_come_over_tls(version: str, protocol: str, client: st
         assert "certificate of CN=server.test, signed by CN=server.test, valid until 20" in done.stdout
         done = run_here("floodtest", "probe", *given)
         assert (done.returncode, "not open   tls_unknown_issuer@tls: " in done.stdout) == (4, True), done.stdout
+        if version == "TLSv1.3":
+            code, summary, errors = flood(
+                *(tmp_path / "plain", "--target", f"http://{host}:{port}/sub/{{user}}", "--connections", "3"),
+                *("--client", "columns"),
+            )
+            assert (code, summary["connections"]["failed"]) == (4, {"tls_port@response": 3}), errors
+            assert "https:// or wss://" in summary["causes"][0]["remedy"]
+
+
+@needs_openssl
+def test_a_server_that_ends_who_speaks_no_tls_without_a_word_is_said_to_speak_it_perhaps(tmp_path: Path) -> None:
+    cert, key = write_certificate(tmp_path)
+    program = Program("s_server", "-accept", "127.0.0.1:0", "-cert", str(cert), "-key", str(key))
+    try:
+        while not (told := re.search(rb"ACCEPT 127.0.0.1:(\d+)", program.said)):
+            assert program.hear(), program.said
+        done = run_here("floodtest", "probe", "--target", f"ws://127.0.0.1:{int(told[1])}/ws/{{user}}")
+    finally:
+        program.stop()
+    assert re.search(r"not open   (no_answer|ECONNRESET)@response: ", done.stdout), done.stdout
+    assert "https:// or wss://" in " ".join(done.stdout.split())
 
 
 def test_a_certificate_that_can_not_be_read_is_said_before_anything_begins(tmp_path: Path) -> None:
