@@ -229,6 +229,7 @@ def _tls(each: Sequence[sums.Tls]) -> sums.Tls | None:
         return None
     return sums.Tls(
         handshakes=sum(one.handshakes for one in each),
+        to_resume=sum(one.to_resume for one in each),
         resumed=sum(one.resumed for one in each),
         ciphers=_counts(one.ciphers for one in each),
         kept=sum(one.kept for one in each),

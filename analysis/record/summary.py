@@ -134,8 +134,10 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
 
     handshakes: int
     """Those that were completed."""
+    to_resume: int = 0
+    """Handshakes that were begun and belong to the share of --tls-resume; 0 in records from before this field, too."""
     resumed: int
-    """Of these, with a session from before."""
+    """Of those that were completed, with a session from before."""
     ciphers: dict[str, int]
     """Of these, by what they agreed on: suites of TLS 1.3, or `other`."""
     kept: int
@@ -143,7 +145,7 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
     cpu_seconds: float
     """Of the client, for handshakes."""
     tickets: int
-    """That servers sent, and nobody kept."""
+    """That servers sent; of those of a connection that keeps its object, one that is to be taken up."""
     key_updates: int
     """Of servers."""
     is_verified: bool

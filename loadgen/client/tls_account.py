@@ -1,7 +1,8 @@
 """What connections over TLS have done, in a worker's row of the ledger.
 
 Fields: `ciphers`: handshakes that are over, by place in `wire.tls.counts.CIPHERS` · kept: connections of TLS 1.2 ·
-resumed: handshakes with a session from before · tickets, key_updates: of servers · cpu_ns: CPU time of handshakes.
+to_resume: handshakes of the share of `--tls-resume` that were begun · resumed: handshakes with a session from before ·
+tickets, key_updates: of servers · cpu_ns: CPU time of handshakes.
 """
 
 from collections import Counter
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from floodtest.wire.tls.counts import CIPHERS, OTHER, TlsCounts
 
-_NUMBERS = ("kept", "resumed", "tickets", "key_updates", "cpu_ns")
+_NUMBERS = ("kept", "to_resume", "resumed", "tickets", "key_updates", "cpu_ns")
 
 TLS_ROW = np.dtype([("ciphers", "i8", (len(CIPHERS),)), *((name, "i8") for name in _NUMBERS)])
 
@@ -25,6 +26,7 @@ class TlsReading(msgspec.Struct, frozen=True, kw_only=True):
     ciphers: dict[str, int]
     """Handshakes that are over, by what they agreed on (`wire.tls.counts.CIPHERS`)."""
     kept: int
+    to_resume: int
     resumed: int
     tickets: int
     key_updates: int

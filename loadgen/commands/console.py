@@ -233,7 +233,7 @@ def _tls_lines(tls: Tls) -> list[str]:
     has_cost = tls.handshakes > 0 and tls.cpu_seconds > 0  # httpx does not tell it
     told = [
         *([ciphers] if ciphers else []),
-        f"{tls.resumed:,} resumed",
+        f"{tls.resumed:,} of {tls.to_resume:,} resumed" if tls.to_resume else f"{tls.resumed:,} resumed",
         *([f"{tls.cpu_seconds / tls.handshakes * 1e6:,.0f} µs of the client's CPU each"] if has_cost else []),
         *([f"{tls.kept:,} of TLS 1.2, which keep 15 to 35 KiB each"] if tls.kept else []),
         *([f"{tls.tickets:,} tickets"] if tls.tickets else []),

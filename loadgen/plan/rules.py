@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from floodtest.flyweight.command import parsers
 from floodtest.flyweight.errors import UsageError
 from floodtest.loadgen.plan.messages import MessageOptions
-from floodtest.loadgen.plan.models import CLIENT_MODELS, DEFAULT_SERVER_MODEL
+from floodtest.loadgen.plan.models import CLIENT_MODELS, DEFAULT_CLIENT_MODEL, DEFAULT_SERVER_MODEL
 from floodtest.loadgen.plan.options import DEFAULT_HELD, DEFAULT_METHOD, DEFAULT_POLL_PAUSE, RunOptions
 from floodtest.loadgen.plan.pacer import are_sound
 from floodtest.loadgen.plan.request import problems_of
@@ -214,6 +214,8 @@ def _about_friends(options: RunOptions) -> Iterator[str]:
 
 def _about_tls(options: RunOptions) -> Iterator[str]:
     yield from options.tls.problems(options.speaks_tls or options.tls_of_publishing is not None)
+    if options.tls.tls_resume and options.client != DEFAULT_CLIENT_MODEL:
+        yield f"--client {options.client} takes up no session of TLS: leave --tls-resume out, or take another client."
     if options.tls.is_asked and options.scheme in ("http", "ws", "unix"):
         yield f"--tls is for our own server and for tcp://: name a target of {_SECURE[options.scheme]} instead."
     if options.target is None:

@@ -32,6 +32,7 @@ from floodtest.loadgen.run.remarks import (
     remarks_on_dropped_packets,
     remarks_on_first_words,
     remarks_on_queue,
+    remarks_on_resumption,
 )
 from floodtest.wire.control import Generated, Stats
 from floodtest.wire.names import DEFAULT_PROTOCOL, LONGPOLL
@@ -107,6 +108,7 @@ def conclude(facts: Facts) -> Summary:
         *remarks_on_first_words(facts.reading.answers),
         *remarks_on_queue(summary, facts.in_flight),
         *remarks_on_dropped_packets(facts.samples, facts.reading.attempts),
+        *remarks_on_resumption(summary.tls),
         *remarks_on_times(summary.server_times),
         *remarks_on_clocks(summary.messages),
         *facts.remarks,
@@ -172,6 +174,7 @@ def _tls(facts: Facts) -> sums.Tls | None:
         return None
     return sums.Tls(
         handshakes=tls.handshakes,
+        to_resume=tls.to_resume,
         resumed=tls.resumed,
         ciphers=tls.ciphers,
         kept=tls.kept,

@@ -114,6 +114,19 @@ def remarks_on_dropped_packets(samples: Sequence[Sample], attempts: int) -> list
     return [said]
 
 
+def remarks_on_resumption(tls: sums.Tls | None) -> list[str]:
+    """Say why not one of the handshakes has taken up a session that were to (--tls-resume)."""
+    if tls is None or not tls.to_resume or tls.resumed:
+        return []
+    why = "the server sent no ticket. Have it send some (comet serve: --tls-tickets)"
+    if tls.tickets:
+        why = (
+            f"{counted(tls.tickets, 'tickets')} came, either when all of these had begun, or the server takes none of "
+            "its own, as where it keeps no sessions, or several of one address have keys of their own"
+        )
+    return [f"tls: none of {counted(tls.to_resume, 'handshakes')} that were to be resumed (--tls-resume) was: {why}"]
+
+
 def often(number: int) -> str:
     """Write how often something was."""
     return "once" if number == 1 else f"{number:,} times"

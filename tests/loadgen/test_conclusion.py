@@ -231,6 +231,41 @@ def server(*ticks: tuple[int, int, float]) -> Stats:
     return stats(ticks=[SentTick(number, first, count, first, first + 1) for number, count, first in ticks])
 
 
+@pytest.mark.parametrize(
+    ("to_resume", "resumed", "tickets", "words"),
+    [
+        (
+            50,
+            0,
+            0,
+            "the server sent no ticket",
+        ),
+        (
+            50,
+            0,
+            7,
+            "7 tickets came, either when all",
+        ),
+        (50, 1, 7, None),
+        (0, 0, 7, None),
+    ],
+)
+def test_a_run_that_could_resume_nothing_says_why(
+    to_resume: int, resumed: int, tickets: int, words: str | None
+) -> None:
+    def fill(made: Ledger) -> None:
+        told = made.row(0)["tls"]
+        told["ciphers"][0, 0], told["to_resume"], told["resumed"], told["tickets"] = 100, to_resume, resumed, tickets
+
+    found = conclude(facts(ledger=ledger(fill)))
+    assert len(found.reasons) == (0 if words is None else 1)
+    for reason in found.reasons:
+        assert reason.startswith(f"tls: none of 50 handshakes that were to be resumed (--tls-resume) was: {words}")
+    assert found.outcome == "ok"
+    assert found.tls is not None
+    assert (found.tls.to_resume, found.tls.resumed) == (to_resume, resumed)
+
+
 def test_what_our_own_server_says_of_tls_is_in_the_summary() -> None:
     told = TlsFigures(
         handshakes=1000,

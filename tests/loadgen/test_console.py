@@ -21,6 +21,7 @@ from floodtest.analysis.record.summary import (
     ServerTls,
     Tick,
     Timing,
+    Tls,
     Workers,
 )
 from floodtest.flyweight.command.units import size
@@ -369,6 +370,13 @@ def test_times_to_open_and_lifetimes_have_a_line_each() -> None:
 
 
 SERVER_TLS = ServerTls(handshakes=1000, resumed=0, kept=0, cpu_seconds=0.273, tickets=0, key_updates=0, late=0, ends={})
+
+
+def test_how_many_handshakes_were_to_be_resumed_is_told() -> None:
+    tls = Tls(handshakes=10, ciphers={}, resumed=4, kept=0, cpu_seconds=0, tickets=3, key_updates=0, is_verified=True)
+    assert line(render(summary(tls=tls)), "tls") == "tls 10 handshakes: 4 resumed; 3 tickets"
+    told = render(summary(tls=msgspec.structs.replace(tls, to_resume=5)))
+    assert line(told, "tls") == "tls 10 handshakes: 4 of 5 resumed; 3 tickets"
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def options(target: str | None = None, **tls: Any) -> RunOptions:
         (options("wss://h/", insecure=True, cafile="f"), "--insecure takes any certificate, and --cafile says"),
         (options("http://h/", is_asked=True), "--tls is for our own server and for tcp://: name a target of https://"),
         (options("unix:/run/a", is_asked=True), "--tls is for our own server and for tcp://: name a target of a host"),
+        (replace(options("https://h/", tls_resume=0.5), client="httpx"), "--client httpx takes up no session of TLS"),
         (options(is_asked=True, server_name="h"), "--server-name is for a server that was named with --target."),
     ],
 )

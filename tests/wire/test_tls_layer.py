@@ -238,7 +238,9 @@ def test_a_share_of_handshakes_takes_up_a_session(
         found.append(bool(server.object.session_reused))
     assert (found[0], sum(found)) == (False, resumed)
     counts = client.layer.take_counts()
-    assert (counts.resumed, counts.kept) == (resumed, 9 if version is ssl.TLSVersion.TLSv1_2 else 0)
+    assert (counts.resumed, counts.to_resume) == (resumed, int(9 * share))
+    assert (counts.tickets > 0) == (share > 0 or version is ssl.TLSVersion.TLSv1_3)
+    assert counts.kept == (9 if version is ssl.TLSVersion.TLSv1_2 else 0)
     assert len(client.layer._kept) == (counts.kept or (1 if share else 0))
 
 
@@ -250,7 +252,8 @@ def test_where_no_ticket_comes_none_is_taken_up_and_one_object_is_kept(files: tu
     client.layer.forget([FD])
     shake(client, server, [FD])
     assert client.layer._kept.keys() == {FD}
-    assert client.layer.take_counts().resumed == 0
+    counts = client.layer.take_counts()
+    assert (counts.to_resume, counts.resumed, counts.tickets) == (4, 0, 0)
 
 
 def test_a_suite_that_columns_do_not_have_keeps_its_object(

@@ -17,6 +17,8 @@ class TlsCounts:
     """Handshakes that are over, by what they agreed on."""
     kept: int = 0
     """Connections of TLS 1.2, which keep their object."""
+    to_resume: int = 0
+    """Handshakes that were begun and belong to the share that is to take up a session, whether there was one or not."""
     resumed: int = 0
     tickets: int = 0
     """Received, or at a server sent."""

@@ -93,11 +93,13 @@ class TlsLayer:
         """Begin handshakes; return the first flight of each, which is empty at a server."""
         began = time.thread_time_ns()
         flights = []
+        due = self._resumption.due
         for fd in fds:
             session = self._resumption.session()
             handshake = Handshake(self._context, self._key_log, self._is_server, self._server_name, session)
             self.handshakes[fd] = handshake
             flights.append(b"" if self._is_server else handshake.step()[0])
+        self._counts.to_resume += self._resumption.due - due
         self._counts.cpu_ns += time.thread_time_ns() - began
         return flights
 
@@ -154,7 +156,7 @@ class TlsLayer:
         replies: dict[int, bytes] = {}
         for fd, data in rows.items():
             found = self._kept[fd].open(data)
-            self._resumption.look(fd, self._kept[fd].session)
+            self._counts.tickets += self._resumption.look(fd, self._kept[fd].session)
             if found.text:
                 texts[fd] = found.text
             if found.reply:
