@@ -25,7 +25,10 @@ from floodtest.analysis.figures.series import source_of_latency
 from floodtest.analysis.record import Record
 from floodtest.flyweight.errors import Refused, UsageError
 
-WRITERS: dict[str, Callable[[float], str]] = {"B": each, "/s": number, "ms": number, "s": number, "lines": number}
+WRITERS: dict[str, Callable[[float], str]] = {
+    "B": each,
+    **dict.fromkeys(("/s", "ms", "s", "%", "lines"), number),
+}
 
 SIZES_ALIKE = 1.02
 """Times the fewest connections of some runs, up to which the most are taken for as many."""
@@ -58,7 +61,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A figure of all groups, None for those that do not have it. `unit` is B, /s, ms, s or lines."""
+    """A figure of all groups, None for those that do not have it. `unit` is B, /s, ms, s, % or lines."""
 
     name: str
     unit: str

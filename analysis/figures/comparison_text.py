@@ -43,7 +43,7 @@ def note(table: Table) -> str:
 
 def row_title(row: Row) -> str:
     """Name a row with its unit, where the figures do not bring it."""
-    unit = {"B": "", "lines": "", "/s": " a second", "ms": ", ms", "s": ", s"}[row.unit]
+    unit = {"B": "", "lines": "", "/s": " a second", "ms": ", ms", "s": ", s", "%": ", %"}[row.unit]
     return f"{row.name}{unit}"
 
 

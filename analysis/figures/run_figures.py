@@ -25,7 +25,14 @@ ONE_MORE = "one more connection"
 LATENCY, AT_ARRIVAL, OWN = "latency", "latency at arrival", "latency, client's own"
 """To the read, of all messages; of the sample's messages to their arrival, and from there to the read."""
 
-TIMED = ("connect", "first byte", "open", "closed early, since open", "closed early, since the last byte")
+TIMED = (
+    "connect",
+    "handshake of TLS over",
+    "first byte",
+    "open",
+    "closed early, since open",
+    "closed early, since the last byte",
+)
 """Durations of connections, of which a summary has percentiles."""
 
 
@@ -42,6 +49,7 @@ def figures(findings: Findings) -> dict[str, tuple[str, Found]]:
         found[f"{LATENCY}, {name}"] = ("ms", _latency(findings, share))
     found |= _arrivals(record)
     found |= _durations(record)
+    found |= _handshakes(record)
     for end in ("server", "client"):
         found[f"{end} CPU for 1,000 deliveries"] = ("s", _cpu(record, f"{end}_cpu"))
     found["code of the server"] = ("lines", lines_of_code(record))
@@ -65,13 +73,27 @@ def _durations(record: Record) -> dict[str, tuple[str, Found]]:
     summary = record.summary
     timing, lifetimes = (None, None) if summary is None else (summary.timing, summary.lifetimes)
     found = (
-        *((None, None, None) if timing is None else (timing.connect_ms, timing.first_byte_ms, timing.open_ms)),
+        *((None,) * 4 if timing is None else (timing.connect_ms, timing.tls_ms, timing.first_byte_ms, timing.open_ms)),
         *((None, None) if lifetimes is None else (lifetimes.life_seconds, lifetimes.quiet_seconds)),
     )
     return {
         f"{name}, {share}": (unit, None if one is None else float(getattr(one, field)))
-        for name, unit, one in zip(TIMED, ("ms", "ms", "ms", "s", "s"), found, strict=True)
+        for name, unit, one in zip(TIMED, ("ms", "ms", "ms", "ms", "s", "s"), found, strict=True)
         for field, share in (("p50", "50%"), ("p99", "99%"))
+    }
+
+
+def _handshakes(record: Record) -> dict[str, tuple[str, Found]]:
+    """What a handshake of TLS costs either end, and how many of a hundred took up a session."""
+    summary = record.summary
+    client, server = (None, None) if summary is None else (summary.tls, summary.server_tls)
+    return {
+        "client CPU for a handshake of TLS": ("ms", None if client is None else client.cpu_ms),
+        "server CPU for a handshake of TLS": ("ms", None if server is None else server.cpu_ms),
+        "handshakes of TLS resumed": (
+            "%",
+            100 * client.resumed / client.handshakes if client is not None and client.handshakes else None,
+        ),
     }
 
 

@@ -84,7 +84,7 @@ def render(findings: Findings, sections: list[Section]) -> bytes:
             *tables.ticks(record),
         ],
         causes=tables.causes(record),
-        timing=[*tables.timing(record)],
+        timing=[*tables.timing(record), *tables.tls(record)],
         lifetimes=[*tables.lifetimes(record)],
         bunched=_bunched(record),
         missing=tables.missing(record),

@@ -16,7 +16,7 @@ from floodtest.analysis.figures.memory import ENDS, MILLION, MemoryFinding
 from floodtest.analysis.figures.servers_of_2008 import HISTORY, is_as_in_2008
 from floodtest.analysis.pages.html import Table
 from floodtest.analysis.record import Record
-from floodtest.analysis.record.summary import CauseInWords, Percentiles
+from floodtest.analysis.record.summary import CauseInWords, Percentiles, ServerTls, Tls
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.command.units import NOT_MEASURED, size
 
@@ -164,7 +164,8 @@ def client_share(record: Record) -> Iterator[Table]:
     ]
     caption = (
         f"By {sample_in_words(share)} of which the kernel told when messages arrived, without {share.shared:,} that "
-        "were read together with a later one."
+        "were read together with a later one. A difference of two percentiles is no percentile, and may fall from left "
+        "to right."
     )
     yield Table(("milliseconds", *(one.name.replace("p", "") + "%" for one in found)), rows, caption)
 
@@ -199,6 +200,46 @@ def timing(record: Record) -> Iterator[Table]:
     rows = [_percentiles(name, one) for name, one in times if one is not None]
     caption = "From when a connection was begun, each at most 3.2% too high."
     yield Table(("milliseconds until", *SHARES), rows, caption)
+
+
+def tls(record: Record) -> Iterator[Table]:
+    """What handshakes of TLS agreed on, and what they cost."""
+    summary = record.summary
+    if summary is None or summary.tls is None:
+        return
+    client, server = summary.tls, summary.server_tls
+    rows = [
+        ("handshakes", f"{client.handshakes:,}", "" if server is None else f"{server.handshakes:,}"),
+        *_versions(client, server),
+        *((cipher, f"{count:,}", "") for cipher, count in client.ciphers.items()),
+        ("resumed", client.resumed_in_words, "" if server is None else f"{server.resumed:,}"),
+        ("tickets received, and sent", f"{client.tickets:,}", "" if server is None else f"{server.tickets:,}"),
+        ("CPU of a handshake", _cpu_of(client), "" if server is None else _cpu_of(server)),
+        ("certificates", "verified" if client.is_verified else "not verified (--insecure)", ""),
+        *(() if server is None else (("ended otherwise than in order", "", _by_cause(server.ends)),)),
+    ]
+    if server is None:
+        rows = [row[:2] for row in rows]
+    caption = "Bytes of keys and of handshakes under way are in what one connection costs."
+    yield Table(("TLS", "client", "server")[: len(rows[0])], rows, caption, kind="words")
+
+
+def _versions(client: Tls, server: ServerTls | None) -> Iterator[tuple[str, str, str]]:
+    """How many of the connections are of TLS 1.2, which keep an object each; all others are of TLS 1.3."""
+    for name, is_kept in (("of TLS 1.3", False), ("of TLS 1.2", True)):
+        ours, theirs = (
+            None if one is None else one.kept if is_kept else one.handshakes - one.kept for one in (client, server)
+        )
+        if ours or theirs:
+            yield name, f"{ours:,}", "" if theirs is None else f"{theirs:,}"
+
+
+def _cpu_of(end: Tls | ServerTls) -> str:
+    return NOT_MEASURED if end.cpu_ms is None else f"{number(end.cpu_ms)} ms"
+
+
+def _by_cause(ends: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in ends.items()) or "0"
 
 
 def lifetimes(record: Record) -> Iterator[Table]:

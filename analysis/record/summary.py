@@ -151,6 +151,16 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
     is_verified: bool
     """Whether certificates of servers were verified; not with --insecure."""
 
+    @property
+    def cpu_ms(self) -> float | None:
+        """Of the client, for a handshake; None where that is not known, as with the client httpx."""
+        return 1000 * self.cpu_seconds / self.handshakes if self.handshakes and self.cpu_seconds else None
+
+    @property
+    def resumed_in_words(self) -> str:
+        """How many were resumed, of those that were to be where the record says that."""
+        return f"{self.resumed:,} of {self.to_resume:,}" if self.to_resume else f"{self.resumed:,}"
+
 
 class ServerTls(msgspec.Struct, frozen=True, kw_only=True):
     """What our own server's connections over TLS have done, and what their handshakes cost it."""
@@ -171,6 +181,11 @@ class ServerTls(msgspec.Struct, frozen=True, kw_only=True):
     """Handshakes that were given up, as they took too long."""
     ends: dict[str, int]
     """Handshakes that failed, and connections that ended otherwise than in order, by cause."""
+
+    @property
+    def cpu_ms(self) -> float | None:
+        """Of the server, for a handshake; None where that is not known."""
+        return 1000 * self.cpu_seconds / self.handshakes if self.handshakes and self.cpu_seconds is not None else None
 
 
 class Lifetimes(msgspec.Struct, frozen=True):

@@ -187,10 +187,10 @@ def _lines_of_share(share: ClientShare) -> list[str]:
         why = share.note or f"there are only {sample_in_words(share)} whose arrival is known"
         return [f"at arrival    not known: {plain(why)}"]
     arrived = ", ".join(f"{one.name} {number(one.arrived)}" for one in found)
-    own = ", ".join(f"{one.name} {number(one.own)}" for one in found)
+    own = ", ".join(f"{number(one.own)} ms of {one.name}" for one in found)
     return [
         f"at arrival    {arrived} ms, by {sample_in_words(share)}",
-        f"client's own  {own} ms, from the arrival to the read",
+        f"client's own  {own}: by so much each is later at the read",
     ]
 
 
@@ -230,11 +230,10 @@ def _timing_lines(summary: Summary) -> list[str]:
 def _tls_lines(tls: Tls) -> list[str]:
     """Write what connections over TLS have agreed on, and what that cost."""
     ciphers = ", ".join(f"{name} {count:,}" for name, count in sorted(tls.ciphers.items(), key=lambda item: -item[1]))
-    has_cost = tls.handshakes > 0 and tls.cpu_seconds > 0  # httpx does not tell it
     told = [
         *([ciphers] if ciphers else []),
-        f"{tls.resumed:,} of {tls.to_resume:,} resumed" if tls.to_resume else f"{tls.resumed:,} resumed",
-        *([f"{tls.cpu_seconds / tls.handshakes * 1e6:,.0f} µs of the client's CPU each"] if has_cost else []),
+        f"{tls.resumed_in_words} resumed",
+        *([] if tls.cpu_ms is None else [f"{tls.cpu_ms * 1000:,.0f} µs of the client's CPU each"]),
         *([f"{tls.kept:,} of TLS 1.2, which keep 15 to 35 KiB each"] if tls.kept else []),
         *([f"{tls.tickets:,} tickets"] if tls.tickets else []),
         *([f"{tls.key_updates:,} updates of keys"] if tls.key_updates else []),
@@ -245,11 +244,10 @@ def _tls_lines(tls: Tls) -> list[str]:
 
 def _server_tls_line(tls: ServerTls) -> str:
     """Write what our own server has to say of its handshakes."""
-    has_cost = tls.handshakes > 0 and tls.cpu_seconds is not None
     ends = ", ".join(f"{name} {count:,}" for name, count in sorted(tls.ends.items(), key=lambda item: -item[1]))
     told = [
         f"{tls.resumed:,} resumed",
-        *([f"{(tls.cpu_seconds or 0) / tls.handshakes * 1e6:,.0f} µs of its CPU each"] if has_cost else []),
+        *([] if tls.cpu_ms is None else [f"{tls.cpu_ms * 1000:,.0f} µs of its CPU each"]),
         *([f"{tls.kept:,} of TLS 1.2, which keep 15 to 35 KiB each"] if tls.kept else []),
         *([f"{tls.tickets:,} tickets"] if tls.tickets else []),
         *([f"{tls.key_updates:,} updates of keys"] if tls.key_updates else []),

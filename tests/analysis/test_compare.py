@@ -18,7 +18,7 @@ from floodtest.analysis.figures.fits import Estimate
 from floodtest.analysis.figures.lines_of_code import count, lines_of_code, sources
 from floodtest.analysis.figures.run_figures import figures
 from floodtest.analysis.pages.compare import PLOTS, overlaid, write_page
-from floodtest.analysis.record.summary import Latency, Models, Ramp, Tick
+from floodtest.analysis.record.summary import Latency, Models, Percentiles, Ramp, ServerTls, Tick, Timing, Tls
 from floodtest.flyweight.errors import Refused, UsageError
 from floodtest.loadgen.plan.models import SERVER_MODELS
 from floodtest.loadgen.plan.options import RunOptions
@@ -483,6 +483,22 @@ def test_a_table_of_groups_has_medians_with_the_least_and_the_most() -> None:
         r"1\.02 KiB \(1,000 B to 1\.07 KiB\) +2\.05 KiB \(1\.95 to 2\.15\) +x2\.00, significant \(\S+ to \S+\)$", line
     )
     assert " ".join(shown.splitlines()[-3:]) == BY_SCATTER
+
+
+def test_handshakes_of_tls_are_compared() -> None:
+    tls = Tls(
+        handshakes=200, resumed=50, ciphers={}, kept=0, cpu_seconds=0.1, tickets=0, key_updates=0, is_verified=True
+    )
+    server = ServerTls(handshakes=100, resumed=0, kept=0, cpu_seconds=0.1, tickets=0, key_updates=0, late=0, ends={})
+    times = Percentiles(1.0, 2.0, 3.0, 4.0)
+    told = summary(tls=tls, server_tls=server, timing=Timing(None, times, times, tls_ms=times))
+    found = figures(findings_of([start(), sample()], summary=msgspec.to_builtins(told)))
+    assert found["client CPU for a handshake of TLS"] == ("ms", 0.5)
+    assert found["server CPU for a handshake of TLS"] == ("ms", 1.0)
+    assert found["handshakes of TLS resumed"] == ("%", 25.0)
+    assert [found[f"handshake of TLS over, {share}"] for share in ("50%", "99%")] == [("ms", 1.0), ("ms", 3.0)]
+    without = figures(findings_of([start(), sample()], summary=msgspec.to_builtins(summary())))
+    assert {unit for name, (_, unit) in without.items() if "handshake" in name} == {None}
 
 
 def test_a_series_shows_its_main_figures() -> None:

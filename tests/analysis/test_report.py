@@ -19,11 +19,12 @@ import pytest
 
 from floodtest.analysis import LatencyCounts, Record, RecordWriter, Sample, load, read_findings
 from floodtest.analysis.figures.doubts import doubts
+from floodtest.analysis.pages import report_tables as tables
 from floodtest.analysis.pages.layout import lay_out
 from floodtest.analysis.pages.pictures import as_svg, style
 from floodtest.analysis.pages.plots import PLOTS, memory_by_time
 from floodtest.analysis.pages.report import render, write_report
-from floodtest.analysis.record.summary import CauseInWords, Lifetimes, Percentiles
+from floodtest.analysis.record.summary import CauseInWords, Lifetimes, Percentiles, ServerTls, Tls
 from floodtest.flyweight.errors import Refused
 from floodtest.loadgen.commands import records
 from tests.rigs.figures import (
@@ -225,6 +226,50 @@ def test_what_an_older_record_has_not_got_is_said_and_what_did_not_happen_is_lef
     assert "open when" not in text
     assert ("Times to open" in text) == (said is not None)
     assert said is None or said in text
+
+
+def test_handshakes_of_tls_have_a_table() -> None:
+    client = Tls(
+        handshakes=2000,
+        to_resume=1000,
+        resumed=980,
+        ciphers={"TLS_AES_256_GCM_SHA384": 1990, "other": 10},
+        kept=10,
+        cpu_seconds=1.32,
+        tickets=1991,
+        key_updates=0,
+        is_verified=False,
+    )
+    server = ServerTls(
+        handshakes=2001,
+        resumed=980,
+        kept=10,
+        cpu_seconds=None,
+        tickets=2000,
+        key_updates=0,
+        late=0,
+        ends={"tls_cut": 3},
+    )
+    both, alone = (
+        next(tables.tls(record_of([], summary=msgspec.to_builtins(summary(tls=client, server_tls=one)))))
+        for one in (server, None)
+    )
+    assert both.head == ("TLS", "client", "server")
+    assert both.rows == [
+        ("handshakes", "2,000", "2,001"),
+        ("of TLS 1.3", "1,990", "1,991"),
+        ("of TLS 1.2", "10", "10"),
+        ("TLS_AES_256_GCM_SHA384", "1,990", ""),
+        ("other", "10", ""),
+        ("resumed", "980 of 1,000", "980"),
+        ("tickets received, and sent", "1,991", "2,000"),
+        ("CPU of a handshake", "0.660 ms", "not measured"),
+        ("certificates", "not verified (--insecure)", ""),
+        ("ended otherwise than in order", "", "3 tls_cut"),
+    ]
+    assert (alone.head, alone.rows) == (("TLS", "client"), [row[:2] for row in both.rows[:-1]])
+    assert "TLS" in text_of(record_of([start(), sample()], summary=msgspec.to_builtins(summary(tls=client))))
+    assert not [*tables.tls(record_of([], summary=msgspec.to_builtins(summary())))]
 
 
 def test_a_latency_by_the_server_s_times_is_told_as_such(example: Path) -> None:

@@ -272,7 +272,7 @@ def test_terminal_and_report_tell_the_share_and_its_doubt() -> None:
     findings = findings_of([start(), sample()], summary=msgspec.to_builtins(found))
     lines = render(found, doubts_of_figures(findings)).splitlines()
     assert "at arrival    p50 9.50, p90 10.5, p99 3 ms, by 1,500 messages on 149 connections" in lines
-    assert "client's own  p50 0.500, p90 0.500, p99 9 ms, from the arrival to the read" in lines
+    assert "client's own  0.500 ms of p50, 0.500 ms of p90, 9 ms of p99: by so much each is later at the read" in lines
     assert f"doubt         {doubt_of(client_share())}" in lines
     assert doubt_of(client_share()) in doubts(findings)
     (table,) = table_of(findings.record)
