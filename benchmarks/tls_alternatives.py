@@ -1,12 +1,15 @@
 """`python -m benchmarks.tls_alternatives`: what a connection over TLS costs, floodtest's ends and others, as a table.
 
-Each row is a server and a client of WebSockets over TLS: our own server or one of the proxies of the tests
-(`tests/rigs/foreign.py`), two of each as a connection is two files of a proxy, before our own server without TLS; and
-floodtest or a client of `benchmarks/tls_clients`. The first connections are opened, and after a pause the others, as
-fast as both ends go. Bytes are the growth of private memory (smaps_rollup) from then until `SETTLE` seconds after the
-last one is open, and CPU is user and system time until that is open, handshakes included; both of all processes of an
-end together, over the connections that were opened meanwhile. What the kernel keeps is not in it. Certificates are of
-P-256. What can't be started here is left out, and said to be. Fails: where a connection does not open.
+Each row of the table is a server and a client of WebSockets over TLS 1.3, and what one connection costs each of them.
+The server is our own, or a proxy of the tests (`tests/rigs/foreign.py`) that ends TLS, with our own server behind it,
+which then speaks none; the client is floodtest, or a program of `benchmarks/tls_clients`. A run opens `--first`
+connections, pauses, and then opens the others as fast as both ends go; what is counted is divided by these others.
+
+Bytes: by how much the private memory (USS, of smaps_rollup) of all processes of an end has grown, from the pause until
+`SETTLE` seconds after the last connection is open. CPU: user and system time of these processes, from the pause until
+the last connection is open, handshakes included. What the kernel keeps for its sockets is in neither. Certificates are
+of P-256. Whatever is not installed is left out, with a line on standard error that says so; a row whose connections do
+not all open ends the program. A row takes 20 to 40 seconds at 10,000 connections.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import ssl
 import subprocess
 import sys
@@ -50,10 +54,14 @@ HEAD = "| server | client | server, bytes | server, CPU | client, bytes | client
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many connections there are at the first, and in the end."""
+    """How many connections are open in the pause, and in the end."""
 
     first: int = 1_000
     all: int = 10_000
+
+    def at_most(self, most: int) -> "Sizes":
+        """Return sizes of which neither is above a number."""
+        return Sizes(min(self.first, most), min(self.all, most))
 
 
 # -- servers ---------------------------------------------------------------------------------------------------------
@@ -61,59 +69,73 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Serving:
-    """A server that is there."""
+    """A server that accepts connections."""
 
     host: str
     port: int
     pids: tuple[int, ...]
-    """Of which, and of whose children, the cost is."""
+    """The processes whose cost is measured, their children included."""
     ours: Comet
-    """Who is behind it, or the server itself, and knows how many connections are open."""
+    """Our own server, here or behind a proxy: it is asked how many connections are open."""
 
 
 Server = Callable[[Path, Path, int], AbstractContextManager[Serving]]
-"""In: an empty folder, certificate and key in one file, and for how many connections."""
+"""In: an empty folder, a file with certificate and key, the most connections. Out: the server, for a block."""
 
 
 @contextmanager
 def of_model(model: str, folder: Path, pem: Path, most: int) -> Iterator[Serving]:
-    """Our own server."""
+    """Our own server, of one of its models."""
     line = ("--model", model, "--max-users", str(most), "--tls-cert", str(pem))
     with comet(*line, is_started=True) as server:
         yield Serving("127.0.0.1", server.port, (server.process.pid,), server)
 
 
 @contextmanager
-def behind(name: str, folder: Path, pem: Path, most: int) -> Iterator[Serving]:
-    """Two processes of a proxy at one address, before our own server without TLS."""
+def behind(name: str, processes: int, folder: Path, pem: Path, most: int) -> Iterator[Serving]:
+    """Our own server, behind so many processes of a proxy, which listen at one address."""
     with ExitStack() as stack:
         server = stack.enter_context(comet("--max-users", str(most), is_started=True))
         start = partial(TLS_PROXIES[name].started, at=address(0), behind=server.port, pem=pem)
-        pids = tuple(stack.enter_context(start(folder / f"{name}-{number}")).pid for number in range(2))
+        pids = tuple(stack.enter_context(start(folder / f"{name}-{number}")).pid for number in range(processes))
         yield Serving(*address(0), pids, server)
 
 
-SHARING = ("haproxy", "nginx", "hitch")
-"""Proxies of which two take connections at one address. Of two caddies one takes all, and runs out of files."""
+OF_TWO = ("haproxy", "nginx", "hitch")
+"""Proxies of which two processes share a port (SO_REUSEPORT), so that either has half of the connections. A connection
+is two files of a proxy, and the hard limit of files is often 20,000."""
+
+OF_ONE = ("caddy", "stunnel")
+"""Proxies of which there is one process: of two caddies at one port one gets all connections, and a second stunnel
+can't listen."""
+
+MOST_OF_ONE = 9_000
+"""Connections for which one process of a proxy has files enough."""
 
 SERVERS: dict[str, Server] = {
     "comet, columns": partial(of_model, "columns"),
     "comet, tasks": partial(of_model, "tasks"),
-    **{f"{name}, two of it": partial(behind, name) for name in SHARING},
+    **{f"{name}, two of it": partial(behind, name, 2) for name in OF_TWO},
+    **{f"{name}, one of it": partial(behind, name, 1) for name in OF_ONE},
 }
+
+
+def sizes_for(server: str, asked: Sizes) -> Sizes:
+    """Return how many connections are opened at a server: fewer than were asked for where it can't have as many."""
+    return asked.at_most(MOST_OF_ONE) if server.partition(",")[0] in OF_ONE else asked
 
 
 # -- clients ---------------------------------------------------------------------------------------------------------
 
 Client = Callable[[Serving, Path, Path, Sizes], Sequence[str]]
-"""In: a server, who is trusted, a folder, and how many connections. Out: a command line."""
+"""In: a server, the file of certificates that are trusted, a folder for what is written, sizes. Out: a command line."""
 
 
 def floodtest(
     model: str, scheme: str, path: str, serving: Serving, cafile: Path, folder: Path, sizes: Sizes
 ) -> Sequence[str]:
-    """Return the line of a run, which opens by the clock: first ones, and after a pause the others."""
-    pause = PAUSE + 2 + sizes.first // 500  # the first ones are to be open long before its end
+    """Return the command line of a run. Nobody tells a run when to go on, so that its stages have the pause."""
+    pause = PAUSE + 2 + sizes.first // 500  # all of the first ones have to be open before the pause is over
     return [
         *(sys.executable, "-P", "-m", "floodtest", "run", "--no-report", "--out", str(folder / "runs"), *OURS),
         *("--target", f"{scheme}://{serving.host}:{serving.port}/{path}/{{user}}", "--open-when", "id"),
@@ -124,7 +146,7 @@ def floodtest(
 
 
 def program(start: Sequence[str], serving: Serving, cafile: Path, folder: Path, sizes: Sizes) -> Sequence[str]:
-    """Return the line of a program of `tls_clients`."""
+    """Return the command line of a program of `tls_clients`, which is told on standard input how many to open."""
     return [*start, serving.host, str(serving.port), str(cafile), NAME]
 
 
@@ -143,7 +165,7 @@ PAIRS = [
 
 
 def missing(server: str, client: str) -> str | None:
-    """Say what is missing for a pair; None if nothing is."""
+    """Say what is not installed of a server and a client; None if both can be started."""
     for name, proxy in TLS_PROXIES.items():
         if server.startswith(f"{name},"):
             return proxy.missing
@@ -157,15 +179,16 @@ def missing(server: str, client: str) -> str | None:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the processes of an end have taken."""
+    """What the processes of an end take at one time."""
 
     private: int
+    """Bytes of private memory."""
     cpu: float
-    """Seconds."""
+    """Seconds of CPU, since they began."""
 
 
 def read(pids: Sequence[int]) -> Reading:
-    """Read processes and all their children."""
+    """Add up what processes take, and all their children."""
     processes = [
         process for pid in pids for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     ]
@@ -175,10 +198,12 @@ def read(pids: Sequence[int]) -> Reading:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one connection, at one end."""
+    """What one connection costs one end."""
 
     size: float
+    """Bytes."""
     seconds: float
+    """Of CPU."""
 
     def cells(self) -> list[str]:
         size = f"{self.size:,.0f} B" if self.size < 1024 else f"{self.size / 1024:,.1f} KiB"
@@ -186,12 +211,14 @@ class Cost:
 
 
 def cost(before: Reading, opened: Reading, settled: Reading, count: int) -> Cost:
-    """Return what a connection costs, by readings before so many were opened, when they were, and after that."""
+    """Return the cost of one of `count` connections: `before` is read in the pause, `opened` as soon as all are open,
+    and `settled` some seconds later, when what is needed to open them has been given back.
+    """
     return Cost((settled.private - before.private) / count, (opened.cpu - before.cpu) / count)
 
 
 def measure(server: str, client: str, folder: Path, sizes: Sizes) -> tuple[Cost, Cost]:
-    """Return what a connection costs server and client."""
+    """Start a server and a client, have connections opened, and return what one costs the server, and the client."""
     cert, key = write_certificate(folder, NAME)
     (pem := folder / "both.pem").write_bytes(cert.read_bytes() + key.read_bytes())
     with SERVERS[server](folder, pem, sizes.all) as serving:
@@ -241,13 +268,17 @@ def _measure(serving: Serving, process: "subprocess.Popen[str]", sizes: Sizes) -
 
 
 def versions() -> str:
-    """Say what was measured, program by program."""
-    lines = [["haproxy", "-v"], ["nginx", "-v"], ["hitch", "--version"], ["caddy", "version"], ["node", "--version"]]
+    """Return the version of each program that is installed."""
+    lines = [
+        *(["haproxy", "-v"], ["nginx", "-v"], ["hitch", "--version"], ["caddy", "version"]),
+        *(["stunnel", "-version"], ["node", "--version"]),
+    ]
     said = [f"Python {platform.python_version()}, {ssl.OPENSSL_VERSION}, websockets {version('websockets')}"]
     for line in lines:
         if missing_program(line[0]) is None:
             done = subprocess.run(line, capture_output=True, text=True, env=os.environ | {"PATH": PATH})
-            first = (done.stdout + done.stderr).split("\n")[0]
+            told = (done.stdout + done.stderr).splitlines()
+            first = next((one for one in told if re.search(r"\d+\.\d+", one)), "")
             said.append(first if line[0] in first.lower() else f"{line[0]} {first}")
     if WS.exists():
         said.append(f"ws {json.loads((WS / 'package.json').read_text())['version']}")
@@ -256,11 +287,26 @@ def versions() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--runs", type=int, default=2, metavar="N", help="of each pair")
-    parser.add_argument("--first", type=int, default=Sizes.first, metavar="N", help="connections that are not counted")
-    parser.add_argument("--connections", type=int, default=Sizes.all, metavar="N", help="in the end")
-    parser.add_argument("--only", default="", metavar="WORD", help="pairs with this in their names")
+    parser.add_argument(
+        "--runs", type=int, default=2, metavar="N", help="how often each row is measured; default %(default)s"
+    )
+    parser.add_argument(
+        "--first", type=int, default=Sizes.first, metavar="N", help="connections before the pause; default %(default)s"
+    )
+    parser.add_argument(
+        "--connections",
+        type=int,
+        default=Sizes.all,
+        metavar="N",
+        help=f"connections in the end; default %(default)s, and with {' and '.join(OF_ONE)} {MOST_OF_ONE} at the most",
+    )
+    parser.add_argument(
+        "--only", default="", metavar="WORD", help="only rows that have this in the names of their server and client"
+    )
     options = parser.parse_args()
+    asked = Sizes(options.first, options.connections)
+    if not 0 < asked.first < asked.all or sizes_for(OF_ONE[0], asked).first >= MOST_OF_ONE:
+        parser.error(f"--first has to be above 0, and below --connections and {MOST_OF_ONE}")
     raise_files_limit()
     print(
         f"{datetime.date.today()}, {platform.system()} {platform.release()}, {cores()} cores for both ends\n"
@@ -275,7 +321,7 @@ def main() -> None:
             continue
         for _ in range(options.runs):
             with tempfile.TemporaryDirectory() as folder:
-                costs = measure(server, client, Path(folder), Sizes(options.first, options.connections))
+                costs = measure(server, client, Path(folder), sizes_for(server, asked))
             cells = [cell for each in costs for cell in each.cells()]
             print(f"| {' | '.join([server, client, *cells])} |", flush=True)
 

@@ -64,6 +64,27 @@ def test_bare_handshakes_take_time() -> None:
     assert 50 < value < 1_000_000
 
 
+def test_a_proxy_of_one_process_has_fewer_connections() -> None:
+    asked = Sizes(first=1_000, all=10_000)
+    assert {name: tls_alternatives.sizes_for(name, asked).all for name in tls_alternatives.SERVERS} == {
+        "comet, columns": 10_000,
+        "comet, tasks": 10_000,
+        "haproxy, two of it": 10_000,
+        "nginx, two of it": 10_000,
+        "hitch, two of it": 10_000,
+        "caddy, one of it": 9_000,
+        "stunnel, one of it": 9_000,
+    }
+    assert tls_alternatives.sizes_for("caddy, one of it", Sizes(2, 30)) == Sizes(2, 30)
+
+
+@pytest.mark.parametrize("line", [["--first", "9000"], ["--first", "0"], ["--connections", "1000"]])
+def test_sizes_that_make_no_sense_are_refused(line: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["tls_alternatives", *line])
+    with pytest.raises(SystemExit, match="2"):
+        tls_alternatives.main()
+
+
 def test_the_cost_of_tls_is_what_is_added_by_connections() -> None:
     found = tls_alternatives.cost(Reading(MIB, 1.0), Reading(9 * MIB, 1.5), Reading(2 * MIB, 3.0), 1024)
     assert found == Cost(1024, 0.5 / 1024)

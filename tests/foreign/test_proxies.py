@@ -1,4 +1,4 @@
-"""`floodtest run` against `comet serve` behind nginx, haproxy and caddy, and hitch too where the proxy speaks TLS.
+"""`floodtest run` against `comet serve` behind nginx, haproxy and caddy, with TLS hitch and stunnel too.
 
 All stand before one server, and a name with an address of each takes users to them in turn. A run sees them as the
 server.

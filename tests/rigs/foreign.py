@@ -288,6 +288,20 @@ backlog = 2048
 """
 
 
+def _stunnel(at: Address, behind: int, patience: int, pem: Path | None) -> str:
+    """It speaks TLS only, and has a thread for each connection."""
+    return f"""
+foreground = yes
+debug = err
+pid =
+[streams]
+accept = {at[0]}:{at[1]}
+connect = 127.0.0.1:{behind}
+cert = {pem}
+TIMEOUTidle = {patience}
+"""
+
+
 @dataclass(frozen=True)
 class Proxy:
     """A proxy, and how it is told what to do."""
@@ -319,7 +333,11 @@ PROXIES = {
     "caddy": Proxy(("caddy", "run", "--config", "{folder}/config", "--adapter", "caddyfile"), _caddy),
 }
 
-TLS_PROXIES = {**PROXIES, "hitch": Proxy(("hitch", "--config", "{folder}/config"), _hitch)}
+TLS_PROXIES = {
+    **PROXIES,
+    "hitch": Proxy(("hitch", "--config", "{folder}/config"), _hitch),
+    "stunnel": Proxy(("stunnel", "{folder}/config"), _stunnel),
+}
 """Those that end TLS."""
 
 
