@@ -84,7 +84,7 @@ def test_clients_get_what_they_get_without_tls(model: str, cert: Cert) -> None:
         assert other.recv(100) == b""  # announced by a close_notify, or it would raise
         trusting = ssl.create_default_context(cafile=cert[0])
         websocket = stack.enter_context(
-            connect(f"wss://127.0.0.1:{server.port}/ws/2", ssl=trusting, ping_interval=None)
+            connect(f"wss://127.0.0.1:{server.port}/ws/2", ssl=trusting, ping_interval=None, open_timeout=60)
         )
         assert websocket.recv(timeout=60) == "Welcome, user 2\n"
         messages = b"".join(b'{"subject": %d, "message": "%b"}\n' % (user, b"x" * 40_000) for user in (1, 2))

@@ -21,7 +21,10 @@ def test_websockets_hears_all_and_is_answered_until_the_server_ends(model: str) 
     """Its client of threads, as this process has no loop of asyncio; it closes what does not pong."""
     with comet("--model", model, "--max-users", "10", "--ping", "100ms") as server:
         url = f"ws://127.0.0.1:{server.port}/ws/7"
-        with connect(url, ping_interval=0.1, ping_timeout=60) as first, connect(url, ping_interval=None) as second:
+        with (
+            connect(url, ping_interval=0.1, ping_timeout=60, open_timeout=60) as first,
+            connect(url, ping_interval=None, open_timeout=60) as second,
+        ):
             for client in (first, second):
                 assert client.recv(timeout=60) == "Welcome, user 7\n"
             first.send("nobody reads this")
