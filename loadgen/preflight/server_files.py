@@ -2,13 +2,16 @@
 
 The limit counts for a table of files. Processes have one each, and threads usually share their process's; a thread
 that called unshare(CLONE_FILES) has its own, which kcmp(2) tells. Where it can't be told, each thread counts as one, so
-that no server is refused that could do it.
+that no server is refused that could do it. Cost: a system call for each thread and each table, of which there is one as
+a rule; a server may have a thread for each connection.
 """
 
 import ctypes
+import errno
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 from floodtest.flyweight.machine.files import PROC
@@ -40,16 +43,31 @@ def tables_of_files(pid: int, proc: Path = PROC) -> int:
         return 0
     tables: list[int] = []
     for thread in threads:
-        same = [_share_files(thread, other) for other in tables]
-        if None in same or not any(same):
-            tables.append(thread)
+        try:
+            if not any(_share_files(thread, other) for other in tables):
+                tables.append(thread)
+        except ProcessLookupError:
+            continue  # the thread ended just now, as those of a server do that has one for each connection
+        except OSError:
+            return len(threads)
     return len(tables)
 
 
-def _share_files(thread: int, other: int) -> bool | None:
-    """Return whether two threads share their table of files; None if it can't be told."""
+@cache
+def _system_call() -> Callable[..., int]:
+    call: Callable[..., int] = ctypes.CDLL(None, use_errno=True).syscall
+    return call
+
+
+def _share_files(thread: int, other: int) -> bool:
+    """Return whether two threads share their table of files; OSError where it can't be told, ProcessLookupError where
+    one of them is not there.
+    """
     number = _KCMP.get(platform.machine())
     if number is None:
-        return None
-    order = ctypes.CDLL(None, use_errno=True).syscall(number, thread, other, _KCMP_FILES, 0, 0)
-    return None if order < 0 else order == 0
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    order = _system_call()(number, thread, other, _KCMP_FILES, 0, 0)
+    if order < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return order == 0
