@@ -4,6 +4,7 @@ All stand before one server, and a name with an address of each takes users to t
 server.
 """
 
+import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 
 from tests.rigs.foreign import PROXIES, TLS_PROXIES, Address, Served, address
-from tests.rigs.support import Comet, comet, flood
+from tests.rigs.serving import free_port
+from tests.rigs.support import Comet, comet, flood, run_here
 from tests.rigs.tls import write_certificate
 
 USERS = 210
@@ -110,3 +112,17 @@ def test_every_message_comes_through_each_proxy_that_speaks_tls(scheme: str, tmp
     assert (tls["handshakes"], tls["is_verified"], tls["kept"]) == (users, True, 0)
     names = {process["name"] for process in summary["server"]["processes"]}
     assert names == set(TLS_PROXIES)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("caddy", "tls_port@response"), ("stunnel", "(ECONNRESET|no_answer)@response")]
+)
+def test_who_speaks_no_tls_is_pointed_to_it(name: str, said: str, tmp_path: Path) -> None:
+    if (missing := TLS_PROXIES[name].missing) is not None:
+        pytest.skip(missing)
+    cert, key = write_certificate(tmp_path)
+    (pem := tmp_path / "both.pem").write_bytes(cert.read_bytes() + key.read_bytes())
+    with TLS_PROXIES[name].started(tmp_path / name, address(0), free_port(), pem=pem) as proxy:
+        done = run_here("floodtest", "probe", "--target", f"ws://{proxy.at}/ws/1")
+    assert re.search(f"not open   {said}: ", done.stdout), done.stdout + done.stderr
+    assert "https:// or wss://" in " ".join(done.stdout.split())
