@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import latency
-from benchmarks.bus import runners_of_buses
+from benchmarks.bus import LIMITS, runners_of_buses
 from benchmarks.protocols import AGAINST_IT, BASE, run_protocol, runners_of_tls
 from benchmarks.rounds import Figures, Runner, compare
 from benchmarks.whole_runs import TICKS, median_of_ticks, run_floodtest, write_friends
@@ -129,7 +129,7 @@ def _compare_others(options: argparse.Namespace, folder: Path) -> None:
     for size in filter(_has_room, options.tls):
         compare(size, options.rounds, *runners_of_tls(size, write_friends(size, folder), folder / "runs"))
     for size in filter(_has_room, options.buses):
-        compare(size, options.rounds, *runners_of_buses(size, write_friends(size, folder), folder))
+        compare(size, options.rounds, *runners_of_buses(size, write_friends(size, folder), folder), LIMITS)
 
 
 def _has_room(size: int) -> bool:

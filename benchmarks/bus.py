@@ -3,8 +3,8 @@
 In: how many connections, which one `floodtest run` holds meanwhile, and friends of as many users. Both servers are
 published equal messages, in batches of 1,000 and of 100, at a rate that neither has trouble with. Out: CPU time of all
 of a server's processes divided by what was delivered: API, router, Valkey and the fronts' writes, beyond what is taken
-at rest. The client's is not in it. Front machines are programs on loopback of this machine, so a network between
-machines is not in it either.
+at rest; and what Valkey and the router took of that, each by itself. The client's is not in it. Front machines are
+programs on loopback of this machine, so a network between machines is not in it either.
 
 Fails: SystemExit where a program does not come up, or where not all was delivered in time.
 """
@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -30,8 +30,11 @@ from floodtest.wire.control import PUBLICATION_LINE
 from floodtest.wire.control_client import ControlClient
 
 ALONE, OVER_VALKEY = "comet serve", "two front machines"
-BATCHES = (1000, 100)
-"""Messages that are published together."""
+BATCHES = {1000: 1.1, 100: 1.5}
+"""How many messages are published together, and what a delivery over Valkey may cost then against one without."""
+
+COST = "CPU µs a delivery"
+LIMITS = {f"{COST}, {batch} messages a batch": limit for batch, limit in BATCHES.items()}
 
 MESSAGES_A_SECOND = 3000
 """Some 48,000 deliveries a second, with 15 friends each."""
@@ -44,6 +47,12 @@ TEXT = b"x" * 100
 HOST = "127.0.0.1"
 
 
+Cpu = dict[str, float]
+"""Seconds of CPU, of the whole server and of parts of it."""
+
+WHOLE = "whole"
+
+
 @dataclass(frozen=True)
 class Server:
     """A server that runs."""
@@ -53,11 +62,16 @@ class Server:
     fronts: list[str]
     """HOST:PORT of those that users connect to."""
     processes: list[psutil.Process]
+    parts: dict[str, psutil.Process] = field(default_factory=dict)
+    """Those of the processes whose cost is said by itself as well."""
 
-    def cpu(self) -> float:
-        """Return the seconds of CPU that it has taken, with all processes below its own."""
-        everyone = [one for each in self.processes for one in (each, *each.children(recursive=True))]
-        return sum(sum(one.cpu_times()[:2]) for one in everyone)
+    def cpu(self) -> Cpu:
+        """Return the seconds of CPU that all of it has taken, and each part, with all processes below its own."""
+        return {WHOLE: sum(map(_cpu, self.processes)), **{name: _cpu(one) for name, one in self.parts.items()}}
+
+
+def _cpu(process: psutil.Process) -> float:
+    return float(sum(sum(one.cpu_times()[:2]) for one in (process, *process.children(recursive=True))))
 
 
 def runners_of_buses(connections: int, friends: Path, folder: Path) -> tuple[dict[str, Runner], list[tuple[str, str]]]:
@@ -97,7 +111,8 @@ def _over_valkey(stack: ExitStack, store: Path) -> Server:
         *((_comet("front", *bus, "--machine", f"m{port}", "--port", str(port)), port) for port in ports),
     ]
     programs = [stack.enter_context(_program(line, port)) for line, port in lines]
-    return Server(f"http://{HOST}:{control}", [f"{HOST}:{port}" for port in ports], programs)
+    parts = {"Valkey": programs[0], "router": programs[1]}
+    return Server(f"http://{HOST}:{control}", [f"{HOST}:{port}" for port in ports], programs, parts)
 
 
 def _comet(*words: str) -> list[str]:
@@ -156,16 +171,18 @@ async def _publish_all(server: Server, connections: int) -> Figures:
         await trio.sleep(1)
         cpu = server.cpu()
         await trio.sleep(SECONDS)
-        at_rest = server.cpu() - cpu
-        return {
-            f"CPU µs a delivery, {batch} messages a batch": await _publish(api, server, connections, batch, at_rest)
-            for batch in BATCHES
-        }
+        at_rest = {name: seconds - cpu[name] for name, seconds in server.cpu().items()}
+        figures: Figures = {}
+        for batch in BATCHES:
+            cost = await _publish(api, server, connections, batch, at_rest)
+            figures[f"{COST}, {batch} messages a batch"] = cost.pop(WHOLE)
+            figures |= {f"of these {name}, {batch} a batch": part for name, part in cost.items()}
+        return figures
 
 
-async def _publish(api: ControlClient, server: Server, users: int, batch: int, at_rest: float) -> float:
+async def _publish(api: ControlClient, server: Server, users: int, batch: int, at_rest: Cpu) -> Cpu:
     """Publish for `SECONDS`, and return when all is delivered what a delivery cost beyond what is taken `at_rest`, in
-    µs.
+    µs, by the whole server and by each part.
     """
     random = np.random.default_rng(batch)
     before, cpu, began = (await api.stats()).deliveries, server.cpu(), trio.current_time()
@@ -180,4 +197,4 @@ async def _publish(api: ControlClient, server: Server, users: int, batch: int, a
     delivered = (await api.stats()).deliveries - before
     if delivered != expected:
         sys.exit(f"bench: {delivered:,} of {expected:,} were delivered.")
-    return (server.cpu() - cpu - at_rest) / delivered * 1e6
+    return {name: (now - cpu[name] - at_rest[name]) / delivered * 1e6 for name, now in server.cpu().items()}

@@ -6,7 +6,8 @@ freed what the one before it held, since its memory and its time would be this o
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from floodtest.flyweight.machine.files import read_memory
 from floodtest.flyweight.machine.sockets import read_sockets
@@ -33,8 +34,17 @@ def settle() -> None:
     time.sleep(1)  # what it frees behind the sockets
 
 
-def compare(size: int, rounds: int, runners: dict[str, Runner], pairs: list[tuple[str, str]]) -> None:
-    """Run all in turn and print each round, then the medians of their ratios."""
+def compare(
+    size: int,
+    rounds: int,
+    runners: dict[str, Runner],
+    pairs: list[tuple[str, str]],
+    limits: Mapping[str, float] = MappingProxyType({}),
+) -> None:
+    """Run all in turn and print each round, then the medians of their ratios, of figures that both of a pair have.
+
+    `limits` are what ratios may be at the most, by the name of the figure.
+    """
     rows: list[dict[str, Figures]] = []
     for number in range(rounds):
         row: dict[str, Figures] = {}
@@ -47,6 +57,8 @@ def compare(size: int, rounds: int, runners: dict[str, Runner], pairs: list[tupl
     for one, other in pairs:
         medians = (
             f"{what} {statistics.median(row[one][what] / row[other][what] for row in rows):.2f}"
+            + (f" (limit {limits[what]})" if what in limits else "")
             for what in rows[0][one]
+            if what in rows[0][other]
         )
         print(f"{size:>9,}  {one} / {other}, medians of {rounds}: {', '.join(medians)}", flush=True)

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks import cost, latency, protocols, tls_alternatives
+from benchmarks import cost, latency, protocols, rounds, tls_alternatives
 from benchmarks.handshakes import AT_A_TIME, TO_OPEN, run_bare_loop
 from benchmarks.tls_alternatives import Cost, Reading, Sizes
 from floodtest.analysis import Record
@@ -103,3 +103,18 @@ def test_clients_of_others_open_what_they_are_told(
     costs = tls_alternatives.measure("comet, columns", client, tmp_path, Sizes(first=2, all=30))
     assert all(each.seconds >= 0 for each in costs)
     assert (tmp_path / "said").read_text() == "2\n30\n"
+
+
+def test_a_ratio_stands_beside_its_limit_and_is_of_what_both_have(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rounds, "settle", lambda: None)
+    runners: dict[str, rounds.Runner] = {
+        "alone": lambda: {"µs": 2.0, "ms": 4.0},
+        "over": lambda: {"µs": 3.0, "ms": 4.0, "of these router": 1.0},
+    }
+    rounds.compare(1000, 2, runners, [("over", "alone")], {"µs": 1.1})
+    *runs, ratios = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[1] for line in runs] == ["alone", "over", "over", "alone"]
+    assert runs[1].endswith("µs 3, ms 4, of these router 1")
+    assert ratios == "    1,000  over / alone, medians of 2: µs 1.50 (limit 1.1), ms 1.00"
