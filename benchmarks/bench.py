@@ -6,7 +6,8 @@ protocols that the bundled server speaks, against chunks: connections opened a s
 connection cost (`benchmarks.protocols`). WebSockets over TLS are held against plain ones, at sizes of their own, since
 their handshakes take a minute for 50,000; and what bare handshakes cost (`benchmarks.handshakes`) against what it takes
 to open connections over TLS. Fronts on two machines over Valkey are held against a server by itself, by what a delivery
-costs (`benchmarks.bus`). At the end latency is held against a server whose latency is known (`benchmarks.latency`).
+costs (`benchmarks.bus`), and load from two hosts of a cluster against one process, by the rate at which it opens
+(`benchmarks.hosts`). At the end latency is held against a server whose latency is known (`benchmarks.latency`).
 
 The machine's speed drifts, and memory that was never touched costs more than memory that was, so only runs next to each
 other are compared: each round runs all, every other round in the opposite order, and a ratio is taken within a round:
@@ -26,8 +27,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks import latency
-from benchmarks.bus import LIMITS, runners_of_buses
+from benchmarks import bus, hosts, latency
 from benchmarks.protocols import AGAINST_IT, BASE, run_protocol, runners_of_tls
 from benchmarks.rounds import Figures, Runner, compare
 from benchmarks.whole_runs import TICKS, median_of_ticks, run_floodtest, write_friends
@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--protocols", choices=AGAINST_IT, nargs="*", default=list(AGAINST_IT))
     parser.add_argument("--tls", type=int, nargs="*", default=[50_000], metavar="N", help="connections over TLS")
     parser.add_argument("--buses", type=int, nargs="*", default=[50_000], metavar="N", help="connections over Valkey")
+    parser.add_argument("--hosts", type=int, nargs="*", default=[50_000], metavar="N", help="connections of a cluster")
     parser.add_argument("--latency", type=int, nargs="*", default=list(latency.SIZES), metavar="N")
     options = parser.parse_args()
     print(
@@ -125,11 +126,14 @@ def main() -> None:
 
 
 def _compare_others(options: argparse.Namespace, folder: Path) -> None:
-    """Hold TLS against none, and two front machines against a server by itself, at sizes of their own."""
+    """Hold TLS against none, two front machines against one server, two hosts against one, at sizes of their own."""
     for size in filter(_has_room, options.tls):
         compare(size, options.rounds, *runners_of_tls(size, write_friends(size, folder), folder / "runs"))
     for size in filter(_has_room, options.buses):
-        compare(size, options.rounds, *runners_of_buses(size, write_friends(size, folder), folder), LIMITS)
+        compare(size, options.rounds, *bus.runners_of_buses(size, write_friends(size, folder), folder), bus.LIMITS)
+    for size in filter(_has_room, options.hosts):
+        runs = hosts.runners_of_hosts(size, write_friends(size, folder), folder / "runs")
+        compare(size, options.rounds, *runs, hosts.LIMITS)
 
 
 def _has_room(size: int) -> bool:

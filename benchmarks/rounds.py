@@ -43,7 +43,7 @@ def compare(
 ) -> None:
     """Run all in turn and print each round, then the medians of their ratios, of figures that both of a pair have.
 
-    `limits` are what ratios may be at the most, by the name of the figure.
+    `limits` are what ratios may be, costs at the most and rates at the least, by the name of the figure.
     """
     rows: list[dict[str, Figures]] = []
     for number in range(rounds):
