@@ -16,7 +16,7 @@ from floodtest.flyweight.errors import Refused
 from floodtest.flyweight.machine.files import PROC
 from floodtest.loadgen.cluster.host_messages import Standing
 from floodtest.loadgen.plan.options import RunOptions
-from floodtest.loadgen.plan.request import parse_target
+from floodtest.loadgen.preflight.outlook import target_of
 
 DISCARD = 9
 """Any port will do to ask the kernel for its route (RFC 863)."""
@@ -48,21 +48,24 @@ def sources_of(options: RunOptions, device: str | None) -> tuple[str, int]:
     if device is not None:
         return of_device(device, version)
     if ipaddress.ip_address(plan.base_ip).is_loopback and options.target is not None:
-        towards = _address_towards(parse_target(options.target).host, version)
+        towards = _address_towards(options.target, options, version)
         if towards is not None and not ipaddress.ip_address(towards).is_loopback:
             return towards, 1
     return plan.base_ip, plan.ips
 
 
-def _address_towards(host: str, version: int) -> str | None:
-    """Return the address from which the kernel would connect to a host; None where there is no such host or way."""
+def _address_towards(url: str, options: RunOptions, version: int) -> str | None:
+    """Return the address from which the kernel would connect to a target, or to the first server of a ring.
+
+    None where there is no such target or way.
+    """
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
-        (*_, address), *_ = socket.getaddrinfo(host, DISCARD, family, socket.SOCK_DGRAM)
+        host, _ = target_of(url, options).addresses[0]
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.connect(address)
+            sock.connect((host, DISCARD))
             return str(sock.getsockname()[0])
-    except (OSError, UnicodeError):
+    except (OSError, Refused):
         return None  # which the preflight of the target says in words
 
 

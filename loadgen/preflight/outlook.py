@@ -172,7 +172,7 @@ def look(options: RunOptions, network: Network = HOST) -> Outlook:
         if options.speaks_tls:
             _try(options.tls.settings(NAME, is_http=True), "--server-name")
         return Outlook(options, None, machine, demand_of(options, None, network))
-    target = _target(options.target, options)
+    target = target_of(options.target, options)
     elsewhere = addresses_elsewhere(target)
     listeners = [] if elsewhere else find_listeners(target.addresses)
     if options.server_pid is not None:
@@ -186,7 +186,7 @@ def look(options: RunOptions, network: Network = HOST) -> Outlook:
     return Outlook(options, target, machine, demand, server, tuple(elsewhere))
 
 
-def _target(url: str, options: RunOptions) -> Target:
+def target_of(url: str, options: RunOptions) -> Target:
     """Look up a target, and read what is asked for there if it is in a file."""
     if options.ring is None:
         target = resolve_target(url, options.plan.base_ip, options.address)

@@ -17,12 +17,14 @@ from floodtest.loadgen.cluster.packets import MAX_PACKET, Unpacker, pack
 from floodtest.loadgen.cluster.remote_host import RemoteHost
 from floodtest.loadgen.cluster.remote_site import RemoteSite
 from floodtest.loadgen.cluster.standing import sources_of, standing
+from floodtest.loadgen.network.addresses import bring_up
 from floodtest.loadgen.plan.options import RunOptions
 from floodtest.loadgen.plan.plan import Plan
 from floodtest.loadgen.run.reading import States, total
 from floodtest.loadgen.run.site import Detail
 from tests.loadgen.test_sites import TARGET, figures
 from tests.rigs.figures import reading
+from tests.rigs.namespaces import in_a_namespace
 
 # -- packets ---------------------------------------------------------------------------------------------------------
 
@@ -77,6 +79,16 @@ def test_sources_are_those_of_the_plan_a_device_or_the_way_to_the_target() -> No
     assert sources_of(options, "lo")[0] == "127.0.0.1"
     with pytest.raises(Refused, match="There is no device 'nosuch'"):
         sources_of(options, "nosuch")
+
+
+@in_a_namespace
+def test_sources_are_the_way_to_the_servers_of_a_ring() -> None:
+    """Whatever the target is called, which says what is asked for there."""
+    bring_up(["10.0.0.1", "10.0.0.2"])
+    plan, url = Plan(3, 10, "127.0.1.1", 2000, 10), "http://nobody.example/{user}"
+    assert sources_of(RunOptions(plan, target=url, ring="10.0.0.2:8000,10.0.0.1"), None) == ("10.0.0.2", 1)
+    assert sources_of(RunOptions(plan, target="http://10.0.0.1/{user}"), None) == ("10.0.0.1", 1)
+    assert sources_of(RunOptions(plan, target=url), None) == ("127.0.1.1", 3)
 
 
 # -- a host and its site ---------------------------------------------------------------------------------------------
