@@ -1,7 +1,6 @@
 """What came of a run: from the accounts, the samples and the server's figures to a summary. No clock, no process."""
 
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +16,6 @@ from floodtest.analysis.record.summary import CauseInWords, Connections, Message
 from floodtest.analysis.record.thresholds import Condition
 from floodtest.flyweight.command.counted import counted
 from floodtest.flyweight.engine.ledger import TICKS
-from floodtest.flyweight.processes.launch import how_it_ended
 from floodtest.loadgen.run.latencies import (
     client_share_of,
     latency_of,
@@ -28,12 +26,12 @@ from floodtest.loadgen.run.latencies import (
 from floodtest.loadgen.run.lifespans import lifetimes_of, timing_of
 from floodtest.loadgen.run.reading import Reading, ReceivedTick
 from floodtest.loadgen.run.remarks import (
-    often,
     remarks_on_dropped_packets,
     remarks_on_first_words,
     remarks_on_queue,
     remarks_on_resumption,
 )
+from floodtest.loadgen.run.server_reasons import reasons_of_server, server_in_words
 from floodtest.wire.control import Generated, Stats
 from floodtest.wire.names import DEFAULT_PROTOCOL, LONGPOLL
 from floodtest.wire.sequence import MAX_STEP
@@ -68,6 +66,8 @@ class Facts:
     """What has gone wrong elsewhere than at a site; the run falls short for it, as for what a site says."""
     network: sums.Network
     predicted_bytes: int | None
+    server_is_bundled: bool = True
+    """Whether the server, if it is a comet server, was started by the run, and not by somebody else."""
     cut_short: bool = False
     """Whether the run ended before its stages were over since a site ran short of memory, which is one of its reasons.
     """
@@ -326,16 +326,29 @@ def _reasons_of(messages: Messages | None, facts: Facts) -> list[str]:
             f"messages: {counted(messages.misdelivered, 'deliveries')} went to another user than the one they were for"
         )
     if messages.lost:
-        gone = f", {messages.undeliverable:,} of them since their user had gone" if messages.undeliverable else ""
+        gone = f", {messages.undeliverable:,} of them {_why_undeliverable(facts)}" if messages.undeliverable else ""
         why = "" if facts.server_is_ours or messages.received else _NONE_CAME
         reasons.append(f"messages: {messages.lost:,} of {messages.expected:,} deliveries were lost{gone}{why}")
     return reasons
 
 
+def _why_undeliverable(facts: Facts) -> str:
+    """Say why deliveries that were routed were never written."""
+    if facts.server is None or facts.server.machines is None:
+        return "since their user had gone"
+    return "since their user had gone, or on the way to a front machine"
+
+
 def _reasons(facts: Facts, connections: Connections, ticks: list[Tick]) -> list[str]:
     counters = facts.reading.counters
     reasons = [*facts.reading.reasons, *facts.reasons]
-    reasons += _reasons_of_server(facts)
+    if facts.server_ended:
+        reasons.append("the bundled server ended by itself; its last words are in server.log of the record")
+    elif facts.server is not None:
+        reasons += reasons_of_server(facts.server, facts.server_is_bundled)
+    if facts.server_silent and not facts.server_ended:
+        whose = server_in_words(facts.server_is_bundled)
+        reasons.append(f"{whose} did not answer any more when the run ended: its figures are from before")
     if connections.failed:
         reasons.append(
             f"{counted(sum(connections.failed.values()), 'connections')} failed: {_named(connections.failed)}"
@@ -374,31 +387,6 @@ def _reasons_of_ticks(held: int, ticks: list[Tick]) -> list[str]:
     least, number = min(few)
     all_of_them = f"all of the {counted(held, 'connections')} that were held"
     return [f"ticks: {len(few):,} of {len(sent):,} were not sent to {all_of_them}, tick {number} to {least:,} only"]
-
-
-def _reasons_of_server(facts: Facts) -> list[str]:
-    """Say what became of the bundled server's processes, where one of them is not there any more or does not answer."""
-    if facts.server_ended:
-        return ["the bundled server ended by itself; its last words are in server.log of the record"]
-    reasons = []
-    statuses = [] if facts.server is None else facts.server.fronts
-    for status, count in Counter(status for status in statuses if status is not None).items():
-        reasons.append(
-            f"{count:,} of {len(statuses):,} fronts of the bundled server ended by themselves, {how_it_ended(status)}, "
-            "and with them the connections they held"
-        )
-    if given_up := 0 if facts.server is None else facts.server.fronts_given_up:
-        reasons.append(
-            f"messages: a front of the bundled server was given up {often(given_up)}: it wrote nothing for seconds, "
-            "and nobody waited for it"
-        )
-    if left_out := 0 if facts.server is None else facts.server.fronts_left_out:
-        reasons.append(
-            f"ticks: a front of the bundled server was left out {often(left_out)}: it had not written the tick before"
-        )
-    if facts.server_silent:
-        reasons.append("the bundled server did not answer any more when the run ended: its figures are from before")
-    return reasons
 
 
 def _named(counts: Mapping[str, int]) -> str:

@@ -228,6 +228,7 @@ class Run:
             in_flight=options.in_flight,
             server_ended=server.has_ended,
             server_silent=server.is_silent,
+            server_is_bundled=server.is_bundled,
             ramp_seconds=progress.ramp_ended - progress.ramp_began,
             interrupted=self._interruption.has_come,
             cut_short=self._is_cut_short,

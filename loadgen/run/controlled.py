@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from floodtest.wire.control import Stats
+from floodtest.wire.control import MachineFigures, Stats
 from floodtest.wire.control_client import ControlClient, ControlError
 
 ANSWER_SECONDS = 10.0
@@ -49,6 +49,10 @@ class ControlledServer:
         return True
 
 
+OF_MACHINES_SINCE_THEIR_START = ("times_lost", "connections_lost", "frames", "gaps", "malformed", "rows_lost")
+"""What counts from the start of the router, of each of its front machines."""
+
+
 def since(before: Stats, now: Stats) -> Stats:
     """Return figures without what was counted before; fronts are judged by what became of them since."""
     last = max((tick.number for tick in before.ticks), default=0)
@@ -56,6 +60,7 @@ def since(before: Stats, now: Stats) -> Stats:
     return msgspec.structs.replace(
         now,
         **counted,
+        machines=_machines_since(before.machines, now.machines),
         rejected={status: count - before.rejected.get(status, 0) for status, count in now.rejected.items()},
         # Its CLOCK_MONOTONIC need not be this machine's: by that of the clients a tick lasts from their first read on.
         ticks=[
@@ -64,6 +69,22 @@ def since(before: Stats, now: Stats) -> Stats:
             if tick.number > last
         ],
     )
+
+
+def _machines_since(
+    before: list[MachineFigures] | None, now: list[MachineFigures] | None
+) -> list[MachineFigures] | None:
+    """Return figures of front machines without what was counted before; a machine may be there since."""
+    if now is None:
+        return None
+    earlier = {one.name: one for one in before or ()}
+    found = []
+    for one in now:
+        if (then := earlier.get(one.name)) is not None:
+            counts = {name: getattr(one, name) - getattr(then, name) for name in OF_MACHINES_SINCE_THEIR_START}
+            one = msgspec.structs.replace(one, **counts)
+        found.append(one)
+    return found
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from floodtest.loadgen.run.reading import LOST, Negative, read_accounts
 from floodtest.wire.causes import Cause
 from floodtest.wire.control import Generated, SentTick, Stats, TlsFigures
 from floodtest.wire.names import PROTOCOLS
-from tests.rigs.figures import generated, sample, start, stats
+from tests.rigs.figures import generated, machine, sample, start, stats
 
 PLANNED = 1000
 
@@ -565,10 +565,33 @@ def test_fronts_that_others_went_on_without_are_reasons() -> None:
     assert conclude(facts(server=stats())).reasons == []
 
 
-def test_a_server_that_does_not_answer_is_a_reason() -> None:
-    summary = conclude(facts(server_silent=True))
+@pytest.mark.parametrize(("is_bundled", "whose"), [(True, "the bundled server"), (False, "the server")])
+def test_a_server_that_does_not_answer_is_a_reason(is_bundled: bool, whose: str) -> None:
+    summary = conclude(facts(server_silent=True, server_is_bundled=is_bundled))
     assert (summary.outcome, len(summary.reasons)) == ("shortfall", 1)
-    assert "did not answer any more" in summary.reasons[0]
+    assert summary.reasons[0].startswith(f"{whose} did not answer any more")
+
+
+def test_front_machines_that_were_given_up_or_lost_messages_are_named() -> None:
+    machines = [
+        machine("web1"),
+        machine("web2", times_lost=1, connections_lost=70, gaps=3, rows_lost=1),
+    ]
+    summary = conclude(facts(server=stats(machines=machines, fronts_given_up=1)))
+    assert summary.outcome == "shortfall"
+    assert summary.reasons == [
+        (
+            "the front machine web2 was given up once, as it said nothing for seconds: messages to its 70 connections "
+            "went nowhere until it was there again"
+        ),
+        "messages: 3 frames to the front machine web2 never arrived",
+        "messages: 1 delivery to the front machine web2 waited until there was no room",
+        (
+            "messages: a front machine, or a front of one, was given up once: it wrote nothing for seconds, and nobody "
+            "waited for it"
+        ),
+    ]
+    assert conclude(facts(server=stats(machines=[machine("web1")]))).reasons == []
 
 
 def queue(**changes: int | None) -> Server:

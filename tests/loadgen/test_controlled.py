@@ -8,7 +8,7 @@ import pytest
 from floodtest.analysis import load
 from floodtest.loadgen.run.controlled import since
 from floodtest.wire.control import SentTick
-from tests.rigs.figures import stats
+from tests.rigs.figures import machine, stats
 from tests.rigs.support import HEAD, comet, flood, run_here
 
 TOKEN = "t0k3n-of-this-test"
@@ -28,6 +28,12 @@ def test_what_a_server_counted_before_the_run_is_left_out() -> None:
     assert (found.messages, found.routed, found.fronts_left_out, found.connections) == (15, 60, 0, 9)
     assert found.rejected == {404: 1, 503: 1}
     assert found.ticks == [SentTick(2, None, 7, None, None)]
+
+
+def test_what_front_machines_counted_before_the_run_is_left_out() -> None:
+    before = stats(machines=[machine("web1", times_lost=1, connections_lost=70, gaps=3, rows_lost=4, connections=9)])
+    now = stats(machines=[machine("web1", times_lost=1, connections_lost=70, gaps=5, rows_lost=4), machine("web2")])
+    assert since(before, now).machines == [machine("web1", gaps=2), machine("web2")]
 
 
 @pytest.mark.usefixtures("forks")

@@ -25,7 +25,7 @@ from floodtest.analysis.record.summary import (
     Workers,
 )
 from floodtest.loadgen.run.reading import Counters, Reading, Sent, States
-from floodtest.wire.control import ApiFigures, Generated, ServerMemory, ServerPids, Stats, StoreSize
+from floodtest.wire.control import ApiFigures, Generated, MachineFigures, ServerMemory, ServerPids, Stats, StoreSize
 
 MIB = 1 << 20
 EACH = 1000
@@ -77,6 +77,12 @@ def start(**changes: Any) -> Sample:
         "slab": 100 * MIB,
     }
     return sample(**{**before, **changes})
+
+
+def machine(name: str, **changes: Any) -> MachineFigures:
+    """What a router says of a front machine that is there, and with which all is well."""
+    counts = ("connections", "times_lost", "connections_lost", "frames", "gaps", "malformed", "rows_lost", "in_window")
+    return MachineFigures(**{"name": name, "is_there": True, "fronts": [None], **dict.fromkeys(counts, 0), **changes})
 
 
 def stats(**changes: Any) -> Stats:
