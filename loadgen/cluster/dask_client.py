@@ -235,6 +235,8 @@ def _in_words(error: BaseException) -> str:
         return "it has had this share of the run before"
     if isinstance(error, ModuleNotFoundError):
         return f"{error}: install floodtest[cluster] there, in the version that this machine has"
+    if isinstance(error, (OSError, RuntimeError)) and "Actor" in str(error):  # whose words nobody here knows
+        return "its worker of Dask has ended, or can't be reached any more"
     text = " ".join(str(error).split()) or type(error).__name__
     return text.rstrip(".")
 

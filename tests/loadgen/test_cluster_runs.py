@@ -294,3 +294,11 @@ def test_dask_carries_a_run(tmp_path: Path) -> None:
     summary = load(folder).summary
     assert summary is not None
     check_accounts(summary)
+
+
+@pytest.mark.parametrize("error", [OSError("Unable to contact Actor's worker"), RuntimeError("Worker holding Actor")])
+def test_a_worker_that_is_gone_is_said_in_words_of_ours(error: Exception) -> None:
+    """Those of Dask are of its actors; `tests.attacks.cluster` kills a worker."""
+    from floodtest.loadgen.cluster.dask_client import _in_words  # which takes Dask along
+
+    assert _in_words(error) == "its worker of Dask has ended, or can't be reached any more"
