@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.attacks.order import Order, Tally
 
 LANES: dict[str, tuple[str, ...]] = {
-    "kill": ("kills",),
+    "kill": ("kills", "cluster"),
     "churn": ("churn",),
     "peers": ("stops", "loads", "heads", "frames", "bodies", "streams", "crowd", "outputs", "limits"),
 }

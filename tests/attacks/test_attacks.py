@@ -22,8 +22,12 @@ SHARES = {
 }
 
 
+LEFT_OUT = {"cluster"}
+"""What takes 30 seconds of CPU at the least: Dask, and a dozen programs that start on machines of their own."""
+
+
 def test_each_attack_has_a_share() -> None:
-    assert SHARES.keys() == set(ATTACKS)
+    assert SHARES.keys() | LEFT_OUT == set(ATTACKS)
 
 
 @pytest.mark.parametrize("name", SHARES)
