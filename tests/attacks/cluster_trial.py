@@ -107,6 +107,7 @@ def _cut_host(made: Ground, seen: Seen) -> None:
     seen.kept_by_victim = made.states_of(VICTIM).count(_OPEN)
     _note_its_end(made, seen, VICTIM, began)
     _look_again(made, seen)
+    time.sleep(max(0.0, began + LOST_AFTER + BEYOND - time.monotonic()))  # the host ends before the run gives it up
     machine.mend()
     time.sleep(HEALED)
 
